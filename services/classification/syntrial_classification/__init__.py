@@ -1,0 +1,1 @@
+"""Classification: training sets to a classifier, and a classifier to predictions."""

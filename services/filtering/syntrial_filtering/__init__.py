@@ -1,0 +1,1 @@
+"""Filtering: synthetic images to the accepted subset, with reasons and quality figures."""

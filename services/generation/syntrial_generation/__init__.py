@@ -1,0 +1,1 @@
+"""Generation: a training split to a generator, and to synthetic images."""

@@ -1,0 +1,1 @@
+"""The artifact store: keys, manifests, and the places where artifacts lie."""

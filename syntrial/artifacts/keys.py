@@ -1,0 +1,47 @@
+"""The key of a step: SHA-256 of what it is asked to do, in canonical form.
+
+Called by the planner, which needs keys before anything runs, and by every server, which recomputes the key of each
+request and refuses another.
+"""
+
+import hashlib
+import re
+
+import rfc8785
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
+"""What a key looks like: 64 lower-case hexadecimal digits."""
+
+
+def canonical_json(value: object) -> bytes:
+    """RFC 8785 canonical JSON of a tree of dicts, lists, strings, numbers, booleans and None.
+
+    Raises ValueError for numbers that JSON or IEEE 754 cannot carry (NaN, infinities, integers over 2^53).
+    """
+    encoded: bytes = rfc8785.dumps(value)  # type: ignore[arg-type]
+    return encoded
+
+
+def canonical_digest(value: object) -> str:
+    """SHA-256, in hexadecimal, of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()
+
+
+def canonical_request(request: Message) -> dict[str, object]:
+    """The request as ProtoJSON without its header; fields equal to their default are left out."""
+    body = type(request)()
+    body.CopyFrom(request)
+    body.ClearField("header")
+    tree: dict[str, object] = json_format.MessageToDict(body)
+    return tree
+
+
+def step_key(method: str, request: Message, *, stage_version: int) -> str:
+    """The key of the step that `method` ("syntrial.v1.FilteringService/FilterImages") makes of `request`.
+
+    The header (key, versions, places) does not enter, names and times are not in requests at all, and numbers are
+    compared by value: 1, 1.0 and 1e0 give one key.
+    """
+    return canonical_digest({"method": method, "stageVersion": stage_version, "request": canonical_request(request)})

@@ -1,0 +1,105 @@
+"""The exceptions of Syntrial, and what each means for a retry.
+
+    SyntrialError
+    ├── UserError               the request or its data is wrong: not tried again until it changes (exit code 2)
+    │   └── SourceError         a file or folder of the user's is missing, damaged or against a rule
+    ├── Cancelled               somebody asked the step to stop
+    ├── DataLoss                a stored blob differs from its digest: the artifact is made again
+    ├── StoreUnavailable        the store did not answer: tried again
+    ├── StoreFull               no space, or not writable: the user must act
+    ├── ArtifactMissing         an input's manifest is not there
+    ├── VersionMismatch         caller and server are of different versions
+    └── StepFailed              a step ended in an error; carries its reason and the tail of its log
+
+Retry or give up is decided by the type. Every message to a user says the field, the rule, what came and what to do.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class SyntrialError(Exception):
+    """The root of all errors that Syntrial raises on purpose."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Violation:
+    """One thing that is wrong with what a user gave."""
+
+    field: str
+    """The path of the field (`spec.arms[1]`) or the file."""
+    rule: str
+    """What must hold, as a sentence without a full stop."""
+    received: str
+    """The value that came, shortened to what a person can read."""
+    remedy: str
+    """What to do."""
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.rule}; received {self.received}. {self.remedy}"
+
+
+class UserError(SyntrialError):
+    """The request or its data is wrong; the user must change something. Carries one or more violations."""
+
+    def __init__(
+        self,
+        *,
+        field: str = "",
+        rule: str = "",
+        received: object = "",
+        remedy: str = "",
+        violations: Sequence[Violation] = (),
+    ) -> None:
+        self.violations: tuple[Violation, ...] = tuple(violations) or (
+            Violation(field=field, rule=rule, received=_shorten(received), remedy=remedy),
+        )
+        super().__init__("\n".join(str(violation) for violation in self.violations))
+
+
+class SourceError(UserError):
+    """A file or folder of the user's is missing, damaged or against a rule; `field` names it."""
+
+
+class Cancelled(SyntrialError):
+    """Somebody asked the step to stop."""
+
+
+class DataLoss(SyntrialError):
+    """A stored blob is missing or differs from its digest."""
+
+    def __init__(self, message: str, *, key: str = "") -> None:
+        super().__init__(message)
+        self.key = key
+
+
+class StoreUnavailable(SyntrialError):
+    """The store did not answer, or not in time."""
+
+
+class StoreFull(SyntrialError):
+    """The store or the local cache has no space left or may not be written."""
+
+
+class ArtifactMissing(SyntrialError):
+    """An artifact or a member that a step needs is not in the store."""
+
+
+class VersionMismatch(SyntrialError):
+    """Caller and server know different versions of a stage, or compute different keys for a request."""
+
+
+class StepFailed(SyntrialError):
+    """A step ended in an error."""
+
+    def __init__(self, message: str, *, key: str, reason: str, log_tail: str = "", retryable: bool = False) -> None:
+        super().__init__(message)
+        self.key = key
+        self.reason = reason
+        self.log_tail = log_tail
+        self.retryable = retryable
+
+
+def _shorten(value: object) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= 200 else f"{text[:197]}..."

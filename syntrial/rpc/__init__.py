@@ -1,0 +1,1 @@
+"""A stage server's life: requests, operations, progress, errors, health, shutdown."""

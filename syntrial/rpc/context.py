@@ -1,0 +1,72 @@
+"""What a step's code sees of its server: inputs, output, checkpoints, progress and cancellation.
+
+A service's verbs take a `StepContext`, so they can be tested with `syntrial.rpc.testing.FakeContext` and no server.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from syntrial.artifacts.store import ArtifactWriter, MemberReader
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+
+class Checkpoints(Protocol):
+    """The checkpoint of the running step: named blobs, replaced as a whole, deleted once the artifact stands."""
+
+    def load(self) -> dict[str, bytes] | None:
+        """The last checkpoint saved for this key by whichever attempt, or None."""
+        ...
+
+    def save(self, blobs: Mapping[str, bytes]) -> None:
+        """Replaces the checkpoint; a reader sees either the old one or the new one. Weights as safetensors."""
+        ...
+
+
+class StepContext(Protocol):
+    """One attempt at one step."""
+
+    @property
+    def key(self) -> str:
+        """The step's key."""
+        ...
+
+    @property
+    def output(self) -> ArtifactWriter:
+        """Where the step writes its members; committed by the server when the step's function returns."""
+        ...
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The step's checkpoint."""
+        ...
+
+    @property
+    def scratch(self) -> Path:
+        """An empty folder that is removed after the step."""
+        ...
+
+    def open(self, ref: MemberRef, /) -> MemberReader:
+        """Opens an input; raises ArtifactMissing or DataLoss. Only members that the request names can be opened."""
+        ...
+
+    def source_path(self, digest: str, /) -> Path | None:
+        """Where the raw source with this digest lies on this machine, or None where the caller named no place."""
+        ...
+
+    def progress(
+        self, done: int, *, total: int, unit: str, activity: str, figures: Mapping[str, float] | None = None
+    ) -> None:
+        """Reports progress and raises Cancelled where the step is to stop. Cheap: call it once a batch."""
+        ...
+
+    def check_cancelled(self) -> None:
+        """Raises Cancelled where the step is to stop."""
+        ...
+
+    def checkpoint_due(self) -> bool:
+        """Whether it is time to save a checkpoint: an interval has passed, or the server was asked to stop.
+
+        The answer never changes a result: saving one is free of effect on the training that goes on.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Code generated from protos/syntrial/v1 (`make protos`); never edited."""

@@ -1,0 +1,169 @@
+from google.longrunning import operations_pb2 as _operations_pb2
+from syntrial.v1 import artifacts_pb2 as _artifacts_pb2
+from syntrial.v1 import generation_pb2 as _generation_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ClassifierModel(_message.Message):
+    __slots__ = ("name", "stem", "hub", "file")
+    class Stem(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        STEM_UNSPECIFIED: _ClassVar[ClassifierModel.Stem]
+        STEM_AUTO: _ClassVar[ClassifierModel.Stem]
+        STEM_STANDARD: _ClassVar[ClassifierModel.Stem]
+        STEM_SMALL: _ClassVar[ClassifierModel.Stem]
+    STEM_UNSPECIFIED: ClassifierModel.Stem
+    STEM_AUTO: ClassifierModel.Stem
+    STEM_STANDARD: ClassifierModel.Stem
+    STEM_SMALL: ClassifierModel.Stem
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    STEM_FIELD_NUMBER: _ClassVar[int]
+    HUB_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    stem: ClassifierModel.Stem
+    hub: HubWeights
+    file: FileWeights
+    def __init__(self, name: _Optional[str] = ..., stem: _Optional[_Union[ClassifierModel.Stem, str]] = ..., hub: _Optional[_Union[HubWeights, _Mapping]] = ..., file: _Optional[_Union[FileWeights, _Mapping]] = ...) -> None: ...
+
+class HubWeights(_message.Message):
+    __slots__ = ("tag",)
+    TAG_FIELD_NUMBER: _ClassVar[int]
+    tag: str
+    def __init__(self, tag: _Optional[str] = ...) -> None: ...
+
+class FileWeights(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
+class TrainingPhase(_message.Message):
+    __slots__ = ("real", "synthetic", "duplicated", "steps", "epochs", "learning_rate", "real_proportions")
+    class RealProportions(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REAL_PROPORTIONS_UNSPECIFIED: _ClassVar[TrainingPhase.RealProportions]
+        REAL_PROPORTIONS_AS_IS: _ClassVar[TrainingPhase.RealProportions]
+        REAL_PROPORTIONS_AS_SYNTHETIC: _ClassVar[TrainingPhase.RealProportions]
+    REAL_PROPORTIONS_UNSPECIFIED: TrainingPhase.RealProportions
+    REAL_PROPORTIONS_AS_IS: TrainingPhase.RealProportions
+    REAL_PROPORTIONS_AS_SYNTHETIC: TrainingPhase.RealProportions
+    REAL_FIELD_NUMBER: _ClassVar[int]
+    SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    REAL_PROPORTIONS_FIELD_NUMBER: _ClassVar[int]
+    real: float
+    synthetic: float
+    duplicated: float
+    steps: int
+    epochs: float
+    learning_rate: float
+    real_proportions: TrainingPhase.RealProportions
+    def __init__(self, real: _Optional[float] = ..., synthetic: _Optional[float] = ..., duplicated: _Optional[float] = ..., steps: _Optional[int] = ..., epochs: _Optional[float] = ..., learning_rate: _Optional[float] = ..., real_proportions: _Optional[_Union[TrainingPhase.RealProportions, str]] = ...) -> None: ...
+
+class TrainingRecipe(_message.Message):
+    __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss")
+    class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OPTIMIZER_UNSPECIFIED: _ClassVar[TrainingRecipe.Optimizer]
+        OPTIMIZER_ADAMW: _ClassVar[TrainingRecipe.Optimizer]
+        OPTIMIZER_ADAM: _ClassVar[TrainingRecipe.Optimizer]
+        OPTIMIZER_SGD: _ClassVar[TrainingRecipe.Optimizer]
+    OPTIMIZER_UNSPECIFIED: TrainingRecipe.Optimizer
+    OPTIMIZER_ADAMW: TrainingRecipe.Optimizer
+    OPTIMIZER_ADAM: TrainingRecipe.Optimizer
+    OPTIMIZER_SGD: TrainingRecipe.Optimizer
+    class Schedule(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SCHEDULE_UNSPECIFIED: _ClassVar[TrainingRecipe.Schedule]
+        SCHEDULE_ONE_CYCLE: _ClassVar[TrainingRecipe.Schedule]
+        SCHEDULE_CONSTANT: _ClassVar[TrainingRecipe.Schedule]
+        SCHEDULE_STEPS: _ClassVar[TrainingRecipe.Schedule]
+    SCHEDULE_UNSPECIFIED: TrainingRecipe.Schedule
+    SCHEDULE_ONE_CYCLE: TrainingRecipe.Schedule
+    SCHEDULE_CONSTANT: TrainingRecipe.Schedule
+    SCHEDULE_STEPS: TrainingRecipe.Schedule
+    class CheckpointChoice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CHECKPOINT_CHOICE_UNSPECIFIED: _ClassVar[TrainingRecipe.CheckpointChoice]
+        CHECKPOINT_CHOICE_LAST_EMA: _ClassVar[TrainingRecipe.CheckpointChoice]
+        CHECKPOINT_CHOICE_BEST: _ClassVar[TrainingRecipe.CheckpointChoice]
+    CHECKPOINT_CHOICE_UNSPECIFIED: TrainingRecipe.CheckpointChoice
+    CHECKPOINT_CHOICE_LAST_EMA: TrainingRecipe.CheckpointChoice
+    CHECKPOINT_CHOICE_BEST: TrainingRecipe.CheckpointChoice
+    class Loss(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        LOSS_UNSPECIFIED: _ClassVar[TrainingRecipe.Loss]
+        LOSS_CROSS_ENTROPY: _ClassVar[TrainingRecipe.Loss]
+        LOSS_FOCAL: _ClassVar[TrainingRecipe.Loss]
+    LOSS_UNSPECIFIED: TrainingRecipe.Loss
+    LOSS_CROSS_ENTROPY: TrainingRecipe.Loss
+    LOSS_FOCAL: TrainingRecipe.Loss
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    SCHEDULE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_FLIP_FIELD_NUMBER: _ClassVar[int]
+    LABEL_SMOOTHING_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_STEPS_FIELD_NUMBER: _ClassVar[int]
+    CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
+    VALIDATIONS_FIELD_NUMBER: _ClassVar[int]
+    LOSS_FIELD_NUMBER: _ClassVar[int]
+    batch_size: int
+    optimizer: TrainingRecipe.Optimizer
+    weight_decay: float
+    schedule: TrainingRecipe.Schedule
+    warmup: float
+    augment_shift: int
+    augment_flip: bool
+    label_smoothing: float
+    ema_half_life_steps: float
+    checkpoint: TrainingRecipe.CheckpointChoice
+    validations: int
+    loss: TrainingRecipe.Loss
+    def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ...) -> None: ...
+
+class TrainClassifierRequest(_message.Message):
+    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PHASES_FIELD_NUMBER: _ClassVar[int]
+    RECIPE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    SHUFFLE_SYNTHETIC_LABELS_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    train: _artifacts_pb2.MemberRef
+    validation: _artifacts_pb2.MemberRef
+    synthetic: _artifacts_pb2.MemberRef
+    model: ClassifierModel
+    phases: _containers.RepeatedCompositeFieldContainer[TrainingPhase]
+    recipe: TrainingRecipe
+    seed: int
+    shuffle_synthetic_labels: bool
+    balance: _generation_pb2.Balance
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ...) -> None: ...
+
+class EvaluateClassifierRequest(_message.Message):
+    __slots__ = ("header", "classifier", "images")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    classifier: _artifacts_pb2.MemberRef
+    images: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -1,0 +1,100 @@
+from google.longrunning import operations_pb2 as _operations_pb2
+from syntrial.v1 import artifacts_pb2 as _artifacts_pb2
+from syntrial.v1 import generation_pb2 as _generation_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class TrainEncoderRequest(_message.Message):
+    __slots__ = ("header", "train", "seed", "steps", "batch_size", "feature_size")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FEATURE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    train: _artifacts_pb2.MemberRef
+    seed: int
+    steps: int
+    batch_size: int
+    feature_size: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., feature_size: _Optional[int] = ...) -> None: ...
+
+class CentroidFilter(_message.Message):
+    __slots__ = ("keep",)
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    keep: float
+    def __init__(self, keep: _Optional[float] = ...) -> None: ...
+
+class ConfidenceFilter(_message.Message):
+    __slots__ = ("minimum",)
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    minimum: float
+    def __init__(self, minimum: _Optional[float] = ...) -> None: ...
+
+class RandomFilter(_message.Message):
+    __slots__ = ("keep",)
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    keep: float
+    def __init__(self, keep: _Optional[float] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("centroid", "confidence", "random")
+    CENTROID_FIELD_NUMBER: _ClassVar[int]
+    CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
+    RANDOM_FIELD_NUMBER: _ClassVar[int]
+    centroid: CentroidFilter
+    confidence: ConfidenceFilter
+    random: RandomFilter
+    def __init__(self, centroid: _Optional[_Union[CentroidFilter, _Mapping]] = ..., confidence: _Optional[_Union[ConfidenceFilter, _Mapping]] = ..., random: _Optional[_Union[RandomFilter, _Mapping]] = ...) -> None: ...
+
+class CopyFilter(_message.Message):
+    __slots__ = ("quantile",)
+    QUANTILE_FIELD_NUMBER: _ClassVar[int]
+    quantile: float
+    def __init__(self, quantile: _Optional[float] = ...) -> None: ...
+
+class FilterImagesRequest(_message.Message):
+    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    FILTERS_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_SHORTFALL_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    images: _artifacts_pb2.MemberRef
+    train: _artifacts_pb2.MemberRef
+    encoder: _artifacts_pb2.MemberRef
+    filters: _containers.RepeatedCompositeFieldContainer[Filter]
+    copies: CopyFilter
+    ratio: float
+    balance: _generation_pb2.Balance
+    seed: int
+    allow_shortfall: bool
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ...) -> None: ...
+
+class AssessImagesRequest(_message.Message):
+    __slots__ = ("header", "images", "train", "encoder", "copies", "seed")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    COPIES_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    images: _artifacts_pb2.MemberRef
+    train: _artifacts_pb2.MemberRef
+    encoder: _artifacts_pb2.MemberRef
+    copies: CopyFilter
+    seed: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,155 @@
+from google.longrunning import operations_pb2 as _operations_pb2
+from syntrial.v1 import artifacts_pb2 as _artifacts_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class Balance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BALANCE_UNSPECIFIED: _ClassVar[Balance]
+    BALANCE_MATCH: _ClassVar[Balance]
+    BALANCE_UNIFORM: _ClassVar[Balance]
+    BALANCE_FILL: _ClassVar[Balance]
+BALANCE_UNSPECIFIED: Balance
+BALANCE_MATCH: Balance
+BALANCE_UNIFORM: Balance
+BALANCE_FILL: Balance
+
+class DiffusionConfig(_message.Message):
+    __slots__ = ("fold", "channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "sigma_data", "augment_shift", "augment_flip", "label_dropout")
+    FOLD_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_HEAD_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    P_MEAN_FIELD_NUMBER: _ClassVar[int]
+    P_STD_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_DATA_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_FLIP_FIELD_NUMBER: _ClassVar[int]
+    LABEL_DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    fold: int
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    layers_per_level: int
+    attention_head_width: int
+    dropout: float
+    images: int
+    batch_size: int
+    learning_rate: float
+    warmup_images: int
+    ema_half_life_images: int
+    p_mean: float
+    p_std: float
+    sigma_data: float
+    augment_shift: int
+    augment_flip: bool
+    label_dropout: float
+    def __init__(self, fold: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., sigma_data: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_dropout: _Optional[float] = ...) -> None: ...
+
+class GanConfig(_message.Message):
+    __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip")
+    LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    GAMMA_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_SHIFT_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_CUTOUT_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
+    AUGMENT_FLIP_FIELD_NUMBER: _ClassVar[int]
+    latent_size: int
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    blocks_per_level: int
+    images: int
+    batch_size: int
+    learning_rate: float
+    gamma: float
+    ema_half_life_images: int
+    augment_shift: float
+    augment_cutout: float
+    augment_brightness: float
+    augment_flip: bool
+    def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ...) -> None: ...
+
+class PcaConfig(_message.Message):
+    __slots__ = ("explained_variance", "components")
+    EXPLAINED_VARIANCE_FIELD_NUMBER: _ClassVar[int]
+    COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    explained_variance: float
+    components: int
+    def __init__(self, explained_variance: _Optional[float] = ..., components: _Optional[int] = ...) -> None: ...
+
+class TrainGeneratorRequest(_message.Message):
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DIFFUSION_FIELD_NUMBER: _ClassVar[int]
+    GAN_FIELD_NUMBER: _ClassVar[int]
+    PCA_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    train: _artifacts_pb2.MemberRef
+    seed: int
+    diffusion: DiffusionConfig
+    gan: GanConfig
+    pca: PcaConfig
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ...) -> None: ...
+
+class DiffusionSampler(_message.Message):
+    __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance")
+    STEPS_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
+    SIGMA_MAX_FIELD_NUMBER: _ClassVar[int]
+    RHO_FIELD_NUMBER: _ClassVar[int]
+    CHURN_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    steps: int
+    sigma_min: float
+    sigma_max: float
+    rho: float
+    churn: float
+    guidance: float
+    def __init__(self, steps: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., rho: _Optional[float] = ..., churn: _Optional[float] = ..., guidance: _Optional[float] = ...) -> None: ...
+
+class GanSampler(_message.Message):
+    __slots__ = ("truncation",)
+    TRUNCATION_FIELD_NUMBER: _ClassVar[int]
+    truncation: float
+    def __init__(self, truncation: _Optional[float] = ...) -> None: ...
+
+class SampleImagesRequest(_message.Message):
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    GENERATOR_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    RATIO_FIELD_NUMBER: _ClassVar[int]
+    OVERSAMPLE_FIELD_NUMBER: _ClassVar[int]
+    BALANCE_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    MICRO_BATCH_FIELD_NUMBER: _ClassVar[int]
+    DIFFUSION_FIELD_NUMBER: _ClassVar[int]
+    GAN_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    generator: _artifacts_pb2.MemberRef
+    train: _artifacts_pb2.MemberRef
+    ratio: float
+    oversample: float
+    balance: Balance
+    seed: int
+    micro_batch: int
+    diffusion: DiffusionSampler
+    gan: GanSampler
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ...) -> None: ...
