@@ -1,4 +1,4 @@
-"""The plan: an experiment expanded into a graph of steps with their keys; pure, printable, the same for every executor."""
+"""The plan: an experiment expanded into a graph of steps with their keys; pure, the same for every executor."""
 
 from dataclasses import dataclass
 
@@ -17,6 +17,6 @@ class Step:
     label: str
     """What a person calls the step, for example "train diffusion edm"; never part of the key."""
     after: tuple[str, ...]
-    """Keys of the steps that must be done first: its inputs, and what holds it back (evaluations wait for trainings)."""
+    """Keys of the steps that must be done first: inputs, and what holds it back (evaluations wait for trainings)."""
     work: float = 0.0
     """Estimated work in units of 10^12 floating point operations, for the estimate of time."""
