@@ -34,7 +34,7 @@ class Model(BaseModel):
 def _wrong(field: str, rule: str, received: object, remedy: str) -> PydanticCustomError:
     """A complaint about a field below the model that checks it, worded in full."""
     context = {"field": field, "received": repr(received), "remedy": remedy}
-    return PydanticCustomError("syntrial", rule.replace("{", "{{").replace("}", "}}"), context)  # type: ignore[arg-type]
+    return PydanticCustomError("syntrial", rule.replace("{", "{{").replace("}", "}}"), context)
 
 
 def _overrides(message: type[Message]) -> type[Model]:
