@@ -1,0 +1,76 @@
+# Syntrial. `make` shows the targets; `make demo` and `make test` do all their own set-up.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
+PYTHON := .venv/bin/python
+DISTRIBUTIONS := . services/data_prep services/generation services/filtering services/classification
+PYPROJECTS := $(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS))
+UNEMITTED := $(foreach name,syntrial syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
+DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
+RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
+
+##@ Use
+.PHONY: demo study-quick
+demo: .venv/.installed ## A trial in minutes: BreastMNIST where it is at hand, else drawn images
+	$(PYTHON) -m syntrial demo $(RUN_OPTIONS)
+
+study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 45 minutes on two cores
+	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
+
+##@ Develop
+.PHONY: test lint format protos lock verify verify-full benchmarks
+test: .venv/.installed ## The fast tests: no cluster, GPU or network
+	$(PYTHON) -m pytest
+
+lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: .venv/.installed ## Format the code and mend what ruff can mend
+	.venv/bin/ruff check --fix-only .
+	.venv/bin/ruff format .
+
+protos: .venv/.installed ## Generate syntrial/v1 from protos/
+	$(PYTHON) protos/generate.py
+
+lock: $(UV) ## Resolve all dependencies again into requirements.lock
+	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
+	  --custom-compile-command 'make lock' --extra local --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
+
+verify: .venv/.installed ## Fail where generated files differ from their sources
+	$(PYTHON) protos/generate.py --check
+	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
+
+verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
+	$(PYTHON) -m pytest -m 'slow or not slow'
+	$(MAKE) benchmarks
+
+benchmarks: .venv/.installed ## Print each benchmark's ratio to its peer
+	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PYTHON) $$file; done
+
+##@ Set up
+.PHONY: setup clean help
+setup: .venv/.installed ## Create the environment from requirements.lock
+
+.uv/bin/uv:
+	python3 -m venv .uv
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .uv/requirements.txt
+	.uv/bin/pip install --quiet --require-hashes -r .uv/requirements.txt
+
+.venv/.installed: requirements.lock $(PYPROJECTS) | $(UV)
+	$(UV) venv --quiet --allow-existing --python 3.11 .venv
+	VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(DISTRIBUTIONS))
+	@touch $@
+
+clean: ## Remove the environment and caches; results in runs/ stay
+	rm -rf .venv .uv .pytest_cache .ruff_cache .mypy_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
