@@ -1,0 +1,159 @@
+"""What a place for artifacts must offer: named objects with a conditional create, and blobs named by their digest.
+
+`memory.py`, `directory.py` and `s3.py` implement `Backend`; `store.py` builds the guarantees of an artifact store upon
+it and is the only caller. A backend knows nothing of steps, keys or manifests.
+"""
+
+import errno
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+from syntrial.errors import StoreFull, StoreUnavailable
+
+CHUNK_BYTES: Final = 1 << 20
+"""How much of a blob is held in memory at a time while it is hashed or copied."""
+
+DIGEST_PATTERN: Final = re.compile(r"[0-9a-f]{64}")
+"""SHA-256 in lower-case hexadecimal."""
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)*")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ObjectInfo:
+    """An object as a listing shows it."""
+
+    name: str
+    size: int
+    """In bytes."""
+    modified: float
+    """When it was last written, in seconds since 1970 by the store's clock."""
+
+
+class Backend(Protocol):
+    """Named objects of a store, safe to use from several threads and processes at once.
+
+    All methods raise StoreUnavailable where the place does not answer and StoreFull where it has no space or may not
+    be written. Names are as `check_name` says. A reader never sees part of an object.
+    """
+
+    @property
+    def url(self) -> str:
+        """Where this is, as `open_store` takes it; never holds a secret."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many requests at a time are worth making."""
+        ...
+
+    def read(self, name: str, /) -> bytes | None:
+        """The object's content, or None where there is none. For small objects."""
+        ...
+
+    def write(self, name: str, data: bytes, /) -> None:
+        """Writes an object, or replaces it as a whole."""
+        ...
+
+    def create(self, name: str, data: bytes, /) -> bool:
+        """Writes an object only if there is none of that name; of all callers exactly one gets True."""
+        ...
+
+    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+        """All objects whose name starts with `prefix` (which ends in "/"), by name."""
+        ...
+
+    def delete(self, name: str, /) -> None:
+        """Deletes an object; one that is not there is no error."""
+        ...
+
+    def clock(self) -> float:
+        """The time by the store's clock, in seconds since 1970."""
+        ...
+
+    def spool_path(self) -> Path:
+        """A path of its own, on this machine, for a file that `put_blob` will take or the caller removes."""
+        ...
+
+    def put_blob(self, spool: Path, /, *, digest: str) -> None:
+        """Stores the finished file `spool` under its digest and takes the file away; replaces a blob that is there.
+
+        Replacing costs little, heals a damaged blob, and makes the blob young again for garbage collection.
+        """
+        ...
+
+    def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
+        """A local, read-only file with the blob's content, verified; raises DataLoss where it is missing or differs.
+
+        With `fresh`, what the store holds is read and hashed again, whatever was verified before.
+        """
+        ...
+
+    def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
+        """Removes (or only lists) spool files that dead writers left and that were last written before that time."""
+        ...
+
+
+def check_name(name: str) -> str:
+    """Returns `name`, or raises ValueError unless its parts are of [A-Za-z0-9._-] and start with no dot."""
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"not a valid name in a store: {name!r}")
+    return name
+
+
+def blob_name(digest: str) -> str:
+    """The name of the object that holds the blob; raises ValueError for anything but a SHA-256 in hexadecimal."""
+    if not DIGEST_PATTERN.fullmatch(digest):
+        raise ValueError(f"not a SHA-256 digest: {digest!r}")
+    return f"blobs/sha256/{digest}"
+
+
+def hash_file(path: Path) -> tuple[str, int]:
+    """SHA-256 in hexadecimal and length in bytes of a file, read in chunks."""
+    size = 0
+    sha = hashlib.sha256()
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            sha.update(buffer[:count])
+            size += count
+    return sha.hexdigest(), size
+
+
+def copy_hashed(chunks: Iterable[bytes], target: BinaryIO) -> tuple[str, int]:
+    """Writes `chunks` to `target`; SHA-256 in hexadecimal and length of what was written."""
+    size = 0
+    sha = hashlib.sha256()
+    for chunk in chunks:
+        sha.update(chunk)
+        size += len(chunk)
+        target.write(chunk)
+    return sha.hexdigest(), size
+
+
+@contextmanager
+def storage_errors(root: Path, /) -> Iterator[None]:
+    """Turns an OSError of the files under `root` into StoreFull or StoreUnavailable, with the path and what to do."""
+    try:
+        yield
+    except OSError as error:
+        where = error.filename or root
+        if error.errno in _FULL:
+            raise StoreFull(
+                f"no space to write {where}: {error.strerror}. Free space under {root}, run `syntrial gc`, "
+                "or name another place with --store."
+            ) from error
+        if error.errno in _DENIED:
+            raise StoreFull(
+                f"{where} may not be read or written: {error.strerror}. Change the permissions of {root}, "
+                "or name another place with --store."
+            ) from error
+        raise StoreUnavailable(f"the store under {root} did not answer: {error}") from error

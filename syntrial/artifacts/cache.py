@@ -1,0 +1,156 @@
+"""A read-through cache of blobs on the local disk, for stores that are elsewhere.
+
+Files are verified when they are filled in and read-only after that. Several processes may share the folder: a file
+comes into its place by a rename, one process at a time fetches a blob, and what was used in the last minutes is not
+evicted (a file that is evicted while it is mapped stays readable to its reader).
+"""
+
+import fcntl
+import os
+import re
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from syntrial.artifacts.backend import ObjectInfo, copy_hashed, storage_errors
+from syntrial.errors import DataLoss, UserError
+
+GRACE_SECONDS: Final = 600.0
+"""What was used less than this long ago is kept, even over the limit: somebody may be about to open it."""
+
+_UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40}
+_UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+class BlobCache:
+    """Blobs under `folder`, of which the least recently used go where they take more than `limit` bytes."""
+
+    def __init__(self, folder: Path, *, limit: int, grace: float = GRACE_SECONDS) -> None:
+        self.folder = folder.expanduser().absolute()
+        self.limit = limit
+        self._grace = grace
+        self._blobs = self.folder / "sha256"
+        self._tmp = self.folder / "tmp"
+        self._locks = self.folder / "locks"
+        self._guard = threading.Lock()
+        self._added: int | None = None
+        with storage_errors(self.folder):
+            for part in (self._blobs, self._tmp, self._locks):
+                part.mkdir(parents=True, exist_ok=True)
+
+    def path(self, digest: str, /, *, size: int, fetch: Callable[[], Iterable[bytes]]) -> Path:
+        """A file with the blob's content, fetched where it is not here; raises DataLoss where what came differs."""
+        path = self._blobs / digest
+        with storage_errors(self.folder):
+            if self._touch(path, size):
+                return path
+            with self._locked(digest):
+                if not self._touch(path, size):
+                    self._fill(path, digest, size, fetch)
+        self._evict()
+        return path
+
+    def adopt(self, spool: Path, /, *, digest: str) -> None:
+        """Takes a file from `spool_path` whose content is known to have this digest."""
+        with storage_errors(self.folder):
+            spool.chmod(0o444)
+            size = spool.stat().st_size
+            spool.replace(self._blobs / digest)
+            self._count(size)
+        self._evict()
+
+    def drop(self, digest: str, /) -> None:
+        """Forgets a blob."""
+        with storage_errors(self.folder):
+            (self._blobs / digest).unlink(missing_ok=True)
+
+    def spool_path(self) -> Path:
+        """A path of its own on the cache's file system."""
+        return self._tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+
+    def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
+        """Removes (or only lists) spool files last written before that time, in seconds since 1970."""
+        stale = []
+        with storage_errors(self.folder):
+            for entry in os.scandir(self._tmp):
+                status = entry.stat()
+                if status.st_mtime < before:
+                    stale.append(ObjectInfo(name=f"tmp/{entry.name}", size=status.st_size, modified=status.st_mtime))
+                    if not dry_run:
+                        Path(entry.path).unlink(missing_ok=True)
+        return stale
+
+    def _touch(self, path: Path, size: int) -> bool:
+        """Whether the file is here, in full; if so, marks it as used now."""
+        try:
+            status = path.stat()
+            if status.st_size != size:
+                return False
+            # Set by hand: most file systems are mounted so that reading leaves the time of access alone.
+            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _fill(self, path: Path, digest: str, size: int, fetch: Callable[[], Iterable[bytes]]) -> None:
+        spool = self.spool_path()
+        try:
+            with spool.open("xb") as file:
+                found, length = copy_hashed(fetch(), file)
+            if (found, length) != (digest, size):
+                raise DataLoss(f"blob {digest} is damaged: {length} bytes came, whose digest is {found}")
+            spool.chmod(0o444)
+            spool.replace(path)
+        finally:
+            spool.unlink(missing_ok=True)
+        self._count(size)
+
+    def _count(self, size: int) -> None:
+        with self._guard:
+            self._added = None if self._added is None else self._added + size
+
+    def _evict(self) -> None:
+        """Removes what was used longest ago until the limit holds; looks only after a fiftieth of it was added."""
+        with self._guard:
+            if self._added is not None and self._added < self.limit // 50:
+                return
+            self._added = 0
+        with storage_errors(self.folder):
+            entries = []
+            for entry in os.scandir(self._blobs):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    continue
+                entries.append((status.st_atime, status.st_size, entry.path))
+            total = sum(size for _, size, _ in entries)
+            newest = time.time() - self._grace
+            for used, size, path in sorted(entries):
+                if total <= self.limit or used > newest:
+                    break
+                Path(path).unlink(missing_ok=True)
+                total -= size
+
+    @contextmanager
+    def _locked(self, digest: str) -> Iterator[None]:
+        with (self._locks / digest[:3]).open("wb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+
+def parse_size(text: str, /, *, setting: str) -> int:
+    """Bytes in "20GiB", "500 MB" or "1000"; raises UserError naming `setting`."""
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*", text)
+    if match is None or match[2].upper() not in _UNITS:
+        raise UserError(
+            field=setting,
+            rule="a size is a number with a unit: KiB, MiB, GiB, TiB, KB, MB, GB or TB",
+            received=text,
+            remedy="Write for example 20GiB.",
+        )
+    return int(float(match[1]) * _UNITS[match[2].upper()])

@@ -1,0 +1,329 @@
+"""A store in a bucket of an S3 server: the one door to MinIO's client.
+
+Settings come from the environment, where a cluster's secrets are:
+
+    SYNTRIAL_S3_ENDPOINT     http://host:port or https://host:port (default https://s3.amazonaws.com)
+    AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (optional), AWS_REGION (default us-east-1)
+    SYNTRIAL_CACHE_DIR       folder of the local cache (default: the user's cache folder)
+    SYNTRIAL_CACHE_LIMIT     its size, for example "20GiB" (the default)
+
+A request waits 5 s for a connection and 60 s for each answer, and is tried five times. An object is created only if
+absent by a signed PUT sent with `If-None-Match: *`, since the client's own `put_object` has no condition; `open_s3`
+checks that the server heeds it. No message holds a secret.
+"""
+
+import io
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import platformdirs
+import tenacity
+import urllib3
+from minio import Minio
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+
+from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name
+from syntrial.artifacts.cache import BlobCache, parse_size
+from syntrial.errors import DataLoss, StoreUnavailable, UserError
+
+CONNECT_SECONDS: Final = 5.0
+READ_SECONDS: Final = 60.0
+ATTEMPTS: Final = 5
+PARALLEL: Final = 16
+"""Requests for small objects at a time: an answer from a distant server takes tens of milliseconds."""
+PART_BYTES: Final = 16 << 20
+"""Part of a large upload; three are in memory at a time."""
+
+_UNAVAILABLE_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "XMinioServerNotInitialized"}
+_CREDENTIAL_CODES = {
+    "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY",
+    "AccessDenied": "AWS_ACCESS_KEY_ID",
+    "InvalidToken": "AWS_SESSION_TOKEN",
+    "ExpiredToken": "AWS_SESSION_TOKEN",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Settings:
+    """Where an S3 server is, and as whom to speak to it."""
+
+    endpoint: str
+    access_key: str = field(repr=False)
+    secret_key: str = field(repr=False)
+    session_token: str | None = field(repr=False, default=None)
+    region: str = "us-east-1"
+    cache_folder: Path
+    cache_limit: int
+    """In bytes."""
+
+
+def settings_from(environment: Mapping[str, str], /) -> S3Settings:
+    """The settings in `environment`, as the module's docstring lists them; raises UserError for what is missing."""
+    endpoint = environment.get("SYNTRIAL_S3_ENDPOINT") or "https://s3.amazonaws.com"
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path.strip("/"):
+        raise UserError(
+            field="SYNTRIAL_S3_ENDPOINT",
+            rule="the endpoint is http://host:port or https://host:port, without credentials or path",
+            received="another form" if parts.username else endpoint,
+            remedy="Set the environment variable to the server's address.",
+        )
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        if not environment.get(name):
+            raise UserError(
+                field=name,
+                rule="an S3 store needs credentials",
+                received="nothing",
+                remedy=f"Set the environment variable {name}.",
+            )
+    folder = environment.get("SYNTRIAL_CACHE_DIR")
+    return S3Settings(
+        endpoint=endpoint,
+        access_key=environment["AWS_ACCESS_KEY_ID"],
+        secret_key=environment["AWS_SECRET_ACCESS_KEY"],
+        session_token=environment.get("AWS_SESSION_TOKEN"),
+        region=environment.get("AWS_REGION") or "us-east-1",
+        cache_folder=Path(folder) if folder else Path(platformdirs.user_cache_dir("syntrial")) / "blobs",
+        cache_limit=parse_size(environment.get("SYNTRIAL_CACHE_LIMIT") or "20GiB", setting="SYNTRIAL_CACHE_LIMIT"),
+    )
+
+
+def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | None = None) -> "S3Backend":
+    """The store under `prefix` of `bucket`, checked: reached, allowed to write, and heeding conditions.
+
+    Raises UserError naming the setting for wrong credentials, an absent bucket or a server without conditional
+    writes; StoreUnavailable where nothing answers.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
+        raise UserError(
+            field="store",
+            rule="an S3 store is s3://bucket/prefix",
+            received=f"bucket {bucket!r}",
+            remedy="Give the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens.",
+        )
+    try:
+        prefix = check_name(prefix) if prefix else ""
+    except ValueError as error:
+        raise UserError(
+            field="store",
+            rule="a prefix has parts of letters, digits, '.', '_' and '-'",
+            received=prefix,
+            remedy="Name another prefix.",
+        ) from error
+    settings = settings_from(os.environ if environment is None else environment)
+    backend = S3Backend(settings, bucket=bucket, prefix=prefix)
+    backend.probe()
+    return backend
+
+
+class S3Backend:
+    """Objects of a bucket; blobs are read through a local cache."""
+
+    def __init__(self, settings: S3Settings, *, bucket: str, prefix: str = "") -> None:
+        self._settings = settings
+        self._bucket = bucket
+        self._prefix = f"{prefix}/" if prefix else ""
+        self._cache = BlobCache(settings.cache_folder, limit=settings.cache_limit)
+        parts = urlsplit(settings.endpoint)
+        self._http = urllib3.PoolManager(
+            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+            maxsize=PARALLEL,
+            retries=urllib3.Retry(
+                total=ATTEMPTS - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
+            ),
+        )
+        self._client = Minio(
+            parts.netloc,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+            session_token=settings.session_token,
+            secure=parts.scheme == "https",
+            region=settings.region,
+            http_client=self._http,
+        )
+
+    @property
+    def url(self) -> str:
+        """The store's address, s3://bucket/prefix."""
+        return f"s3://{self._bucket}/{self._prefix}".rstrip("/")
+
+    @property
+    def parallel(self) -> int:
+        """See `PARALLEL`."""
+        return PARALLEL
+
+    def probe(self) -> None:
+        """Raises UserError unless the bucket can be written and the server heeds `If-None-Match`."""
+        name = f"probes/{uuid4().hex}"
+        try:
+            first, second = self.create(name, b"1"), self.create(name, b"2")
+            kept = self.read(name)
+        finally:
+            self.delete(name)
+        if (first, second, kept) != (True, False, b"1"):
+            raise UserError(
+                field="SYNTRIAL_S3_ENDPOINT",
+                rule="the server must heed conditional writes (If-None-Match: *)",
+                received=f"{self._settings.endpoint}, which overwrote an object that it was asked to keep",
+                remedy="Use a server that has them (MinIO, AWS S3 since 2024), or a folder as the store.",
+            )
+
+    def read(self, name: str, /) -> bytes | None:
+        """See `Backend.read`."""
+        with self._errors():
+            try:
+                response = self._client.get_object(self._bucket, self._object(name))
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    return None
+                raise
+            try:
+                return bytes(response.read())
+            finally:
+                response.close()
+                response.release_conn()
+
+    def write(self, name: str, data: bytes, /) -> None:
+        """See `Backend.write`; checkpoints of any size pass through here, in parts."""
+        with self._errors():
+            self._client.put_object(self._bucket, self._object(name), io.BytesIO(data), len(data), part_size=PART_BYTES)
+
+    def create(self, name: str, data: bytes, /) -> bool:
+        """See `Backend.create`."""
+        with self._errors():
+            return self._create(self._object(name), data)
+
+    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+        """See `Backend.scan`."""
+        with self._errors():
+            return [
+                ObjectInfo(
+                    name=str(found.object_name).removeprefix(self._prefix),
+                    size=int(found.size or 0),
+                    modified=found.last_modified.timestamp() if found.last_modified else 0.0,
+                )
+                for found in self._client.list_objects(self._bucket, prefix=self._prefix + prefix, recursive=True)
+            ]
+
+    def delete(self, name: str, /) -> None:
+        """See `Backend.delete`; a blob leaves the local cache too."""
+        with self._errors():
+            self._client.remove_object(self._bucket, self._object(name))
+        if name.startswith("blobs/"):
+            self._cache.drop(name.rpartition("/")[2])
+
+    def clock(self) -> float:
+        """The time in the `Date` of the server's answer, to the second."""
+        with self._errors():
+            url = self._client.get_presigned_url("HEAD", self._bucket, self._object("probes/clock"))
+            response = self._http.request("HEAD", url)
+        date = response.headers.get("Date")
+        return parsedate_to_datetime(date).timestamp() if date else time.time()
+
+    def spool_path(self) -> Path:
+        """See `Backend.spool_path`; in the cache's folder, where the blob stays."""
+        return self._cache.spool_path()
+
+    def put_blob(self, spool: Path, /, *, digest: str) -> None:
+        """See `Backend.put_blob`; the file becomes the cache's."""
+        size = spool.stat().st_size
+        with self._errors(), spool.open("rb") as file:
+            self._client.put_object(self._bucket, self._object(blob_name(digest)), file, size, part_size=PART_BYTES)
+        self._cache.adopt(spool, digest=digest)
+
+    def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
+        """See `Backend.blob_path`; verified when the cache is filled, and only its length after that."""
+        if fresh:
+            self._cache.drop(digest)
+        return self._cache.path(digest, size=size, fetch=lambda: self._stream(digest))
+
+    def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
+        """See `Backend.sweep`: the cache's spool files. Parts of broken uploads are the bucket's own to expire."""
+        return self._cache.sweep(before=before, dry_run=dry_run)
+
+    def _object(self, name: str) -> str:
+        return self._prefix + check_name(name)
+
+    def _stream(self, digest: str) -> Iterator[bytes]:
+        with self._errors():
+            try:
+                response = self._client.get_object(self._bucket, self._object(blob_name(digest)))
+            except S3Error as error:
+                if error.code == "NoSuchKey":
+                    raise DataLoss(f"blob {digest} is missing from {self.url}") from None
+                raise
+            try:
+                yield from response.stream(CHUNK_BYTES)
+            finally:
+                response.close()
+                response.release_conn()
+
+    def _create(self, name: str, data: bytes) -> bool:
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type((_Conflict, urllib3.exceptions.HTTPError)),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        for attempt in attempts:
+            with attempt:
+                # The address is signed for each attempt and lives no longer than one may take.
+                url = self._client.presigned_put_object(self._bucket, name, expires=timedelta(seconds=600))
+                response = self._http.request("PUT", url, body=data, headers={"If-None-Match": "*"}, retries=False)
+                if response.status == 200:
+                    return True
+                if response.status == 412:
+                    # After a lost answer, the object that is there may be what the attempt before wrote.
+                    return attempt.retry_state.attempt_number > 1 and self.read(name[len(self._prefix) :]) == data
+                if response.status == 409 or response.status >= 500:
+                    raise _Conflict(f"status {response.status}")
+                raise S3Error.fromxml(response)
+        raise AssertionError("tenacity reraises")
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except S3Error as error:
+            raise self._translated(error) from None
+        except (InvalidResponseError, ServerError, MinioException, urllib3.exceptions.HTTPError, _Conflict) as error:
+            # The error's own text can hold a signed address.
+            raise StoreUnavailable(
+                f"{self._settings.endpoint} did not answer as an S3 server does ({type(error).__name__}); "
+                "see that SYNTRIAL_S3_ENDPOINT is its address and that it runs"
+            ) from None
+
+    def _translated(self, error: S3Error) -> Exception:
+        code = str(error.code)
+        if code in _CREDENTIAL_CODES:
+            return UserError(
+                field=_CREDENTIAL_CODES[code],
+                rule=f"the credentials must be valid and allow reading, writing and deleting in bucket {self._bucket}",
+                received=f"{code} from {self._settings.endpoint}",
+                remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may.",
+            )
+        if code == "NoSuchBucket":
+            return UserError(
+                field="store",
+                rule="the bucket must exist",
+                received=f"{self._bucket} on {self._settings.endpoint}",
+                remedy="Create the bucket, or name another one.",
+            )
+        if code in _UNAVAILABLE_CODES:
+            return StoreUnavailable(f"{self._settings.endpoint} answered {code}")
+        return StoreUnavailable(f"{self._settings.endpoint} refused a request for {self.url}: {code}, {error.message}")
+
+
+class _Conflict(Exception):
+    """The server says that another conditional write is under way, or failed by itself: to be tried again."""
