@@ -1,0 +1,303 @@
+"""Comparisons, intervals and verdicts: the published example, invariances, and the rule."""
+
+import csv
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from syntrial.analysis.statistics import (
+    Comparison,
+    compare,
+    compare_methods,
+    estimate_arm,
+    holm,
+    verdict,
+)
+
+Floats = NDArray[np.float64]
+METRICS = ["auroc", "accuracy", "balanced_accuracy"]
+seeds = st.integers(min_value=0, max_value=2**32 - 1)
+
+
+def study(seed: int, *, replicates: int = 3, cases: int = 60, effect: float = 0.3) -> dict[str, NDArray]:
+    """Return labels, arm and control scores (J, N, 2) and patients of about two images each."""
+    rng = np.random.default_rng(seed)
+    labels = np.concatenate([[0, 1] * 4, rng.integers(0, 2, cases - 8)])
+    shared = rng.normal(0, 1, cases)
+
+    def scores(mean: float) -> Floats:
+        latent = (mean * (2 * labels - 1)) + shared + rng.normal(0, 0.7, (replicates, cases))
+        positive = 1 / (1 + np.exp(-latent))
+        return np.stack([1 - positive, positive], axis=-1)
+
+    return {
+        "labels": labels,
+        "arm_scores": scores(0.8 + effect),
+        "control_scores": scores(0.8),
+        "clusters": np.concatenate([np.arange(8), rng.integers(8, 8 + cases // 2, cases - 8)]),
+    }
+
+
+def run(parts: dict[str, NDArray], metric: str = "auroc") -> Comparison:
+    return compare(
+        parts["labels"],
+        arm_scores=parts["arm_scores"],
+        control_scores=parts["control_scores"],
+        clusters=parts["clusters"],
+        metric=metric,
+    )
+
+
+def figures(comparison: Comparison) -> list[float]:
+    return [
+        comparison.estimate,
+        comparison.standard_error,
+        comparison.degrees_of_freedom or -1.0,
+        *comparison.interval_95,
+        *comparison.interval_90,
+        comparison.p_value,
+    ]
+
+
+def compared(interval_95: tuple[float, float], interval_90: tuple[float, float]) -> Comparison:
+    """Return a comparison with these intervals, for the rule alone."""
+    real = run(study(1))
+    estimate = sum(interval_95) / 2
+    return dataclasses.replace(real, estimate=estimate, interval_95=interval_95, interval_90=interval_90)
+
+
+@pytest.mark.parametrize(
+    ("covariance", "interval", "degrees", "p"),
+    [("jackknife", (-0.0880, 0.0004), 15.26, 0.0517), ("delong", (-0.0879, 0.0003), 15.07, 0.0512)],
+)
+def test_the_van_dyke_study_gives_its_published_figures(shared_data: Path, covariance, interval, degrees, p) -> None:
+    table = shared_data / "reader-study" / "vandyke.csv"
+    if not table.is_file():
+        pytest.skip(f"no reader study: {table} is missing")
+    labels, ratings_TJN = np.zeros(114, np.int64), np.zeros((2, 5, 114))
+    with table.open(newline="") as lines:
+        for row in csv.DictReader(lines):
+            case = int(row["case"]) - 1
+            labels[case] = int(row["truth"])
+            ratings_TJN[int(row["treatment"]) - 1, int(row["reader"]) - 1, case] = int(row["rating"])
+    scores = np.stack([5 - ratings_TJN, ratings_TJN], axis=-1) / 5
+    result = compare(
+        labels,
+        arm_scores=scores[0],
+        control_scores=scores[1],
+        clusters=np.arange(114),
+        metric="auroc",
+        covariance=covariance,
+    )
+    assert labels.sum() == 45
+    assert round(result.estimate, 4) == -0.0438
+    assert tuple(round(end, 4) for end in result.interval_95) == interval
+    assert round(result.degrees_of_freedom, 2) == degrees
+    assert round(result.p_value, 4) == p
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, metric=st.sampled_from(METRICS))
+def test_swapping_arm_and_control_negates_the_difference(seed: int, metric: str) -> None:
+    parts = study(seed)
+    there = run(parts, metric)
+    back = run({**parts, "arm_scores": parts["control_scores"], "control_scores": parts["arm_scores"]}, metric)
+    assert back.estimate == pytest.approx(-there.estimate, abs=1e-12)
+    assert back.interval_95 == pytest.approx((-there.interval_95[1], -there.interval_95[0]), abs=1e-12)
+    assert back.p_value == pytest.approx(there.p_value)
+    assert (back.arm_mean, back.control_mean) == pytest.approx((there.control_mean, there.arm_mean))
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, power=st.floats(min_value=0.2, max_value=5))
+def test_auroc_comparisons_do_not_change_under_monotone_transforms_of_scores(seed: int, power: float) -> None:
+    parts = study(seed)
+    bent = {**parts, "arm_scores": parts["arm_scores"] ** power}
+    assert figures(run(bent)) == pytest.approx(figures(run(parts)), abs=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=seeds, metric=st.sampled_from(METRICS))
+def test_the_order_of_cases_and_the_names_of_patients_do_not_matter(seed: int, metric: str) -> None:
+    parts = study(seed)
+    order = np.random.default_rng(seed).permutation(len(parts["labels"]))
+    shuffled = {
+        "labels": parts["labels"][order],
+        "arm_scores": parts["arm_scores"][:, order],
+        "control_scores": parts["control_scores"][:, order],
+        "clusters": np.array([f"patient {99 - c}" for c in parts["clusters"]])[order],
+    }
+    assert figures(run(shuffled, metric)) == pytest.approx(figures(run(parts, metric)), rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("replicates", [1, 2, 5])
+def test_identical_arms_differ_by_exactly_nothing_and_are_equivalent(metric: str, replicates: int) -> None:
+    parts = study(3, replicates=replicates)
+    result = run({**parts, "arm_scores": parts["control_scores"]}, metric)
+    assert (result.estimate, result.p_value) == (0.0, 1.0)
+    assert result.interval_95 == pytest.approx((0.0, 0.0), abs=1e-9)
+    assert verdict(result, margin=0.01).outcome == "equivalent"
+
+
+def test_one_replicate_gives_the_patients_interval_and_says_that_seeds_are_not_in_it() -> None:
+    parts = study(3, replicates=1)
+    result = run(parts, "accuracy")
+    arm, control = parts["arm_scores"][0].argmax(1), parts["control_scores"][0].argmax(1)
+    steps = (arm == parts["labels"]).astype(float) - (control == parts["labels"])
+    singles = run({**parts, "clusters": np.arange(60)}, "accuracy")
+    assert singles.standard_error == pytest.approx(steps.std(ddof=1) / np.sqrt(60))
+    assert result.degrees_of_freedom is None
+    assert "replicates=1: seeds are not part of this interval" in result.notes
+    assert result.components.replicate_variance is None
+
+
+def test_a_replicate_without_a_pair_is_not_used_and_is_mentioned() -> None:
+    parts = study(3, replicates=5)
+    fewer = {**parts, "arm_scores": parts["arm_scores"][:2]}
+    pairs = {**fewer, "control_scores": parts["control_scores"][:2]}
+    assert figures(run(fewer)) == figures(run(pairs))
+    assert "2 of 5 replicates have a pair" in run(fewer).notes
+
+
+def test_no_chance_at_all_is_said_and_not_hidden() -> None:
+    labels = np.array([0, 1] * 20)
+    right = np.stack([1 - labels, labels], axis=-1).astype(float)
+    result = compare(
+        labels,
+        arm_scores=np.stack([right, right]),
+        control_scores=np.stack([1 - right, 1 - right]),
+        clusters=np.arange(40),
+        metric="accuracy",
+    )
+    assert (result.estimate, result.standard_error, result.p_value) == (1.0, 0.0, 0.0)
+    assert any("no chance could be estimated" in note for note in result.notes)
+    assert verdict(result, margin=0.1).detectable_effect == 0.0
+
+
+def test_few_patients_qualify_the_interval() -> None:
+    parts = study(3)
+    few = {**parts, "clusters": np.arange(60) % 12}
+    assert any("12 test patients" in note for note in run(few).notes)
+
+
+@pytest.mark.parametrize(
+    ("interval_95", "interval_90", "outcome", "by_less"),
+    [
+        ((0.001, 0.030), (0.003, 0.028), "improves", False),
+        ((0.001, 0.009), (0.002, 0.008), "improves", True),
+        ((-0.030, -0.001), (-0.028, -0.003), "harms", False),
+        ((-0.009, -0.001), (-0.008, -0.002), "harms", True),
+        ((-0.009, 0.009), (-0.008, 0.008), "equivalent", False),
+        ((-0.002, 0.011), (-0.001, 0.0099), "equivalent", False),
+        ((-0.002, 0.012), (-0.001, 0.010), "inconclusive", False),
+        ((0.0, 0.030), (0.003, 0.028), "inconclusive", False),
+        ((-0.050, 0.050), (-0.040, 0.040), "inconclusive", False),
+    ],
+)
+def test_the_rule_of_the_verdict(interval_95, interval_90, outcome, by_less) -> None:
+    result = verdict(compared(interval_95, interval_90), margin=0.01)
+    assert (result.outcome, result.by_less_than_margin) == (outcome, by_less)
+
+
+def test_the_words_say_who_what_and_how_sure() -> None:
+    words = verdict(compared((0.001, 0.009), (0.002, 0.008)), margin=0.01, arm="augment-100", control="real").words
+    assert words.startswith(
+        "Augment-100 improves AUROC against real by less than the margin of 0.01: +0.0050 "
+        "(95% interval +0.0010 to +0.0090; 3 paired replicates, "
+    )
+    unsure = verdict(compared((-0.05, 0.05), (-0.04, 0.04)), margin=0.01).words
+    assert "inconclusive" in unsure
+    assert "could have detected 0." in unsure
+    assert (
+        "90% interval \u22120.0080 to +0.0080, inside ±0.01"
+        in verdict(compared((-0.009, 0.009), (-0.008, 0.008)), margin=0.01).words
+    )
+
+
+@pytest.mark.parametrize("margin", [0.0, -0.1, float("nan"), float("inf")])
+def test_a_margin_must_be_a_number_above_zero(margin: float) -> None:
+    with pytest.raises(ValueError, match="margin must be above 0"):
+        verdict(run(study(1)), margin=margin)
+
+
+def test_an_arms_own_interval_holds_its_mean_and_is_wider_than_that_of_one_classifier_alone() -> None:
+    parts = study(3, replicates=5, cases=200)
+    arm = estimate_arm(parts["labels"], scores=parts["arm_scores"], clusters=np.arange(200), metric="accuracy")
+    assert arm.mean == pytest.approx(np.mean(arm.per_replicate))
+    assert arm.interval_95[0] < arm.mean < arm.interval_95[1]
+    one = estimate_arm(parts["labels"], scores=parts["arm_scores"][:1], clusters=np.arange(200), metric="accuracy")
+    p = one.mean
+    assert one.standard_error == pytest.approx(np.sqrt(p * (1 - p) / 199))
+    assert one.notes
+
+
+def test_an_arms_interval_stays_within_the_range_of_the_metric() -> None:
+    parts = study(3, effect=1.1, cases=30)
+    arm = estimate_arm(parts["labels"], scores=parts["arm_scores"], clusters=np.arange(30), metric="auroc")
+    assert 0.9 < arm.mean < 1
+    assert arm.interval_95[1] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("raw", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.5, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm_adjusts_as_in_the_textbook(raw: list[float], adjusted: list[float]) -> None:
+    assert holm(raw) == pytest.approx(tuple(adjusted))
+
+
+def test_holm_refuses_what_is_no_probability() -> None:
+    with pytest.raises(ValueError, match="p-values from 0 to 1"):
+        holm([0.1, float("nan")])
+
+
+def method_study(seed: int, *, generators: int = 4) -> tuple[dict[str, NDArray], list[Floats]]:
+    parts = study(seed, replicates=3)
+    arms = [study(seed + 1 + g, replicates=3, effect=0.3)["arm_scores"] for g in range(generators)]
+    rng = np.random.default_rng(seed)
+    arms = [0.7 * parts["arm_scores"] + 0.3 * rng.permuted(arm, axis=1) for arm in arms]
+    return parts, arms
+
+
+def test_a_comparison_of_methods_averages_over_generators_and_counts_them() -> None:
+    parts, arms = method_study(5)
+    common = {"control_scores": parts["control_scores"], "clusters": parts["clusters"], "metric": "auroc"}
+    result = compare_methods(parts["labels"], arm_scores=arms, **common)
+    each = [compare(parts["labels"], arm_scores=arm, **common).estimate for arm in arms]
+    assert result.estimate == pytest.approx(np.mean(each))
+    assert (result.generators, result.replicates) == (4, 3)
+    assert result.components.generator_variance == pytest.approx(np.var(each, ddof=1) / 4)
+    assert "4 generators, 3 classifier seeds each" in verdict(result, margin=0.01).words
+
+
+def test_generators_that_do_not_differ_leave_the_comparison_of_these_images() -> None:
+    parts, _ = method_study(5)
+    common = {"control_scores": parts["control_scores"], "clusters": parts["clusters"], "metric": "accuracy"}
+    same = compare_methods(parts["labels"], arm_scores=[parts["arm_scores"]] * 3, **common)
+    images = compare(parts["labels"], arm_scores=parts["arm_scores"], **common)
+    assert same.estimate == pytest.approx(images.estimate)
+    assert same.standard_error == pytest.approx(images.standard_error)
+    assert same.degrees_of_freedom == pytest.approx(images.degrees_of_freedom)
+
+
+def test_a_comparison_of_methods_needs_three_generators() -> None:
+    parts, arms = method_study(5)
+    with pytest.raises(ValueError, match="needs 3 generators, got 2"):
+        compare_methods(
+            parts["labels"],
+            arm_scores=arms[:2],
+            control_scores=parts["control_scores"],
+            clusters=parts["clusters"],
+            metric="auroc",
+        )
