@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asyntrial/v1/progress.proto\x12\x0bsyntrial.v1\"2\n\x0cWatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"R\n\rWatchResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x19.syntrial.v1.StepProgress\"\x90\x03\n\x0cStepProgress\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\x04\x12\r\n\x05total\x18\x05 \x01(\x04\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\x0c\n\x04rate\x18\x07 \x01(\x01\x12\x37\n\x07\x66igures\x18\x08 \x03(\x0b\x32&.syntrial.v1.StepProgress.FiguresEntry\x12.\n\x05state\x18\t \x01(\x0e\x32\x1f.syntrial.v1.StepProgress.State\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\x32S\n\x0fProgressService\x12@\n\x05Watch\x12\x19.syntrial.v1.WatchRequest\x1a\x1a.syntrial.v1.WatchResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asyntrial/v1/progress.proto\x12\x0bsyntrial.v1\"2\n\x0cWatchRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"R\n\rWatchResponse\x12\x14\n\x0cresume_token\x18\x01 \x01(\t\x12+\n\x08progress\x18\x02 \x01(\x0b\x32\x19.syntrial.v1.StepProgress\"\xc4\x03\n\x0cStepProgress\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63tivity\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\x04\x12\r\n\x05total\x18\x05 \x01(\x04\x12\x0c\n\x04unit\x18\x06 \x01(\t\x12\x0c\n\x04rate\x18\x07 \x01(\x01\x12\x37\n\x07\x66igures\x18\x08 \x03(\x0b\x32&.syntrial.v1.StepProgress.FiguresEntry\x12.\n\x05state\x18\t \x01(\x0e\x32\x1f.syntrial.v1.StepProgress.State\x12\x32\n\x0eresources_used\x18\n \x01(\x0b\x32\x1a.syntrial.v1.ResourcesUsed\x1a.\n\x0c\x46iguresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x7f\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x10\n\x0cSTATE_QUEUED\x10\x01\x12\x11\n\rSTATE_RUNNING\x10\x02\x12\x13\n\x0fSTATE_SUCCEEDED\x10\x03\x12\x10\n\x0cSTATE_FAILED\x10\x04\x12\x13\n\x0fSTATE_CANCELLED\x10\x05\"U\n\rResourcesUsed\x12\x14\n\x0cwall_seconds\x18\x01 \x01(\x01\x12\x13\n\x0b\x63pu_seconds\x18\x02 \x01(\x01\x12\x19\n\x11peak_memory_bytes\x18\x03 \x01(\x04\x32S\n\x0fProgressService\x12@\n\x05Watch\x12\x19.syntrial.v1.WatchRequest\x1a\x1a.syntrial.v1.WatchResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,13 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WATCHRESPONSE']._serialized_start=95
   _globals['_WATCHRESPONSE']._serialized_end=177
   _globals['_STEPPROGRESS']._serialized_start=180
-  _globals['_STEPPROGRESS']._serialized_end=580
-  _globals['_STEPPROGRESS_FIGURESENTRY']._serialized_start=405
-  _globals['_STEPPROGRESS_FIGURESENTRY']._serialized_end=451
-  _globals['_STEPPROGRESS_STATE']._serialized_start=453
-  _globals['_STEPPROGRESS_STATE']._serialized_end=580
-  _globals['_PROGRESSSERVICE']._serialized_start=582
-  _globals['_PROGRESSSERVICE']._serialized_end=665
+  _globals['_STEPPROGRESS']._serialized_end=632
+  _globals['_STEPPROGRESS_FIGURESENTRY']._serialized_start=457
+  _globals['_STEPPROGRESS_FIGURESENTRY']._serialized_end=503
+  _globals['_STEPPROGRESS_STATE']._serialized_start=505
+  _globals['_STEPPROGRESS_STATE']._serialized_end=632
+  _globals['_RESOURCESUSED']._serialized_start=634
+  _globals['_RESOURCESUSED']._serialized_end=719
+  _globals['_PROGRESSSERVICE']._serialized_start=721
+  _globals['_PROGRESSSERVICE']._serialized_end=804
 # @@protoc_insertion_point(module_scope)

@@ -24,7 +24,7 @@ class WatchResponse(_message.Message):
     def __init__(self, resume_token: _Optional[str] = ..., progress: _Optional[_Union[StepProgress, _Mapping]] = ...) -> None: ...
 
 class StepProgress(_message.Message):
-    __slots__ = ("key", "method", "activity", "done", "total", "unit", "rate", "figures", "state")
+    __slots__ = ("key", "method", "activity", "done", "total", "unit", "rate", "figures", "state", "resources_used")
     class State(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STATE_UNSPECIFIED: _ClassVar[StepProgress.State]
@@ -55,6 +55,7 @@ class StepProgress(_message.Message):
     RATE_FIELD_NUMBER: _ClassVar[int]
     FIGURES_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
+    RESOURCES_USED_FIELD_NUMBER: _ClassVar[int]
     key: str
     method: str
     activity: str
@@ -64,4 +65,15 @@ class StepProgress(_message.Message):
     rate: float
     figures: _containers.ScalarMap[str, float]
     state: StepProgress.State
-    def __init__(self, key: _Optional[str] = ..., method: _Optional[str] = ..., activity: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., rate: _Optional[float] = ..., figures: _Optional[_Mapping[str, float]] = ..., state: _Optional[_Union[StepProgress.State, str]] = ...) -> None: ...
+    resources_used: ResourcesUsed
+    def __init__(self, key: _Optional[str] = ..., method: _Optional[str] = ..., activity: _Optional[str] = ..., done: _Optional[int] = ..., total: _Optional[int] = ..., unit: _Optional[str] = ..., rate: _Optional[float] = ..., figures: _Optional[_Mapping[str, float]] = ..., state: _Optional[_Union[StepProgress.State, str]] = ..., resources_used: _Optional[_Union[ResourcesUsed, _Mapping]] = ...) -> None: ...
+
+class ResourcesUsed(_message.Message):
+    __slots__ = ("wall_seconds", "cpu_seconds", "peak_memory_bytes")
+    WALL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    CPU_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PEAK_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    wall_seconds: float
+    cpu_seconds: float
+    peak_memory_bytes: int
+    def __init__(self, wall_seconds: _Optional[float] = ..., cpu_seconds: _Optional[float] = ..., peak_memory_bytes: _Optional[int] = ...) -> None: ...

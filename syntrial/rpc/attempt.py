@@ -1,0 +1,207 @@
+"""One attempt at one step inside a server: the `StepContext` that verbs see, on top of the artifact store."""
+
+import shutil
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Final
+
+import structlog
+from google.protobuf.message import Message
+
+from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
+from syntrial.errors import Cancelled
+from syntrial.rpc.operations import Throttle
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.progress_pb2 import StepProgress
+
+CHECKPOINT_INTERVAL: Final = 60.0
+"""Seconds between checkpoints: what a killed step may lose, against the time that writing takes."""
+
+STOP_PATIENCE: Final = 8.0
+"""Seconds that a step which saves checkpoints gets, once asked to stop, to reach the next place where it saves one."""
+
+_RATE_WINDOW: Final = 5.0
+"""Seconds over which the rate of progress is taken."""
+
+_LOG_INTERVAL: Final = 30.0
+"""Seconds between lines of progress in the log."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+Report = Callable[[Callable[[StepProgress], None]], None]
+"""Applies a change to the operation's progress and wakes its watchers."""
+
+
+class StoreCheckpoints:
+    """The step's checkpoint in the store."""
+
+    def __init__(self, store: ArtifactStore, *, key: str) -> None:
+        self._stored = store.checkpoints(key)
+        self.saved = 0
+        """How often this attempt has saved one."""
+
+    def load(self) -> dict[str, bytes] | None:
+        """The last checkpoint saved for this key by whichever attempt, or None."""
+        return self._stored.load()
+
+    def save(self, blobs: Mapping[str, bytes]) -> None:
+        """Replaces the checkpoint as a whole."""
+        self._stored.save(blobs)
+        self.saved += 1
+
+
+class Attempt:
+    """The `StepContext` of a step that a server works on."""
+
+    def __init__(
+        self,
+        store: ArtifactStore,
+        *,
+        request: Message,
+        writer: ArtifactWriter,
+        threads: int,
+        scratch: Path,
+        stop: Event,
+        report: Report = lambda _change: None,
+        checkpoint_interval: float = CHECKPOINT_INTERVAL,
+        stop_patience: float = STOP_PATIENCE,
+    ) -> None:
+        header = request.header  # type: ignore[attr-defined]
+        self._store = store
+        self._writer = writer
+        self._checkpoints = StoreCheckpoints(store, key=writer.key)
+        self._threads = threads
+        self._scratch = scratch
+        self._stop = stop
+        self._report = report
+        self._stop_patience = stop_patience
+        self._inputs = frozenset((ref.key, ref.member) for ref in member_refs(request))
+        self._places = {place.digest: Path(place.path) for place in header.execution.source_locations if place.path}
+        self._checkpoint_timer = Throttle(interval=checkpoint_interval)
+        self._log_timer = Throttle(interval=_LOG_INTERVAL)
+        self._asks_for_checkpoints = False
+        self._stopped_at: float | None = None
+        self._saved_at_stop = 0
+        self._recent: deque[tuple[float, int]] = deque()
+
+    @property
+    def key(self) -> str:
+        """The step's key."""
+        return self._writer.key
+
+    @property
+    def threads(self) -> int:
+        """Threads that the stage computes with."""
+        return self._threads
+
+    @property
+    def output(self) -> ArtifactWriter:
+        """Where the step writes its members."""
+        return self._writer
+
+    @property
+    def checkpoints(self) -> StoreCheckpoints:
+        """The step's checkpoint."""
+        return self._checkpoints
+
+    @property
+    def scratch(self) -> Path:
+        """An empty folder that is removed after the step."""
+        return self._scratch
+
+    def open(self, ref: MemberRef, /) -> MemberReader:
+        """Opens an input, and records its digest for the manifest.
+
+        Raises ArtifactMissing or DataLoss, and ValueError for a member that the request does not name.
+        """
+        if (ref.key, ref.member) not in self._inputs:
+            raise ValueError(f"the request does not name {ref.key}#{ref.member}: a step reads only what it asks for")
+        reader = self._store.open(ref)
+        self._writer.record_input(ref, digest=reader.digest)
+        return reader
+
+    def source_path(self, digest: str, /) -> Path | None:
+        """Where the raw source with this digest lies on this machine, or None where the caller named no place."""
+        return self._places.get(digest)
+
+    def progress(
+        self, done: int, *, total: int, unit: str, activity: str, figures: Mapping[str, float] | None = None
+    ) -> None:
+        """Reports progress and raises Cancelled where the step is to stop."""
+        rate = self._rate(done)
+
+        def change(progress: StepProgress) -> None:
+            progress.done, progress.total, progress.unit, progress.activity = done, total, unit, activity
+            progress.rate = rate
+            progress.figures.clear()
+            progress.figures.update(figures or {})
+
+        self._report(change)
+        if self._log_timer.is_due():
+            _log.info("progress", activity=activity, done=done, total=total, unit=unit, **(figures or {}))
+        self.check_cancelled()
+
+    def check_cancelled(self) -> None:
+        """Raises Cancelled where the step is to stop.
+
+        A step that saves checkpoints is let run on to the next place where it saves one, for a while.
+        """
+        stopped_at = self._stop_noticed()
+        if stopped_at is None:
+            return
+        has_saved = self._checkpoints.saved > self._saved_at_stop
+        out_of_patience = time.monotonic() - stopped_at > self._stop_patience
+        if has_saved or out_of_patience or not self._asks_for_checkpoints:
+            raise Cancelled("the step was asked to stop")
+
+    def checkpoint_due(self) -> bool:
+        """Whether an interval has passed since the last checkpoint, or the step is to stop."""
+        self._asks_for_checkpoints = True
+        if self._stop_noticed() is not None:
+            # The first save after the request to stop ends the step; see `check_cancelled`.
+            return self._checkpoints.saved <= self._saved_at_stop
+        return self._checkpoint_timer.is_due()
+
+    def _stop_noticed(self) -> float | None:
+        """When the step first saw that it is to stop, or None."""
+        if self._stopped_at is None and self._stop.is_set():
+            self._stopped_at = time.monotonic()
+            self._saved_at_stop = self._checkpoints.saved
+        return self._stopped_at
+
+    def _rate(self, done: int) -> float:
+        now = time.monotonic()
+        if self._recent and done < self._recent[-1][1]:
+            self._recent.clear()
+        self._recent.append((now, done))
+        while len(self._recent) > 2 and now - self._recent[0][0] > _RATE_WINDOW:
+            self._recent.popleft()
+        since, first = self._recent[0]
+        return (done - first) / (now - since) if now > since else 0.0
+
+
+def member_refs(message: Message) -> Iterator[MemberRef]:
+    """All references to members in a request, in the order of its fields."""
+    if isinstance(message, MemberRef):
+        yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        for item in value if field.is_repeated else (value,):
+            yield from member_refs(item)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """An empty folder for the block."""
+    folder = Path(tempfile.mkdtemp(prefix="syntrial-step-"))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

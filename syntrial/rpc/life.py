@@ -1,0 +1,211 @@
+"""The two lives of a stage's process, from its start to its exit status: `serve` and `job`."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from syntrial.artifacts.store import ArtifactStore, open_store
+from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
+from syntrial.rpc.logs import configure_logging
+from syntrial.rpc.server import CANCEL_GRACE, StageServer
+from syntrial.rpc.status import from_status, is_retryable, reason_of, to_status
+from syntrial.rpc.step import Settled, StepRunner, Verb, recorded_request
+from syntrial.stages import STAGES, stage_of
+from syntrial.v1.progress_pb2 import ResourcesUsed
+
+DONE: Final = 0
+FAILED: Final = 1
+USER_ERROR: Final = 2
+STOPPED: Final = 143
+"""Exit status of a job that was asked to stop before it was done, as of a process that SIGTERM ended."""
+
+_ORPHAN_GRACE: Final = 1.0
+"""Seconds to save a checkpoint in when the parent has gone; an orphan must not hold the machine for long."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Times of a stage's process, in seconds."""
+
+    cancel_grace: float = CANCEL_GRACE
+    """What a cancelled step gets before the process ends itself."""
+    stop_grace: float = 20.0
+    """What the running step gets after SIGTERM; below the 30 s that Kubernetes gives a pod."""
+    checkpoint_interval: float = 60.0
+    """Between checkpoints: what a killed step may lose, against the time that writing takes."""
+
+
+def serve(
+    stage_name: str,
+    verbs: Callable[[], Mapping[str, Verb]],
+    *,
+    store_url: str,
+    address: str,
+    parent_pipe: int | None,
+    settings: Settings,
+) -> int:
+    """Serves until SIGTERM, SIGINT or the end of the parent; returns the exit status."""
+    configure_logging()
+    stop = _stop_event()
+    opened = _open(store_url)
+    if isinstance(opened, int):
+        return opened
+    server = _server(stage_name, verbs, store=opened, settings=settings)
+    server.listen(address)
+    _log.info("serving", stage=stage_name, address=address, store=opened.url, pid=os.getpid())
+    if parent_pipe is not None:
+        threading.Thread(target=_follow_parent, args=(parent_pipe, server), name="parent", daemon=True).start()
+    stop.wait()
+    _log.info("stopping", stage=stage_name)
+    server.stop(grace=settings.stop_grace)
+    return _leave(DONE)
+
+
+def job(
+    stage_name: str,
+    verbs: Callable[[], Mapping[str, Verb]],
+    *,
+    keys: Sequence[str],
+    store_url: str,
+    address: str,
+    experiment: str,
+    sources: Mapping[str, str],
+    settings: Settings,
+) -> int:
+    """Works on the recorded requests of `keys` one after another; returns the exit status.
+
+    A failed step is recorded and the next one begins. The status is 0 where all are done, 2 where the only errors are
+    the user's, else 1; 143 after SIGTERM.
+    """
+    configure_logging()
+    stop = _stop_event()
+    opened = _open(store_url)
+    if isinstance(opened, int):
+        return opened
+    store = opened
+
+    def record(key: str, error: BaseException | None, log: str, used: ResourcesUsed) -> None:
+        store.add_attempt(key, attempt_entry(error, log=log, used=used), experiment=experiment)
+
+    server = _server(stage_name, verbs, store=store, settings=settings, on_settled=record)
+    server.listen(address)
+    threading.Thread(target=lambda: (stop.wait(), server.table.stop(timeout=0)), daemon=True).start()
+    outcomes: list[SyntrialError | None] = []
+    for key in keys:
+        if stop.is_set():
+            break
+        outcomes.append(_work_on(key, server, store=store, stage_name=stage_name, sources=sources))
+    was_stopped = stop.is_set()
+    server.stop(grace=settings.stop_grace)
+    failures = [error for error in outcomes if error is not None]
+    if was_stopped and (len(outcomes) < len(keys) or any(isinstance(error, Cancelled) for error in failures)):
+        return _leave(STOPPED)
+    if not failures:
+        return _leave(DONE)
+    return _leave(USER_ERROR if all(isinstance(error, UserError) for error in failures) else FAILED)
+
+
+def attempt_entry(error: BaseException | None, *, log: str, used: ResourcesUsed) -> dict[str, object]:
+    """What is recorded of an attempt that has ended."""
+    known = None if error is None else from_status(to_status(error))
+    return {
+        "outcome": "succeeded" if known is None else "cancelled" if isinstance(known, Cancelled) else "failed",
+        "reason": "" if known is None else reason_of(known),
+        "message": "" if known is None else str(known),
+        "retryable": known is not None and is_retryable(known),
+        "log": log,
+        "resources": {
+            "wall_seconds": used.wall_seconds,
+            "cpu_seconds": used.cpu_seconds,
+            "peak_memory_bytes": used.peak_memory_bytes,
+        },
+    }
+
+
+def _work_on(
+    key: str, server: StageServer, *, store: ArtifactStore, stage_name: str, sources: Mapping[str, str]
+) -> SyntrialError | None:
+    """Runs one recorded request to its end; returns its error."""
+    try:
+        record = store.request(key)
+        if record is None:
+            raise ArtifactMissing(f"the store {store.url} has no request {key}")
+        method, request = recorded_request(record, key=key)
+        if stage_of(method).name != stage_name:
+            raise UserError(
+                field=f"key {key}",
+                rule=f"a job of stage {stage_name} runs that stage's steps",
+                received=method,
+                remedy=f"Run it as a job of stage {stage_of(method).name}.",
+            )
+        for digest, path in sources.items():
+            request.header.execution.source_locations.add(digest=digest, path=path)  # type: ignore[attr-defined]
+        operation = server.submit(method, request)
+        work = server.table.find(key)
+        if not operation.done and work is not None:
+            server.table.wait(work, timeout=None)
+            operation = work.operation()
+    except SyntrialError as error:
+        _log.error("step not started", key=key, error=str(error))
+        return error
+    return from_status(operation.error, key=key) if operation.HasField("error") else None
+
+
+def _server(
+    stage_name: str,
+    verbs: Callable[[], Mapping[str, Verb]],
+    *,
+    store: ArtifactStore,
+    settings: Settings,
+    on_settled: Settled = lambda _key, _error, _log, _used: None,
+) -> StageServer:
+    stage = STAGES[stage_name]
+    runner = StepRunner(
+        store=store,
+        verbs=verbs,
+        stage_version=stage.version,
+        threads=stage.resources.threads,
+        checkpoint_interval=settings.checkpoint_interval,
+        on_settled=on_settled,
+    )
+    return StageServer(stage, store=store, runner=runner, cancel_grace=settings.cancel_grace)
+
+
+def _open(url: str) -> ArtifactStore | int:
+    try:
+        return open_store(url)
+    except SyntrialError as error:
+        _log.error("store not opened", error=str(error))
+        return USER_ERROR if isinstance(error, UserError) else FAILED
+
+
+def _stop_event() -> threading.Event:
+    """Set by SIGTERM and SIGINT."""
+    event = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: event.set())
+    return event
+
+
+def _follow_parent(descriptor: int, server: StageServer) -> None:
+    """Ends this process soon after the parent's end of the pipe closes, also where the parent was killed."""
+    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
+        while pipe.read(1):
+            pass
+    server.table.stop(timeout=_ORPHAN_GRACE)
+    _leave(DONE)
+
+
+def _leave(status: int) -> int:
+    """Ends the process at once: a step that did not stop in time, in the worker thread, must not hold it."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,119 @@
+"""The command line of a stage: `python -m syntrial_generation serve|job`, the same image's two lives.
+
+A stage's `__main__` is two lines:
+
+    from syntrial.rpc.main import main
+    main("generation", "syntrial_generation.service:METHODS")
+
+Named by a string, the stage's code (and torch with it) is imported by the worker thread, after the socket listens.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from syntrial.rpc import threads
+
+if TYPE_CHECKING:
+    from syntrial.rpc.step import Verb
+
+_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]", /) -> None:
+    """Runs the stage's command line; `loader` is "module:ATTRIBUTE", the methods by name, or a function giving them.
+
+    Ends the process: 0 done, 1 another error, 2 a user's error.
+    """
+    pin_threads(threads(stage_name))
+    application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+    @application.callback()
+    def stage() -> None:
+        """A stage of Syntrial as a server, or as a job that runs recorded requests and ends."""
+
+    @application.command()
+    def serve(
+        *,
+        store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
+        address: Annotated[str, typer.Option(help="unix:/path/of/socket, or host:port.")],
+        parent_pipe: Annotated[
+            int | None, typer.Option(help="A file descriptor to read from; the server ends when it closes.")
+        ] = None,
+        cancel_grace: Annotated[
+            float, typer.Option(help="Seconds that a cancelled step gets before the process ends itself.")
+        ] = 20.0,
+        stop_grace: Annotated[float, typer.Option(help="Seconds to save a checkpoint in after SIGTERM.")] = 20.0,
+        checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+    ) -> None:
+        """Serves the stage over gRPC until told to stop."""
+        from syntrial.rpc import life
+
+        settings = life.Settings(
+            cancel_grace=cancel_grace, stop_grace=stop_grace, checkpoint_interval=checkpoint_interval
+        )
+        raise SystemExit(
+            life.serve(
+                stage_name,
+                lambda: load(loader),
+                store_url=store,
+                address=address,
+                parent_pipe=parent_pipe,
+                settings=settings,
+            )
+        )
+
+    @application.command()
+    def job(
+        *,
+        keys: Annotated[list[str], typer.Argument(help="Keys of steps whose requests are in the store.")],
+        store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
+        address: Annotated[
+            str, typer.Option(help="Where progress can be watched meanwhile; a port-forward reaches 127.0.0.1.")
+        ] = "127.0.0.1:50051",
+        experiment: Annotated[str, typer.Option(help="The experiment whose attempts these are.")] = "none",
+        source: Annotated[list[str] | None, typer.Option(help="DIGEST=PATH of raw data on this machine.")] = None,
+        stop_grace: Annotated[float, typer.Option(help="Seconds to save a checkpoint in after SIGTERM.")] = 20.0,
+        checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+    ) -> None:
+        """Works on recorded requests one after another, and ends."""
+        from syntrial.rpc import life
+
+        settings = life.Settings(stop_grace=stop_grace, checkpoint_interval=checkpoint_interval)
+        places = dict(place.split("=", 1) for place in source or [])
+        raise SystemExit(
+            life.job(
+                stage_name,
+                lambda: load(loader),
+                keys=keys,
+                store_url=store,
+                address=address,
+                experiment=experiment,
+                sources=places,
+                settings=settings,
+            )
+        )
+
+    application()
+
+
+def pin_threads(count: int) -> None:
+    """Sets the number of threads for libraries that are not imported yet, and for torch where it is."""
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(count)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
+
+
+def load(loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]") -> "Mapping[str, Verb]":
+    """The methods by name that `main`'s loader stands for."""
+    if isinstance(loader, str):
+        module, _, attribute = loader.partition(":")
+        loaded: Mapping[str, Verb] = getattr(importlib.import_module(module), attribute)
+        return loaded
+    return loader if isinstance(loader, Mapping) else loader()
