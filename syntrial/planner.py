@@ -211,7 +211,7 @@ class _Planner:
                     filters=requests.random_filters(item) if random else requests.filters(item),
                     copies=CopyFilter(quantile=item.copies),
                     ratio=ratio,
-                    balance=requests.balance_value(item),
+                    balance=requests.balance_name(item),
                     seed=item.seed + replicate if random else 0,
                     allow_shortfall=item.generator is None,
                 ),
@@ -368,14 +368,14 @@ class _Planner:
             recipe=requests.training_recipe(classifier),
             seed=seed,
             shuffle_synthetic_labels=arm.shuffled_labels,
-            balance=requests.balance_value(item.spec) if item else None,
+            balance=requests.balance_name(item.spec) if item else None,
         )
 
     # Report
 
     def _report(self, sets: Iterable[_Set], looks: Sequence[Look]) -> tuple[Step, ...]:
         endpoint = self.spec.endpoint
-        metric = Endpoint.Metric.Value(f"METRIC_{endpoint.metric.upper().replace('-', '_')}")
+        metric = f"METRIC_{endpoint.metric.upper().replace('-', '_')}"
         request = WriteReportRequest(
             title=self.experiment.metadata.name,
             experiment=to_yaml(self.experiment),

@@ -33,7 +33,6 @@ from syntrial.v1.data_preparation_pb2 import (
 )
 from syntrial.v1.filtering_pb2 import CentroidFilter, ConfidenceFilter, Filter, RandomFilter
 from syntrial.v1.generation_pb2 import (
-    Balance,
     DiffusionConfig,
     DiffusionSampler,
     GanConfig,
@@ -59,7 +58,7 @@ def raw_source(fields: SourceFields, *, size: int) -> Source:
         return Source(folder=FolderSource(patient_pattern=fields.patient_pattern or ""))
     phantom = fields.phantom
     assert phantom is not None
-    variant = PhantomSource.Variant.Value(f"VARIANT_{phantom.variant.upper()}")
+    variant = f"VARIANT_{phantom.variant.upper()}"
     numbers = phantom.model_dump(exclude={"variant"})
     return Source(phantom=PhantomSource(variant=variant, size=size, **numbers))
 
@@ -73,8 +72,8 @@ def image_format(dataset: Dataset) -> ImageFormat:
     """How images enter the trial."""
     return ImageFormat(
         size=dataset.size,
-        color_mode=ImageFormat.ColorMode.Value(f"COLOR_MODE_{dataset.color_mode.upper()}"),
-        resize=ImageFormat.Resize.Value(f"RESIZE_{dataset.resize.upper()}"),
+        color_mode=f"COLOR_MODE_{dataset.color_mode.upper()}",
+        resize=f"RESIZE_{dataset.resize.upper()}",
     )
 
 
@@ -85,11 +84,10 @@ def split_rule(dataset: Dataset) -> SplitRule:
 
 def leak_policy(leaks: Leaks) -> LeakPolicy:
     """What happens to images on both sides of a split."""
-    action = LeakPolicy.Action
     return LeakPolicy(
-        exact_duplicates=action.Value(f"ACTION_{leaks.exact_duplicates.upper()}"),
-        shared_patients=action.Value(f"ACTION_{leaks.shared_patients.upper()}"),
-        near_duplicates=action.Value(f"ACTION_{leaks.near_duplicates.upper()}"),
+        exact_duplicates=f"ACTION_{leaks.exact_duplicates.upper()}",
+        shared_patients=f"ACTION_{leaks.shared_patients.upper()}",
+        near_duplicates=f"ACTION_{leaks.near_duplicates.upper()}",
     )
 
 
@@ -122,7 +120,7 @@ def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: 
     request = SampleImagesRequest(
         ratio=ratio,
         oversample=oversampling(synthetic),
-        balance=balance_value(synthetic),
+        balance=balance_name(synthetic),
         seed=seed,
         micro_batch=micro_batch,
     )
@@ -164,14 +162,14 @@ def random_filters(synthetic: Synthetic) -> list[Filter]:
     return [Filter(random=RandomFilter(keep=keep))]
 
 
-def balance_value(synthetic: Synthetic) -> Balance.ValueType:
-    """How the classes of the set are shared out."""
-    return Balance.Value(f"BALANCE_{synthetic.balance.upper()}")
+def balance_name(synthetic: Synthetic) -> str:
+    """How the classes of the set are shared out: a name of the enumeration `Balance`."""
+    return f"BALANCE_{synthetic.balance.upper()}"
 
 
 def classifier_model(classifier: Classifier, *, weights_digest: str | None) -> ClassifierModel:
     """The model; `weights_digest` is that of the user's file where there is one."""
-    model = ClassifierModel(name=classifier.model, stem=ClassifierModel.Stem.Value(f"STEM_{classifier.stem.upper()}"))
+    model = ClassifierModel(name=classifier.model, stem=f"STEM_{classifier.stem.upper()}")
     if classifier.pretraining == "hub":
         model.hub.CopyFrom(HubWeights())
     elif weights_digest is not None:
@@ -216,7 +214,7 @@ def override(message: Message, changes: Any, *, exclude: frozenset[str] = frozen
     for name, value in given.items():
         field: Any = message.DESCRIPTOR.fields_by_name[name]
         if field.is_repeated:
-            message.ClearField(name)  # type: ignore[arg-type]
+            message.ClearField(name)
             getattr(message, name).extend(value)
         elif field.type == FieldDescriptor.TYPE_ENUM:
             suffix = "_" + value.upper().replace("-", "_")

@@ -1,0 +1,266 @@
+"""The command line: `syntrial run experiment.yaml` and what surrounds it.
+
+Exit codes: 0 done; 2 something of the user's is wrong; 1 a step failed or the store did not answer; 130 interrupted,
+and the same command goes on where it was. Commands import what they need when they run, so that `--help` is quick.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from syntrial import __version__
+from syntrial.errors import SyntrialError, UserError
+
+if TYPE_CHECKING:
+    from syntrial.artifacts.store import ArtifactStore
+    from syntrial.experiment import Experiment
+    from syntrial.trial import Trial
+
+app = typer.Typer(
+    name="syntrial",
+    help="Honest trials of synthetic medical images: does this synthetic data help this classifier?",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+)
+console = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+File = Annotated[Path, typer.Argument(help="An experiment in YAML.", show_default=False)]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="SYNTRIAL_STORE", help="A folder, or s3://bucket/prefix: where artifacts lie.")
+]
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(envvar="SYNTRIAL_DATA_ROOT", help="The folder that holds MedMNIST's files; default: download them."),
+]
+Out = Annotated[Path | None, typer.Option(help="Where the report goes; default: runs/NAME.", show_default=False)]
+Cores = Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all of this machine's.")]
+DEFAULT_STORE = "runs/.store"
+
+
+def main() -> None:
+    """Runs the command line; the process's exit code says how it ended."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        from syntrial.terminal import print_error
+
+        print_error(errors, error)
+        sys.exit(2)
+    except SyntrialError as error:
+        errors.print(Text(f"error: {error}"), soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here")
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    file: File,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    out: Out = None,
+    cores: Cores = None,
+) -> None:
+    """Run an experiment to its verdict; what is finished is never run again."""
+    from syntrial.experiment_file import read_experiment
+
+    _run(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
+
+
+@app.command()
+def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None) -> None:
+    """Print every step with its key, what the store has, and the effect that the trial could detect."""
+    from syntrial.experiment_file import read_experiment
+    from syntrial.terminal import plan_view
+
+    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+    done = opened.done(step.key for step in trial.plan.steps)
+    console.print(plan_view(trial.plan, done=done, detectable=_detectable(trial)))
+
+
+@app.command()
+def judge(
+    real: Annotated[Path, typer.Option(help="Real images: a folder for each class.")],
+    synthetic: Annotated[Path, typer.Option(help="Synthetic images, in folders of the same classes.")],
+    store: StoreOption = DEFAULT_STORE,
+    name: Annotated[str, typer.Option(help="The trial's name.")] = "judge",
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")] = 64,
+    classifier: Annotated[str, typer.Option(help="small-cnn, or the name of a timm model.")] = "small-cnn",
+    replicates: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the classifier.")] = 5,
+    patient_pattern: Annotated[str | None, typer.Option(help="Finds the patient in a real file's name.")] = None,
+    out: Out = None,
+    cores: Cores = None,
+) -> None:
+    """Judge ready-made synthetic images against real ones: a full trial without a file; writes the one that it ran."""
+    from syntrial.starters import judging_experiment
+
+    experiment = judging_experiment(
+        name=name,
+        real=real.resolve(),
+        synthetic=synthetic.resolve(),
+        size=size,
+        classifier=classifier,
+        replicates=replicates,
+        patient_pattern=patient_pattern,
+    )
+    _run(experiment, base=Path.cwd(), store=store, data_root=None, out=out, cores=cores)
+
+
+@app.command()
+def demo(store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None, cores: Cores = None) -> None:
+    """Run a small trial: on BreastMNIST where it is at hand, else on drawn images."""
+    from syntrial.demo import demo_experiment
+
+    experiment, said = demo_experiment(data_root)
+    console.print(said)
+    _run(experiment, base=Path.cwd(), store=store, data_root=data_root, out=out, cores=cores)
+
+
+@app.command()
+def report(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None) -> None:
+    """Fetch the report of an experiment that has run, and print its summary."""
+    from syntrial.experiment_file import read_experiment
+    from syntrial.trial import known_looks, with_looks
+
+    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+    _show_report(with_looks(trial, known_looks(trial, store=opened)), store=opened, out=out)
+
+
+@app.command()
+def retry(
+    file: File,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    out: Out = None,
+    cores: Cores = None,
+) -> None:
+    """Run an experiment, and try again the steps that failed because of something of the user's."""
+    from syntrial.experiment_file import read_experiment
+
+    _run(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores, again=True)
+
+
+@app.command()
+def logs(
+    file: File,
+    step: Annotated[str | None, typer.Argument(help="The first digits of a key, or part of a step's label.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+) -> None:
+    """Print what each attempt at an experiment's steps left behind."""
+    from syntrial.experiment_file import read_experiment
+
+    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+    for item in trial.plan.steps:
+        if step is not None and not item.key.startswith(step) and step not in item.label:
+            continue
+        for attempt in opened.attempts(item.key):
+            outcome = attempt.entry.get("outcome", "")
+            console.print(Text(f"{item.label}  {item.key[:12]}  attempt {attempt.number}: {outcome}", style="bold"))
+            console.print(Text(str(attempt.entry.get("log", "")).rstrip()), soft_wrap=True)
+
+
+@app.command()
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    older_than: Annotated[float, typer.Option(min=0, help="Days that unreachable artifacts are kept.")] = 7.0,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete; without it, only say what would go.")] = False,
+) -> None:
+    """Find what no experiment in the store reaches, and delete it on request."""
+    from syntrial.artifacts.gc import collect
+    from syntrial.artifacts.store import open_store
+
+    found = collect(open_store(store), older_than=older_than * 86400.0, dry_run=not delete)
+    verb = "removed" if delete else "would remove (--delete does it)"
+    console.print(f"{verb}: {len(found.removed)} objects, {found.bytes / 2**20:.1f} MiB; kept: {len(found.kept)}")
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    console.print(__version__)
+
+
+def _draft(
+    experiment: "Experiment", *, base: Path, store: str, data_root: Path | None
+) -> "tuple[Trial, ArtifactStore]":
+    from syntrial.artifacts.store import open_store
+    from syntrial.trial import draft, resolve_sources
+
+    return draft(experiment, resolve_sources(experiment, base=base, data_root=data_root)), open_store(store)
+
+
+def _detectable(trial: "Trial") -> str:
+    from syntrial.detectable import detectable_words
+    from syntrial.planner import DATASET
+
+    return detectable_words(trial.experiment, trial.sources.by_name[DATASET])
+
+
+def _run(
+    experiment: "Experiment",
+    *,
+    base: Path,
+    store: str,
+    data_root: Path | None,
+    out: Path | None,
+    cores: int | None,
+    again: bool = False,
+) -> None:
+    from syntrial.executors.local import LocalExecutor
+    from syntrial.terminal import LiveRun
+    from syntrial.trial import run as run_trial
+
+    trial, opened = _draft(experiment, base=base, store=store, data_root=data_root)
+    done = opened.done(step.key for step in trial.plan.steps)
+    console.print(
+        f"[bold]{experiment.metadata.name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {opened.url}"
+    )
+    console.print(Text(_detectable(trial)))
+    with (
+        _interruptible(),
+        LocalExecutor(
+            opened.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
+        ) as executor,
+        LiveRun(console, trial.plan, done=len(done)) as live,
+    ):
+        whole, outcome = run_trial(trial, store=opened, executor=executor, on_event=live.on_event)
+    if outcome.failures:
+        for failure in outcome.failures:
+            _print_failure(failure)
+        sys.exit(2 if all(not failure.retryable for failure in outcome.failures) else 1)
+    _show_report(whole, store=opened, out=out)
+
+
+def _show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> None:
+    from syntrial.analysis.tables import terminal_summary
+    from syntrial.trial import fetch_report
+
+    folder = out or Path("runs") / trial.experiment.metadata.name
+    found = fetch_report(trial, store=store, out=folder)
+    console.print(terminal_summary(found))
+    console.print(Text(f"report: {folder / 'report.html'}"))
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM ends a run as Ctrl-C does."""
+    import signal
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,219 @@
+"""Runs a trial: sources to plan, plan to steps on an executor, and the report at the end.
+
+The one place that knows the order of things: what is registered before the test split is opened, and when it is opened.
+Called by the command line. A trial may be killed anywhere and run again: every finished step stays finished.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import json_format
+
+from syntrial.artifacts.keys import canonical_json
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.errors import ArtifactMissing, SourceError
+from syntrial.executors.drive import Outcome, drive
+from syntrial.executors.executor import Event, Executor
+from syntrial.experiment import Experiment
+from syntrial.experiment_file import to_yaml
+from syntrial.medmnist import MEDMNIST
+from syntrial.plan import Plan, Step
+from syntrial.planner import plan, source_fields
+from syntrial.sources import resolve, resolve_weights
+from syntrial.v1.analysis_pb2 import Look
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.data_preparation_pb2 import Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sources:
+    """The resolved sources of an experiment."""
+
+    by_name: Mapping[str, Source]
+    """As `syntrial.planner.source_fields` names them."""
+    locations: Mapping[str, Path]
+    """Where the content of each digest lies on this machine."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Trial:
+    """An experiment with its sources and its plan."""
+
+    experiment: Experiment
+    sources: Sources
+    plan: Plan
+
+    @property
+    def uid(self) -> str:
+        """What the store files the experiment under: on a laptop its name, so that a changed one replaces it."""
+        return self.experiment.metadata.name
+
+
+def resolve_sources(experiment: Experiment, *, base: Path, data_root: Path | None = None) -> Sources:
+    """Resolves every source that the experiment names; relative paths begin at `base`, the experiment file's folder.
+
+    `data_root` is the folder that holds MedMNIST's files; those that are not there are downloaded by the preparing
+    step. Raises UserError and SourceError.
+    """
+    by_name: dict[str, Source] = {}
+    locations: dict[str, Path] = {}
+    for name, (source, given) in source_fields(experiment).items():
+        part, _, item = name.partition("/")
+        field = f"spec.{part}" if not item else f"spec.{'classifiers' if part == 'weights' else part}[{item}]"
+        path = base / Path(given).expanduser() if given is not None else None
+        if part == "weights":
+            assert path is not None
+            digest = resolve_weights(path, field=f"{field}.pretraining")
+            by_name[name], locations[digest] = Source(digest=digest), path
+            continue
+        if source.WhichOneof("kind") == "medmnist":
+            path = _medmnist_root(source, data_root)
+        resolved = resolve(source, path, field=field)
+        by_name[name] = resolved.source
+        if resolved.path is not None:
+            locations[resolved.source.digest] = resolved.path.resolve()
+    return Sources(by_name=by_name, locations=locations)
+
+
+def _medmnist_root(source: Source, data_root: Path | None) -> Path | None:
+    """The folder of MedMNIST's files where it holds this set."""
+    if data_root is None:
+        return None
+    if not data_root.is_dir():
+        raise SourceError(
+            field="--data-root",
+            rule="the data root is a folder that holds MedMNIST's .npz files",
+            received=str(data_root),
+            remedy="Check the path, or leave it out to download the data.",
+        )
+    known = MEDMNIST.get(source.medmnist.name)
+    present = known is not None and (data_root / known.filename(source.medmnist.size)).exists()
+    return data_root if present else None
+
+
+def draft(experiment: Experiment, sources: Sources) -> Trial:
+    """The trial as planned before the test split is opened: all but the report."""
+    return Trial(experiment=experiment, sources=sources, plan=plan(experiment, sources.by_name))
+
+
+def run(
+    trial: Trial, *, store: ArtifactStore, executor: Executor, on_event: Callable[[Event], None]
+) -> tuple[Trial, Outcome]:
+    """Runs what is not done yet; returns the trial with its whole plan, and what became of the part that ran last.
+
+    Training and generation come first; when all of it is done the look at the test split is recorded, then the
+    evaluations and the report run. An outcome with failures ends the run early. No server starts where nothing is to
+    do.
+    """
+    register(trial, store=store)
+    outcome = drive(trial.plan.training, store=store, executor=executor, on_event=on_event)
+    if outcome.failures:
+        return trial, outcome
+    whole = with_looks(trial, open_test_split(trial, store=store))
+    register(whole, store=store)
+    for part in (whole.plan.evaluation, whole.plan.report):
+        outcome = drive(part, store=store, executor=executor, on_event=on_event)
+        if outcome.failures:
+            break
+    return whole, outcome
+
+
+def register(trial: Trial, *, store: ArtifactStore) -> None:
+    """Files the experiment and its plan in the store: the roots of garbage collection, and the pre-registration.
+
+    The comparison that decides is thereby on record before anything is trained.
+    """
+    spec = trial.experiment.spec
+    comparisons = [json_format.MessageToDict(item) for item in trial.plan.comparisons]
+    registration = {
+        "endpoint": spec.endpoint.model_dump(mode="json", by_alias=True, exclude_none=True),
+        "comparisons": comparisons,
+        "evaluations": trial.plan.evaluations_digest,
+    }
+    keys = {"keys": [step.key for step in trial.plan.steps], "labels": {s.key: s.label for s in trial.plan.steps}}
+    for name, data in (
+        ("experiment.yaml", to_yaml(trial.experiment).encode()),
+        ("preregistration.json", canonical_json(registration)),
+        ("plan.json", canonical_json(keys)),
+    ):
+        if store.experiment_file(trial.uid, name) != data:
+            store.put_experiment_file(trial.uid, name, data)
+
+
+def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
+    """Records this trial's look at the test split and returns all looks up to it, this one last.
+
+    A trial whose evaluations are on record keeps its number. Raises ArtifactMissing where the data set is not prepared.
+    """
+    split = store.open(MemberRef(key=trial.plan.dataset, member="test")).digest
+    entry = {
+        "evaluations": trial.plan.evaluations_digest,
+        "name": trial.experiment.metadata.name,
+        "spec": _spec_tree(trial.experiment),
+    }
+    _, entries = store.append_look(split, entry)
+    looks = []
+    for number, this in enumerate(entries, start=1):
+        before = entries[number - 2]["spec"] if number > 1 else this["spec"]
+        looks.append(Look(number=number, evaluations=this["evaluations"], changed=changed_fields(before, this["spec"])))
+    return looks
+
+
+def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
+    """The looks up to this trial's own, or none where it has not opened the test split yet."""
+    manifest = store.manifest(trial.plan.dataset)
+    evaluated = manifest is not None and store.done(step.key for step in trial.plan.evaluation)
+    return open_test_split(trial, store=store) if evaluated else []
+
+
+def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:
+    """The trial planned anew with its report, now that the looks are known."""
+    whole = plan(trial.experiment, trial.sources.by_name, looks=looks)
+    return Trial(experiment=trial.experiment, sources=trial.sources, plan=whole)
+
+
+def fetch_report(trial: Trial, *, store: ArtifactStore, out: Path) -> dict[str, Any]:
+    """Writes report.json, report.html and the experiment that ran into `out`; returns the report.
+
+    Raises ArtifactMissing where the trial has no report yet.
+    """
+    if not trial.plan.report:
+        raise ArtifactMissing(f"{trial.experiment.metadata.name} has no report yet: run it first")
+    reader = store.open(MemberRef(key=trial.plan.report[-1].key, member="report"))
+    out.mkdir(parents=True, exist_ok=True)
+    files = {name: reader.read(name) for name in reader.names()}
+    files["experiment.yaml"] = to_yaml(trial.experiment).encode()
+    for name, data in files.items():
+        draft_path = out / f".{name}.part"
+        draft_path.write_bytes(data)
+        draft_path.replace(out / name)
+    report: dict[str, Any] = json.loads(files["report.json"])
+    return report
+
+
+def steps_by_key(trial: Trial) -> dict[str, Step]:
+    """The steps of the trial's plan."""
+    return {step.key: step for step in trial.plan.steps}
+
+
+def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:
+    """The paths of the fields that differ between two specifications, sorted."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        names = sorted(before.keys() | after.keys())
+        return [
+            found
+            for name in names
+            for found in changed_fields(before.get(name), after.get(name), path=f"{path}.{name}")
+        ]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = zip(before, after, strict=True)
+        return [found for i, (b, a) in enumerate(pairs) for found in changed_fields(b, a, path=f"{path}[{i}]")]
+    return [] if before == after else [path]
+
+
+def _spec_tree(experiment: Experiment) -> dict[str, Any]:
+    tree: dict[str, Any] = experiment.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return tree
