@@ -217,7 +217,7 @@ def _run(
     again: bool = False,
 ) -> None:
     from syntrial.executors.local import LocalExecutor
-    from syntrial.terminal import LiveRun
+    from syntrial.terminal import LiveRun, print_failure
     from syntrial.trial import run as run_trial
 
     trial, opened = _draft(experiment, base=base, store=store, data_root=data_root)
@@ -235,8 +235,9 @@ def _run(
     ):
         whole, outcome = run_trial(trial, store=opened, executor=executor, on_event=live.on_event)
     if outcome.failures:
+        labels = {step.key: step.label for step in whole.plan.steps}
         for failure in outcome.failures:
-            _print_failure(failure)
+            print_failure(errors, failure, label=labels[failure.key])
         sys.exit(2 if all(not failure.retryable for failure in outcome.failures) else 1)
     _show_report(whole, store=opened, out=out)
 

@@ -3,8 +3,10 @@
 Rendering alone, by rich; called by the command line. Nothing here decides anything.
 """
 
+import time
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from typing import Self
 
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
@@ -22,7 +24,16 @@ from rich.table import Table
 from rich.text import Text
 
 from syntrial.errors import UserError
-from syntrial.plan import Plan, Step
+from syntrial.executors.executor import (
+    Event,
+    ServerDied,
+    StepFailed,
+    StepProgressed,
+    StepStarted,
+    StepSucceeded,
+    StepWaits,
+)
+from syntrial.plan import Plan
 from syntrial.v1.analysis_pb2 import CellComparison
 from syntrial.v1.progress_pb2 import StepProgress
 
@@ -73,15 +84,15 @@ def work_view(plan: Plan, *, done: Collection[str]) -> RenderableType:
     return table
 
 
-class LiveProgress:
-    """The running steps of a run, a line each, above a bar that counts all steps.
+class LiveRun:
+    """The running steps of a trial, a line each, above a bar that counts all steps.
 
     Where the output is no terminal, each step's end is a line of its own instead.
     """
 
-    def __init__(self, console: Console, steps: Mapping[str, Step], *, done: int) -> None:
+    def __init__(self, console: Console, plan: Plan, *, done: int) -> None:
         self.console = console
-        self._steps = dict(steps)
+        self._labels = {step.key: step.label for step in plan.steps}
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -93,40 +104,72 @@ class LiveProgress:
             console=console,
             disable=not console.is_terminal,
         )
-        self._all = self._progress.add_task("[bold]steps[/]", total=len(steps) + done, completed=done, rate="")
+        # The report is planned last; it is one step more than the draft has.
+        self._all = self._progress.add_task("[bold]steps[/]", total=len(plan.steps) + 1, completed=done, rate="")
         self._tasks: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
 
-    def __enter__(self) -> "LiveProgress":
+    def __enter__(self) -> Self:
         self._progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
-    def started(self, key: str) -> None:
-        """A step began."""
-        if key not in self._tasks:
-            label = escape(self._steps[key].label)
-            self._tasks[key] = self._progress.add_task(label, total=None, rate="")
+    def on_event(self, event: Event) -> None:
+        """Shows what an executor says."""
+        match event:
+            case StepStarted(key=key):
+                self._start(key)
+            case StepProgressed(key=key, progress=progress):
+                self._update(key, progress)
+            case StepSucceeded(key=key):
+                self._end(key)
+                self._progress.advance(self._all)
+                if not self.console.is_terminal:
+                    seconds = time.monotonic() - self._began.get(key, time.monotonic())
+                    self.console.print(Text(f"done in {seconds:.1f} s: {self._label(key)}"), soft_wrap=True)
+            case StepFailed(key=key, reason=reason, attempt=attempt):
+                self._end(key)
+                self.console.print(Text(f"{reason} in attempt {attempt}: {self._label(key)}", style="red"))
+            case StepWaits(key=key, seconds=seconds, reason=reason, attempt=attempt):
+                words = f"attempt {attempt} in {seconds:.0f} s after {reason}: {self._label(key)}"
+                self.console.print(Text(words, style="yellow"), soft_wrap=True)
+            case ServerDied(stage=stage, status=status):
+                self.console.print(Text(f"the {stage} server ended with status {status}", style="yellow"))
 
-    def progressed(self, key: str, progress: StepProgress) -> None:
-        """A running step said how far it is."""
-        self.started(key)
+    def _label(self, key: str) -> str:
+        return self._labels.get(key, "write the report")
+
+    def _start(self, key: str) -> None:
+        if key not in self._tasks:
+            self._began[key] = time.monotonic()
+            self._tasks[key] = self._progress.add_task(escape(self._label(key)), total=None, rate="")
+
+    def _update(self, key: str, progress: StepProgress) -> None:
+        self._start(key)
         figures = "  ".join(f"{name} {value:.4g}" for name, value in sorted(progress.figures.items()))
         rate = f"{progress.rate:,.0f} {progress.unit}/s" if progress.rate > 0 else ""
+        activity = f": {escape(progress.activity)}" if progress.activity else ""
         self._progress.update(
             self._tasks[key],
             completed=progress.done,
             total=progress.total or None,
-            description=f"{escape(self._steps[key].label)}: {escape(progress.activity)}",
+            description=f"{escape(self._label(key))}{activity}",
             rate=f"{rate}  {figures}".strip(),
         )
 
-    def ended(self, key: str, *, outcome: str) -> None:
-        """A step came to an end: "done", or why not."""
+    def _end(self, key: str) -> None:
         if (task := self._tasks.pop(key, None)) is not None:
             self._progress.remove_task(task)
-        if outcome == "done":
-            self._progress.advance(self._all)
-        if not self.console.is_terminal or outcome != "done":
-            self.console.print(Text(f"{outcome}: {self._steps[key].label}"), soft_wrap=True)
+
+
+def print_failure(console: Console, failure: StepFailed, *, label: str) -> None:
+    """Prints why a step failed for good: the user's violations, or the error with the tail of its log."""
+    console.print(Text(f"failed: {label} (key {failure.key[:KEY_DIGITS]})", style="bold red"), soft_wrap=True)
+    if isinstance(failure.error, UserError):
+        print_error(console, failure.error)
+        return
+    console.print(Text(f"  {failure.reason}: {failure.message}"), soft_wrap=True)
+    for line in failure.log_tail.splitlines():
+        console.print(Text(f"  | {line}"), soft_wrap=True)
