@@ -89,8 +89,11 @@ Event = StepStarted | StepProgressed | StepSucceeded | StepFailed | ServerDied |
 class Executor(Protocol):
     """Starts steps and tells of them. Used from one thread."""
 
-    def start(self, step: Step, *, attempt: int) -> None:
-        """Takes a step whose inputs are in the store; it begins when there is room. Returns at once."""
+    def start(self, step: Step, *, attempt: int, priority: float) -> None:
+        """Takes a step whose inputs are in the store; it begins when there is room, higher priorities first.
+
+        Returns at once.
+        """
         ...
 
     def wait(self, *, timeout: float | None = None) -> Sequence[Event]:

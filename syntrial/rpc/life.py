@@ -14,8 +14,8 @@ from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
-from syntrial.rpc.status import from_status, is_retryable, reason_of, to_status
-from syntrial.rpc.step import Settled, StepRunner, Verb, recorded_request
+from syntrial.rpc.status import from_status
+from syntrial.rpc.step import Settled, StepRunner, Verb, attempt_entry, recorded_request
 from syntrial.stages import STAGES, stage_of
 from syntrial.v1.progress_pb2 import ResourcesUsed
 
@@ -111,23 +111,6 @@ def job(
     if not failures:
         return _leave(DONE)
     return _leave(USER_ERROR if all(isinstance(error, UserError) for error in failures) else FAILED)
-
-
-def attempt_entry(error: BaseException | None, *, log: str, used: ResourcesUsed) -> dict[str, object]:
-    """What is recorded of an attempt that has ended."""
-    known = None if error is None else from_status(to_status(error))
-    return {
-        "outcome": "succeeded" if known is None else "cancelled" if isinstance(known, Cancelled) else "failed",
-        "reason": "" if known is None else reason_of(known),
-        "message": "" if known is None else str(known),
-        "retryable": known is not None and is_retryable(known),
-        "log": log,
-        "resources": {
-            "wall_seconds": used.wall_seconds,
-            "cpu_seconds": used.cpu_seconds,
-            "peak_memory_bytes": used.peak_memory_bytes,
-        },
-    }
 
 
 def _work_on(

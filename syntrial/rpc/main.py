@@ -103,11 +103,15 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
 
 def pin_threads(count: int) -> None:
     """Sets the number of threads for libraries that are not imported yet, and for torch where it is."""
-    for variable in _THREAD_VARIABLES:
-        os.environ[variable] = str(count)
+    os.environ.update(thread_environment(count))
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(count)
+
+
+def thread_environment(count: int) -> dict[str, str]:
+    """What a process's environment says so that numerical libraries use `count` threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(count))
 
 
 def load(loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]") -> "Mapping[str, Verb]":

@@ -16,6 +16,7 @@ from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, Attempt, Report, scratch_f
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
+from syntrial.rpc.status import from_status, is_retryable, reason_of, to_status
 from syntrial.stages import METHODS
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import ResourcesUsed
@@ -45,6 +46,23 @@ def recorded_request(record: Mapping[str, Any], *, key: str) -> tuple[str, Messa
     header = request.header  # type: ignore[attr-defined]
     header.key, header.stage_version = key, record["stage_version"]
     return method, request
+
+
+def attempt_entry(error: BaseException | None, *, log: str, used: ResourcesUsed) -> dict[str, object]:
+    """What is recorded of an attempt that has ended."""
+    known = None if error is None else from_status(to_status(error))
+    return {
+        "outcome": "succeeded" if known is None else "cancelled" if isinstance(known, Cancelled) else "failed",
+        "reason": "" if known is None else reason_of(known),
+        "message": "" if known is None else str(known),
+        "retryable": known is not None and is_retryable(known),
+        "log": log,
+        "resources": {
+            "wall_seconds": used.wall_seconds,
+            "cpu_seconds": used.cpu_seconds,
+            "peak_memory_bytes": used.peak_memory_bytes,
+        },
+    }
 
 
 class StepRunner:

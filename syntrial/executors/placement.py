@@ -1,0 +1,115 @@
+"""Which step may run next on this machine, and on which server: pure, so that it can be tested as a table.
+
+A running step takes its stage's threads of the machine's cores; a server takes its stage's memory, and a GPU where the
+stage uses one, for as long as it lives.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from syntrial.stages import Stage
+
+MEMORY_SHARE: Final = 0.8
+"""Share of the memory available at the start that servers may take; the rest is for the store's page cache."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machine:
+    """What the executor may use."""
+
+    cores: int
+    memory_mib: int
+    gpus: tuple[str, ...] = ()
+    """As in CUDA_VISIBLE_DEVICES."""
+    servers_per_gpu: int = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Slot:
+    """A server as placement sees it."""
+
+    number: int
+    """Counted up over the executor's life: the smallest is the oldest."""
+    stage: Stage
+    is_busy: bool
+    gpu: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Placement:
+    """Where a step goes: to the server `reuse`, or to a new one on `gpu` once the servers in `stop` are gone."""
+
+    reuse: int | None = None
+    stop: tuple[int, ...] = ()
+    gpu: str = ""
+
+
+def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Placement | None:
+    """Where a step of `stage` can begin now, or None. A step that wants more than the machine has runs alone."""
+    busy = [slot for slot in slots if slot.is_busy]
+    taken = sum(_cores(slot.stage, machine) for slot in busy)
+    if taken + _cores(stage, machine) > machine.cores:
+        return None
+    idle = [slot for slot in slots if not slot.is_busy]
+    warm = [slot for slot in idle if slot.stage.name == stage.name]
+    if warm:
+        return Placement(reuse=warm[0].number)
+    gpu, stopped = _gpu(stage, slots=slots, machine=machine)
+    if gpu is None:
+        return None
+    memory = sum(slot.stage.resources.memory_mib for slot in slots if slot.number not in stopped)
+    for slot in idle:
+        if memory + stage.resources.memory_mib <= machine.memory_mib:
+            break
+        if slot.number not in stopped:
+            stopped.append(slot.number)
+            memory -= slot.stage.resources.memory_mib
+    if memory + stage.resources.memory_mib > machine.memory_mib and busy:
+        return None
+    return Placement(stop=tuple(stopped), gpu=gpu)
+
+
+def _cores(stage: Stage, machine: Machine) -> int:
+    return min(stage.resources.threads, machine.cores)
+
+
+def _gpu(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> tuple[str | None, list[int]]:
+    """The GPU for a new server of `stage` ("": it needs none; None: none is free), and whom to stop for it."""
+    if not stage.resources.accelerator or not machine.gpus:
+        return "", []
+    holders: Mapping[str, list[Slot]] = {gpu: [slot for slot in slots if slot.gpu == gpu] for gpu in machine.gpus}
+    least = min(machine.gpus, key=lambda gpu: len(holders[gpu]))
+    if len(holders[least]) < machine.servers_per_gpu:
+        return least, []
+    for gpu in machine.gpus:
+        for slot in holders[gpu]:
+            if not slot.is_busy:
+                return gpu, [slot.number]
+    return None, []
+
+
+def this_machine(
+    *, cores: int | None = None, memory_mib: int | None = None, gpus: Sequence[str] | None = None
+) -> Machine:
+    """What this process may use of this machine; given values take the place of what is found."""
+    available = psutil.virtual_memory().available / 2**20
+    return Machine(
+        cores=cores or len(os.sched_getaffinity(0)),
+        memory_mib=memory_mib or int(available * MEMORY_SHARE),
+        gpus=tuple(gpus) if gpus is not None else visible_gpus(),
+    )
+
+
+def visible_gpus(devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """GPUs by CUDA_VISIBLE_DEVICES, or else those whose device files there are."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return tuple(name.strip() for name in chosen.split(",") if name.strip() not in {"", "-1"})
+    found = (re.fullmatch(r"nvidia(\d+)", path.name) for path in devices.glob("nvidia*"))
+    return tuple(str(index) for index in range(sum(match is not None for match in found)))

@@ -1,0 +1,147 @@
+"""A stage server as a process of this machine: started, talked to over a Unix socket, watched and ended."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import grpc
+
+from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient
+from syntrial.rpc.logs import KEPT_LINES
+from syntrial.stages import Stage
+
+STARTUP_TIMEOUT: Final = 120.0
+"""Seconds until a server listens: its imports may come from a slow disk."""
+
+
+def serve_command(stage: Stage) -> tuple[str, ...]:
+    """The command of the stage's own server, in this Python."""
+    return (sys.executable, "-m", stage.module)
+
+
+class ServerProcess:
+    """One server process. It ends when this object's process does, however that ends."""
+
+    def __init__(
+        self,
+        stage: Stage,
+        *,
+        command: Sequence[str],
+        arguments: Mapping[str, str],
+        folder: Path,
+        number: int,
+        environment: Mapping[str, str],
+    ) -> None:
+        """Starts `command serve --address … --parent-pipe … --name value…`; the socket lies in `folder` (mode 0700)."""
+        self.stage = stage
+        socket = folder / f"{number}.sock"
+        ours, self._pipe = os.pipe()
+        options = [text for name, value in arguments.items() for text in (f"--{name}", value)]
+        try:
+            self._process = subprocess.Popen(
+                [*command, "serve", "--address", f"unix:{socket}", "--parent-pipe", str(ours), *options],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(ours,),
+                # Ctrl-C is for the executor, which passes it on in order.
+                start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
+            )
+        except OSError:
+            os.close(self._pipe)
+            raise
+        finally:
+            os.close(ours)
+        self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._reader = threading.Thread(target=self._read, name=f"log {number}", daemon=True)
+        self._reader.start()
+        self._channel = grpc.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS)
+        self.client = StageClient(self._channel)
+        self._closed = threading.Lock()
+        threading.Thread(target=self._await_end, name=f"end {number}", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal, or None while it lives."""
+        return self._process.poll()
+
+    def has_ended(self, *, within: float) -> bool:
+        """Whether the process has ended, or does in `within` seconds."""
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def begin_log(self) -> None:
+        """Forgets the lines so far: those that come are the next step's."""
+        self._lines.clear()
+
+    def log(self) -> str:
+        """The lines since `begin_log`, the last ones where they are many."""
+        if self.status is not None:
+            self._reader.join(1.0)
+        return "\n".join(list(self._lines))
+
+    def terminate(self) -> None:
+        """Asks the server to save a checkpoint and end."""
+        self._process.terminate()
+
+    def end(self, *, grace: float) -> None:
+        """Waits until the process has ended, and kills it after `grace` seconds."""
+        if not self.has_ended(within=grace):
+            self._process.kill()
+            self._process.wait()
+        self._close()
+
+    def _read(self) -> None:
+        stream = self._process.stdout
+        assert stream is not None
+        with stream:
+            for line in stream:
+                self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+
+    def _await_end(self) -> None:
+        self._process.wait()
+        # Calls that wait for an answer, or for the server to listen, end now.
+        self._close()
+
+    def _close(self) -> None:
+        with self._closed:
+            if self._pipe >= 0:
+                os.close(self._pipe)
+                self._pipe = -1
+                self._channel.close()
+
+
+def describe_end(status: int) -> str:
+    """What an exit status says, in words."""
+    if status >= 0:
+        return f"exit status {status}"
+    name = signal.Signals(-status).name
+    return f"{name} (the usual sign of too little memory)" if -status == signal.SIGKILL else name
+
+
+def backoff_seconds(failures: int, /) -> float:
+    """Seconds before the next try after so many failures in a row: 0, then 0.25 doubling up to 10."""
+    return min(10.0, 0.25 * 2.0 ** (failures - 1)) if failures > 0 else 0.0
+
+
+def wait_all(processes: Sequence[ServerProcess], *, grace: float) -> None:
+    """Ends several processes that were asked to end, `grace` seconds being for all of them together."""
+    deadline = time.monotonic() + grace
+    for process in processes:
+        process.end(grace=max(0.0, deadline - time.monotonic()))
