@@ -9,6 +9,7 @@ import re
 
 import rfc8785
 from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 KEY_PATTERN = re.compile(r"[0-9a-f]{64}")
@@ -34,6 +35,7 @@ def canonical_request(request: Message) -> dict[str, object]:
     body = type(request)()
     body.CopyFrom(request)
     body.ClearField("header")
+    _clear_negative_zeros(body)
     tree: dict[str, object] = json_format.MessageToDict(body)
     return tree
 
@@ -45,3 +47,13 @@ def step_key(method: str, request: Message, *, stage_version: int) -> str:
     compared by value: 1, 1.0 and 1e0 give one key.
     """
     return canonical_digest({"method": method, "stageVersion": stage_version, "request": canonical_request(request)})
+
+
+def _clear_negative_zeros(message: Message) -> None:
+    """Makes -0.0 a default like 0.0: the two are one number, but Protobuf tells them apart by their bits."""
+    for descriptor, value in message.ListFields():
+        if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
+            for child in value if descriptor.is_repeated else (value,):
+                _clear_negative_zeros(child)
+        elif not descriptor.is_repeated and not descriptor.has_presence and value == 0:
+            message.ClearField(descriptor.name)
