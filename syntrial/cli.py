@@ -234,7 +234,7 @@ def _run(
         LiveRun(console, trial.plan, done=len(done)) as live,
     ):
         whole, outcome = run_trial(trial, store=opened, executor=executor, on_event=live.on_event)
-    if outcome.failures:
+    if not outcome.is_complete:
         labels = {step.key: step.label for step in whole.plan.steps}
         for failure in outcome.failures:
             print_failure(errors, failure, label=labels[failure.key])

@@ -295,10 +295,10 @@ class _Planner:
             self.spec.primary_classifier.title,
         )
         control = {REAL.name: REAL, REAL_TWICE.name: REAL_TWICE}[arm.control]
-        cell = self._cell(item, arm, classifier, replicates=self._replicates(primary=is_primary))
         # The control of the primary has the primary's replicates, whoever asks for it first.
         shared = classifier.title == self.spec.primary_classifier.title and control.name == primary_arm.control
         against = self._cell(None, control, classifier, replicates=self._replicates(primary=shared))
+        cell = self._cell(item, arm, classifier, replicates=self._replicates(primary=is_primary))
         extra = item.summary.control or arm.name not in {given.name for given in self.spec.arms_of(item.spec)}
         role = CellComparison.Role
         self.comparisons.append(

@@ -110,13 +110,13 @@ def run(
     """
     register(trial, store=store)
     outcome = drive(trial.plan.training, store=store, executor=executor, on_event=on_event)
-    if outcome.failures:
+    if not outcome.is_complete:
         return trial, outcome
     whole = with_looks(trial, open_test_split(trial, store=store))
     register(whole, store=store)
     for part in (whole.plan.evaluation, whole.plan.report):
         outcome = drive(part, store=store, executor=executor, on_event=on_event)
-        if outcome.failures:
+        if not outcome.is_complete:
             break
     return whole, outcome
 
