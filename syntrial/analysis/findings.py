@@ -1,0 +1,359 @@
+"""From what was read to `report.json`: the numbers of a trial and the keys of the artifacts that they came from.
+
+What belongs here: comparisons, arms, curves and the tree that holds them; pure, no store and no clock. The schema:
+
+    schema                 1
+    title, task, classes   as the data set has them
+    endpoint               metric, metric_name, smallest_effect
+    test                   images, patients
+    verdict                the primary comparison (as in `comparisons`) with `speaks_of`: "these images" | "this method"
+    qualifications         [{kind, severity: "serious" | "note", words, keys}], the weightiest first
+    comparisons            [{arm, control (names of cells), arm_label, control_label, role, estimate, standard_error,
+                           degrees_of_freedom, interval_95, interval_90, p_value, p_value_holm (exploratory),
+                           arm_mean, control_mean, replicates, generators, outcome, outcome_unadjusted,
+                           by_less_than_margin, detectable_effect, words, notes, keys}]
+    baseline               the primary arm against the same arm on the baseline's images, as in `comparisons`, or null
+    arms                   [{cell, label, arm, synthetic, classifier, role, replicates, metrics: {name: {mean,
+                           interval_95, per_replicate}}, recall: {class: mean or null}, optimiser_steps, images_seen:
+                           {origin: n}, synthetic_missing, undertrained (replicates), keys}]
+    roc                    {false_positive_rate, curves: [{cell, class (null: macro), mean, low, high, keys}]}
+    training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
+    dataset                the audit as the data preparation wrote it, with keys
+    synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys}]
+    looks                  [{number, evaluations, changed}]
+    figures                [{id, title, keys}]
+    provenance             [{key, method, stage_version, artifact_digest, provenance}]
+    experiment             the experiment as planned, YAML
+
+Numbers are in the metric's units (1 is 100%). Nothing in it is a time.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.analysis.metrics import METRIC_NAMES, per_class_recall
+from syntrial.analysis.reading import CellData, Json, Keyed, Pictures, SyntheticData, TrialData, cell_labels
+from syntrial.analysis.roc import GRID, mean_roc
+from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm, holm, verdict
+from syntrial.v1.analysis_pb2 import CellComparison, Endpoint
+
+SCHEMA = 1
+
+METRICS: dict[int, str] = {
+    Endpoint.METRIC_AUROC: "auroc",
+    Endpoint.METRIC_ACCURACY: "accuracy",
+    Endpoint.METRIC_BALANCED_ACCURACY: "balanced_accuracy",
+}
+"""The endpoint's metric by its proto value."""
+
+ROLES: dict[int, str] = {
+    CellComparison.ROLE_PRIMARY: "primary",
+    CellComparison.ROLE_EXPLORATORY: "exploratory",
+    CellComparison.ROLE_CONTROL: "control",
+}
+"""The role of a comparison by its proto value."""
+
+METHOD_GENERATORS = 3
+"""From this number of generator replicates on, a comparison speaks of the method."""
+
+BASELINE_METHOD = "pca"
+"""The generator that every other must beat."""
+
+ALPHA = 0.05
+
+Progress = Callable[[int, int], None]
+
+
+def _silent(done: int, total: int) -> None:
+    """Reports nothing."""
+    del done, total
+
+
+def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
+    """The tree of `report.json` without `qualifications` and `figures`, which are made from it.
+
+    Raises ValueError where there is not exactly one primary comparison, UserError for scores that cannot be judged.
+    """
+    total = len(data.request.comparisons) + len(data.cells) + 1
+    comparisons = []
+    for done, comparison in enumerate(data.request.comparisons):
+        comparisons.append(_comparison(data, arm=comparison.arm, control=comparison.control, role=comparison.role))
+        progress(done + 1, total)
+    _adjust(comparisons)
+    primaries = [found for found in comparisons if found["role"] == "primary"]
+    if len(primaries) != 1:
+        raise ValueError(f"a trial has one primary comparison, this one has {len(primaries)}")
+    arms = []
+    for done, cell in enumerate(data.cells.values()):
+        arms.append(_arm(data, cell, comparisons=comparisons))
+        progress(len(comparisons) + done + 1, total)
+    primary = primaries[0]
+    return {
+        "schema": SCHEMA,
+        "title": data.request.title,
+        "task": data.task,
+        "classes": list(data.classes),
+        "endpoint": {
+            "metric": metric_of(data),
+            "metric_name": METRIC_NAMES[metric_of(data)],
+            "smallest_effect": data.request.endpoint.smallest_effect,
+        },
+        "test": {"images": len(data.labels), "patients": len(np.unique(data.patients_N))},
+        "verdict": {**primary, "speaks_of": "this method" if primary["generators"] else "these images"},
+        "comparisons": comparisons,
+        "baseline": _against_baseline(data, primary=primary),
+        "arms": arms,
+        "roc": _roc(data, primary=primary),
+        "training_curves": [_training_curves(cell) for cell in data.cells.values()],
+        "dataset": {**data.audit.value, "keys": [data.audit.key]},
+        "synthetic": [_synthetic(synthetic) for synthetic in data.synthetic],
+        "looks": [
+            {"number": look.number, "evaluations": look.evaluations, "changed": list(look.changed)}
+            for look in data.request.looks
+        ],
+        "provenance": [
+            {
+                "key": source.key,
+                "method": source.method,
+                "stage_version": source.stage_version,
+                "artifact_digest": source.artifact_digest,
+                "provenance": source.provenance,
+            }
+            for source in data.sources
+        ],
+        "experiment": data.request.experiment,
+    }
+
+
+def metric_of(data: TrialData) -> str:
+    """The endpoint's metric by the name that the statistics know."""
+    return METRICS[data.request.endpoint.metric]
+
+
+def pair(arm: CellData, *, control: CellData) -> tuple[list[NDArray[np.float64]], NDArray[np.float64], list[str]]:
+    """The arm's scores (J, N, K) for each generator, and the control's (J, N, K), on the seeds that all have.
+
+    The control's generators, where it has any, are paired one by one with the arm's when it is trained on synthetic
+    images too; such a comparison uses the first generator of each. Returns the keys used as the third. Raises
+    ValueError where no seed is shared.
+    """
+    by_generator: dict[int, dict[int, Any]] = {}
+    for replicate in arm.replicates:
+        by_generator.setdefault(replicate.generator, {})[replicate.seed] = replicate
+    generators = sorted(by_generator)
+    control_first = min(replicate.generator for replicate in control.replicates)
+    control_seeds = {r.seed: r for r in control.replicates if r.generator == control_first}
+    both_synthetic = bool(arm.synthetic and control.synthetic)
+    if len(generators) < METHOD_GENERATORS or both_synthetic:
+        generators = generators[:1]
+    shared = sorted(set(control_seeds).intersection(*(by_generator[generator] for generator in generators)))
+    if not shared:
+        raise ValueError(f"cells {arm.name!r} and {control.name!r} share no seed, so nothing can be paired")
+    used = [by_generator[generator][seed] for generator in generators for seed in shared]
+    used += [control_seeds[seed] for seed in shared]
+    arm_scores = [np.stack([by_generator[generator][seed].scores_NK for seed in shared]) for generator in generators]
+    control_scores = np.stack([control_seeds[seed].scores_NK for seed in shared])
+    return arm_scores, control_scores, list(dict.fromkeys(replicate.predictions_key for replicate in used))
+
+
+def _comparison(data: TrialData, *, arm: str, control: str, role: int) -> Json:
+    arm_cell, control_cell = data.cells[arm], data.cells[control]
+    arm_scores, control_scores, keys = pair(arm_cell, control=control_cell)
+    found: Comparison
+    if len(arm_scores) >= METHOD_GENERATORS:
+        found = compare_methods(
+            data.labels,
+            arm_scores=arm_scores,
+            control_scores=control_scores,
+            clusters=data.patients_N,
+            metric=metric_of(data),
+        )
+    else:
+        found = compare(
+            data.labels,
+            arm_scores=arm_scores[0],
+            control_scores=control_scores,
+            clusters=data.patients_N,
+            metric=metric_of(data),
+        )
+    labels = cell_labels(data.cells.values())
+    margin = data.request.endpoint.smallest_effect
+    judged = verdict(found, margin=margin, arm=labels[arm], control=labels[control])
+    notes = list(found.notes)
+    trained = len({replicate.generator for replicate in arm_cell.replicates})
+    if trained > len(arm_scores):
+        notes.append(f"of {trained} generator replicates the first is compared: the method needs {METHOD_GENERATORS}")
+    return {
+        "arm": arm,
+        "control": control,
+        "arm_label": labels[arm],
+        "control_label": labels[control],
+        "role": ROLES[role],
+        "estimate": found.estimate,
+        "standard_error": found.standard_error,
+        "degrees_of_freedom": found.degrees_of_freedom,
+        "interval_95": list(found.interval_95),
+        "interval_90": list(found.interval_90),
+        "p_value": found.p_value,
+        "p_value_holm": None,
+        "arm_mean": found.arm_mean,
+        "control_mean": found.control_mean,
+        "replicates": found.replicates,
+        "generators": found.generators,
+        "outcome": judged.outcome,
+        "outcome_unadjusted": judged.outcome,
+        "by_less_than_margin": judged.by_less_than_margin,
+        "detectable_effect": judged.detectable_effect,
+        "words": judged.words,
+        "notes": notes,
+        "keys": keys,
+    }
+
+
+def _adjust(comparisons: list[Json]) -> None:
+    """Holm's adjustment over the exploratory comparisons; a difference that does not stand it is inconclusive."""
+    exploratory = [found for found in comparisons if found["role"] == "exploratory"]
+    if not exploratory:
+        return
+    for found, adjusted in zip(exploratory, holm([found["p_value"] for found in exploratory]), strict=True):
+        found["p_value_holm"] = adjusted
+        if found["outcome"] in {"improves", "harms"} and adjusted >= ALPHA:
+            found["outcome"], found["by_less_than_margin"] = "inconclusive", False
+
+
+def baseline_cell(data: TrialData, *, primary: Json) -> CellData | None:
+    """The cell with the primary's arm and classifier on the baseline's images (`pca`), or None."""
+    arm = data.cells[primary["arm"]]
+    baselines = {s.name for s in data.synthetic if s.method == BASELINE_METHOD and s.name != arm.synthetic}
+    for cell in data.cells.values():
+        if cell.synthetic in baselines and (cell.arm, cell.classifier) == (arm.arm, arm.classifier):
+            return cell
+    return None
+
+
+def _against_baseline(data: TrialData, *, primary: Json) -> Json | None:
+    cell = baseline_cell(data, primary=primary)
+    if cell is None:
+        return None
+    return _comparison(data, arm=primary["arm"], control=cell.name, role=CellComparison.ROLE_CONTROL)
+
+
+def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
+    scores_JNK = cell.scores_JNK
+    metrics = {}
+    for metric in METRIC_NAMES:
+        found = estimate_arm(data.labels, scores=scores_JNK, clusters=data.patients_N, metric=metric)
+        metrics[metric] = {
+            "mean": found.mean,
+            "interval_95": list(found.interval_95),
+            "per_replicate": list(found.per_replicate),
+        }
+    recall_JK = np.stack([per_class_recall(data.labels, scores=scores_NK) for scores_NK in scores_JNK])
+    seen: dict[str, int] = {}
+    phases = cell.replicates[0].training["phases"]
+    for phase in phases:
+        for origin, count in phase["images_seen"].items():
+            seen[origin] = seen.get(origin, 0) + count
+    return {
+        "cell": cell.name,
+        "label": cell_labels(data.cells.values())[cell.name],
+        "arm": cell.arm,
+        "synthetic": cell.synthetic,
+        "classifier": cell.classifier,
+        "role": _role(cell.name, comparisons=comparisons),
+        "replicates": len(cell.replicates),
+        "metrics": metrics,
+        "recall": {
+            name: _finite(float(value)) for name, value in zip(data.classes, recall_JK.mean(axis=0), strict=True)
+        },
+        "optimiser_steps": sum(phase["steps"] for phase in phases),
+        "images_seen": dict(sorted(seen.items())),
+        "synthetic_missing": sum(phase["synthetic_missing"] for phase in phases),
+        "undertrained": sum(bool(replicate.training["undertrained"]) for replicate in cell.replicates),
+        "keys": cell.keys + cell.training_keys,
+    }
+
+
+def _role(cell: str, *, comparisons: list[Json]) -> str:
+    """A cell's role: its comparison's, or "reference" where others are compared with it."""
+    roles = [found["role"] for found in comparisons if found["arm"] == cell]
+    return next((role for role in ("primary", "exploratory", "control") if role in roles), "reference")
+
+
+def _roc(data: TrialData, *, primary: Json) -> Json:
+    """Macro curves of all cells; for more than two classes, those of each class for the primary pair."""
+    per_class = data.task == "multi-label" or len(data.classes) > 2
+    wanted: list[tuple[CellData, int | None]] = [(cell, None) for cell in data.cells.values()]
+    if per_class:
+        pair_cells = (data.cells[primary["control"]], data.cells[primary["arm"]])
+        wanted += [(cell, k) for k in range(len(data.classes)) for cell in pair_cells]
+    curves = []
+    for cell, class_index in wanted:
+        curve = mean_roc(data.labels, scores_JNK=cell.scores_JNK, class_index=class_index)
+        if curve is not None:
+            curves.append(
+                {
+                    "cell": cell.name,
+                    "class": None if class_index is None else data.classes[class_index],
+                    "mean": _rounded(curve.mean),
+                    "low": _rounded(curve.low),
+                    "high": _rounded(curve.high),
+                    "keys": cell.keys,
+                }
+            )
+    return {"false_positive_rate": _rounded(GRID), "curves": curves}
+
+
+def _training_curves(cell: CellData) -> Json:
+    """Mean and range over replicates of each series, at the points that all replicates have."""
+    curves = [replicate.training["curves"] for replicate in cell.replicates]
+    shared = sorted(set(curves[0]["x"]).intersection(*(curve["x"] for curve in curves[1:])))
+    series = {}
+    for name in sorted(curves[0]["series"]):
+        values_JX = np.asarray(
+            [[_number(curve["series"][name][curve["x"].index(x)]) for x in shared] for curve in curves],
+            dtype=np.float64,
+        ).reshape(len(curves), len(shared))
+        series[name] = {
+            "mean": _rounded(values_JX.mean(axis=0)),
+            "low": _rounded(values_JX.min(axis=0)),
+            "high": _rounded(values_JX.max(axis=0)),
+        }
+    return {"cell": cell.name, "x_unit": curves[0]["x_unit"], "x": shared, "series": series, "keys": cell.training_keys}
+
+
+def _synthetic(synthetic: SyntheticData) -> Json:
+    keyed: tuple[Keyed | Pictures, ...] = (
+        *synthetic.accepted,
+        *synthetic.decisions,
+        *synthetic.quality,
+        *synthetic.curves,
+    )
+    return {
+        "name": synthetic.name,
+        "method": synthetic.method,
+        "proven_lineage": synthetic.proven_lineage,
+        "control": synthetic.control,
+        "decisions": [found.value for found in synthetic.decisions],
+        "quality": [found.value for found in synthetic.quality],
+        "audit": synthetic.audit.value if synthetic.audit else None,
+        "curves": [found.value for found in synthetic.curves],
+        "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
+    }
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _rounded(values: Iterable[float]) -> list[float | None]:
+    """Six digits: more than a drawing shows, and what keeps the file small."""
+    return [_finite(round(float(value), 6)) for value in values]

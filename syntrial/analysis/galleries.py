@@ -1,0 +1,144 @@
+"""The report's pictures of images: real beside synthetic, what was rejected and why, copies and leaks.
+
+What belongs here: which images stand in which strip. How they are chosen and encoded is in `pictures.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.analysis.pictures import choose, members, pair_strip, strip
+from syntrial.analysis.reading import Pictures, SyntheticData, TrialData
+
+PER_STRIP = 12
+"""Images in a strip."""
+PAIRS = 12
+"""Pairs in a strip of copies or leaks."""
+SHOWN_WIDTH = 70
+"""Width in CSS pixels at which an image of a strip is shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Strip:
+    """A row of images with its name."""
+
+    name: str
+    detail: str
+    address: str
+    """PNG data address."""
+    images: int
+    alternative: str
+
+    @property
+    def width(self) -> int:
+        """Width on the page, in CSS pixels."""
+        return self.images * SHOWN_WIDTH
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gallery:
+    """Strips under one heading."""
+
+    id: str
+    title: str
+    strips: tuple[Strip, ...]
+    keys: tuple[str, ...]
+
+
+def class_galleries(data: TrialData) -> list[Gallery]:
+    """For each class a strip of real training images above one of each synthetic set; equal numbers, seeded choice.
+
+    Sets that are controls by their choice of images (random selection) show nothing new and are left out.
+    """
+    shown = [s for s in data.synthetic if s.accepted and not (s.control and not s.quality)]
+    galleries = []
+    for index, name in enumerate(data.classes):
+        sources = [("real", "training split", data.train)]
+        sources += [(s.name, "baseline" if s.control else s.method, s.accepted[0]) for s in shown]
+        strips = [
+            found
+            for title, detail, pictures in sources
+            if (found := _class_strip(pictures, class_index=index, name=title, detail=detail, class_name=name))
+        ]
+        keys = tuple(dict.fromkeys(pictures.key for _, _, pictures in sources))
+        if strips:
+            galleries.append(Gallery(id=f"class-{index}", title=name, strips=tuple(strips), keys=keys))
+    return galleries
+
+
+def rejected_galleries(data: TrialData) -> list[Gallery]:
+    """For each synthetic set a strip of each reason for which images were rejected."""
+    galleries = []
+    for number, synthetic in enumerate(data.synthetic):
+        strips = tuple(_rejected_strips(synthetic))
+        if strips:
+            keys = tuple(pictures.key for pictures in synthetic.rejected[:1])
+            galleries.append(Gallery(id=f"rejected-{number}", title=synthetic.name, strips=strips, keys=keys))
+    return galleries
+
+
+def copy_gallery(data: TrialData) -> Gallery | None:
+    """For each synthetic set the images nearest to a training image, above that training image."""
+    sets = [synthetic for synthetic in data.synthetic if synthetic.copies is not None]
+    strips = tuple(
+        _pairs(synthetic.copies, name=synthetic.name, detail="synthetic above, training image below")
+        for synthetic in sets
+        if synthetic.copies is not None
+    )
+    keys = tuple(synthetic.quality[0].key for synthetic in sets)
+    return Gallery(id="copies", title="Nearest to a training image", strips=strips, keys=keys) if strips else None
+
+
+def leak_gallery(data: TrialData) -> Gallery | None:
+    """Pairs of images that stand on both sides of a split."""
+    if data.audit_pairs is None:
+        return None
+    found = _pairs(data.audit_pairs, name="Leaked pairs", detail="one side above, the other below")
+    return Gallery(id="leaks", title="Images on both sides", strips=(found,), keys=(data.audit.key,))
+
+
+def _class_strip(pictures: Pictures, *, class_index: int, name: str, detail: str, class_name: str) -> Strip | None:
+    candidates = members(np.asarray(pictures.images.labels), class_index=class_index)
+    chosen = choose(candidates, count=PER_STRIP, seed=f"{name}/{class_name}")
+    if not chosen:
+        return None
+    return Strip(
+        name=name,
+        detail=detail,
+        address=strip([pictures.images.images_NHWC[index] for index in chosen]),
+        images=len(chosen),
+        alternative=f"{len(chosen)} images of class {class_name} from {name}",
+    )
+
+
+def _rejected_strips(synthetic: SyntheticData) -> Iterator[Strip]:
+    if not synthetic.rejected:
+        return
+    images = synthetic.rejected[0].images
+    reasons = np.asarray(images.origins.get("reason", []))
+    counts: dict[str, int] = {}
+    for per_class in synthetic.decisions[0].value["classes"]:
+        for reason, count in per_class["rejected"].items():
+            counts[reason] = counts.get(reason, 0) + count
+    for reason in sorted(set(reasons.tolist())):
+        chosen = choose(np.flatnonzero(reasons == reason), count=PER_STRIP, seed=f"{synthetic.name}/{reason}")
+        yield Strip(
+            name=reason,
+            detail=f"{counts.get(reason, len(chosen))} images",
+            address=strip([images.images_NHWC[index] for index in chosen]),
+            images=len(chosen),
+            alternative=f"{len(chosen)} images of {synthetic.name} rejected for {reason}",
+        )
+
+
+def _pairs(pairs_P2HWC: NDArray[np.uint8], *, name: str, detail: str) -> Strip:
+    shown: Sequence[int] = range(min(len(pairs_P2HWC), PAIRS))
+    return Strip(
+        name=name,
+        detail=detail,
+        address=pair_strip(pairs_P2HWC[list(shown)]),
+        images=len(shown),
+        alternative=f"{len(shown)} pairs of {name}",
+    )

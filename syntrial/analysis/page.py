@@ -1,0 +1,176 @@
+"""The report's page: `report.json` and the galleries to one HTML file that works offline.
+
+What belongs here: the Jinja environment, how numbers are written, and what each section is given. Templates and the
+style sheet are in `templates/`. The page loads nothing: styles and pictures are inside it, and it has no script.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from syntrial.analysis.charts import number
+from syntrial.analysis.figures import (
+    Figure,
+    forest_figure,
+    generator_figure,
+    quality_figure,
+    roc_figures,
+    training_figures,
+)
+from syntrial.analysis.forest import GROUPS, signed
+from syntrial.analysis.galleries import Gallery
+from syntrial.analysis.reading import Json
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+METRIC_ORDER = ("auroc", "accuracy", "balanced_accuracy")
+"""Columns of the table of arms."""
+
+SPLIT_ORDER = ("train", "validation", "test")
+"""Rows of the table of splits."""
+
+PLAIN_WORDS = {
+    "improves": "The synthetic images helped: with them, classifiers did better on real test images.",
+    "harms": "The synthetic images harmed: with them, classifiers did worse on real test images.",
+    "equivalent": "The synthetic images made no difference that matters on real test images.",
+    "inconclusive": "This trial cannot tell whether the synthetic images help or harm on real test images.",
+}
+"""Each outcome for a reader who knows no statistics."""
+
+ROLE_ORDER = ("reference", "primary", "exploratory", "control")
+"""Rows of the table of arms."""
+
+SECTIONS = (
+    ("qualifies", "What qualifies it"),
+    ("effects", "Effects"),
+    ("arms", "Arms"),
+    ("images", "Images"),
+    ("synthetic", "Synthetic sets"),
+    ("data", "Data"),
+    ("training", "Training"),
+    ("provenance", "Provenance"),
+    ("experiment", "Experiment"),
+)
+"""Anchors and names of the sections, in the page's order."""
+
+
+def render_page(
+    report: Json,
+    *,
+    galleries: list[Gallery],
+    rejected: list[Gallery],
+    copies: Gallery | None,
+    leaks: Gallery | None,
+) -> tuple[str, list[Json]]:
+    """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
+    forest = forest_figure(report)
+    roc, training, generators = roc_figures(report), training_figures(report), generator_figure(report)
+    quality = quality_figure(report)
+    absent = {"images": not (galleries or rejected or copies), "synthetic": not report["synthetic"]}
+    page = (
+        _environment()
+        .get_template("page.html")
+        .render(
+            report=report,
+            dataset_words=dataset_words(report),
+            sections=[section for section in SECTIONS if not absent.get(section[0])],
+            roles=GROUPS,
+            arms=sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])),
+            metric_order=METRIC_ORDER,
+            forest=forest,
+            roc=roc,
+            training=training,
+            generators=generators,
+            quality=quality,
+            galleries=galleries,
+            rejected=rejected,
+            copies=copies,
+            leak_pictures=leaks,
+            plain_words=PLAIN_WORDS[report["verdict"]["outcome"]],
+            splits=[name for name in SPLIT_ORDER if name in report["dataset"]["splits"]],
+            leaks=[leak for leak in report["dataset"]["leaks"] if leak["count"]],
+            sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
+        )
+    )
+    optional = [copies, quality, generators, leaks]
+    drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
+    drawn += [found for found in optional if found is not None]
+    drawn += training
+    return page, [{"id": figure.id, "title": figure.title, "keys": list(figure.keys)} for figure in drawn]
+
+
+def dataset_words(report: Json) -> str:
+    """The data set in a few words: where the images are from and what the classes are."""
+    classes = report["classes"]
+    kind = "labels" if report["task"] == "multi-label" else "classes"
+    named = ", ".join(classes) if len(classes) <= 3 else f"{len(classes)} {kind}"
+    source = report["dataset"]["splits"]["test"].get("source")
+    return f"{source}: {named}" if source else named
+
+
+def synthetic_row(synthetic: Json) -> Json:
+    """A set's row of the table: counts summed over generator replicates, quality of the first."""
+    per_class = [entry for decisions in synthetic["decisions"] for entry in decisions["classes"]]
+    reasons: dict[str, int] = {}
+    for entry in per_class:
+        for reason, count in sorted(entry["rejected"].items()):
+            reasons[reason] = reasons.get(reason, 0) + count
+    quality = synthetic["quality"][0] if synthetic["quality"] else None
+    return {
+        "name": synthetic["name"],
+        "method": synthetic["method"],
+        "control": synthetic["control"],
+        "proven_lineage": synthetic["proven_lineage"],
+        "keys": synthetic["keys"],
+        "candidates": sum(entry["candidates"] for entry in per_class),
+        "accepted": sum(entry["accepted"] for entry in per_class),
+        "rejected": sum(reasons.values()),
+        "reasons": {reason: count for reason, count in reasons.items() if count},
+        "quality": quality
+        and {
+            "frechet": quality["frechet"]["synthetic_real"],
+            "ratio": quality["frechet"]["ratio_to_floor"],
+            "precision": quality["precision"],
+            "recall": quality["recall"],
+            "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
+        },
+    }
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        # Class names, paths and the experiment are the user's text: escaped everywhere, markup is made by `charts`.
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        signed=signed,
+        metric=_metric,
+        plain=number,
+        whole=_whole,
+        percent=lambda share: f"{100 * share:.1f}%",
+        p=_p_value,
+        degrees=lambda degrees: "∞" if degrees is None else f"{degrees:.1f}" if degrees < 1000 else "> 1000",
+        significant=lambda value: "–" if value is None else f"{value:.3g}",
+    )
+    return environment
+
+
+def _metric(value: float | None, digits: int = 4) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _whole(value: Any) -> str:
+    return f"{value:,.0f}".replace(",", "\u202f")
+
+
+def _p_value(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< .0001" if value < 0.0001 else f"{value:.4f}".lstrip("0") if value < 1 else "1"

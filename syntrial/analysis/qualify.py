@@ -1,0 +1,257 @@
+"""What qualifies a verdict: everything a careful reader would ask about before believing it.
+
+One function for each question, each pure, from the tree of `report.json` (and the data's shape) to qualifications. A
+`serious` one is a reason to doubt the verdict's outcome or its scope; a `note` is what a reader should know.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from syntrial.analysis.charts import number
+from syntrial.analysis.findings import baseline_cell
+from syntrial.analysis.reading import CellData, Json, TrialData
+
+FEW_REPLICATES = 3
+"""Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
+SHIFT_P = 0.01
+"""Class proportions of two splits differ where the audit's test gives less than this."""
+HARDWARE_FIELDS = ("processor", "accelerator", "threads", "python", "lock_hash", "image_digest")
+"""What of a manifest's provenance must be equal between compared cells."""
+
+
+def qualifications(data: TrialData, *, report: Json) -> list[Json]:
+    """All qualifications, serious ones first, in the order of the questions below."""
+    primary = report["verdict"]
+    questions = (
+        _lineage(report, data=data),
+        _leaks(report),
+        _undertrained(report),
+        _missing(report),
+        _baseline(data, report=report),
+        _negative_controls(report),
+        _copies(report),
+        _replicates(primary),
+        _looks(report),
+        _hardware(data, primary=primary),
+        _shift(report),
+        _excluded(report),
+        _chosen(data),
+    )
+    found = [qualification for question in questions for qualification in question]
+    return sorted(found, key=lambda qualification: qualification["severity"] != "serious")
+
+
+def _qualification(kind: str, words: str, *, serious: bool = False, keys: Iterable[str] = ()) -> Json:
+    return {"kind": kind, "severity": "serious" if serious else "note", "words": words, "keys": list(keys)}
+
+
+def _lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
+    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
+    for synthetic in report["synthetic"]:
+        if not synthetic["proven_lineage"]:
+            primary = synthetic["name"] in used
+            yield _qualification(
+                "lineage",
+                f"The lineage of {synthetic['name']} is unproven: nothing shows that what made these images never saw "
+                "the test images. They were searched for copies of validation and test images.",
+                serious=primary,
+                keys=synthetic["keys"],
+            )
+
+
+def _leaks(report: Json) -> Iterator[Json]:
+    audits = [("the data set", report["dataset"], report["dataset"]["keys"])]
+    audits += [(s["name"], s["audit"], s["keys"]) for s in report["synthetic"] if s["audit"]]
+    for name, audit, keys in audits:
+        for leak in audit["leaks"]:
+            if leak["action"] == "waive" and leak["count"]:
+                sides = leak["between"]
+                place = f"within {sides[0]}" if len(set(sides)) == 1 else f"between {sides[0]} and {sides[1]}"
+                yield _qualification(
+                    "leaks",
+                    f"{_count(leak['count'], leak['kind'].replace('-', ' '))} {place} of {name} were found and kept, "
+                    "as the experiment asks (waive).",
+                    serious="test" in sides and leak["kind"] != "near-duplicate",
+                    keys=keys,
+                )
+
+
+def _undertrained(report: Json) -> Iterator[Json]:
+    compared = {report["verdict"]["arm"], report["verdict"]["control"]}
+    cells = [arm for arm in report["arms"] if arm["undertrained"]]
+    for arm in cells:
+        if arm["cell"] in compared:
+            yield _qualification(
+                "undertrained",
+                f"{arm['label']} is undertrained: the validation loss still fell at the end of training in "
+                f"{arm['undertrained']} of {_count(arm['replicates'], 'replicate')}. A longer "
+                "budget may change the verdict.",
+                serious=True,
+                keys=arm["keys"],
+            )
+    others = [arm for arm in cells if arm["cell"] not in compared]
+    if others:
+        names = ", ".join(arm["label"] for arm in others)
+        keys = [key for arm in others for key in arm["keys"]]
+        yield _qualification("undertrained", f"Undertrained beside the primary pair: {names}.", keys=keys)
+
+
+def _missing(report: Json) -> Iterator[Json]:
+    for arm in report["arms"]:
+        if arm["synthetic_missing"]:
+            yield _qualification(
+                "missing",
+                f"{arm['label']} was trained on {_count(arm['synthetic_missing'], 'synthetic image')} fewer than the "
+                "arm asks for: the set does not have them.",
+                keys=arm["keys"],
+            )
+
+
+def _baseline(data: TrialData, *, report: Json) -> Iterator[Json]:
+    primary, against = report["verdict"], report["baseline"]
+    cell = baseline_cell(data, primary=primary)
+    if cell is None or against is None:
+        return
+    low, high = (_signed(bound) for bound in against["interval_95"])
+    sides = f"{against['arm_label']} minus {against['control_label']}"
+    effect = f"{sides}: {_signed(against['estimate'])} (95% interval {low} to {high})"
+    keys = against["keys"]
+    if against["outcome"] == "harms":
+        yield _qualification(
+            "baseline",
+            f"The baseline did better: images drawn by pca, fitted in seconds, gave a better classifier than the "
+            f"trial's generator. {effect}.",
+            serious=True,
+            keys=keys,
+        )
+    elif primary["outcome"] == "improves" and against["outcome"] != "improves":
+        yield _qualification(
+            "baseline",
+            f"The baseline pca helped about as much: no advantage of the trial's generator over it was shown. "
+            f"{effect}.",
+            serious=True,
+            keys=keys,
+        )
+    else:
+        word = "beat" if against["outcome"] == "improves" else "was not told apart from"
+        yield _qualification("baseline", f"The generator {word} the baseline pca. {effect}.", keys=keys)
+
+
+def _negative_controls(report: Json) -> Iterator[Json]:
+    baseline = report["baseline"]["control"] if report["baseline"] else None
+    for found in report["comparisons"]:
+        if found["role"] == "control" and found["outcome"] == "improves" and "shuffled" in found["arm"]:
+            yield _qualification(
+                "control",
+                f"The negative control {found['arm_label']} improves too, which it cannot by what its labels say: the "
+                "effect may come from the amount of training rather than from the images.",
+                serious=True,
+                keys=found["keys"],
+            )
+        if found["arm"] == baseline and found["outcome"] == "improves" and report["verdict"]["outcome"] != "improves":
+            yield _qualification(
+                "baseline",
+                f"The baseline {found['arm_label']} improves where the trial's generator was not shown to.",
+                serious=True,
+                keys=found["keys"],
+            )
+
+
+def _copies(report: Json) -> Iterator[Json]:
+    for synthetic in report["synthetic"]:
+        count = sum(quality["memorised"]["count"] for quality in synthetic["quality"])
+        if count and not synthetic["control"]:
+            yield _qualification(
+                "copies",
+                f"{_count(count, 'image')} of {synthetic['name']} lie nearer to a training image than real images of "
+                "different patients do: they may be copies.",
+                keys=synthetic["keys"],
+            )
+
+
+def _replicates(primary: Json) -> Iterator[Json]:
+    if primary["replicates"] == 1:
+        yield _qualification(
+            "replicates",
+            "One replicate: the interval speaks of other patients, not of other seeds, which often matter as much.",
+            serious=True,
+            keys=primary["keys"],
+        )
+    elif primary["replicates"] < FEW_REPLICATES:
+        yield _qualification(
+            "replicates",
+            f"{primary['replicates']} paired replicates are few: the variance over seeds is itself uncertain.",
+            keys=primary["keys"],
+        )
+    if primary["speaks_of"] == "these images":
+        yield _qualification(
+            "scope",
+            "The verdict speaks of these synthetic images: what another training of the generator would give takes "
+            "three or more replicates of it.",
+            keys=primary["keys"],
+        )
+    for note in primary["notes"]:
+        if not note.startswith("replicates=1"):
+            yield _qualification("interval", f"{note[0].upper()}{note[1:]}.", keys=primary["keys"])
+
+
+def _looks(report: Json) -> Iterator[Json]:
+    if len(report["looks"]) > 1:
+        last = report["looks"][-1]
+        changed = ", ".join(last["changed"]) or "nothing in the specification"
+        yield _qualification(
+            "look",
+            f"This is look {last['number']} at this test split; since the one before, the experiment changed in: "
+            f"{changed}. Each look makes a chance finding likelier, and the interval does not allow for it.",
+            serious=True,
+        )
+
+
+def _hardware(data: TrialData, *, primary: Json) -> Iterator[Json]:
+    places = {source.key: source.provenance for source in data.sources}
+    for field in HARDWARE_FIELDS:
+        found: dict[str, list[str]] = {}
+        for side in ("arm", "control"):
+            cell: CellData = data.cells[primary[side]]
+            for key in (*cell.training_keys, *cell.keys):
+                found.setdefault(places[key].get(field, "unknown"), []).append(key)
+        if len(found) > 1:
+            yield _qualification(
+                "hardware",
+                f"The compared cells were not all made alike: their {field.replace('_', ' ')} differs "
+                f"({'; '.join(sorted(found))}).",
+                keys=[key for keys in found.values() for key in keys],
+            )
+
+
+def _shift(report: Json) -> Iterator[Json]:
+    for shift in report["dataset"].get("shifts", []):
+        if shift["p_value"] < SHIFT_P:
+            first, second = shift["between"]
+            yield _qualification(
+                "shift",
+                f"The class proportions of {first} and {second} differ (total variation "
+                f"{number(round(shift['total_variation'], 3))}): accuracy in particular depends on them.",
+                keys=report["dataset"]["keys"],
+            )
+
+
+def _excluded(report: Json) -> Iterator[Json]:
+    for warning in report["dataset"].get("warnings", []):
+        yield _qualification("data", warning, keys=report["dataset"]["keys"])
+    for synthetic in report["synthetic"]:
+        for warning in (synthetic["audit"] or {}).get("warnings", []):
+            yield _qualification("data", f"{synthetic['name']}: {warning}", keys=synthetic["keys"])
+
+
+def _chosen(data: TrialData) -> Iterator[Json]:
+    for words in data.request.qualifications:
+        yield _qualification("chosen", words)
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.4f}"
+    return "0.0000" if float(text) == 0 else text.replace("-", "−")

@@ -1,0 +1,275 @@
+"""Reading what a trial left in the store, for the verdict and the report.
+
+What belongs here: which blobs are read and what must agree between them. Called by `report.py`; everything after this
+works on the dataclasses below and touches no store.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.artifacts.imagesets import ImageSet, read_image_set
+from syntrial.artifacts.manifest import Manifest
+from syntrial.artifacts.store import ArtifactStore, MemberReader
+from syntrial.rpc.context import StepContext
+from syntrial.v1.analysis_pb2 import Cell, SyntheticSummary, WriteReportRequest
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReplicateData:
+    """One trained classifier."""
+
+    seed: int
+    generator: int
+    training: Json
+    """`training.json`: curves, phases with what was seen, `undertrained`."""
+    scores_NK: NDArray[np.float64]  # noqa: N815
+    training_key: str
+    predictions_key: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CellData:
+    """One arm × classifier × synthetic set, with its replicates in the order of generator and seed."""
+
+    name: str
+    arm: str
+    synthetic: str
+    classifier: str
+    replicates: tuple[ReplicateData, ...]
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of its predictions."""
+        return [replicate.predictions_key for replicate in self.replicates]
+
+    @property
+    def training_keys(self) -> list[str]:
+        """The keys of its trainings."""
+        return [replicate.training_key for replicate in self.replicates]
+
+    @property
+    def scores_JNK(self) -> NDArray[np.float64]:  # noqa: N802
+        """The scores of all replicates."""
+        return np.stack([replicate.scores_NK for replicate in self.replicates])
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Keyed:
+    """A JSON value and the key of the step that wrote it."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """Images and the key of the step that wrote them."""
+
+    key: str
+    images: ImageSet
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SyntheticData:
+    """A synthetic set; one entry per generator replicate in each tuple."""
+
+    name: str
+    method: str
+    proven_lineage: bool
+    control: bool
+    accepted: tuple[Pictures, ...]
+    rejected: tuple[Pictures, ...]
+    decisions: tuple[Keyed, ...]
+    quality: tuple[Keyed, ...]
+    copies: NDArray[np.uint8] | None
+    """Pairs (P, 2, H, W, C) of the first replicate: a synthetic image and the nearest training image."""
+    curves: tuple[Keyed, ...]
+    audit: Keyed | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A step that the report read, as its manifest tells it."""
+
+    key: str
+    method: str
+    stage_version: int
+    artifact_digest: str
+    provenance: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrialData:
+    """All that a report is made of."""
+
+    request: WriteReportRequest
+    classes: tuple[str, ...]
+    task: str
+    labels: NDArray[Any]
+    """Test labels: int64 (N,) or uint8 (N, K)."""
+    patients_N: NDArray[np.int64]  # noqa: N815
+    cells: dict[str, CellData]
+    audit: Keyed
+    audit_pairs: NDArray[np.uint8] | None
+    """Pairs (P, 2, H, W, C) of leaked images."""
+    train: Pictures
+    synthetic: tuple[SyntheticData, ...]
+    sources: tuple[Source, ...]
+
+
+class _Reader:
+    """Opens members through the step's context and remembers the steps that they came from."""
+
+    def __init__(self, context: StepContext) -> None:
+        self._context = context
+        self._sources: dict[str, Source] = {}
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """Each step read, in the order of first reading."""
+        return tuple(self._sources.values())
+
+    def open(self, ref: MemberRef) -> MemberReader:
+        self._context.check_cancelled()
+        reader = self._context.open(ref)
+        if ref.key not in self._sources:
+            manifest = _manifest(reader)
+            self._sources[ref.key] = Source(
+                key=ref.key,
+                method=manifest.method.rpartition("/")[2],
+                stage_version=manifest.stage_version,
+                artifact_digest=manifest.artifact_digest,
+                provenance=dict(manifest.provenance),
+            )
+        return reader
+
+    def json(self, ref: MemberRef, name: str) -> Keyed:
+        return Keyed(key=ref.key, value=self.open(ref).json(name))
+
+    def pictures(self, ref: MemberRef) -> Pictures:
+        return Pictures(key=ref.key, images=read_image_set(self.open(ref)))
+
+
+def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialData:
+    """Read every input of the request.
+
+    Raises ValueError where cells were evaluated on different test images (labels or patients differ), where names of
+    cells repeat or a comparison names an unknown one; ArtifactMissing and DataLoss from the store.
+    """
+    reader = _Reader(context)
+    audit_reader = reader.open(request.audit)
+    train = reader.pictures(request.train)
+    names = [cell.name for cell in request.cells]
+    _require_known(names, comparisons=[name for c in request.comparisons for name in (c.arm, c.control)])
+    cells: dict[str, CellData] = {}
+    truth: tuple[NDArray[Any], NDArray[np.int64]] | None = None
+    for done, cell in enumerate(request.cells):
+        cells[cell.name], truth = _read_cell(cell, reader=reader, truth=truth)
+        context.progress(done + 1, total=len(request.cells), unit="cells", activity="reading predictions")
+    if truth is None:
+        raise ValueError("a report needs at least one cell")
+    synthetic = tuple(_read_synthetic(summary, reader=reader) for summary in request.synthetic)
+    return TrialData(
+        request=request,
+        classes=train.images.classes,
+        task=train.images.task,
+        labels=truth[0],
+        patients_N=truth[1],
+        cells=cells,
+        audit=Keyed(key=request.audit.key, value=audit_reader.json("audit.json")),
+        audit_pairs=_optional_pairs(audit_reader, name="pairs.npy"),
+        train=train,
+        synthetic=synthetic,
+        sources=reader.sources,
+    )
+
+
+def cell_labels(cells: Iterable[CellData]) -> dict[str, str]:
+    """What readers see for each cell's name: the classifier is said only where there are several."""
+    cells = list(cells)
+    several = len({cell.classifier for cell in cells}) > 1
+    return {
+        cell.name: f"{cell.arm}{f' with {cell.synthetic}' if cell.synthetic else ''}"
+        f"{f', {cell.classifier}' if several else ''}"
+        for cell in cells
+    }
+
+
+def _read_cell(
+    cell: Cell, *, reader: _Reader, truth: tuple[NDArray[Any], NDArray[np.int64]] | None
+) -> tuple[CellData, tuple[NDArray[Any], NDArray[np.int64]]]:
+    replicates = []
+    if not cell.replicates:
+        raise ValueError(f"cell {cell.name!r} has no replicates")
+    for replicate in cell.replicates:
+        predictions = reader.open(replicate.predictions)
+        found = np.asarray(predictions.array("labels.npy")), np.asarray(predictions.array("patients.npy"))
+        truth = truth or found
+        if not (np.array_equal(truth[0], found[0]) and np.array_equal(truth[1], found[1])):
+            raise ValueError(f"cell {cell.name!r} was evaluated on other test images than the cells before it")
+        replicates.append(
+            ReplicateData(
+                seed=replicate.seed,
+                generator=replicate.generator,
+                training=reader.json(replicate.training, "training.json").value,
+                scores_NK=np.asarray(predictions.array("scores.npy"), dtype=np.float64),
+                training_key=replicate.training.key,
+                predictions_key=replicate.predictions.key,
+            )
+        )
+    assert truth is not None
+    ordered = tuple(sorted(replicates, key=lambda replicate: (replicate.generator, replicate.seed)))
+    data = CellData(
+        name=cell.name, arm=cell.arm, synthetic=cell.synthetic, classifier=cell.classifier, replicates=ordered
+    )
+    return data, truth
+
+
+def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticData:
+    return SyntheticData(
+        name=summary.name,
+        method=summary.method,
+        proven_lineage=summary.proven_lineage,
+        control=summary.control,
+        accepted=_each(summary.accepted, reader.pictures),
+        rejected=_each(summary.rejected, reader.pictures),
+        decisions=tuple(reader.json(ref, "decisions.json") for ref in summary.decisions),
+        quality=tuple(reader.json(ref, "quality.json") for ref in summary.quality),
+        copies=_optional_pairs(reader.open(summary.quality[0]), name="copies.npy") if summary.quality else None,
+        curves=tuple(reader.json(ref, "curves.json") for ref in summary.curves),
+        audit=reader.json(summary.audit, "audit.json") if summary.HasField("audit") else None,
+    )
+
+
+def _manifest(reader: MemberReader) -> Manifest:
+    # A step reads members; the report alone also tells where they come from, so it asks the reader's own store.
+    manifest = ArtifactStore(reader._backend).manifest(reader.key)
+    assert manifest is not None, "a member was read from it"
+    return manifest
+
+
+def _each(refs: Iterable[MemberRef], read: Any) -> tuple[Pictures, ...]:
+    return tuple(read(ref) for ref in refs)
+
+
+def _optional_pairs(reader: MemberReader, *, name: str) -> NDArray[np.uint8] | None:
+    if name not in reader.names():
+        return None
+    pairs = reader.array(name)
+    return pairs if len(pairs) else None
+
+
+def _require_known(names: Sequence[str], *, comparisons: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if list(names).count(name) > 1})
+    if repeated:
+        raise ValueError(f"cells have names of their own; repeated: {repeated}")
+    unknown = sorted(set(comparisons) - set(names))
+    if unknown:
+        raise ValueError(f"comparisons name cells of the request; unknown: {unknown}")

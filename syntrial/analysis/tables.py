@@ -1,0 +1,116 @@
+"""What a run prints at its end: the verdict, the effects and the arms, from `report.json` alone."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from syntrial.analysis.forest import signed
+
+STYLES = {"improves": "green", "harms": "red", "equivalent": "blue", "inconclusive": "yellow"}
+"""Colours of outcomes in a terminal."""
+
+ROLE_ORDER = ("reference", "primary", "exploratory", "control")
+"""Rows of the table of arms."""
+
+
+def terminal_summary(report: Mapping[str, Any]) -> RenderableType:
+    """The verdict, what qualifies it, the effects table and the arms table as one rich renderable."""
+    return Group(
+        _verdict(report),
+        *_qualifications(report),
+        Padding(_effects(report), (1, 0, 0, 0)),
+        Padding(_arms(report), (1, 0, 0, 0)),
+    )
+
+
+def _verdict(report: Mapping[str, Any]) -> Panel:
+    verdict = report["verdict"]
+    style = STYLES[verdict["outcome"]]
+    heading = verdict["outcome"].upper() + (" by less than the margin" if verdict["by_less_than_margin"] else "")
+    return Panel(
+        Group(Text(heading, style=f"bold {style}"), Text(verdict["words"])),
+        title=Text(report["title"], style="bold"),
+        title_align="left",
+        border_style=style,
+        box=box.ROUNDED,
+        padding=(0, 1),
+    )
+
+
+def _qualifications(report: Mapping[str, Any]) -> list[RenderableType]:
+    rows = Table.grid(padding=(0, 1))
+    for qualification in report["qualifications"]:
+        mark = Text("!", style="bold yellow") if qualification["severity"] == "serious" else Text("·", style="dim")
+        rows.add_row(mark, Text(qualification["words"]))
+    return [rows] if report["qualifications"] else []
+
+
+def _effects(report: Mapping[str, Any]) -> Table:
+    table = Table(
+        title=f"effect on {report['endpoint']['metric_name']}, margin ±{report['endpoint']['smallest_effect']:g}",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for heading in ("arm", "against"):
+        table.add_column(heading)
+    for heading in ("effect", "95% interval", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("outcome", no_wrap=True)
+    for role in ROLE_ORDER:
+        found = [comparison for comparison in report["comparisons"] if comparison["role"] == role]
+        for index, comparison in enumerate(found):
+            table.add_row(*_effect_row(comparison), end_section=index == len(found) - 1)
+    return table
+
+
+def _effect_row(comparison: Mapping[str, Any]) -> list[Text]:
+    low, high = comparison["interval_95"]
+    holm = comparison["p_value_holm"]
+    p_value = comparison["p_value"] if holm is None else holm
+    p_words = ("<0.0001" if p_value < 0.0001 else f"{p_value:.4f}") + ("" if holm is None else " (Holm)")
+    is_primary = comparison["role"] == "primary"
+    row = [
+        Text(comparison["arm_label"]),
+        Text(comparison["control_label"]),
+        Text(signed(comparison["estimate"])),
+        Text(f"{signed(low)} to {signed(high)}"),
+        Text(p_words),
+        Text(comparison["outcome"], style=STYLES[comparison["outcome"]]),
+    ]
+    for cell in row if is_primary else ():
+        cell.stylize("bold")
+    return row
+
+
+def _arms(report: Mapping[str, Any]) -> Table:
+    table = Table(
+        title="arms, mean over replicates on the real test images",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    table.add_column("arm")
+    for heading in ("n", "AUROC", "accuracy", "balanced", "steps", "real seen", "synthetic seen"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for arm in sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])):
+        metrics, seen = arm["metrics"], arm["images_seen"]
+        table.add_row(
+            Text(arm["label"], style="bold" if arm["role"] == "primary" else ""),
+            str(arm["replicates"]),
+            f"{metrics['auroc']['mean']:.4f}",
+            f"{metrics['accuracy']['mean']:.4f}",
+            f"{metrics['balanced_accuracy']['mean']:.4f}",
+            f"{arm['optimiser_steps']:,}",
+            f"{sum(count for origin, count in seen.items() if origin != 'synthetic'):,}",
+            f"{seen.get('synthetic', 0):,}",
+        )
+    return table

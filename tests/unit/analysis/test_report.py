@@ -1,0 +1,218 @@
+"""The report as a whole: what a trial's artifacts become, byte for byte and safe to open."""
+
+import json
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import numpy as np
+import pytest
+
+from syntrial.analysis.report import write_report
+from syntrial.errors import Cancelled
+from syntrial.rpc.testing import fake_key, run_step
+from syntrial.v1.analysis_pb2 import CellComparison
+
+Role = CellComparison.Role
+
+
+def written(trial: Any) -> tuple[dict[str, Any], str]:
+    context = trial.context()
+    write_report(trial.request, context)
+    member = context.result("report")
+    return member.json("report.json"), member.read("report.html").decode()
+
+
+class Page(HTMLParser):
+    """Collects what a browser would load or run, and checks that tags are closed."""
+
+    VOID = frozenset({"meta", "img", "br", "link", "input", "hr"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: set[str] = set()
+        self.loads: list[str] = []
+        self.handlers: list[str] = []
+        self.ids: list[str] = []
+        self.anchors: list[str] = []
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for name, value in attrs:
+            if name in {"src", "srcset", "data", "action", "poster"} or (name == "href" and tag != "a"):
+                self.loads.append(value or "")
+            if name == "href" and tag == "a":
+                self.anchors.append(value or "")
+            if name.startswith("on"):
+                self.handlers.append(name)
+            if name == "id":
+                self.ids.append(value or "")
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in self.VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open
+        assert self.open[-1] == tag, f"</{tag}> closes <{self.open[-1]}>"
+        self.open.pop()
+
+
+def test_the_same_trial_gives_the_same_bytes(made_up_trial: Callable[..., Any]) -> None:
+    def bytes_of() -> tuple[bytes, bytes]:
+        trial = made_up_trial().small()
+        trial.synthetic("edm")
+        context = trial.context()
+        write_report(trial.request, context)
+        member = context.result("report")
+        return member.read("report.json"), member.read("report.html")
+
+    assert bytes_of() == bytes_of()
+
+
+def test_another_trial_gives_another_report(made_up_trial: Callable[..., Any]) -> None:
+    first, _ = written(made_up_trial(seed=1).small())
+    second, _ = written(made_up_trial(seed=2).small())
+    assert first["verdict"]["estimate"] != second["verdict"]["estimate"]
+
+
+def test_the_page_loads_nothing_and_runs_nothing(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", copies=2)
+    _, html = written(trial)
+    page = Page(html)
+    assert page.open == []
+    assert page.loads
+    assert all(load.startswith("data:image/png;base64,") for load in page.loads)
+    assert "script" not in page.tags
+    assert "link" not in page.tags
+    assert page.handlers == []
+    for word in ("http://", "https://", "url(", "@import"):
+        assert word not in html
+
+
+def test_every_link_of_the_page_leads_somewhere_on_it(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    _, html = written(trial)
+    page = Page(html)
+    assert len(set(page.ids)) == len(page.ids)
+    assert {anchor.removeprefix("#") for anchor in page.anchors} <= set(page.ids)
+
+
+def test_hostile_names_are_text(made_up_trial: Callable[..., Any]) -> None:
+    hostile = "<script>alert('x')</script>"
+    trial = made_up_trial(classes=("normal", hostile), channels=3).small()
+    trial.synthetic('"><img src=x onerror=alert(1)>')
+    trial.request.title = hostile
+    trial.request.experiment = f"name: {hostile}"
+    trial.request.qualifications.append(hostile)
+    trial.request.looks.add(number=2, evaluations=fake_key("two"), changed=[hostile])
+    _, html = written(trial)
+    page = Page(html)
+    assert "script" not in page.tags
+    assert page.handlers == []
+    assert "&lt;script&gt;" in html
+
+
+def test_every_figure_and_every_number_names_its_keys(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", copies=2)
+    report, html = written(trial)
+    known = {source["key"] for source in report["provenance"]}
+    named = [report["verdict"], *report["comparisons"], *report["arms"], *report["figures"], *report["synthetic"]]
+    named += [report["dataset"], *report["roc"]["curves"], *report["training_curves"]]
+    for tree in named:
+        assert tree["keys"]
+        assert set(tree["keys"]) <= known
+    ids = Page(html).ids
+    assert {figure["id"] for figure in report["figures"]} <= set(ids)
+
+
+def test_the_report_holds_no_time(made_up_trial: Callable[..., Any]) -> None:
+    report, _ = written(made_up_trial().small())
+    text = json.dumps(report)
+    assert "timestamp" not in text
+    assert "seconds" not in text
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"classes": tuple(f"tissue {index}" for index in range(9)), "channels": 3, "test_images": 270},
+        {"classes": ("mass", "nodule", "effusion"), "multi_label": True, "test_images": 240},
+        {"metric": "METRIC_ACCURACY"},
+        {"metric": "METRIC_BALANCED_ACCURACY"},
+    ],
+    ids=["nine classes in colour", "several labels", "accuracy", "balanced accuracy"],
+)
+def test_every_task_and_metric_has_a_report(made_up_trial: Callable[..., Any], options: dict[str, Any]) -> None:
+    trial = made_up_trial(**options).small()
+    trial.synthetic("edm")
+    report, html = written(trial)
+    assert Page(html).open == []
+    assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}
+    per_class = {curve["class"] for curve in report["roc"]["curves"]} - {None}
+    assert per_class == (set(report["classes"]) if len(report["classes"]) > 2 else set())
+
+
+def test_one_replicate_is_enough_for_a_report_and_qualifies_it(made_up_trial: Callable[..., Any]) -> None:
+    report, html = written(made_up_trial().small(replicates=1))
+    assert Page(html).open == []
+    assert report["verdict"]["replicates"] == 1
+    found = [q for q in report["qualifications"] if q["kind"] == "replicates"]
+    assert [q["severity"] for q in found] == ["serious"]
+
+
+def test_a_set_of_which_nothing_was_rejected_has_no_strip_of_rejects(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", rejected=0)
+    report, html = written(trial)
+    assert not [figure for figure in report["figures"] if figure["id"].startswith("rejected")]
+    assert "Rejected by the filters" not in html
+
+
+def test_cells_that_saw_other_test_images_are_refused(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    cell = trial.request.cells[1].replicates[0].predictions
+    predictions = dict(trial.inputs[cell.key, cell.member])
+    predictions["labels.npy"] = np.roll(trial.labels, 1)
+    trial.inputs[cell.key, cell.member] = predictions
+    with pytest.raises(ValueError, match="other test images"):
+        write_report(trial.request, trial.context())
+
+
+def test_a_comparison_of_an_unknown_cell_is_refused(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.compare("augment-900 edm small-cnn", "real small-cnn", Role.ROLE_EXPLORATORY)
+    with pytest.raises(ValueError, match="augment-900"):
+        write_report(trial.request, trial.context())
+
+
+def test_there_is_exactly_one_primary_comparison(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.request.comparisons[1].role = Role.ROLE_PRIMARY
+    with pytest.raises(ValueError, match="one primary"):
+        write_report(trial.request, trial.context())
+
+
+def test_the_report_stops_when_it_is_asked_to(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    with pytest.raises(Cancelled):
+        write_report(trial.request, trial.context(cancel_after=2))
+
+
+def test_the_step_runs_as_a_server_runs_it(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    store = trial.context().store
+    key = run_step(write_report, trial.request, store)
+    manifest = store.manifest(key)
+    assert manifest is not None
+    assert set(manifest.members) == {"report"}
+    assert len(manifest.inputs) == len(trial.inputs)
