@@ -109,20 +109,30 @@ class TrainGeneratorRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
-    __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance")
+    __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver")
+    class Solver(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SOLVER_UNSPECIFIED: _ClassVar[DiffusionSampler.Solver]
+        SOLVER_HEUN: _ClassVar[DiffusionSampler.Solver]
+        SOLVER_DPM_SOLVER_PP_2M: _ClassVar[DiffusionSampler.Solver]
+    SOLVER_UNSPECIFIED: DiffusionSampler.Solver
+    SOLVER_HEUN: DiffusionSampler.Solver
+    SOLVER_DPM_SOLVER_PP_2M: DiffusionSampler.Solver
     STEPS_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MAX_FIELD_NUMBER: _ClassVar[int]
     RHO_FIELD_NUMBER: _ClassVar[int]
     CHURN_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
+    SOLVER_FIELD_NUMBER: _ClassVar[int]
     steps: int
     sigma_min: float
     sigma_max: float
     rho: float
     churn: float
     guidance: float
-    def __init__(self, steps: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., rho: _Optional[float] = ..., churn: _Optional[float] = ..., guidance: _Optional[float] = ...) -> None: ...
+    solver: DiffusionSampler.Solver
+    def __init__(self, steps: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., rho: _Optional[float] = ..., churn: _Optional[float] = ..., guidance: _Optional[float] = ..., solver: _Optional[_Union[DiffusionSampler.Solver, str]] = ...) -> None: ...
 
 class GanSampler(_message.Message):
     __slots__ = ("truncation",)
