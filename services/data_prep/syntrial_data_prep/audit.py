@@ -1,0 +1,158 @@
+"""What the audit says beside leaks: balance, shift between splits, ranges, constant images, conflicting labels.
+
+`audit.json` is described in the service's README; its readers are the report and people.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtrc
+
+from syntrial_data_prep.classes import Labels, count_classes
+from syntrial_data_prep.duplicates import Pair
+from syntrial_data_prep.form import Formed
+
+SCHEMA: Final = 1
+DARK: Final = 32
+"""A set whose brightest of 1000 pixels is darker than this was probably scaled wrongly."""
+MOST_PICTURES: Final = 16
+
+
+def describe_split(split: Formed, classes: Sequence[str], *, source: str) -> dict[str, Any]:
+    """Count, classes, patients (images where none are named), and where the split is from."""
+    return {
+        "count": len(split),
+        "classes": count_classes(split.labels, classes),
+        "patients": len(set(split.groups())),
+        "patients_known": split.patients is not None,
+        "source": source,
+    }
+
+
+def shifts(splits: Mapping[str, Labels], classes: Sequence[str]) -> list[dict[str, Any]]:
+    """How class proportions differ between each two splits: total variation, and Pearson's chi-square test.
+
+    With several labels an image each label is tested by itself (absent, present): the total variation is that of the
+    label that differs most, and p is the smallest times the number of labels (Bonferroni).
+    """
+    found: list[dict[str, Any]] = []
+    for first, second in combinations(splits, 2):
+        counts = [np.array(list(count_classes(splits[name], classes).values())) for name in (first, second)]
+        totals = [len(splits[name]) for name in (first, second)]
+        rates = [count / total for count, total in zip(counts, totals, strict=True)]
+        if splits[first].ndim == 1:
+            statistic, freedom, p_value = chi_square(np.stack(counts))
+            variation = float(np.abs(rates[0] - rates[1]).sum() / 2)
+        else:
+            tests = [
+                chi_square(
+                    np.array([[count[k], total - count[k]] for count, total in zip(counts, totals, strict=True)])
+                )
+                for k in range(len(classes))
+            ]
+            statistic, freedom, smallest = min(tests, key=lambda test: test[2])
+            p_value = min(1.0, smallest * len(classes))
+            variation = float(np.abs(rates[0] - rates[1]).max())
+        found.append(
+            {
+                "between": [first, second],
+                "total_variation": variation,
+                "chi_square": statistic,
+                "degrees_of_freedom": freedom,
+                "p_value": p_value,
+                "rates": {
+                    name: dict(zip(classes, map(float, rate), strict=True))
+                    for name, rate in zip((first, second), rates, strict=True)
+                },
+            }
+        )
+    return found
+
+
+def chi_square(table: NDArray[np.int64]) -> tuple[float, int, float]:
+    """Pearson's test of homogeneity on a table of counts (rows, columns): statistic, degrees of freedom, p-value."""
+    table = table[:, table.sum(0) > 0]
+    expected = table.sum(1, keepdims=True) * table.sum(0, keepdims=True) / table.sum()
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    if freedom == 0:
+        return 0.0, 0, 1.0
+    statistic = float(((table - expected) ** 2 / expected).sum())
+    return statistic, freedom, float(chdtrc(freedom, statistic))
+
+
+def ranges(images_NHWC: NDArray[np.uint8]) -> dict[str, Any]:
+    """Smallest and largest grey level, mean and deviation, and how many images are constant."""
+    histogram = np.zeros(256, np.int64)
+    constant: list[int] = []
+    for row, image in enumerate(images_NHWC):
+        levels = np.bincount(np.ravel(image), minlength=256)
+        histogram += levels
+        if (levels > 0).sum() == 1:
+            constant.append(row)
+    total = int(histogram.sum())
+    levels = np.arange(256)
+    mean = float((histogram * levels).sum() / max(total, 1))
+    variance = float((histogram * (levels - mean) ** 2).sum() / max(total, 1))
+    present = np.flatnonzero(histogram)
+    bright = int(np.searchsorted(np.cumsum(histogram), 0.999 * total)) if total else 0
+    return {
+        "min": int(present[0]) if total else 0,
+        "max": int(present[-1]) if total else 0,
+        "bright": bright,
+        "mean": mean,
+        "deviation": float(np.sqrt(variance)),
+        "constant": len(constant),
+        "constant_examples": constant[:8],
+    }
+
+
+def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Sequence[str]) -> dict[str, Any]:
+    """Images that are equal to the pixel and have different labels: how many contents, and examples."""
+    first: dict[str, tuple[str, str]] = {}
+    clashing: dict[str, list[str]] = {}
+    for split, digests in splits.values():
+        for row, digest in enumerate(digests):
+            label = name_label(split.labels[row], classes)
+            earlier = first.setdefault(digest, (label, split.names[row]))
+            if earlier[0] != label:
+                clashing.setdefault(digest, [f"{earlier[1]} is {earlier[0]}"]).append(f"{split.names[row]} is {label}")
+    return {"count": len(clashing), "examples": [found[:4] for found in list(clashing.values())[:8]]}
+
+
+def name_label(label: Any, classes: Sequence[str]) -> str:
+    """A label in words: its class, or its findings joined by "|"."""
+    if np.ndim(label) == 0:
+        return classes[int(label)]
+    return "|".join(name for name, held in zip(classes, label, strict=True) if held) or "none"
+
+
+def pair_pictures(
+    found: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.uint8], Sequence[Pair]]],
+) -> tuple[NDArray[np.uint8] | None, list[dict[str, Any]]]:
+    """Up to 16 pairs as uint8 (P, 2, H, W, C), the losing side first, and what each shows; taken in turn by kind."""
+    pictures: list[NDArray[np.uint8]] = []
+    told: list[dict[str, Any]] = []
+    for turn in range(MOST_PICTURES):
+        for title, first, second, pairs in found:
+            if turn < len(pairs) and len(pictures) < MOST_PICTURES:
+                pair = pairs[turn]
+                pictures.append(np.stack([first[pair.first], second[pair.second]]))
+                told.append({"what": title, "distance": pair.distance})
+    return (np.stack(pictures) if pictures else None), told
+
+
+def range_warnings(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Sentences on images that hold nothing, and on sets that are nearly black."""
+    warnings: list[str] = []
+    for split, figures in found.items():
+        if figures["constant"]:
+            warnings.append(f"{figures['constant']} images of {split} have one grey level throughout.")
+        if figures["bright"] < DARK:
+            warnings.append(
+                f"The images of {split} are nearly black (999 of 1000 pixels are below {DARK} of 255): "
+                "check their scaling."
+            )
+    return warnings

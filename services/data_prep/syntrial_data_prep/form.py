@@ -1,0 +1,171 @@
+"""A raw split becomes images of the trial's form, streamed to a file in scratch so that memory does not grow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+from PIL import Image
+
+from syntrial.artifacts.imagesets import MULTI_CLASS, MULTI_LABEL, ImageSet
+from syntrial.errors import SourceError, UserError
+from syntrial.v1.data_preparation_pb2 import ImageFormat
+from syntrial_data_prep import resample
+from syntrial_data_prep.classes import Classes, Labels, relabel
+from syntrial_data_prep.sources.raw import Raw, RawSplit
+
+SMALLEST = 8
+LARGEST = 1024
+"""Sides in pixels between which a trial's images lie."""
+CHUNK_IMAGES = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Formed:
+    """One split in the trial's form."""
+
+    images_NHWC: NDArray[np.uint8]  # noqa: N815
+    labels: Labels
+    names: tuple[str, ...]
+    """What each image is called in the source."""
+    patients: tuple[str, ...] | None
+    unreadable: tuple[str, ...] = ()
+    """Names of the images that could not be decoded; they are not among the others."""
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def take(self, kept: NDArray[np.bool_], *, scratch: Path) -> "Formed":
+        """The images where `kept`, (N,), is true; itself where all are kept."""
+        if kept.all():
+            return self
+        rows = np.flatnonzero(kept)
+        return replace(
+            self,
+            images_NHWC=_copy_rows(self.images_NHWC, rows, scratch=scratch),
+            labels=self.labels[rows],
+            names=tuple(self.names[row] for row in rows),
+            patients=self.patients and tuple(self.patients[row] for row in rows),
+        )
+
+    def groups(self) -> tuple[str, ...]:
+        """Each image's patient, or its own name where no patient is known."""
+        return self.names if self.patients is None else self.patients
+
+    def image_set(self, classes: Sequence[str], *, origins: dict[str, list[str]] | None = None) -> ImageSet:
+        """The split as an image set; origins: "file", "patient" where it is known, and those given."""
+        columns = {"file": list(self.names)} | ({"patient": list(self.patients)} if self.patients else {})
+        return ImageSet(
+            images_NHWC=self.images_NHWC,
+            labels=self.labels,
+            classes=tuple(classes),
+            task=MULTI_CLASS if self.labels.ndim == 1 else MULTI_LABEL,
+            origins=columns | (origins or {}),
+        )
+
+
+def channels_of(raw: Raw, *, mode: int) -> int:
+    """Channels of the trial's images: 1 or 3. Raises UserError where the source has both and no mode is chosen."""
+    if mode == ImageFormat.COLOR_MODE_GREY:
+        return 1
+    if mode == ImageFormat.COLOR_MODE_RGB:
+        return 3
+    if raw.channels == 0:
+        raise UserError(
+            field="format.color_mode",
+            rule="is chosen where grey and colour images are mixed",
+            received=f"nothing for {raw.title}, which holds both",
+            remedy="Choose grey or rgb.",
+        )
+    return raw.channels
+
+
+def check_size(size: int) -> None:
+    """Raises UserError for a side that no trial can use."""
+    if not SMALLEST <= size <= LARGEST:
+        raise UserError(
+            field="format.size",
+            rule=f"is from {SMALLEST} to {LARGEST} pixels",
+            received=size,
+            remedy="28, 64, 128 and 224 are usual.",
+        )
+
+
+def form(
+    split: RawSplit,
+    *,
+    title: str,
+    classes: Classes,
+    size: int,
+    channels: int,
+    method: Image.Resampling,
+    scratch: Path,
+    each: Callable[[int], None],
+) -> Formed:
+    """Reads a split once: classes mapped, pictures fitted to (size, size, channels), unreadable ones left out.
+
+    `each` gets the number of images done. Raises SourceError for damage that leaves nothing to go on with.
+    """
+    labels, wanted = relabel(split.labels, classes)
+    images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(int(wanted.sum()), size, size, channels))
+    rows: list[int] = []
+    unreadable: list[str] = []
+    for row, picture in enumerate(split.pictures()):
+        if row % CHUNK_IMAGES == 0:
+            each(row)
+        if not wanted[row]:
+            continue
+        if picture is None:
+            unreadable.append(split.names[row])
+            continue
+        images[len(rows)] = resample.fit(picture, size=size, channels=channels, method=method)
+        rows.append(row)
+    each(len(split.names))
+    if unreadable and not rows:
+        raise SourceError(
+            field=f"{title}: {unreadable[0]}",
+            rule="images can be decoded",
+            received=f"none of {len(unreadable)}",
+            remedy="Copy the files again.",
+        )
+    return Formed(
+        images_NHWC=images[: len(rows)],
+        labels=labels[rows],
+        names=tuple(split.names[row] for row in rows),
+        patients=split.patients and tuple(split.patients[row] for row in rows),
+        unreadable=tuple(unreadable),
+    )
+
+
+def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
+    """Several splits as one, in order; patients are kept where all of them know theirs."""
+    if len(parts) == 1:
+        return parts[0]
+    shape = (sum(len(part) for part in parts), *parts[0].images_NHWC.shape[1:])
+    images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=shape)
+    start = 0
+    for part in parts:
+        images[start : start + len(part)] = part.images_NHWC
+        start += len(part)
+    known = [part.patients for part in parts if part.patients is not None]
+    return Formed(
+        images_NHWC=images,
+        labels=np.concatenate([part.labels for part in parts]),
+        names=tuple(name for part in parts for name in part.names),
+        patients=tuple(patient for column in known for patient in column) if len(known) == len(parts) else None,
+        unreadable=tuple(name for part in parts for name in part.unreadable),
+    )
+
+
+def _fresh(scratch: Path) -> Path:
+    return scratch / f"images-{len(list(scratch.glob('images-*.npy'))):03d}.npy"
+
+
+def _copy_rows(images: NDArray[np.uint8], rows: NDArray[np.int64], *, scratch: Path) -> NDArray[np.uint8]:
+    target = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(len(rows), *images.shape[1:]))
+    for start in range(0, len(rows), CHUNK_IMAGES):
+        target[start : start + CHUNK_IMAGES] = images[rows[start : start + CHUNK_IMAGES]]
+    copied: NDArray[np.uint8] = target
+    return copied

@@ -1,0 +1,227 @@
+"""ImportImages: ready-made synthetic images enter the trial, in its form and classes, searched for copies of real ones.
+
+What made them is unknown, so nothing proves that it never saw the test images; this search is what can be done.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set, write_image_set
+from syntrial.errors import UserError
+from syntrial.rpc.context import StepContext
+from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
+from syntrial_data_prep import audit, duplicates, leaks, resample, sources
+from syntrial_data_prep.classes import count_classes, map_classes
+from syntrial_data_prep.form import Formed, form, join
+from syntrial_data_prep.prepare import describe_resampling
+
+REAL = ("validation", "test", "train")
+"""What imported images are searched against; copies of training images are counted, not dropped."""
+IMPORTED = "imported"
+
+
+def import_images(request: ImportImagesRequest, context: StepContext) -> None:
+    """Writes the members images and audit. Raises UserError for a source, a class or a size that does not fit."""
+    real = {name: read_image_set(context.open(getattr(request, name))) for name in REAL}
+    train = real["train"]
+    _, height, _, channels = train.images_NHWC.shape
+    if request.format.size not in {0, height}:
+        raise UserError(
+            field="format.size",
+            rule="imported images have the data set's size",
+            received=request.format.size,
+            remedy=f"Use {height}.",
+        )
+    raw = sources.read(
+        request.source,
+        context.source_path(request.source.digest) if request.source.digest else None,
+        each=lambda _: context.check_cancelled(),
+    )
+    mapped = map_classes(raw.classes, request.class_map, into=train.classes)
+    total, done = sum(len(found.names) for found in raw.splits.values()), 0
+    parts: list[Formed] = []
+    for found in raw.splits.values():
+        parts.append(
+            form(
+                found,
+                title=raw.title,
+                classes=mapped,
+                size=height,
+                channels=channels,
+                method=resample.METHODS[request.format.resize],
+                scratch=context.scratch,
+                each=lambda count, before=done: context.progress(
+                    before + count, total=total, unit="images", activity="reading"
+                ),
+            )
+        )
+        done += len(found.names)
+    images = _fit_task(join(parts, scratch=context.scratch), train=train, title=raw.title)
+
+    digests = duplicates.hashes(images.images_NHWC)
+    threshold, found_leaks, pictures, told = _copies(
+        images, digests=digests, real=real, request=request, context=context
+    )
+    leaks.stop_if_asked(found_leaks, source=raw.title)
+    kept = images.take(leaks.keep_mask(len(images), found_leaks, split=IMPORTED), scratch=context.scratch)
+    if len(kept) == 0:
+        raise UserError(
+            field=raw.title,
+            rule="an imported set holds images that are no copies of validation or test images",
+            received=f"{len(images)} images, none of which may stay",
+            remedy="These are images of the data set itself: import others.",
+        )
+    report: dict[str, Any] = {
+        "schema": audit.SCHEMA,
+        "source": raw.about or raw.title,
+        "classes": list(train.classes),
+        "splits": {
+            IMPORTED: audit.describe_split(kept, train.classes, source=raw.about or raw.title) | {"split_by": "source"}
+        },
+        "leaks": [leak.as_json() for leak in found_leaks],
+        "near": {"threshold": threshold},
+        "pictures": told,
+        "shifts": audit.shifts({"train": train.labels, IMPORTED: kept.labels}, train.classes),
+        "ranges": {
+            IMPORTED: audit.ranges(kept.images_NHWC),
+            "train": audit.ranges(train.images_NHWC),
+        },
+        "unreadable": list(images.unreadable),
+        "resampling": describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
+        "notes": list(raw.notes),
+    }
+    report["warnings"] = _warnings(report, kept=kept, train=train)
+    write_image_set(context.output, "images", kept.image_set(train.classes))
+    context.output.json("audit", "audit.json", report)
+    if pictures is not None:
+        context.output.array("audit", "pairs.npy", pictures)
+
+
+def _fit_task(images: Formed, *, train: ImageSet, title: str) -> Formed:
+    """One label an image fits a data set with several; the reverse does not."""
+    if train.task == MULTI_LABEL and images.labels.ndim == 1:
+        several = np.zeros((len(images), len(train.classes)), np.uint8)
+        several[np.arange(len(images)), images.labels] = 1
+        return Formed(
+            images_NHWC=images.images_NHWC,
+            labels=several,
+            names=images.names,
+            patients=images.patients,
+            unreadable=images.unreadable,
+        )
+    if train.task != MULTI_LABEL and images.labels.ndim == 2:
+        raise UserError(
+            field=title,
+            rule="each image has one class, as in the data set",
+            received="several labels an image",
+            remedy="Store the labels as (N,).",
+        )
+    return images
+
+
+def _copies(
+    images: Formed,
+    *,
+    digests: list[str],
+    real: Mapping[str, ImageSet],
+    request: ImportImagesRequest,
+    context: StepContext,
+) -> tuple[float, list[leaks.Leak], NDArray[np.uint8] | None, list[dict[str, Any]]]:
+    """Copies of real images, exact and near: the threshold, the leaks, pictures of pairs and what they show."""
+    exact = leaks.action_of(request.leaks.exact_duplicates, default=LeakPolicy.ACTION_DROP)
+    close = leaks.action_of(request.leaks.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
+    shapes = duplicates.features(images.images_NHWC)
+    train_shapes = duplicates.features(real["train"].images_NHWC)
+    threshold = duplicates.calibrate(train_shapes, patients=real["train"].patients)
+    found: list[leaks.Leak] = []
+    for number, (name, image_set) in enumerate(real.items()):
+        real_digests = duplicates.hashes(image_set.images_NHWC)
+        held = set(real_digests)
+        real_names = [f"{name}/{file}" for file in image_set.origins.get("file", range(len(image_set)))]
+        rows, distances = duplicates.nearest(
+            shapes,
+            train_shapes if name == "train" else duplicates.features(image_set.images_NHWC),
+            each=lambda count, number=number: context.progress(
+                number * len(images) + count,
+                total=len(real) * len(images),
+                unit="images",
+                activity="looking for copies",
+            ),
+        )
+        same = [row for row, digest in enumerate(digests) if digest in held]
+        near = [row for row in np.flatnonzero(distances < threshold).tolist() if digests[row] not in held]
+        near.sort(key=lambda row: float(distances[row]))
+        places = {digest: row for row, digest in reversed(list(enumerate(real_digests)))}
+        for kind, action, concerned, pairs in (
+            (
+                leaks.EXACT,
+                exact,
+                same,
+                [duplicates.Pair(first=row, second=places[digests[row]], distance=0.0) for row in same],
+            ),
+            (
+                leaks.NEAR,
+                close,
+                near,
+                [
+                    duplicates.Pair(first=row, second=int(rows[row]), distance=round(float(distances[row]), 6))
+                    for row in near
+                ],
+            ),
+        ):
+            leak = leaks.of_pairs(
+                pairs,
+                kind=kind,
+                between=(IMPORTED, name),
+                action="keep" if name == "train" else action,
+                names=(images.names, real_names),
+                rows=concerned,
+            )
+            if leak is not None:
+                found.append(leak)
+    pictures, told = audit.pair_pictures(
+        [
+            (
+                f"{leak.kind.replace('-', ' ')} of {leak.between[1]}",
+                images.images_NHWC,
+                real[leak.between[1]].images_NHWC,
+                leak.pairs,
+            )
+            for leak in found
+        ]
+    )
+    return threshold, found, pictures, told
+
+
+def _warnings(report: Mapping[str, Any], *, kept: Formed, train: ImageSet) -> list[str]:
+    found = audit.range_warnings({IMPORTED: report["ranges"][IMPORTED]})
+    smallest, _ = report["resampling"]["from"]
+    size = report["resampling"]["to"]
+    if smallest < size:
+        found.append(
+            f"Images from {smallest} pixels were enlarged to the data set's {size}: blur that real images lack is a "
+            "shortcut for a classifier."
+        )
+    counts = count_classes(kept.labels, train.classes)
+    absent = [name for name, count in counts.items() if count == 0]
+    if absent:
+        present = [name for name, count in counts.items() if count]
+        found.append(
+            f"All imported images are of {' and '.join(present)}; none are of {', '.join(absent)}: being synthetic "
+            "then tells the class, which is a shortcut."
+        )
+    for leak in report["leaks"]:
+        if leak["between"][1] == "train":
+            found.append(f"{leak['count']} imported images are {leak['kind']}s of training images.")
+    if report["unreadable"]:
+        found.append(f"{len(report['unreadable'])} images could not be decoded and were left out.")
+    imported, real = report["ranges"][IMPORTED], report["ranges"]["train"]
+    if abs(imported["mean"] - real["mean"]) > real["deviation"] / 2:
+        found.append(
+            f"Imported images have a mean grey level of {imported['mean']:.0f} where the training images have "
+            f"{real['mean']:.0f}: brightness alone tells them apart."
+        )
+    return found

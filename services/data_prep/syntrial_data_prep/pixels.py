@@ -1,0 +1,104 @@
+"""Pixels of any depth and mode become uint8, grey (H, W) or colour (H, W, 3).
+
+16-bit greys are scaled by the number of bits that their source uses (8, 10, 12, 14 or 16), the same for all its
+images, so that exposure stays comparable. Transparency is laid over black, the background of a radiograph.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from syntrial.errors import SourceError
+
+MOST_PIXELS = 64_000_000
+"""A picture above this is a whole slide or a mistake, and would fill the memory of a laptop."""
+SMALLEST_SIDE = 4
+DEPTHS = (8, 10, 12, 14, 16)
+SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+
+
+def check_side(width: int, height: int, *, name: str) -> None:
+    """Raises SourceError where a picture is too large or too small to be one of a trial."""
+    if width * height > MOST_PIXELS or min(width, height) < SMALLEST_SIDE:
+        raise SourceError(
+            field=name,
+            rule=f"a picture has sides of {SMALLEST_SIDE} pixels or more and at most {MOST_PIXELS // 10**6} megapixels",
+            received=f"{width}×{height}",
+            remedy="Cut it into tiles or reduce it first." if width * height > MOST_PIXELS else "Leave it out.",
+        )
+
+
+def check_dtype(dtype: np.dtype[np.generic], *, name: str) -> None:
+    """Raises SourceError for pixels of a type whose range is not known."""
+    if dtype not in (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool)) and dtype.kind != "f":
+        raise SourceError(
+            field=name,
+            rule="pixels are uint8, uint16, or floating point from 0 to 1",
+            received=str(dtype),
+            remedy="Scale them and save them as uint8.",
+        )
+
+
+def bits_of(highest: int) -> int:
+    """The smallest usual depth, in bits, that holds `highest`."""
+    return next(bits for bits in DEPTHS if highest < 2**bits or bits == DEPTHS[-1])
+
+
+def from_array(picture: NDArray[np.generic], *, bits: int, name: str) -> NDArray[np.uint8]:
+    """uint8, uint16, bool, or floating point in [0, 1], of shape (H, W) or (H, W, 1, 3 or 4), to uint8."""
+    if picture.dtype == np.uint16:
+        scaled = _scaled(picture, bits=bits)
+    elif picture.dtype == np.bool_:
+        scaled = picture.astype(np.uint8) * np.uint8(255)
+    elif picture.dtype.kind == "f":
+        low, high = float(picture.min()), float(picture.max())
+        if not (low >= 0 and high <= 1):
+            raise SourceError(
+                field=name,
+                rule="floating-point pixels are from 0 to 1",
+                received=f"{low:g} to {high:g}",
+                remedy="Scale them, or save them as uint8.",
+            )
+        scaled = np.rint(picture.astype(np.float64) * 255).astype(np.uint8)
+    else:
+        scaled = np.asarray(picture, dtype=np.uint8)
+    if scaled.ndim == 3 and scaled.shape[2] == 1:
+        return scaled[:, :, 0]
+    if scaled.ndim == 3 and scaled.shape[2] == 4:
+        return _over_black(scaled)
+    return scaled
+
+
+def from_image(image: Image.Image, *, bits: int, name: str) -> NDArray[np.uint8]:
+    """A decoded Pillow image of any mode to uint8, (H, W) or (H, W, 3). Raises SourceError for floating point."""
+    if image.mode == "F":
+        raise SourceError(
+            field=name,
+            rule="files hold 8- or 16-bit pixels",
+            received="floating point, of unknown range",
+            remedy="Scale them and save them as 8-bit PNG.",
+        )
+    if image.mode in SIXTEEN_BIT_MODES:
+        return _scaled(np.asarray(image), bits=bits)
+    if image.mode in {"1", "L"}:
+        return np.asarray(image.convert("L"))
+    if image.mode in {"LA", "La"}:
+        return _over_black(np.asarray(image.convert("RGBA")))[:, :, 0].copy()
+    if image.mode in {"RGBA", "RGBa", "PA"} or (image.mode == "P" and "transparency" in image.info):
+        return _over_black(np.asarray(image.convert("RGBA")))
+    return np.asarray(image.convert("RGB"))
+
+
+def is_grey(mode: str) -> bool:
+    """Whether a Pillow mode holds one channel of brightness."""
+    return mode in {"1", "L", "LA", "La", "F", *SIXTEEN_BIT_MODES}
+
+
+def _scaled(picture: NDArray[np.generic], *, bits: int) -> NDArray[np.uint8]:
+    values = picture.astype(np.float64).clip(0, None)
+    return np.rint(np.minimum(values * (255 / (2**bits - 1)), 255)).astype(np.uint8)
+
+
+def _over_black(picture_rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    alpha = picture_rgba[:, :, 3:].astype(np.uint16)
+    return ((picture_rgba[:, :, :3] * alpha + 127) // 255).astype(np.uint8)
