@@ -61,6 +61,8 @@ class _Task:
     priority: float
     overtaken: int = 0
     is_cancelled: bool = False
+    is_begun: bool = False
+    """Whether its server knows it, so that a cancellation finds it there."""
     server: "_Server | None" = None
 
 
@@ -172,7 +174,8 @@ class LocalExecutor:
                 self._waiting.remove(task)
                 self._end_with(task, Cancelled("cancelled before it started"), log="")
                 return
-            process = task.server.process if task.server is not None else None
+            # Before that, the step's own thread sees the flag once the server knows the step.
+            process = task.server.process if task.is_begun and task.server is not None else None
         if process is not None:
             _cancel(process, key)
 
@@ -288,6 +291,7 @@ class LocalExecutor:
         key = task.step.key
         name = operation_name(key)
         operation = process.client.start(task.step.method, self._with_places(task.step.request), timeout=120.0)
+        task.is_begun = True
         if task.is_cancelled:
             process.client.cancel(name)
         token, reconnections = "", 0
@@ -391,7 +395,7 @@ def _cancel(process: ServerProcess, key: str) -> None:
     try:
         process.client.cancel(operation_name(key))
     except SyntrialError:
-        # The server does not know the step yet, and `_follow` cancels it; or it has ended.
+        # The server has ended, and with it the step.
         return
 
 
