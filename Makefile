@@ -21,7 +21,7 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Develop
-.PHONY: test lint format protos lock verify verify-full benchmarks
+.PHONY: test lint format protos lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	$(PYTHON) -m pytest
 
@@ -41,6 +41,9 @@ protos: .venv/.installed ## Generate syntrial/v1 from protos/
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --extra local --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
+
+record: .venv/.installed ## Record the results of stages whose source or version changed
+	$(PYTHON) -m tests.contract.recorded
 
 verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) protos/generate.py --check

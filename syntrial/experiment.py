@@ -320,6 +320,14 @@ class Budget(Model):
         return self
 
 
+class Encoder(Model):
+    """The network, fitted to real training images alone, in whose features filters and Fréchet distances are taken."""
+
+    steps: int = Field(600, ge=1, le=1_000_000)
+    batch_size: int = Field(64, ge=2, le=65_536)
+    feature_size: int = Field(64, ge=2, le=4096)
+
+
 def _arm(value: object) -> object:
     if isinstance(value, str):
         arms_module.arm_preset(value)
@@ -337,6 +345,7 @@ class Spec(Model):
     exploratory_replicates: int | None = Field(None, ge=1, le=100, description="Of all else; default: replicates.")
     budget: Budget | None = None
     endpoint: Endpoint = Endpoint()
+    encoder: Encoder = Encoder()
     controls: Literal["primary", "all", "none"] = Field(
         "primary", description="Which arms get negative controls, the pca baseline and random filters beside them."
     )

@@ -29,9 +29,6 @@ from syntrial.v1.classification_pb2 import EvaluateClassifierRequest, TrainClass
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDatasetRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
-ENCODER_STEPS: Final = 600
-ENCODER_BATCH: Final = 64
-ENCODER_FEATURES: Final = 64
 BASELINE: Final = "pca-baseline"
 DATASET: Final = "dataset"
 
@@ -132,11 +129,9 @@ class _Planner:
         request = TrainEncoderRequest(
             train=self._split("train"),
             seed=self.spec.seed,
-            steps=ENCODER_STEPS,
-            batch_size=ENCODER_BATCH,
-            feature_size=ENCODER_FEATURES,
+            **self.spec.encoder.model_dump(),
         )
-        work = ENCODER_STEPS * ENCODER_BATCH
+        work = float(request.steps * request.batch_size)
         return _member(
             self._add("FilteringService/TrainEncoder", request, label="train the encoder", work=work), "encoder"
         )

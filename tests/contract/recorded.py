@@ -1,0 +1,131 @@
+"""Recorded results of every stage, and how they are made anew: `python -m tests.contract.recorded`.
+
+A line of `recorded_results.jsonl` says, for one stage: its version, the digest of its source, and figures of what it
+makes of a small experiment on drawn images. A change of a stage's source needs a new line; figures of one version agree
+with the lines before within a tolerance, so a change that moves them needs a new version.
+"""
+
+import hashlib
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors.numpy import load as load_safetensors
+
+from syntrial.artifacts.store import open_store
+from syntrial.experiment_file import validate
+from syntrial.planner import plan
+from syntrial.rpc.testing import run_step
+from syntrial.stages import STAGES, stage_of
+from syntrial.trial import resolve_sources
+from syntrial.v1.analysis_pb2 import Look
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+RECORD: Final = Path(__file__).with_name("recorded_results.jsonl")
+SMALL: Final[dict[str, Any]] = {
+    "apiVersion": "syntrial.dev/v1alpha1",
+    "kind": "Experiment",
+    "metadata": {"name": "recorded"},
+    "spec": {
+        "dataset": {"phantom": {"trainPatients": 24, "validationPatients": 12, "testPatients": 24}, "size": 16},
+        "synthetic": [
+            {
+                "name": "edm",
+                "generator": {"diffusion": {"preset": "pico", "images": 640, "channels": [16, 32], "batchSize": 16}},
+                "filters": [{"centroid": {"keep": 0.8}}],
+                "oversample": 2.0,
+                "copies": 0.0,
+            },
+            {
+                "name": "gan",
+                "generator": {"gan": {"images": 320, "channels": [16, 16], "batchSize": 16}},
+                "copies": 0.0,
+            },
+            {
+                "name": "more",
+                "images": {"phantom": {"trainPatients": 60, "validationPatients": 4, "testPatients": 4, "seed": 7}},
+                "copies": 0.0,
+            },
+        ],
+        "arms": ["augment-50", "finetune"],
+        "replicates": 2,
+        "exploratoryReplicates": 1,
+        "budget": {"steps": 20},
+        "encoder": {"steps": 40, "batchSize": 16, "featureSize": 16},
+        "controls": "primary",
+    },
+}
+
+
+def source_digest(stage: str) -> str:
+    """SHA-256 over the Python files of a stage's package and the presets that it is asked with."""
+    specification = importlib.util.find_spec(STAGES[stage].module)
+    assert specification is not None
+    assert specification.submodule_search_locations is not None
+    package = Path(specification.submodule_search_locations[0])
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(str(path.relative_to(package)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """Runs the small experiment in this process and gives the figures of each stage."""
+    experiment = validate(SMALL)
+    sources = resolve_sources(experiment, base=Path()).by_name
+    whole = plan(experiment, sources, looks=[Look(number=1, evaluations="recorded")])
+    store = open_store("memory://")
+    figures: dict[str, dict[str, float]] = {name: {} for name in STAGES}
+    for step in whole.steps:
+        stage = stage_of(step.method)
+        name = step.method.rpartition("/")[2]
+        module = "syntrial.analysis" if stage.name == "analysis" else stage.module
+        verb = importlib.import_module(f"{module}.service").METHODS[name]
+        run_step(verb, step.request, store)
+        figures[stage.name] |= _figures(store, step.key, name)
+    return {stage: dict(sorted(found.items())) for stage, found in figures.items()}
+
+
+def _figures(store: Any, key: str, name: str) -> dict[str, float]:
+    """Means and spreads of the arrays and weights of an artifact, by method, member and blob; the last step's stand."""
+    found: dict[str, float] = {}
+    for member in store.manifest(key).members:
+        reader = store.open(MemberRef(key=key, member=member))
+        for blob in reader.names():
+            label = f"{name}.{member}.{blob}"
+            if blob.endswith(".npy"):
+                array = np.asarray(reader.array(blob), np.float64)
+                found |= (
+                    {f"{label}.mean": float(array.mean()), f"{label}.std": float(array.std())} if array.size else {}
+                )
+            elif blob.endswith(".safetensors"):
+                arrays = load_safetensors(reader.read(blob)).values()
+                found[f"{label}.norm"] = float(np.sqrt(sum(np.square(a.astype(np.float64)).sum() for a in arrays)))
+            elif blob == "report.json":
+                comparisons = reader.json(blob)["comparisons"]
+                found |= {f"{label}.{number}": float(item["estimate"]) for number, item in enumerate(comparisons)}
+    return found
+
+
+def read_record() -> dict[str, list[dict[str, Any]]]:
+    """The recorded lines of each stage, oldest first."""
+    lines = [json.loads(line) for line in RECORD.read_text().splitlines()] if RECORD.exists() else []
+    return {stage: [line for line in lines if line["stage"] == stage] for stage in STAGES}
+
+
+def main() -> None:
+    """Appends a line for each stage whose version or source has none."""
+    known, figures = read_record(), measure()
+    with RECORD.open("a") as record:
+        for stage, found in figures.items():
+            line = {"stage": stage, "version": STAGES[stage].version, "source": source_digest(stage), "figures": found}
+            if not known[stage] or known[stage][-1]["source"] != line["source"]:
+                record.write(json.dumps(line, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()
