@@ -94,6 +94,8 @@ def download(
             raise SourceError(field=url, rule=f"the file has the checksum {digest}", received=found, remedy=advice)
         draft.replace(file)
     except (urllib.error.URLError, OSError) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
         reason = getattr(error, "reason", None) or error
         raise SourceError(
             field=file.name,

@@ -1,0 +1,65 @@
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from syntrial_data_prep import split
+
+SHARES = [("test", 0.2), ("validation", 0.1)]
+
+
+def world(count: int = 600) -> tuple[np.ndarray, list[str]]:
+    """Patients with 1 to 5 images each, of one of three classes, the last of them rare."""
+    random = np.random.default_rng(3)
+    labels: list[int] = []
+    patients: list[str] = []
+    while len(labels) < count:
+        label = int(random.choice(3, p=[0.6, 0.3, 0.1]))
+        images = int(random.integers(1, 6))
+        patients += [f"p{len(set(patients))}"] * images
+        labels += [label] * images
+    return np.array(labels), patients
+
+
+def places(labels: np.ndarray, patients: list[str], seed: int = 1) -> np.ndarray:
+    return split.split(labels, patients=patients, shares=SHARES, rest="train", seed=seed)
+
+
+def test_no_patient_stands_on_two_sides_and_classes_keep_their_shares() -> None:
+    labels, patients = world()
+    found = places(labels, patients)
+    for patient in set(patients):
+        assert len({place for place, owner in zip(found, patients, strict=True) if owner == patient}) == 1
+    for label in range(3):
+        share = (found[labels == label] == "test").mean()
+        assert abs(share - 0.2) < 0.08
+    assert abs((found == "validation").mean() - 0.1) < 0.03
+
+
+def test_the_split_does_not_depend_on_the_order_of_the_images() -> None:
+    labels, patients = world()
+    order = np.random.default_rng(0).permutation(len(labels))
+    shuffled = places(labels[order], [patients[row] for row in order])
+    np.testing.assert_array_equal(places(labels, patients)[order], shuffled)
+
+
+def test_another_seed_splits_otherwise() -> None:
+    labels, patients = world()
+    assert (places(labels, patients) != places(labels, patients, seed=2)).any()
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.01, 1), st.floats(0.01, 1), st.integers(0, 2**63))
+def test_subsets_are_nested_and_hold_every_class(first: float, second: float, seed: int) -> None:
+    labels, patients = world(120)
+    small, large = (
+        split.subset(labels, patients=patients, fraction=fraction, seed=seed) for fraction in sorted((first, second))
+    )
+    assert not (small & ~large).any()
+    assert set(labels[small]) == set(labels)
+
+
+def test_with_several_labels_a_patient_counts_for_its_rarest() -> None:
+    labels = np.zeros((100, 3), np.uint8)
+    labels[:, 0] = 1
+    labels[:10, 2] = 1
+    found = places(labels, [str(row) for row in range(100)])
+    assert (found[:10] == "test").sum() == 2
