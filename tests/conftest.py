@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from minio import Minio
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -40,6 +39,8 @@ def minio(shared_cluster: Path) -> Iterator[dict[str, str]]:
     Several test processes share the server: each holds a lock while it uses it, and the last one stops it, unless it
     was running before the first came.
     """
+    from minio import Minio  # takes a third of a second, which most test runs need not pay
+
     script = shared_cluster / "minio"
     home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache" / "test-cluster"))
     if not script.exists():
