@@ -186,7 +186,7 @@ def dot_rows(
     for index, (name, value, colour) in enumerate(rows):
         middle = top + 30 * index + 15
         parts.append(text(176, middle + 4, name, css="row", anchor="end"))
-        parts.append(segment(x.start, middle, x.at(value), middle, colour=colour, width=2))
+        parts.append(segment(x.start, middle, x.start + x.length, middle, colour=GRID, dash="2 3"))
         parts.append(
             Markup('<circle cx="{:.1f}" cy="{:.1f}" r="5.5" style="fill:{}"/>').format(x.at(value), middle, colour)
         )

@@ -20,6 +20,16 @@ SHOWN_WIDTH = 70
 """Width in CSS pixels at which an image of a strip is shown."""
 
 
+REASONS = {
+    "centroid": "far from its class",
+    "confidence": "not taken for its class",
+    "random": "left out at random",
+    "copy": "possible copy",
+    "surplus": "passed, not needed",
+}
+"""What the reasons for rejection are called; those not named here are shown as they are."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Strip:
     """A row of images with its name."""
@@ -95,8 +105,12 @@ def leak_gallery(data: TrialData) -> Gallery | None:
     """Pairs of images that stand on both sides of a split."""
     if data.audit_pairs is None:
         return None
-    found = _pairs(data.audit_pairs, name="Leaked pairs", detail="one side above, the other below")
-    return Gallery(id="leaks", title="Images on both sides", strips=(found,), keys=(data.audit.key,))
+    told = [picture["what"] for picture in data.audit.value["pictures"]]
+    strips = tuple(
+        _pairs(data.audit_pairs[[row for row, what in enumerate(told) if what == kind]], name=kind, detail="")
+        for kind in dict.fromkeys(told)
+    )
+    return Gallery(id="leaks", title="Images on both sides", strips=strips, keys=(data.audit.key,))
 
 
 def _class_strip(pictures: Pictures, *, class_index: int, name: str, detail: str, class_name: str) -> Strip | None:
@@ -118,15 +132,12 @@ def _rejected_strips(synthetic: SyntheticData) -> Iterator[Strip]:
         return
     images = synthetic.rejected[0].images
     reasons = np.asarray(images.origins.get("reason", []))
-    counts: dict[str, int] = {}
-    for per_class in synthetic.decisions[0].value["classes"]:
-        for reason, count in per_class["rejected"].items():
-            counts[reason] = counts.get(reason, 0) + count
+    counts = synthetic.decisions[0].value["rejected"]
     for reason in sorted(set(reasons.tolist())):
         chosen = choose(np.flatnonzero(reasons == reason), count=PER_STRIP, seed=f"{synthetic.name}/{reason}")
         yield Strip(
-            name=reason,
-            detail=f"{counts.get(reason, len(chosen))} images",
+            name=REASONS.get(reason, reason),
+            detail=f"{counts[reason]} image{'' if counts[reason] == 1 else 's'}",
             address=strip([images.images_NHWC[index] for index in chosen]),
             images=len(chosen),
             alternative=f"{len(chosen)} images of {synthetic.name} rejected for {reason}",

@@ -20,7 +20,7 @@ from syntrial.analysis.figures import (
     training_figures,
 )
 from syntrial.analysis.forest import GROUPS, signed
-from syntrial.analysis.galleries import Gallery
+from syntrial.analysis.galleries import REASONS, Gallery
 from syntrial.analysis.reading import Json
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -75,6 +75,7 @@ def render_page(
         .render(
             report=report,
             dataset_words=dataset_words(report),
+            test_words=test_words(report),
             sections=[section for section in SECTIONS if not absent.get(section[0])],
             roles=GROUPS,
             arms=sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])),
@@ -91,6 +92,7 @@ def render_page(
             plain_words=PLAIN_WORDS[report["verdict"]["outcome"]],
             splits=[name for name in SPLIT_ORDER if name in report["dataset"]["splits"]],
             leaks=[leak for leak in report["dataset"]["leaks"] if leak["count"]],
+            places=places(report),
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
         )
     )
@@ -106,34 +108,56 @@ def dataset_words(report: Json) -> str:
     classes = report["classes"]
     kind = "labels" if report["task"] == "multi-label" else "classes"
     named = ", ".join(classes) if len(classes) <= 3 else f"{len(classes)} {kind}"
-    source = report["dataset"]["splits"]["test"].get("source")
-    return f"{source}: {named}" if source else named
+    return f"{report['dataset']['source']}: {named}"
+
+
+def test_words(report: Json) -> str:
+    """How many images and patients the verdict rests on."""
+    test = report["test"]
+    if report["dataset"]["splits"]["test"]["patients_known"]:
+        return f"{test['images']} test images of {test['patients']} patients"
+    return f"{test['images']} test images, patients not named"
+
+
+def places(report: Json) -> dict[str, str]:
+    """A letter for each machine and software that steps were made on, by its description, in order of first use."""
+    described = dict.fromkeys(place_words(source["provenance"]) for source in report["provenance"])
+    return {words: chr(ord("A") + index) if index < 26 else str(index) for index, words in enumerate(described)}
+
+
+def place_words(provenance: Json) -> str:
+    """A manifest's provenance in one line."""
+    return (
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in sorted(provenance.items())) or "not recorded"
+    )
 
 
 def synthetic_row(synthetic: Json) -> Json:
     """A set's row of the table: counts summed over generator replicates, quality of the first."""
-    per_class = [entry for decisions in synthetic["decisions"] for entry in decisions["classes"]]
     reasons: dict[str, int] = {}
-    for entry in per_class:
-        for reason, count in sorted(entry["rejected"].items()):
+    for decisions in synthetic["decisions"]:
+        for reason, count in sorted(decisions["rejected"].items()):
             reasons[reason] = reasons.get(reason, 0) + count
     quality = synthetic["quality"][0] if synthetic["quality"] else None
+    frechet = (quality and quality["frechet"]) or {}
+    manifold = (quality and quality["precision_recall"]) or {}
     return {
         "name": synthetic["name"],
         "method": synthetic["method"],
         "control": synthetic["control"],
         "proven_lineage": synthetic["proven_lineage"],
         "keys": synthetic["keys"],
-        "candidates": sum(entry["candidates"] for entry in per_class),
-        "accepted": sum(entry["accepted"] for entry in per_class),
+        "candidates": sum(decisions["candidates"] for decisions in synthetic["decisions"]),
+        "accepted": sum(decisions["accepted"] for decisions in synthetic["decisions"]),
         "rejected": sum(reasons.values()),
-        "reasons": {reason: count for reason, count in reasons.items() if count},
+        "reasons": {REASONS.get(reason, reason): count for reason, count in reasons.items() if count},
+        "repeated": sum(decisions["repeated"] for decisions in synthetic["decisions"]),
         "quality": quality
         and {
-            "frechet": quality["frechet"]["synthetic_real"],
-            "ratio": quality["frechet"]["ratio_to_floor"],
-            "precision": quality["precision"],
-            "recall": quality["recall"],
+            "frechet": frechet.get("synthetic_real"),
+            "ratio": frechet.get("ratio_to_floor"),
+            "precision": manifold.get("precision"),
+            "recall": manifold.get("recall"),
             "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
         },
     }
@@ -153,6 +177,7 @@ def _environment() -> jinja2.Environment:
         signed=signed,
         metric=_metric,
         plain=number,
+        place=place_words,
         whole=_whole,
         percent=lambda share: f"{100 * share:.1f}%",
         p=_p_value,

@@ -33,7 +33,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _looks(report),
         _hardware(data, primary=primary),
         _shift(report),
-        _excluded(report),
+        _data(report),
         _chosen(data),
     )
     found = [qualification for question in questions for qualification in question]
@@ -158,12 +158,30 @@ def _negative_controls(report: Json) -> Iterator[Json]:
 
 def _copies(report: Json) -> Iterator[Json]:
     for synthetic in report["synthetic"]:
-        count = sum(quality["memorised"]["count"] for quality in synthetic["quality"])
-        if count and not synthetic["control"]:
+        if synthetic["control"]:
+            continue
+        for found, total, fate in (
+            ([quality["memorised"] for quality in synthetic["quality"]], "accepted images", "They are in the trial."),
+            (
+                [d["copies"] for d in synthetic["decisions"] if d["copies"]["removed"]],
+                "candidates",
+                "They were kept out.",
+            ),
+        ):
+            count, searched = sum(search["count"] for search in found), sum(search["searched"] for search in found)
+            if count:
+                yield _qualification(
+                    "copies",
+                    f"{number(count)} of {number(searched)} {total} of {synthetic['name']} may be copies: they lie "
+                    f"nearer to a training image than all but {found[0]['quantile']:.2%} of real images of different "
+                    f"patients do. {fate}",
+                    keys=synthetic["keys"],
+                )
+        repeated = sum(quality["repeated"] for quality in synthetic["quality"])
+        if repeated:
             yield _qualification(
-                "copies",
-                f"{_count(count, 'image')} of {synthetic['name']} lie nearer to a training image than real images of "
-                "different patients do: they may be copies.",
+                "collapse",
+                f"{_count(repeated, 'accepted image')} of {synthetic['name']} repeat another one to the pixel.",
                 keys=synthetic["keys"],
             )
 
@@ -224,7 +242,7 @@ def _hardware(data: TrialData, *, primary: Json) -> Iterator[Json]:
 
 
 def _shift(report: Json) -> Iterator[Json]:
-    for shift in report["dataset"].get("shifts", []):
+    for shift in report["dataset"]["shifts"]:
         if shift["p_value"] < SHIFT_P:
             first, second = shift["between"]
             yield _qualification(
@@ -235,11 +253,19 @@ def _shift(report: Json) -> Iterator[Json]:
             )
 
 
-def _excluded(report: Json) -> Iterator[Json]:
-    for warning in report["dataset"].get("warnings", []):
-        yield _qualification("data", warning, keys=report["dataset"]["keys"])
+def _data(report: Json) -> Iterator[Json]:
+    dataset = report["dataset"]
+    if not dataset["splits"]["test"]["patients_known"]:
+        yield _qualification(
+            "patients",
+            "The data set does not say which images are of one patient, so each counts as a patient of its own: where "
+            "patients have several images, the true interval is wider.",
+            keys=dataset["keys"],
+        )
+    for warning in dataset["warnings"]:
+        yield _qualification("data", warning, keys=dataset["keys"])
     for synthetic in report["synthetic"]:
-        for warning in (synthetic["audit"] or {}).get("warnings", []):
+        for warning in synthetic["audit"]["warnings"] if synthetic["audit"] else []:
             yield _qualification("data", f"{synthetic['name']}: {warning}", keys=synthetic["keys"])
 
 

@@ -12,13 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.imagesets import ImageSet, read_image_set
-from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, MemberReader
 from syntrial.rpc.context import StepContext
+from syntrial.stages import METHODS
 from syntrial.v1.analysis_pb2 import Cell, SyntheticSummary, WriteReportRequest
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 Json = dict[str, Any]
+
+PIPELINE = tuple(method.rpartition("/")[2] for method in METHODS)
+"""Methods of all stages, in pipeline order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,7 +99,7 @@ class SyntheticData:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A step that the report read, as its manifest tells it."""
+    """A step that led to the report, as its manifest tells it."""
 
     key: str
     method: str
@@ -133,22 +136,29 @@ class _Reader:
 
     @property
     def sources(self) -> tuple[Source, ...]:
-        """Each step read, in the order of first reading."""
-        return tuple(self._sources.values())
+        """Each step that led to what was read, in the order of the pipeline, then of first reading."""
+        return tuple(sorted(self._sources.values(), key=lambda source: _stage_order(source.method)))
 
     def open(self, ref: MemberRef) -> MemberReader:
         self._context.check_cancelled()
         reader = self._context.open(ref)
-        if ref.key not in self._sources:
-            manifest = _manifest(reader)
-            self._sources[ref.key] = Source(
-                key=ref.key,
-                method=manifest.method.rpartition("/")[2],
-                stage_version=manifest.stage_version,
-                artifact_digest=manifest.artifact_digest,
-                provenance=dict(manifest.provenance),
-            )
+        self._trace(ref.key, store=_store_of(reader))
         return reader
+
+    def _trace(self, key: str, *, store: ArtifactStore) -> None:
+        """Remembers a step after the steps that it read from."""
+        manifest = None if key in self._sources else store.manifest(key)
+        if manifest is None:
+            return
+        for before in sorted(manifest.input_keys):
+            self._trace(before, store=store)
+        self._sources[key] = Source(
+            key=key,
+            method=manifest.method.rpartition("/")[2],
+            stage_version=manifest.stage_version,
+            artifact_digest=manifest.artifact_digest,
+            provenance=dict(manifest.provenance),
+        )
 
     def json(self, ref: MemberRef, name: str) -> Keyed:
         return Keyed(key=ref.key, value=self.open(ref).json(name))
@@ -248,11 +258,13 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
     )
 
 
-def _manifest(reader: MemberReader) -> Manifest:
+def _store_of(reader: MemberReader) -> ArtifactStore:
     # A step reads members; the report alone also tells where they come from, so it asks the reader's own store.
-    manifest = ArtifactStore(reader._backend).manifest(reader.key)
-    assert manifest is not None, "a member was read from it"
-    return manifest
+    return ArtifactStore(reader._backend)
+
+
+def _stage_order(method: str) -> int:
+    return PIPELINE.index(method) if method in PIPELINE else len(PIPELINE)
 
 
 def _each(refs: Iterable[MemberRef], read: Any) -> tuple[Pictures, ...]:

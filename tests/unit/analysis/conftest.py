@@ -160,14 +160,23 @@ class MadeUpTrial:
             return {
                 "count": count,
                 "patients": count // 2,
+                "patients_known": True,
                 "classes": dict(zip(self.classes, [first, *rest], strict=True)),
                 "source": "made up",
             }
 
         return {
             "schema": 1,
+            "source": "made up",
             "splits": {"train": split(80, 0.26), "validation": split(40, 0.26), "test": split(self.test_images, 0.375)},
             "leaks": [],
+            "near": {"threshold": 0.1},
+            "pictures": [],
+            "shifts": [],
+            "conflicts": {"count": 0, "examples": []},
+            "unreadable": [],
+            "resampling": {"from": [12, 12], "to": 12, "channels": self.channels, "method": "none", "cropped": 0},
+            "notes": [],
             "warnings": [],
         }
 
@@ -198,26 +207,36 @@ class MadeUpTrial:
         return {"x_unit": "images", "x": x, "series": {"loss": loss}}
 
     def decisions(self, rejected: int) -> dict[str, Any]:
+        reasons = {"centroid": (rejected + 1) // 2, "confidence": rejected // 2} if rejected else {}
         per_class = [
-            {"class": name, "candidates": 40, "accepted": 30, "rejected": {"centroid": 6, "confidence": 4}}
-            for name in self.classes
+            {"class": name, "candidates": 30, "quota": 30, "accepted": 30, "rejected": {}} for name in self.classes
         ]
-        if not rejected:
-            per_class = [{**entry, "candidates": 30, "rejected": {}} for entry in per_class]
-        return {"schema": 1, "classes": per_class}
+        per_class[0] |= {"candidates": 30 + rejected, "rejected": reasons}
+        return {
+            "schema": 1,
+            "candidates": 30 * len(self.classes) + rejected,
+            "accepted": 30 * len(self.classes),
+            "rejected": reasons,
+            "by_class": per_class,
+            "repeated": 0,
+            "copies": {"searched": 60, "count": 0, "exact": 0, "quantile": 0.001, "removed": True},
+        }
 
     def quality(self, frechet: float, *, copies: int) -> dict[str, Any]:
         return {
             "schema": 1,
+            "images": 60,
             "frechet": {
+                "sample_size": 40,
                 "synthetic_real": frechet,
                 "floor": 0.05,
-                "pixel_gaussian_real": 2.5,
                 "ratio_to_floor": frechet / 0.05,
+                "gaussian_real": 2.5,
+                "gaussian_ratio_to_floor": 50.0,
             },
-            "precision": 0.71,
-            "recall": 0.64,
-            "memorised": {"count": copies},
+            "precision_recall": {"precision": 0.71, "recall": 0.64, "real_precision": 0.8, "neighbours": 3},
+            "memorised": {"searched": 60, "count": copies, "exact": 0, "quantile": 0.001, "pairs": []},
+            "repeated": 0,
         }
 
     def small(self, **options: Any) -> "MadeUpTrial":
