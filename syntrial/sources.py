@@ -11,6 +11,7 @@ import json
 import os
 import struct
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -222,12 +223,13 @@ def _check_safetensors(path: Path, *, field: str) -> None:
 def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", field: str = "") -> str:
     """The digest of a file or folder, read from the cache where path, sizes and times of change are as they were."""
     path = path.resolve()
-    files = list(folder_files(path)) if path.is_dir() else [("", path)]
+    with _readable(path):
+        files = list(folder_files(path)) if path.is_dir() else [("", path)]
+        stats = [(name, file.stat()) for name, file in files]
     if not files:
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{path}, which is empty", remedy="Check the path."
         )
-    stats = [(name, file.stat()) for name, file in files]
     listing = canonical_digest([[name, stat.st_size, str(stat.st_mtime_ns)] for name, stat in stats])
     folder = cache or Path(platformdirs.user_cache_dir("syntrial")) / "sources"
     entry = folder / f"{hashlib.sha256(f'{algorithm}:{path}'.encode()).hexdigest()}.json"
@@ -235,15 +237,8 @@ def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", fi
         known = json.loads(entry.read_bytes())
         if known["listing"] == listing:
             return str(known["digest"])
-    try:
+    with _readable(path):
         digest = folder_digest(path) if path.is_dir() else file_digest(path, algorithm=algorithm)
-    except OSError as error:
-        raise SourceError(
-            field=str(error.filename or path),
-            rule="the file can be read",
-            received=error.strerror or str(error),
-            remedy="Check its permissions and the disk.",
-        ) from error
     # A cache that cannot be written only costs time.
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,3 +246,17 @@ def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", fi
         draft.write_text(json.dumps({"listing": listing, "digest": digest}))
         draft.replace(entry)
     return digest
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the operating system refuses while a source is read becomes the user's error."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            field=str(error.filename or path),
+            rule="the file can be read",
+            received=error.strerror or str(error),
+            remedy="Check its permissions and the disk.",
+        ) from error

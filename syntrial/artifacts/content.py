@@ -5,6 +5,7 @@ was planned.
 """
 
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,15 +27,26 @@ def file_digest(path: Path, *, algorithm: str = "sha256") -> str:
 def folder_files(folder: Path) -> Iterator[tuple[str, Path]]:
     """Every file under `folder` as (relative POSIX name, path), sorted by name; hidden files and folders left out.
 
-    Names are in Unicode's composed form, so that a folder copied from macOS has the digest that it had there.
+    Links are followed, but not into a folder that holds them. Names are in Unicode's composed form, so that a folder
+    copied from macOS has the digest that it had there. Raises OSError where a folder cannot be read.
     """
-    found: list[tuple[str, Path]] = []
-    for path in folder.rglob("*"):
-        relative = path.relative_to(folder)
-        if any(part.startswith(".") for part in relative.parts) or not path.is_file():
-            continue
-        found.append((unicodedata.normalize("NFC", relative.as_posix()), path))
-    yield from sorted(found)
+    yield from sorted(
+        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path) for path in _walk(folder, above=())
+    )
+
+
+def _walk(folder: Path, *, above: tuple[Path, ...]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                yield from _walk(folder / entry.name, above=(*above, real))
+            elif entry.is_file():
+                yield folder / entry.name
 
 
 def folder_digest(folder: Path, *, each: Callable[[int], None] | None = None) -> str:

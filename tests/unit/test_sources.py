@@ -100,6 +100,18 @@ def test_a_folder_has_one_digest_wherever_it_lies_and_another_when_anything_in_i
     assert resolve(source, there, cache=tmp_path / "cache").source.digest != digest
 
 
+def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    source = Source(folder=FolderSource())
+    real, linked = image_folder(tmp_path / "real"), tmp_path / "linked"
+    linked.mkdir()
+    for label in ("a", "b"):
+        (linked / label).symlink_to(real / label, target_is_directory=True)
+    expected = resolve(source, real, cache=tmp_path / "cache").source.digest
+    assert resolve(source, linked, cache=tmp_path / "cache").source.digest == expected
+    (real / "a" / "circle").symlink_to(real, target_is_directory=True)
+    assert resolve(source, real, cache=tmp_path / "cache").source.digest == expected
+
+
 def test_a_second_resolve_reads_nothing_but_a_changed_file_is_read_again(tmp_path: Path) -> None:
     source, cache = Source(npz=NpzSource()), tmp_path / "cache"
     file = npz(tmp_path / "set.npz")
