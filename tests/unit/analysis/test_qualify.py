@@ -1,0 +1,186 @@
+"""What qualifies a verdict: each reason for doubt is found where it is there, and only there."""
+
+from collections.abc import Callable
+from typing import Any
+
+from syntrial.analysis.findings import trial_findings
+from syntrial.analysis.qualify import qualifications
+from syntrial.analysis.reading import Source, read_trial
+from syntrial.rpc.testing import fake_key
+from syntrial.v1.analysis_pb2 import CellComparison
+
+Role = CellComparison.Role
+
+
+def found(trial: Any) -> dict[str, list[dict[str, Any]]]:
+    """Qualifications by kind."""
+    data = read_trial(trial.request, context=trial.context())
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for qualification in qualifications(data, report=trial_findings(data)):
+        by_kind.setdefault(qualification["kind"], []).append(qualification)
+    return by_kind
+
+
+def audit_of(trial: Any) -> dict[str, Any]:
+    return trial.inputs[trial.request.audit.key, "audit"]["audit.json"]
+
+
+def test_a_clean_trial_is_qualified_by_its_scope_alone(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    assert set(found(trial)) == {"scope"}
+
+
+def test_serious_qualifications_come_first(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small(undertrained=True)
+    trial.synthetic("edm", method="imported", proven=False, copies=3)
+    data = read_trial(trial.request, context=trial.context())
+    severities = [q["severity"] for q in qualifications(data, report=trial_findings(data))]
+    assert severities == sorted(severities, key=["serious", "note"].index)
+    assert severities[0] == "serious"
+
+
+def test_unproven_lineage_is_serious_where_the_primary_uses_it(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", method="imported", proven=False)
+    trial.synthetic("bought", method="imported", proven=False)
+    severities = [q["severity"] for q in found(trial)["lineage"]]
+    assert severities == ["serious", "note"]
+    assert "edm: every image is of one class" in [q["words"] for q in found(trial)["data"]]
+
+
+def test_an_undertrained_cell_of_the_primary_pair_is_serious(made_up_trial: Callable[..., Any]) -> None:
+    assert [q["severity"] for q in found(made_up_trial().small(undertrained=True))["undertrained"]] == ["serious"]
+    trial = made_up_trial().small()
+    other = trial.cell("augment-50", "edm", undertrained=True)
+    trial.compare(other, "real small-cnn", Role.ROLE_EXPLORATORY)
+    assert [q["severity"] for q in found(trial)["undertrained"]] == ["note"]
+
+
+def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    leak = {"kind": "exact-duplicate", "count": 3, "images": 3, "dropped": 0, "examples": []}
+    audit_of(trial)["leaks"] = [
+        {**leak, "between": ["train", "test"], "action": "waive"},
+        {**leak, "between": ["train", "validation"], "action": "waive", "count": 1},
+        {**leak, "between": ["validation", "test"], "action": "drop"},
+        {**leak, "between": ["train", "train"], "action": "keep"},
+    ]
+    leaks = found(trial)["leaks"]
+    assert [q["severity"] for q in leaks] == ["serious", "note"]
+    assert "3 exact duplicates between train and test" in leaks[0]["words"]
+    assert "1 exact duplicate between" in leaks[1]["words"]
+
+
+def test_a_class_shift_and_unnamed_patients_are_told(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    audit_of(trial)["shifts"] = [
+        {"between": ["train", "test"], "total_variation": 0.117, "p_value": 1e-9},
+        {"between": ["train", "validation"], "total_variation": 0.002, "p_value": 0.9},
+    ]
+    audit_of(trial)["splits"]["test"]["patients_known"] = False
+    by_kind = found(trial)
+    assert len(by_kind["shift"]) == 1
+    assert "train and test" in by_kind["shift"][0]["words"]
+    assert len(by_kind["patients"]) == 1
+
+
+def test_a_second_look_says_what_changed(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.request.looks.add(number=2, evaluations=fake_key("two"), changed=["spec.arms[0]"])
+    (look,) = found(trial)["look"]
+    assert look["severity"] == "serious"
+    assert "look 2" in look["words"]
+    assert "spec.arms[0]" in look["words"]
+
+
+def test_a_baseline_that_does_better_is_serious(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(test_images=400)
+    real = trial.cell("real", skill=2.0)
+    primary = trial.cell("augment-100", "edm", skill=2.0)
+    pca = trial.cell("augment-100", "pca", skill=4.0)
+    trial.compare(primary, real, Role.ROLE_PRIMARY)
+    trial.compare(pca, real, Role.ROLE_CONTROL)
+    trial.synthetic("pca", method="pca", control=True)
+    words = [q["words"] for q in found(trial)["baseline"] if q["severity"] == "serious"]
+    assert any("did better" in sentence for sentence in words)
+    assert any("improves where" in sentence for sentence in words)
+
+
+def test_a_baseline_that_helps_as_much_is_serious_only_beside_an_improvement(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    def severities(skill: float) -> list[str]:
+        trial = made_up_trial(test_images=400)
+        real = trial.cell("real", skill=2.0)
+        primary = trial.cell("augment-100", "edm", skill=skill)
+        pca = trial.cell("augment-100", "pca", skill=skill)
+        trial.compare(primary, real, Role.ROLE_PRIMARY)
+        trial.compare(pca, real, Role.ROLE_CONTROL)
+        trial.synthetic("pca", method="pca", control=True)
+        return [q["severity"] for q in found(trial)["baseline"]]
+
+    assert severities(4.0) == ["serious"]
+    assert severities(2.0) == ["note"]
+
+
+def test_a_negative_control_that_improves_is_serious(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(test_images=400).small()
+    assert "control" not in found(trial)
+    shuffled = trial.cell("augment-50-shuffled", "edm", skill=5.0)
+    trial.compare(shuffled, "real small-cnn", Role.ROLE_CONTROL)
+    assert [q["severity"] for q in found(trial)["control"]] == ["serious"]
+
+
+def test_copies_are_told_with_their_fate(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", copies=3)
+    trial.inputs[fake_key("filter edm"), "decisions"]["decisions.json"]["copies"]["count"] = 5
+    words = [q["words"] for q in found(trial)["copies"]]
+    assert words[0].startswith("3 of 60 accepted images of edm")
+    assert words[1].startswith("5 of 60 candidates of edm")
+    assert words[1].endswith("They were kept out.")
+
+
+def test_missing_images_and_repeated_ones_are_told(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]["repeated"] = 4
+    for replicate in trial.request.cells[1].replicates:
+        trial.inputs[replicate.training.key, "training"]["training.json"]["phases"][0]["synthetic_missing"] = 7
+    by_kind = found(trial)
+    assert "4 accepted images of edm repeat" in by_kind["collapse"][0]["words"]
+    assert "7 synthetic images fewer" in by_kind["missing"][0]["words"]
+
+
+def test_cells_made_on_different_machines_are_told(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    data = read_trial(trial.request, context=trial.context())
+    report = trial_findings(data)
+    first = data.cells["real small-cnn"].keys[0]
+    moved = [
+        Source(
+            key=source.key,
+            method=source.method,
+            stage_version=source.stage_version,
+            artifact_digest=source.artifact_digest,
+            provenance={"processor": "other" if source.key == first else "usual", "threads": "1"},
+        )
+        for source in data.sources
+    ]
+    assert not [q for q in qualifications(data, report=report) if q["kind"] == "hardware"]
+    object.__setattr__(data, "sources", tuple(moved))
+    (hardware,) = [q for q in qualifications(data, report=report) if q["kind"] == "hardware"]
+    assert "processor" in hardware["words"]
+    assert first in hardware["keys"]
+
+
+def test_what_the_user_chose_is_passed_on(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.request.qualifications.append("Negative controls were switched off.")
+    assert [q["words"] for q in found(trial)["chosen"]] == ["Negative controls were switched off."]
+
+
+def test_few_replicates_are_told(made_up_trial: Callable[..., Any]) -> None:
+    assert [q["severity"] for q in found(made_up_trial().small(replicates=2))["replicates"]] == ["note"]
+    assert "replicates" not in found(made_up_trial().small(replicates=3))

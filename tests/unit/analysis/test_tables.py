@@ -1,0 +1,44 @@
+"""What a run prints at its end."""
+
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+
+from syntrial.analysis.report import write_report
+from syntrial.analysis.tables import terminal_summary
+
+
+def printed(trial: Any, *, width: int = 120) -> tuple[dict[str, Any], str]:
+    context = trial.context()
+    write_report(trial.request, context)
+    report = context.result("report").json("report.json")
+    console = Console(width=width, record=True, file=None, force_terminal=False)
+    with console.capture() as capture:
+        console.print(terminal_summary(report))
+    return report, capture.get()
+
+
+def test_the_summary_tells_the_verdict_every_effect_and_every_arm(made_up_trial: Callable[..., Any]) -> None:
+    report, text = printed(made_up_trial().small())
+    assert report["verdict"]["outcome"].upper() in text
+    for comparison in report["comparisons"]:
+        assert comparison["arm_label"] in text
+    for arm in report["arms"]:
+        assert f"{arm['metrics']['auroc']['mean']:.4f}" in text
+    for qualification in report["qualifications"]:
+        assert qualification["words"].split(":")[0][:60] in text
+
+
+def test_square_brackets_in_names_are_text(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.request.title = "[bold]title[/bold]"
+    trial.request.qualifications.append("spec.arms[0] was [red]chosen[/red]")
+    _, text = printed(trial)
+    assert "[bold]title[/bold]" in text
+    assert "spec.arms[0] was [red]chosen[/red]" in text
+
+
+def test_the_summary_fits_a_narrow_terminal(made_up_trial: Callable[..., Any]) -> None:
+    _, text = printed(made_up_trial().small(), width=80)
+    assert max(len(line) for line in text.splitlines()) <= 80
