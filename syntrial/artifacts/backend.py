@@ -142,18 +142,18 @@ def copy_hashed(chunks: Iterable[bytes], target: BinaryIO) -> tuple[str, int]:
 @contextmanager
 def storage_errors(root: Path, /) -> Iterator[None]:
     """Turns an OSError of the files under `root` into StoreFull or StoreUnavailable, with the path and what to do."""
+    elsewhere = "name another place (--store, or SYNTRIAL_CACHE_DIR for the cache of an S3 store)"
     try:
         yield
     except OSError as error:
         where = error.filename or root
         if error.errno in _FULL:
             raise StoreFull(
-                f"no space to write {where}: {error.strerror}. Free space under {root}, run `syntrial gc`, "
-                "or name another place with --store."
+                f"no space to write {where}: {error.strerror}. "
+                f"Free space on that disk, run `syntrial gc`, or {elsewhere}."
             ) from error
         if error.errno in _DENIED:
             raise StoreFull(
-                f"{where} may not be read or written: {error.strerror}. Change the permissions of {root}, "
-                "or name another place with --store."
+                f"{where} may not be read or written: {error.strerror}. Change its permissions, or {elsewhere}."
             ) from error
-        raise StoreUnavailable(f"the store under {root} did not answer: {error}") from error
+        raise StoreUnavailable(f"the files under {root} cannot be reached: {error}") from error

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from syntrial.artifacts.backend import ObjectInfo, copy_hashed, storage_errors
-from syntrial.errors import DataLoss, UserError
+from syntrial.errors import DataLoss, StoreFull, UserError
 
 GRACE_SECONDS: Final = 600.0
 """What was used less than this long ago is kept, even over the limit: somebody may be about to open it."""
@@ -51,7 +51,12 @@ class BlobCache:
                 return path
             with self._locked(digest):
                 if not self._touch(path, size):
-                    self._fill(path, digest, size, fetch)
+                    try:
+                        self._fill(path, digest, size, fetch)
+                    except StoreFull:
+                        # The disk is fuller than the limit knows of, so everything goes that may.
+                        self._evict(limit=0)
+                        self._fill(path, digest, size, fetch)
         self._evict()
         return path
 
@@ -100,7 +105,7 @@ class BlobCache:
     def _fill(self, path: Path, digest: str, size: int, fetch: Callable[[], Iterable[bytes]]) -> None:
         spool = self.spool_path()
         try:
-            with spool.open("xb") as file:
+            with storage_errors(self.folder), spool.open("xb") as file:
                 found, length = copy_hashed(fetch(), file)
             if (found, length) != (digest, size):
                 raise DataLoss(f"blob {digest} is damaged: {length} bytes came, whose digest is {found}")
@@ -114,12 +119,16 @@ class BlobCache:
         with self._guard:
             self._added = None if self._added is None else self._added + size
 
-    def _evict(self) -> None:
-        """Removes what was used longest ago until the limit holds; looks only after a fiftieth of it was added."""
+    def _evict(self, *, limit: int | None = None) -> None:
+        """Removes what was used longest ago until the limit holds.
+
+        For its own limit, looks only after a fiftieth of it was added.
+        """
         with self._guard:
-            if self._added is not None and self._added < self.limit // 50:
+            if limit is None and self._added is not None and self._added < self.limit // 50:
                 return
             self._added = 0
+        limit = self.limit if limit is None else limit
         with storage_errors(self.folder):
             entries = []
             for entry in os.scandir(self._blobs):
@@ -131,7 +140,7 @@ class BlobCache:
             total = sum(size for _, size, _ in entries)
             newest = time.time() - self._grace
             for used, size, path in sorted(entries):
-                if total <= self.limit or used > newest:
+                if total <= limit or used > newest:
                     break
                 Path(path).unlink(missing_ok=True)
                 total -= size

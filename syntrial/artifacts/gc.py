@@ -23,8 +23,6 @@ from syntrial.errors import DataLoss
 DEFAULT_AGE_SECONDS: Final = 7 * 86400.0
 """Seven days: longer than a step or a pause between two runs, shorter than it takes to fill a disk."""
 
-_BY_KEY = ("requests", "attempts", "checkpoints", "damaged")
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Collection:
@@ -59,12 +57,15 @@ def collect(store: ArtifactStore, /, *, older_than: float = DEFAULT_AGE_SECONDS,
     doomed = [info for info in listed if info.name.split("/")[1] in removed]
     doomed += [info for info in blobs if info.name.rpartition("/")[2] not in needed and info.modified < before]
     doomed += [info for info in backend.scan("probes/") if info.modified < before]
-    for kind in _BY_KEY:
-        doomed += _stale(backend.scan(f"{kind}/"), kept=frozenset() if kind == "damaged" else kept, before=before)
+    # A checkpoint is of no use once its step is done: a worker killed right after its commit leaves one.
+    keepers = {"requests": kept, "attempts": kept, "checkpoints": kept - manifests.keys(), "damaged": frozenset[str]()}
+    for kind, keys in keepers.items():
+        doomed += _stale(backend.scan(f"{kind}/"), kept=keys, before=before)
     if not dry_run:
         # Manifests first: a collection that is interrupted leaves blobs that the next one finds, not broken artifacts.
-        for info in doomed:
-            backend.delete(info.name)
+        gone = [info.name for info in doomed]
+        store.each(backend.delete, [name for name in gone if name.startswith("artifacts/")])
+        store.each(backend.delete, [name for name in gone if not name.startswith("artifacts/")])
     doomed += backend.sweep(before=before, dry_run=dry_run)
     return Collection(
         kept=tuple(sorted(kept & manifests.keys())),
@@ -76,13 +77,14 @@ def collect(store: ArtifactStore, /, *, older_than: float = DEFAULT_AGE_SECONDS,
 
 def _manifests(store: ArtifactStore, keys: list[str]) -> dict[str, Manifest | None]:
     """The manifests of `keys`; None for one that is damaged, whose step runs again anyway."""
-    found: dict[str, Manifest | None] = {}
-    for key in keys:
+
+    def read(key: str) -> Manifest | None:
         try:
-            found[key] = store.manifest(key)
+            return store.manifest(key)
         except DataLoss:
-            found[key] = None
-    return found
+            return None
+
+    return dict(zip(keys, store.each(read, keys), strict=True))
 
 
 def _members(manifest: Manifest | None) -> list[tuple[Blob, ...]]:

@@ -4,6 +4,7 @@ Settings come from the environment, where a cluster's secrets are:
 
     SYNTRIAL_S3_ENDPOINT     http://host:port or https://host:port (default https://s3.amazonaws.com)
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (optional), AWS_REGION (default us-east-1)
+    SSL_CERT_FILE            certificates of a private authority (optional)
     SYNTRIAL_CACHE_DIR       folder of the local cache (default: the user's cache folder)
     SYNTRIAL_CACHE_LIMIT     its size, for example "20GiB" (the default)
 
@@ -39,6 +40,9 @@ from syntrial.errors import DataLoss, StoreUnavailable, UserError
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
 ATTEMPTS: Final = 5
+"""How often a request is sent before the server counts as unavailable."""
+DOWNLOADS: Final = 3
+"""How often a download that broke off is begun anew."""
 PARALLEL: Final = 16
 """Requests for small objects at a time: an answer from a distant server takes tens of milliseconds."""
 PART_BYTES: Final = 16 << 20
@@ -246,7 +250,14 @@ class S3Backend:
         """See `Backend.blob_path`; verified when the cache is filled, and only its length after that."""
         if fresh:
             self._cache.drop(digest)
-        return self._cache.path(digest, size=size, fetch=lambda: self._stream(digest))
+        # The client repeats requests that fail; a connection that breaks while a large blob comes is ours to repeat.
+        attempts = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(StoreUnavailable),
+            stop=tenacity.stop_after_attempt(DOWNLOADS),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
+            reraise=True,
+        )
+        return attempts(self._cache.path, digest, size=size, fetch=lambda: self._stream(digest))
 
     def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
         """See `Backend.sweep`: the cache's spool files. Parts of broken uploads are the bucket's own to expire."""

@@ -77,7 +77,7 @@ class ArtifactStore:
         manifests: dict[str, Manifest | None] = {}
         frontier = wanted
         while frontier:
-            manifests.update(zip(frontier, self._each(self._sound_manifest, frontier), strict=True))
+            manifests.update(zip(frontier, self.each(self._sound_manifest, frontier), strict=True))
             found = (manifests[key] for key in frontier)
             frontier = sorted({k for m in found if m is not None for k in m.input_keys} - manifests.keys())
         standing = _standing(manifests)
@@ -187,7 +187,7 @@ class ArtifactStore:
         folder = f"attempts/{_check_key(key)}/" + ("" if experiment is None else f"{experiment}/")
         names = [info.name for info in self.backend.scan(folder)]
         found = []
-        for name, data in zip(names, self._each(self.backend.read, names), strict=True):
+        for name, data in zip(names, self.each(self.backend.read, names), strict=True):
             if data is not None:
                 *_, owner, number = name.split("/")
                 found.append(Attempt(experiment=owner, number=int(number), entry=json.loads(data)))
@@ -229,8 +229,8 @@ class ArtifactStore:
             if looks[-1]["evaluations"] == entry["evaluations"]:
                 return len(looks), looks
 
-    def _each(self, function: Callable[[_T], _R], items: list[_T]) -> list[_R]:
-        """`function` of each item, as many at a time as the backend can use."""
+    def each(self, function: Callable[[_T], _R], items: list[_T], /) -> list[_R]:
+        """`function` of each item in order, as many at a time as the backend can use."""
         if self.backend.parallel == 1 or len(items) < 2:
             return [function(item) for item in items]
         with ThreadPoolExecutor(self.backend.parallel) as pool:

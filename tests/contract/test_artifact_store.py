@@ -510,6 +510,18 @@ def test_collection_keeps_what_young_artifacts_were_made_from(store: ArtifactSto
     assert store.is_done(key_of("b"))
 
 
+def test_collection_takes_the_checkpoint_that_a_killed_worker_left_of_a_finished_step(store: ArtifactStore) -> None:
+    make(store, "done")
+    for name in ("done", "under way"):
+        store.checkpoints(key_of(name)).save({"a": b"1"})
+    store.put_experiment_file(
+        "e", "plan.json", b'{"keys": ["%s", "%s"]}' % (key_of("done").encode(), key_of("under way").encode())
+    )
+    assert collect(store, older_than=-60.0, dry_run=False).removed == ()
+    assert store.checkpoints(key_of("done")).load() is None
+    assert store.checkpoints(key_of("under way")).load() == {"a": b"1"}
+
+
 def test_an_unreadable_plan_stops_the_collection(store: ArtifactStore) -> None:
     make(store, "a")
     store.put_experiment_file("e", "plan.json", b'{"keys": ["nonsense"]}')

@@ -1,5 +1,6 @@
 """The local cache of blobs."""
 
+import errno
 import hashlib
 import os
 import threading
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from syntrial.artifacts.cache import BlobCache, parse_size
-from syntrial.errors import DataLoss, UserError
+from syntrial.errors import DataLoss, StoreFull, UserError
 
 
 def content(name: str, *, size: int = 100) -> tuple[str, bytes]:
@@ -89,6 +90,34 @@ def test_a_file_that_is_evicted_stays_readable_to_its_reader(tmp_path: Path) -> 
         fill(cache, "b")
         assert held(cache) == {"b"}
         assert file.read() == content("a")[1]
+
+
+def test_a_full_disk_is_relieved_of_what_was_not_used_lately(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, limit=10_000)
+    old = fill(cache, "old")
+    age(old, 5000)
+    fill(cache, "new")
+    digest, data = content("wanted")
+
+    def fetch() -> Iterator[bytes]:
+        if old.exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        yield data
+
+    assert cache.path(digest, size=100, fetch=fetch).read_bytes() == data
+    assert held(cache) == {"new", "wanted"}
+
+
+def test_a_disk_that_stays_full_is_said_to_be_full(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, limit=10_000)
+
+    def fetch() -> Iterator[bytes]:
+        raise OSError(errno.ENOSPC, "No space left on device")
+        yield b""
+
+    with pytest.raises(StoreFull, match="SYNTRIAL_CACHE_DIR"):
+        cache.path(content("a")[0], size=100, fetch=fetch)
+    assert list((tmp_path / "tmp").iterdir()) == []
 
 
 def test_two_that_want_a_blob_at_once_fetch_it_once(tmp_path: Path) -> None:

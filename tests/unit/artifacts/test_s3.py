@@ -24,11 +24,15 @@ GIVEN = {
 
 
 class Server(ThreadingHTTPServer):
-    """Answers each request with the next of `answers` (a status, and an S3 error code), then with 200."""
+    """Answers each request with the next of `answers`, then with 200 and `content`.
+
+    An answer is a status and an S3 error code; "cut" breaks the connection off amid the content.
+    """
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.answers: list[tuple[int, str]] = []
+        self.content = b""
         self.requests: list[tuple[str, str | None]] = []
 
 
@@ -40,12 +44,14 @@ class Handler(BaseHTTPRequestHandler):
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self.server.requests.append((self.command, self.headers.get("If-None-Match")))
         status, code = self.server.answers.pop(0) if self.server.answers else (200, "")
-        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>m</Message></Error>".encode() if code else b""
+        body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>m</Message></Error>".encode()
+        body = self.server.content if code in {"", "cut"} and self.command == "GET" else body if code else b""
         self.send_response(status)
         self.send_header("Content-Type", "application/xml")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        self.wfile.write(body[:10] if code == "cut" else body)
+        self.close_connection = code == "cut"
 
     do_GET = do_PUT = do_DELETE = do_any  # noqa: N815 - the base class's names
 
@@ -87,6 +93,14 @@ def test_after_a_lost_answer_the_own_object_counts_as_created(server: Server, ba
     assert backend.create("x", b"")
     server.answers = [(503, "SlowDown"), (412, "PreconditionFailed")]
     assert not backend.create("x", b"not what the server holds")
+
+
+def test_a_download_that_breaks_off_is_begun_anew(server: Server, backend: S3Backend) -> None:
+    data = b"x" * 100
+    server.answers = [(200, "cut")]
+    server.content = data
+    assert backend.blob_path(hashlib.sha256(data).hexdigest(), size=100).read_bytes() == data
+    assert [command for command, _ in server.requests] == ["GET", "GET"]
 
 
 def test_a_server_that_overwrites_is_refused(server: Server, backend: S3Backend) -> None:
