@@ -33,7 +33,7 @@ from syntrial.executors.processes import ServerProcess, backoff_seconds, describ
 from syntrial.plan import Step
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.main import thread_environment
-from syntrial.rpc.status import SERVER_DIED, is_retryable, reason_of
+from syntrial.rpc.status import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.rpc.step import attempt_entry
 from syntrial.stages import Stage, stage_of
 from syntrial.v1.artifacts_pb2 import StepResult
@@ -247,7 +247,8 @@ class LocalExecutor:
         log, error, result = "", None, None
         progress = StepProgress(key=task.step.key, method=task.step.method)
         try:
-            process = server.process or self._launch(server)
+            warm = server.process
+            process = warm if warm is not None and warm.status is None else self._launch(server)
             process.begin_log()
             self._tell(
                 StepStarted(key=task.step.key, attempt=task.attempt, place=f"{server.stage.name} server {process.pid}")
@@ -262,6 +263,9 @@ class LocalExecutor:
         except OSError as caught:
             message = f"the server of stage {server.stage.name} does not start: {caught}"
             error = StepError(message, key=task.step.key, reason=SERVER_DIED, retryable=True)
+        except Exception as caught:  # noqa: BLE001 - whoever waits for this step must hear of its end, a bug's too
+            message = f"the executor failed: {type(caught).__name__}: {caught}"
+            error = StepError(message, key=task.step.key, reason=INTERNAL)
         self._settle(task, server, error=error, result=result, progress=progress, log=log)
 
     def _launch(self, server: _Server) -> ServerProcess:
@@ -313,13 +317,19 @@ class LocalExecutor:
     def _explain(self, error: SyntrialError, task: _Task, process: ServerProcess) -> SyntrialError:
         """What became of a step whose calls failed: the server's end where it has ended, else the error itself."""
         is_connection = isinstance(error, StepError) and error.reason == SERVER_DIED
-        if not (is_connection or isinstance(error, Cancelled)) or not process.has_ended(within=1.0):
+        if not (is_connection or isinstance(error, Cancelled)):
             return error
+        has_ended = process.has_ended(within=1.0)
+        if not has_ended and not is_connection:
+            return error
+        # A server that lives and does not answer is of no more use than one that has ended.
+        process.end(grace=0.0)
         if task.is_cancelled:
             return Cancelled("the step was asked to stop")
         status = process.status or 0
         self._tell(ServerDied(stage=process.stage.name, status=status, log_tail=_tail(process.log())))
-        message = f"the server of stage {process.stage.name} ended during the step: {describe_end(status)}"
+        how = f"ended during the step: {describe_end(status)}" if has_ended else f"did not answer: {error}"
+        message = f"the server of stage {process.stage.name} {how}"
         return StepError(message, key=task.step.key, reason=SERVER_DIED, retryable=True)
 
     def _with_places(self, request: Message) -> Message:

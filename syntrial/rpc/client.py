@@ -9,9 +9,10 @@ from google.protobuf import descriptor_pool, duration_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
+from syntrial.errors import StepFailed
 from syntrial.rpc.operations import PREFIX
 from syntrial.rpc.server import OPERATIONS, PROGRESS
-from syntrial.rpc.status import from_rpc_error, from_status
+from syntrial.rpc.status import SERVER_DIED, from_rpc_error, from_status
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import WatchRequest, WatchResponse
 
@@ -80,6 +81,8 @@ class StageClient:
             yield from stream(WatchRequest(name=name, resume_token=token))
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        except ValueError as error:
+            raise _closed(error) from error
 
     def cancel(self, name: str, /) -> None:
         """Asks the operation to stop."""
@@ -113,3 +116,10 @@ class StageClient:
             return call(request, timeout=timeout, wait_for_ready=True)
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
+        except ValueError as error:
+            raise _closed(error) from error
+
+
+def _closed(error: ValueError) -> StepFailed:
+    """gRPC raises ValueError for a call on a channel that was closed since its server ended."""
+    return StepFailed(str(error), key="", reason=SERVER_DIED, retryable=True)

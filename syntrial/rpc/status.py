@@ -135,9 +135,9 @@ def _of_code(code: int, message: str, key: str) -> errors.SyntrialError:
             return errors.DataLoss(message)
         case code_pb2.FAILED_PRECONDITION:
             return errors.VersionMismatch(message)
-        case code_pb2.UNAVAILABLE:
+        case code_pb2.UNAVAILABLE | code_pb2.DEADLINE_EXCEEDED:
             return errors.StepFailed(message, key=key, reason=SERVER_DIED, retryable=True)
-        case code_pb2.RESOURCE_EXHAUSTED | code_pb2.DEADLINE_EXCEEDED | code_pb2.ABORTED:
+        case code_pb2.RESOURCE_EXHAUSTED | code_pb2.ABORTED:
             return errors.StepFailed(message, key=key, reason=INTERNAL, retryable=True)
         case _:
             return errors.StepFailed(message, key=key, reason=INTERNAL, retryable=False)

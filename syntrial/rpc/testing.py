@@ -6,7 +6,9 @@ curves = context.result("curves").json("curves.json")
 """
 
 import hashlib
+import shutil
 import tempfile
+import weakref
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -101,7 +103,7 @@ class FakeContext:
         self.reports: list[dict[str, Any]] = []
         """What `progress` was told, in order."""
         self.output = self.store.writer(self.key, method="syntrial.testing/Step", stage_version=1, request={})
-        self._scratch = tempfile.TemporaryDirectory(prefix="syntrial-test-", ignore_cleanup_errors=True)
+        self._scratch: Path | None = None
         self._sources = dict(sources or {})
         self._cancel_after = cancel_after
         self._checkpoint_every = checkpoint_every
@@ -116,7 +118,10 @@ class FakeContext:
     @property
     def scratch(self) -> Path:
         """An empty folder that goes with the context."""
-        return Path(self._scratch.name)
+        if self._scratch is None:
+            self._scratch = Path(tempfile.mkdtemp(prefix="syntrial-test-"))
+            weakref.finalize(self, shutil.rmtree, self._scratch, ignore_errors=True)
+        return self._scratch
 
     def open(self, ref: MemberRef, /) -> MemberReader:
         """Opens an input; raises ArtifactMissing."""

@@ -295,3 +295,11 @@ def test_a_killed_run_leaves_no_server_and_is_taken_up_where_it_stood(
     written = log.read_text().split()
     assert set(written) == {str(index) for index in range(8)}
     assert all(written.count(str(index)) == 1 for index in range(4))
+
+
+def test_a_server_that_died_while_idle_is_replaced_unseen(store: ArtifactStore, executor: LocalExecutor) -> None:
+    assert drive([step({"value": "before"})], store=store, executor=executor).is_complete
+    (pid,) = executor.server_pids()
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=2.0)
+    assert drive([step({"value": "after"})], store=store, executor=executor).is_complete

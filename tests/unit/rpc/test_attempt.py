@@ -1,0 +1,104 @@
+"""An attempt's context: when checkpoints are due, and how a step is stopped."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from syntrial.artifacts.store import ArtifactStore, open_store
+from syntrial.errors import Cancelled
+from syntrial.rpc.attempt import Attempt, member_refs
+from syntrial.rpc.scripted import scripted
+from syntrial.v1.analysis_pb2 import Cell, Replicate, WriteReportRequest
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.progress_pb2 import StepProgress
+
+
+@pytest.fixture
+def store() -> ArtifactStore:
+    return open_store("memory://")
+
+
+def attempt(
+    store: ArtifactStore, *, stop: threading.Event, interval: float = 1000.0, patience: float = 1000.0
+) -> tuple[Attempt, StepProgress]:
+    request = scripted({"value": "x"})
+    writer = store.writer(request.header.key, method="m", stage_version=1, request={})
+    progress = StepProgress()
+    made = Attempt(
+        store,
+        request=request,
+        writer=writer,
+        threads=1,
+        scratch=Path(),
+        stop=stop,
+        report=lambda change: change(progress),
+        checkpoint_interval=interval,
+        stop_patience=patience,
+    )
+    return made, progress
+
+
+def tick(context: Attempt, done: int = 1) -> None:
+    context.progress(done, total=10, unit="x", activity="y", figures={"loss": 1.0})
+
+
+def test_progress_is_passed_on(store: ArtifactStore) -> None:
+    context, progress = attempt(store, stop=threading.Event())
+    tick(context, 1)
+    tick(context, 3)
+    assert (progress.done, progress.total, progress.unit, progress.activity) == (3, 10, "x", "y")
+    assert progress.figures["loss"] == 1.0
+    assert progress.rate > 0
+
+
+def test_a_checkpoint_is_due_after_the_interval(store: ArtifactStore) -> None:
+    context, _ = attempt(store, stop=threading.Event(), interval=0.0)
+    assert context.checkpoint_due()
+    context, _ = attempt(store, stop=threading.Event(), interval=1000.0)
+    assert not context.checkpoint_due()
+
+
+def test_a_step_without_checkpoints_stops_at_once(store: ArtifactStore) -> None:
+    stop = threading.Event()
+    context, _ = attempt(store, stop=stop)
+    tick(context)
+    stop.set()
+    with pytest.raises(Cancelled):
+        tick(context)
+    with pytest.raises(Cancelled):
+        context.check_cancelled()
+
+
+@pytest.mark.parametrize("asks_first", [True, False])
+def test_a_step_with_checkpoints_stops_after_the_next_one(store: ArtifactStore, asks_first: bool) -> None:
+    stop = threading.Event()
+    context, _ = attempt(store, stop=stop)
+    assert not context.checkpoint_due()
+    context.checkpoints.save({"n": b"0"})
+    stop.set()
+    if not asks_first:
+        tick(context)
+    assert context.checkpoint_due()
+    context.checkpoints.save({"n": b"1"})
+    assert not context.checkpoint_due()
+    with pytest.raises(Cancelled):
+        tick(context)
+    assert store.checkpoints(context.key).load() == {"n": b"1"}
+
+
+def test_patience_with_a_step_that_saves_no_more_checkpoints_ends(store: ArtifactStore) -> None:
+    stop = threading.Event()
+    context, _ = attempt(store, stop=stop, patience=0.0)
+    context.checkpoint_due()
+    stop.set()
+    with pytest.raises(Cancelled):
+        tick(context)
+
+
+def test_the_references_of_a_request_are_found_however_deep() -> None:
+    ref = MemberRef(key="k", member="predictions")
+    cell = Cell(name="c", replicates=[Replicate(predictions=ref)])
+    request = WriteReportRequest(audit=MemberRef(key="a", member="audit"), cells=[cell, cell])
+    found = [(item.key, item.member) for item in member_refs(request)]
+    assert found == [("a", "audit"), ("k", "predictions"), ("k", "predictions")]
