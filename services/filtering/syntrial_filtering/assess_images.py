@@ -1,0 +1,111 @@
+"""The verb AssessImages: how far a synthetic set is from real images, and whether it holds copies of them.
+
+Wiring only: see `frechet`, `precision_recall` and `copies`. The schema of `quality.json` is in the service's README.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
+from syntrial.rpc.context import StepContext
+from syntrial.v1.filtering_pb2 import AssessImagesRequest
+from syntrial_filtering import frechet
+from syntrial_filtering.copies import repeated
+from syntrial_filtering.copy_search import CopySearch, search_copies
+from syntrial_filtering.inputs import compute_with, embed_with_progress, groups_of, open_encoder, open_sets
+from syntrial_filtering.precision_recall import NEIGHBOURS, precision_recall
+
+SCHEMA: Final = 1
+"""Version of `quality.json`."""
+
+PAIRS: Final = 16
+"""The nearest pairs of a synthetic and a training image that are kept as pictures."""
+
+EMBEDDED_REAL: Final = 2 * frechet.LARGEST_SAMPLE
+"""At most this many training images are embedded: two samples of the largest size."""
+
+
+def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
+    """Writes the member `quality` (quality.json, and copies.npy: uint8 (P, 2, H, W, C), synthetic beside training)."""
+    compute_with(context)
+    synthetic, train = open_sets(context, images=request.images, train=request.train)
+    encoder = open_encoder(context, request.encoder)
+    real = _sample(train, count=EMBEDDED_REAL, seed=request.seed, stream=7)
+    fake = _sample(synthetic, count=frechet.LARGEST_SAMPLE, seed=request.seed, stream=8)
+    pixels_NHWC = frechet.gaussian_pixels(
+        real.images_NHWC,
+        groups_of(real),
+        count=min(len(fake), len(real) // 2, frechet.LARGEST_SAMPLE),
+        seed=request.seed,
+    )
+    real_NF = embed_with_progress(context, encoder, real.images_NHWC, activity="embedding real images").features_NF
+    fake_NF = embed_with_progress(context, encoder, fake.images_NHWC, activity="embedding synthetic images").features_NF
+    gaussian_NF = embed_with_progress(context, encoder, pixels_NHWC, activity="embedding the Gaussian").features_NF
+    figures = frechet.compare(fake_NF, real_NF, seed=request.seed, gaussian_PF=gaussian_NF)
+    manifold = precision_recall(fake_NF, real_NF, seed=request.seed)
+    search = search_copies(context, synthetic.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
+    nearest = _nearest_pairs(search)
+    tree: dict[str, Any] = {
+        "schema": SCHEMA,
+        "images": len(synthetic),
+        "real_images": len(train),
+        "features": {
+            "size": real_NF.shape[1],
+            "normalisation": "each feature minus its mean, over its deviation, among the real training images",
+        },
+        "frechet": None if figures is None else figures.as_json(),
+        "frechet_by_class": _frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed),
+        "precision_recall": None
+        if manifold is None
+        else {
+            "neighbours": NEIGHBOURS,
+            "sample_size": manifold.sample_size,
+            "precision": manifold.precision,
+            "recall": manifold.recall,
+            "real_precision": manifold.real_precision,
+        },
+        "memorised": {**search.as_json(), "pairs": [_pair(search, position) for position in nearest]},
+        "repeated": repeated(synthetic.images_NHWC),
+    }
+    context.output.json("quality", "quality.json", tree)
+    pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[search.scores.nearest[nearest]]], axis=1)
+    context.output.array("quality", "copies.npy", pictures)
+
+
+def _sample(image_set: ImageSet, *, count: int, seed: int, stream: int) -> ImageSet:
+    """The set, or `count` of its images drawn at random, in their order."""
+    if len(image_set) <= count:
+        return image_set
+    chosen = np.random.default_rng([seed, stream]).choice(len(image_set), count, replace=False)
+    return image_set.take(np.sort(chosen))
+
+
+def _frechet_by_class(
+    fake: ImageSet, fake_NF: np.ndarray, real: ImageSet, real_NF: np.ndarray, *, seed: int
+) -> dict[str, Any]:
+    """Distances within each class that has enough images; empty where an image has several labels."""
+    if real.task == MULTI_LABEL:
+        return {}
+    rows = {}
+    for label, name in enumerate(real.classes):
+        figures = frechet.compare(fake_NF[fake.labels == label], real_NF[real.labels == label], seed=seed)
+        rows[name] = None if figures is None else figures.as_json()
+    return rows
+
+
+def _nearest_pairs(search: CopySearch) -> np.ndarray:
+    """Positions int64 of the synthetic images with the lowest scores, lowest first."""
+    order = np.lexsort((np.arange(len(search.found)), search.scores.scores))
+    return order[search.scores.nearest[order] >= 0][:PAIRS]
+
+
+def _pair(search: CopySearch, position: int) -> dict[str, Any]:
+    return {
+        "synthetic": int(position),
+        "training": int(search.scores.nearest[position]),
+        "score": float(search.scores.scores[position]),
+        "distance": float(search.scores.distances[position]),
+        "copy": bool(search.found[position]),
+        "exact": bool(search.exact[position]),
+    }

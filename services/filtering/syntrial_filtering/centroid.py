@@ -1,0 +1,41 @@
+"""The centroid filter: how far a candidate's features lie from the centre of its class's real features.
+
+Pure. Features are float32 (N, F), standardised by the real training images; labels int64 (N,), or uint8 (N, L) of 0
+and 1 where an image has several. The centres are of real images alone.
+"""
+
+import numpy as np
+
+
+def centroids(features_NF: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:
+    """Mean real features of each class (of the images with each label), float64 (K, F).
+
+    With several labels a last row, K + 1 in all, is the mean of the images without any. NaN where there are none.
+    """
+    if labels.ndim == 1:
+        members = [labels == k for k in range(classes)]
+    else:
+        members = [labels[:, k] == 1 for k in range(classes)]
+        members.append(labels.sum(axis=1) == 0)
+    centres = np.full((len(members), features_NF.shape[1]), np.nan)
+    for k, chosen in enumerate(members):
+        if chosen.any():
+            centres[k] = features_NF[chosen].mean(axis=0, dtype=np.float64)
+    return centres
+
+
+def centroid_distances(features_NF: np.ndarray, labels: np.ndarray, *, centres_KF: np.ndarray) -> np.ndarray:
+    """Euclidean distance of each candidate to its class's centre, float64 (N,).
+
+    With several labels: the mean of the distances to its labels' centres. Infinite for a class that no real training
+    image has.
+    """
+    if labels.ndim == 1:
+        distances = np.linalg.norm(features_NF - centres_KF[labels], axis=1)
+        return np.asarray(np.where(np.isnan(distances), np.inf, distances), dtype=np.float64)
+    belongs = np.concatenate([labels == 1, (labels.sum(axis=1) == 0)[:, None]], axis=1)
+    distances = np.zeros(len(labels))
+    for k, centre in enumerate(centres_KF):
+        to_centre = np.linalg.norm(features_NF[belongs[:, k]] - centre, axis=1)
+        distances[belongs[:, k]] += np.where(np.isnan(to_centre), np.inf, to_centre)
+    return np.asarray(distances / belongs.sum(axis=1))

@@ -1,0 +1,20 @@
+"""The confidence filter: the probability that the encoder's classifier gives to a candidate's class.
+
+Pure. Probabilities are float64 (N, K); labels int64 (N,), or uint8 (N, K) of 0 and 1 where an image has several.
+"""
+
+import numpy as np
+
+
+def confidences(probabilities_NK: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Probability of each candidate's own class, float64 (N,) in [0, 1].
+
+    With several labels: the mean probability of the labels that it has, or, without any, the least probability of a
+    label's absence.
+    """
+    if labels.ndim == 1:
+        return np.asarray(probabilities_NK[np.arange(len(labels)), labels], dtype=np.float64)
+    present = labels == 1
+    counts = present.sum(axis=1)
+    of_present = np.where(present, probabilities_NK, 0.0).sum(axis=1) / np.maximum(counts, 1)
+    return np.asarray(np.where(counts > 0, of_present, 1.0 - probabilities_NK.max(axis=1)), dtype=np.float64)

@@ -1,0 +1,140 @@
+"""Which candidates are accepted, and why the others are not: filters in order, then copies, then the quota.
+
+Pure; called by `filter_images`. Arrays are by candidate (N,).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from syntrial_filtering.random_choice import item_uniforms
+from syntrial_filtering.ranking import first_of_each, lowest_share
+
+ACCEPTED: Final = ""
+"""The reason of an accepted candidate."""
+
+COPY: Final = "copy"
+SURPLUS: Final = "surplus"
+"""Passed every filter, and the quota of its class was full."""
+
+REJECTED_PICTURES: Final = 512
+"""At most this many rejected images are kept as pictures; all are counted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredFilter:
+    """A filter whose scores are known: keeps a share of each class, or what reaches a bound."""
+
+    kind: str
+    """"centroid", "confidence" or "random": also the reason that it gives."""
+    scores: np.ndarray
+    """float64 (N,)."""
+    keep: float | None = None
+    """Share of each class to keep, of the lowest scores."""
+    minimum: float | None = None
+    """Least score to keep."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decisions:
+    """What became of each candidate."""
+
+    reasons: np.ndarray
+    """str (N,): ACCEPTED, a filter's kind, COPY or SURPLUS."""
+    passed: np.ndarray
+    """bool (N,): passed the filters and the copy search, whether or not the quota had room."""
+    filters: list[dict[str, Any]] = field(default_factory=list)
+    """Each filter with what it did, for `decisions.json`."""
+
+    @property
+    def accepted(self) -> np.ndarray:
+        """bool (N,)."""
+        return np.asarray(self.reasons == ACCEPTED)
+
+
+def decide(
+    filters: Sequence[ScoredFilter],
+    *,
+    groups: np.ndarray,
+    numbers: np.ndarray,
+    copies: np.ndarray | None,
+    quota: dict[int, int] | None,
+) -> Decisions:
+    """Applies the filters in order, each to what the ones before it left, then removes copies, then fills the quota.
+
+    `groups` int64: the class, by which every filter keeps; `numbers` int64: the candidate's number within its class;
+    `copies` bool, or None where they stay; `quota` by group, or None where everything that passed is accepted.
+    """
+    reasons = np.full(len(groups), ACCEPTED, dtype=object)
+    left = np.ones(len(groups), dtype=bool)
+    described = []
+    for item in filters:
+        if item.keep is not None:
+            kept = lowest_share(item.scores, groups=groups, numbers=numbers, keep=item.keep, among=left)
+        else:
+            assert item.minimum is not None
+            kept = left & (item.scores >= item.minimum)
+        reasons[left & ~kept] = item.kind
+        described.append(_description(item, groups=groups, before=left, kept=kept))
+        left = kept
+    if copies is not None:
+        reasons[left & copies] = COPY
+        left = left & ~copies
+    passed = left
+    if quota is not None:
+        left = first_of_each(groups=groups, numbers=numbers, quota=quota, among=left)
+        reasons[passed & ~left] = SURPLUS
+    return Decisions(reasons=reasons.astype(str), passed=passed, filters=described)
+
+
+def _description(item: ScoredFilter, *, groups: np.ndarray, before: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+    """The filter, how many it saw and kept, and for a share the last score kept of each group."""
+    tree: dict[str, Any] = {"kind": item.kind, "candidates": int(before.sum()), "kept": int(kept.sum())}
+    if item.minimum is not None:
+        tree["minimum"] = item.minimum
+        return tree
+    tree["keep"] = item.keep
+    bounds = {}
+    for group in np.unique(groups[kept]).tolist():
+        bound = float(item.scores[kept & (groups == group)].max())
+        bounds[str(group)] = bound if np.isfinite(bound) else None
+    tree["largest_kept"] = bounds
+    return tree
+
+
+def shown_rejections(reasons: np.ndarray, *, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """Positions int64 of the rejected candidates to keep as pictures, in order of position.
+
+    The reasons share the room equally, what one does not need goes to the others; within a reason the choice is by
+    `item_uniforms`, so that it is not the worst, nor the first, that a reader sees.
+    """
+    order = item_uniforms(seed=0, groups=groups, numbers=numbers)
+    queues = []
+    for reason in sorted(set(reasons.tolist()) - {ACCEPTED}):
+        members = np.flatnonzero(reasons == reason)
+        queues.append(members[np.lexsort((members, order[members]))].tolist())
+    shown: list[int] = []
+    depth = 0
+    while len(shown) < REJECTED_PICTURES and any(depth < len(queue) for queue in queues):
+        shown.extend(queue[depth] for queue in queues if depth < len(queue))
+        depth += 1
+    return np.sort(np.array(shown[:REJECTED_PICTURES], dtype=np.int64))
+
+
+def item_numbers(groups: np.ndarray, *, given: Sequence[str] | Sequence[int] | None) -> np.ndarray:
+    """int64 (N,): each candidate's number within its class.
+
+    `given` (the origin "index" of generated images) where it is whole numbers that differ within every class; else
+    the order of the candidates.
+    """
+    if given is not None and all(isinstance(value, int) for value in given):
+        numbers = np.asarray(given, dtype=np.int64)
+        if len(np.unique(np.stack([groups, numbers]), axis=1).T) == len(numbers):
+            return numbers
+    numbers = np.zeros(len(groups), dtype=np.int64)
+    for group in np.unique(groups):
+        members = groups == group
+        numbers[members] = np.arange(int(members.sum()))
+    return numbers

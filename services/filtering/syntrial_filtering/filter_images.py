@@ -1,0 +1,214 @@
+"""The verb FilterImages: candidates to the accepted subset, the rejected with their reasons, and the decisions.
+
+Wiring only: the rules are in `decisions`, the scores in a file for each filter, the copy search in `copies`.
+The schema of `decisions.json` is in the service's README.
+"""
+
+from typing import Any, Final
+
+import numpy as np
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, write_image_set
+from syntrial.artifacts.quotas import class_quota, total_quota
+from syntrial.errors import UserError, Violation
+from syntrial.rpc.context import StepContext
+from syntrial.v1.filtering_pb2 import FilterImagesRequest
+from syntrial.v1.generation_pb2 import Balance
+from syntrial_filtering.centroid import centroid_distances, centroids
+from syntrial_filtering.confidence import confidences
+from syntrial_filtering.copies import repeated
+from syntrial_filtering.copy_search import search_copies
+from syntrial_filtering.decisions import (
+    COPY,
+    Decisions,
+    ScoredFilter,
+    decide,
+    item_numbers,
+    shown_rejections,
+)
+from syntrial_filtering.encoder import Embedding, Encoder
+from syntrial_filtering.inputs import (
+    compute_with,
+    embed_with_progress,
+    group_names,
+    groups_of,
+    open_encoder,
+    open_sets,
+)
+from syntrial_filtering.random_choice import item_uniforms
+
+SCHEMA: Final = 1
+"""Version of `decisions.json`."""
+
+
+def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
+    """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy)."""
+    compute_with(context)
+    candidates, train = open_sets(context, images=request.images, train=request.train)
+    groups = groups_of(candidates)
+    numbers = item_numbers(groups, given=candidates.origins.get("index"))
+    encoder = open_encoder(context, request.encoder)
+    filters = _scored_filters(request, context, encoder, candidates, train, groups=groups, numbers=numbers)
+    search = search_copies(context, candidates.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
+    quota = _quota(request, train)
+    decisions = decide(
+        filters,
+        groups=groups,
+        numbers=numbers,
+        copies=search.found if request.copies.quantile > 0 else None,
+        quota=quota,
+    )
+    if quota is not None and not request.allow_shortfall:
+        _require_quota(decisions, groups=groups, quota=quota, names=group_names(train))
+    shown = shown_rejections(decisions.reasons, groups=groups, numbers=numbers)
+    rejected = candidates.take(shown)
+    origins = {**rejected.origins, "reason": [str(reason) for reason in decisions.reasons[shown]]}
+    write_image_set(context.output, "accepted", candidates.take(np.flatnonzero(decisions.accepted)))
+    write_image_set(
+        context.output,
+        "rejected",
+        ImageSet(
+            images_NHWC=rejected.images_NHWC,
+            labels=rejected.labels,
+            classes=rejected.classes,
+            task=rejected.task,
+            origins=origins,
+        ),
+    )
+    columns = [f"{place} {item.kind}" for place, item in enumerate(filters, start=1)] + [COPY]
+    scores = np.stack([*(item.scores for item in filters), search.scores.scores], axis=1)
+    context.output.array("decisions", "scores.npy", scores.astype(np.float32))
+    tree = {
+        "schema": SCHEMA,
+        "task": candidates.task,
+        "classes": list(candidates.classes),
+        "candidates": len(candidates),
+        "accepted": int(decisions.accepted.sum()),
+        "rejected": _counts(decisions.reasons),
+        "rejected_pictures": len(shown),
+        "repeated": repeated(candidates.images_NHWC),
+        "filters": decisions.filters,
+        "copies": {**search.as_json(), "removed": request.copies.quantile > 0},
+        "ratio": request.ratio,
+        "balance": Balance.Name(request.balance),
+        "by_class": _by_class(decisions, groups=groups, quota=quota, names=group_names(train)),
+        "score_columns": columns,
+    }
+    context.output.json("decisions", "decisions.json", tree)
+
+
+def _scored_filters(
+    request: FilterImagesRequest,
+    context: StepContext,
+    encoder: Encoder,
+    candidates: ImageSet,
+    train: ImageSet,
+    *,
+    groups: np.ndarray,
+    numbers: np.ndarray,
+) -> list[ScoredFilter]:
+    """The request's filters with their scores; embeds images only where a filter asks for it."""
+    kinds = [item.WhichOneof("kind") for item in request.filters]
+    embedding: Embedding | None = None
+    if {"centroid", "confidence"} & set(kinds):
+        embedding = embed_with_progress(context, encoder, candidates.images_NHWC, activity="embedding candidates")
+    scored = []
+    for place, (item, kind) in enumerate(zip(request.filters, kinds, strict=True)):
+        field = f"filters[{place}].{kind}"
+        if kind == "centroid":
+            _require_share(item.centroid.keep, field=f"{field}.keep")
+            assert embedding is not None
+            real = embed_with_progress(context, encoder, train.images_NHWC, activity="embedding real images")
+            centres = centroids(real.features_NF, train.labels, classes=len(train.classes))
+            distances = centroid_distances(embedding.features_NF, candidates.labels, centres_KF=centres)
+            scored.append(ScoredFilter(kind=kind, scores=distances, keep=item.centroid.keep))
+        elif kind == "confidence":
+            if not 0.0 <= item.confidence.minimum <= 1.0:
+                raise UserError(
+                    field=f"{field}.minimum",
+                    rule="must be a probability from 0 to 1",
+                    received=item.confidence.minimum,
+                    remedy="Give for example 0.5.",
+                )
+            assert embedding is not None
+            values = confidences(embedding.probabilities_NK, candidates.labels)
+            scored.append(ScoredFilter(kind=kind, scores=values, minimum=item.confidence.minimum))
+        elif kind == "random":
+            _require_share(item.random.keep, field=f"{field}.keep")
+            values = item_uniforms(seed=request.seed, groups=groups, numbers=numbers)
+            scored.append(ScoredFilter(kind=kind, scores=values, keep=item.random.keep))
+        else:
+            raise UserError(
+                field=f"filters[{place}]",
+                rule="must be a centroid, confidence or random filter",
+                received="none of them",
+                remedy="Name one kind of filter.",
+            )
+    return scored
+
+
+def _require_share(keep: float, *, field: str) -> None:
+    if not 0.0 < keep <= 1.0:
+        raise UserError(
+            field=field,
+            rule="must be more than 0 and at most 1",
+            received=keep,
+            remedy="Give the share of each class's candidates to keep, for example 0.8.",
+        )
+
+
+def _quota(request: FilterImagesRequest, train: ImageSet) -> dict[int, int] | None:
+    """Images needed of each group; None where the ratio is 0, which accepts everything that passes."""
+    if request.ratio < 0:
+        raise UserError(field="ratio", rule="must be at least 0", received=request.ratio, remedy="Give 1 for as many.")
+    if request.ratio == 0:
+        return None
+    if train.task == MULTI_LABEL:
+        return {0: total_quota(len(train), ratio=request.ratio)}
+    counts = [int(count) for count in train.class_counts]
+    return dict(enumerate(class_quota(counts, ratio=request.ratio, balance=request.balance)))
+
+
+def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int], names: tuple[str, ...]) -> None:
+    """Raises UserError with a line for each class that has fewer accepted images than its quota."""
+    missing = []
+    for group, needed in quota.items():
+        members = groups == group
+        accepted = int((decisions.accepted & members).sum())
+        if accepted < needed:
+            reasons = _counts(decisions.reasons[members])
+            told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none rejected"
+            missing.append(
+                Violation(
+                    field=f"class {names[group]!r}",
+                    rule=f"{needed} synthetic images are needed",
+                    received=f"{accepted} accepted of {int(members.sum())} candidates ({told})",
+                    remedy="Raise `oversample`, or loosen the filters' thresholds.",
+                )
+            )
+    if missing:
+        raise UserError(violations=missing)
+
+
+def _counts(reasons: np.ndarray) -> dict[str, int]:
+    """Rejected candidates by reason."""
+    names, counts = np.unique(reasons[reasons != ""], return_counts=True)
+    return dict(zip((str(name) for name in names), counts.tolist(), strict=True))
+
+
+def _by_class(
+    decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int] | None, names: tuple[str, ...]
+) -> list[dict[str, Any]]:
+    rows = []
+    for group, name in enumerate(names):
+        members = groups == group
+        rows.append(
+            {
+                "class": name,
+                "candidates": int(members.sum()),
+                "quota": None if quota is None else quota.get(group, 0),
+                "accepted": int((decisions.accepted & members).sum()),
+                "rejected": _counts(decisions.reasons[members]),
+            }
+        )
+    return rows
