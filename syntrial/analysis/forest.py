@@ -24,7 +24,9 @@ GROUPS = (
     ("control", "Controls and baselines"),
 )
 
-WIDTH, PLOT_LEFT, PLOT_WIDTH = 1000.0, 262.0, 390.0
+WIDTH, PLOT_RIGHT = 1000.0, 652.0
+LONGEST_LABEL = 52
+"""Characters of an arm's name that are drawn."""
 ROW, HEAD, TOP = 32.0, 34.0, 26.0
 
 
@@ -32,6 +34,11 @@ def signed(value: float, *, digits: int = 4) -> str:
     """A difference with its sign, a true minus, and no sign on what rounds to zero."""
     shown = f"{value:+.{digits}f}"
     return f"{0:.{digits}f}" if float(shown) == 0 else shown.replace("-", "−")
+
+
+def shortened(label: str) -> str:
+    """A name that fits beside the plot; the tables have it whole."""
+    return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
 
 
 def extent(comparisons: Sequence[dict[str, Any]], *, margin: float) -> float:
@@ -53,7 +60,10 @@ def extent(comparisons: Sequence[dict[str, Any]], *, margin: float) -> float:
 def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric: str) -> Markup:
     """Comparisons (as in `report.json`) as an SVG of the page's width."""
     half = extent(comparisons, margin=margin)
-    x = Axis(low=-half, high=half, start=PLOT_LEFT, length=PLOT_WIDTH)
+    longest = max(len(shortened(found[side])) for found in comparisons for side in ("arm_label", "control_label"))
+    # About 7.2 pixels a character of the primary's bold name; the plot takes what is left.
+    left = min(max(30 + 7.2 * longest, 230.0), 400.0)
+    x = Axis(low=-half, high=half, start=left, length=PLOT_RIGHT - left)
     groups = [(title, [c for c in comparisons if c["role"] == role]) for role, title in GROUPS]
     groups = [(title, members) for title, members in groups if members]
     bottom = TOP + sum(HEAD + ROW * len(members) for _, members in groups) + 6
@@ -66,11 +76,10 @@ def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric:
     for tick in nice_ticks(-half, half, count=6):
         parts.append(segment(x.at(tick), TOP - 4, x.at(tick), bottom, colour=INK if tick == 0 else GRID))
         parts.append(text(x.at(tick), bottom + 17, number(tick), css="tick", anchor="middle"))
-    middle = PLOT_LEFT + PLOT_WIDTH / 2
-    parts.append(text(PLOT_LEFT, bottom + 36, "← control better", css="label"))
-    parts.append(text(middle, bottom + 36, f"difference in {metric}", css="label", anchor="middle"))
-    parts.append(text(PLOT_LEFT + PLOT_WIDTH, bottom + 36, "arm better →", css="label", anchor="end"))
-    parts.append(text(PLOT_LEFT + PLOT_WIDTH + 20, TOP - 12, "effect (95% interval)", css="tick"))
+    parts.append(text(left, bottom + 35, "← control better", css="label"))
+    parts.append(text(PLOT_RIGHT, bottom + 35, "arm better →", css="label", anchor="end"))
+    parts.append(text(x.at(0), bottom + 52, f"difference in {metric}", css="label", anchor="middle"))
+    parts.append(text(PLOT_RIGHT + 20, TOP - 12, "effect (95% interval)", css="tick"))
     y = TOP
     for title, members in groups:
         parts.append(text(0, y + 21, title, css="group"))
@@ -78,7 +87,7 @@ def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric:
         for found in members:
             parts.extend(_row(found, x=x, y=y + ROW / 2))
             y += ROW
-    return svg(parts, width=WIDTH, height=bottom + 46, title=f"Effects on {metric} with 95% intervals", css="forest")
+    return svg(parts, width=WIDTH, height=bottom + 60, title=f"Effects on {metric} with 95% intervals", css="forest")
 
 
 def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
@@ -88,8 +97,8 @@ def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
     left, right = x.at(low), x.at(high)
     inside = low <= x.high and high >= x.low
     parts = [
-        text(14, y - 1, found["arm_label"], css="row strong" if primary else "row"),
-        text(14, y + 11, f"against {found['control_label']}", css="tick"),
+        text(14, y - 1, shortened(found["arm_label"]), css="row strong" if primary else "row"),
+        text(14, y + 11, f"against {shortened(found['control_label'])}", css="tick"),
         segment(left, y, right, y, colour=colour, width=4 if primary else 2.2),
     ]
     for value, end, direction in ((low, left, -1), (high, right, 1)):
@@ -101,9 +110,7 @@ def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
     if x.low <= estimate <= x.high:
         parts.append(_marker(x.at(estimate), y, size=8.5 if primary else 5.5, colour=colour))
     bounds = f"{signed(estimate)}  ({signed(low)} to {signed(high)})"
-    parts.append(
-        text(PLOT_LEFT + PLOT_WIDTH + 20, y + 4, bounds, css="row figures strong" if primary else "row figures")
-    )
+    parts.append(text(PLOT_RIGHT + 20, y + 4, bounds, css="row figures strong" if primary else "row figures"))
     parts.append(
         Markup('<text x="{:.0f}" y="{:.1f}" text-anchor="end" class="row strong" style="fill:{}">{}</text>').format(
             WIDTH, y + 4, colour if found["outcome"] != "inconclusive" else MUTED, found["outcome"]

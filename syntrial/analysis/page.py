@@ -32,8 +32,8 @@ SPLIT_ORDER = ("train", "validation", "test")
 """Rows of the table of splits."""
 
 PLAIN_WORDS = {
-    "improves": "The synthetic images helped: with them, classifiers did better on real test images.",
-    "harms": "The synthetic images harmed: with them, classifiers did worse on real test images.",
+    "improves": "The synthetic images helped: classifiers trained with them did better on real test images.",
+    "harms": "The synthetic images harmed: classifiers trained with them did worse on real test images.",
     "equivalent": "The synthetic images made no difference that matters on real test images.",
     "inconclusive": "This trial cannot tell whether the synthetic images help or harm on real test images.",
 }
@@ -76,6 +76,7 @@ def render_page(
             report=report,
             dataset_words=dataset_words(report),
             test_words=test_words(report),
+            qualified_words=qualified_words(report),
             sections=[section for section in SECTIONS if not absent.get(section[0])],
             roles=GROUPS,
             arms=sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])),
@@ -117,6 +118,15 @@ def test_words(report: Json) -> str:
     if report["dataset"]["splits"]["test"]["patients_known"]:
         return f"{test['images']} test images of {test['patients']} patients"
     return f"{test['images']} test images, patients not named"
+
+
+def qualified_words(report: Json) -> str:
+    """How many qualifications there are, the serious ones first."""
+    serious = sum(qualification["severity"] == "serious" for qualification in report["qualifications"])
+    notes = len(report["qualifications"]) - serious
+    counted = [f"{serious} serious qualification{'' if serious == 1 else 's'}"] if serious else []
+    counted += [f"{notes} note{'' if notes == 1 else 's'}"] if notes else []
+    return f"Read with {' and '.join(counted)}"
 
 
 def places(report: Json) -> dict[str, str]:
