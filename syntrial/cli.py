@@ -6,7 +6,7 @@ and the same command goes on where it was. Commands import what they need when t
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -118,10 +118,16 @@ def judge(
 @app.command()
 def demo(store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None, cores: Cores = None) -> None:
     """Run a small trial: on BreastMNIST where it is at hand, else on drawn images."""
-    from syntrial.demo import demo_experiment
+    from syntrial.starters import demo_experiment
 
-    experiment, said = demo_experiment(data_root)
-    console.print(said)
+    experiment = demo_experiment(real=True)
+    if _can_prepare(experiment, store=store, data_root=data_root):
+        console.print("Demo on real data: BreastMNIST, 546 training and 156 test ultrasound images.")
+    else:
+        experiment = demo_experiment(real=False)
+        console.print(
+            "Demo on drawn chest images (a phantom), since BreastMNIST is not at hand and cannot be downloaded."
+        )
     _run(experiment, base=Path.cwd(), store=store, data_root=data_root, out=out, cores=cores)
 
 
@@ -199,6 +205,16 @@ def _draft(
     return draft(experiment, resolve_sources(experiment, base=base, data_root=data_root)), open_store(store)
 
 
+def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None) -> bool:
+    """Whether the data set can be prepared: its file is at hand, or its download answers."""
+    from syntrial.executors.local import LocalExecutor
+    from syntrial.trial import prepare
+
+    trial, opened = _draft(experiment, base=Path.cwd(), store=store, data_root=data_root)
+    with closing(LocalExecutor(opened.url, source_locations=trial.sources.locations)) as executor:
+        return prepare(trial, store=opened, executor=executor).is_complete
+
+
 def _detectable(trial: "Trial") -> str:
     from syntrial.detectable import detectable_words
     from syntrial.planner import DATASET
@@ -218,9 +234,17 @@ def _run(
 ) -> None:
     from syntrial.executors.local import LocalExecutor
     from syntrial.terminal import LiveRun, print_failure
+    from syntrial.trial import forget_failures, remembered_failures
     from syntrial.trial import run as run_trial
 
     trial, opened = _draft(experiment, base=base, store=store, data_root=data_root)
+    if again:
+        forget_failures(trial, store=opened)
+    elif remembered := remembered_failures(trial, store=opened):
+        for step, message in remembered:
+            errors.print(Text(f"failed before: {step.label} (key {step.key[:12]})", style="bold red"), soft_wrap=True)
+            errors.print(Text(f"  {message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
+        sys.exit(2)
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(
         f"[bold]{experiment.metadata.name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {opened.url}"
