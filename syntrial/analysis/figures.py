@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from syntrial.analysis.charts import ACCENT, INK, MUTED, PALETTE, REFERENCE, Line, dot_rows, legend, line_chart
+from syntrial.analysis.findings import BASELINE_METHOD
 from syntrial.analysis.forest import forest_plot
 from syntrial.analysis.reading import Json
 
@@ -126,7 +127,9 @@ def generator_figure(report: Json) -> Figure | None:
     panels: list[Panel] = []
     keys: list[str] = []
     for synthetic in report["synthetic"]:
-        drawn = [curves for curves in synthetic["curves"] if len(curves["x"]) > 1]
+        # The baseline is fitted in one go: its curves are shares of variance, not learning.
+        curves_of_all = [] if synthetic["method"] == BASELINE_METHOD else synthetic["curves"]
+        drawn = [curves for curves in curves_of_all if len(curves["x"]) > 1]
         for name in dict.fromkeys(name for curves in drawn for name in curves["series"]):
             lines = [
                 _curve_line(name, curves["x"], {"mean": curves["series"][name]}, colour=colour)

@@ -1,8 +1,7 @@
 """A trial made up in memory: predictions, curves, audits and pictures as the stages write them, without the stages."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +49,6 @@ class MadeUpTrial:
     paint: Painter = gradients
     inputs: dict[tuple[str, str], MemberValue] = field(default_factory=dict)
     request: WriteReportRequest = field(default_factory=WriteReportRequest)
-    contexts: list[FakeContext] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.random = np.random.default_rng(self.seed)
@@ -254,15 +252,10 @@ class MadeUpTrial:
         return self
 
     def context(self, **options: Any) -> FakeContext:
-        context = FakeContext(inputs=self.inputs, **options)
-        self.contexts.append(context)
-        return context
+        return FakeContext(inputs=self.inputs, **options)
 
 
 @pytest.fixture
-def made_up_trial() -> Iterator[Callable[..., MadeUpTrial]]:
-    """Builds trials; their contexts' scratch folders go with the test."""
-    contexts: list[FakeContext] = []
-    yield partial(MadeUpTrial, contexts=contexts)
-    for context in contexts:
-        context._scratch.cleanup()
+def made_up_trial() -> type[MadeUpTrial]:
+    """The builder of trials."""
+    return MadeUpTrial
