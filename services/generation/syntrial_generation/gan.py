@@ -1,0 +1,240 @@
+"""The gan family: Huang et al. 2024 (R3GAN): a relativistic pairing loss with R1 and R2 penalties.
+
+Equation numbers are the paper's. Differentiable augmentation is that of `diffaugment`.
+"""
+
+import copy
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from syntrial.artifacts.imagesets import ImageSet
+from syntrial.rpc.context import StepContext
+from syntrial.v1.generation_pb2 import GanConfig, GanSampler
+from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range
+from syntrial_generation.diffaugment import augment
+from syntrial_generation.gan_networks import Discriminator, Generator
+from syntrial_generation.loop import train
+from syntrial_generation.states import (
+    Average,
+    Curves,
+    load_module,
+    load_optimizer,
+    module_tensors,
+    optimizer_tensors,
+    weights_bytes,
+    weights_from,
+)
+from syntrial_generation.streams import batch_indices, item_noise, step_generator
+
+# The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
+# its peak, beta2 rises from 0.9 to 0.99, and gamma falls to a tenth, all within the burn-in; here the learning rate's
+# fall spans the whole run, since short runs end before a plateau would pay.
+_FINAL_RATE = 0.05
+_BETA2 = (0.9, 0.99)
+_BURN_IN = 0.5
+_FINAL_GAMMA = 0.1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Networks:
+    """What both networks are built from; written into `generator.json`."""
+
+    latent_size: int
+    channels: tuple[int, ...]
+    blocks_per_level: int
+
+    def generator(self, subject: Subject) -> Generator:
+        """The generator with initial weights from torch's global generator."""
+        return Generator(
+            latent_size=self.latent_size,
+            labels=len(subject.classes) + 1,
+            channels=self.channels,
+            blocks_per_level=self.blocks_per_level,
+            side=subject.height,
+            colors=subject.channels,
+        ).to(memory_format=torch.channels_last)
+
+    def discriminator(self, subject: Subject) -> Discriminator:
+        """The discriminator with initial weights from torch's global generator."""
+        return Discriminator(
+            labels=len(subject.classes) + 1,
+            channels=self.channels,
+            blocks_per_level=self.blocks_per_level,
+            side=subject.height,
+            colors=subject.channels,
+            features=self.latent_size,
+        ).to(memory_format=torch.channels_last)
+
+
+class GanTraining:
+    """The state of a training; see `loop.Trainee`."""
+
+    def __init__(self, images: ImageSet, config: GanConfig, *, seed: int) -> None:
+        self._config = config
+        self._seed = seed
+        self._device = compute_device()
+        self._images_NHWC = images.images_NHWC
+        self._labels_NK = label_vectors(images)
+        self.networks = Networks(
+            latent_size=config.latent_size,
+            channels=tuple(config.channels),
+            blocks_per_level=config.blocks_per_level,
+        )
+        subject = Subject.of(images)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self._generator = self.networks.generator(subject).to(self._device)
+            self._discriminator = self.networks.discriminator(subject).to(self._device)
+        self._average = Average(
+            self._generator, average=copy.deepcopy(self._generator), half_life=config.ema_half_life_images
+        )
+        self._generator_optimizer = self._adam(self._generator)
+        self._discriminator_optimizer = self._adam(self._discriminator)
+
+    @property
+    def average(self) -> torch.nn.Module:
+        """The generator with averaged weights: what sampling uses."""
+        return self._average.module
+
+    def step(self, number: int) -> dict[str, float]:
+        """One step of the discriminator and one of the generator, on one batch of real images."""
+        config = self._config
+        batch = config.batch_size
+        share = min(number * batch / max(config.images, 1), 1.0)
+        self._schedule(share)
+        gamma = config.gamma * (_FINAL_GAMMA + (1 - _FINAL_GAMMA) * falling(share / _BURN_IN))
+        rows = batch_indices(len(self._images_NHWC), batch_size=batch, step=number, seed=self._seed)
+        random = step_generator("gan", seed=self._seed, step=number)
+        real = to_unit_range(self._images_NHWC[rows]).to(self._device)
+        labels = with_constant(torch.from_numpy(self._labels_NK[rows])).to(self._device)
+        latents = torch.randn(2, batch, config.latent_size, generator=random).to(self._device)
+
+        with torch.no_grad():
+            fake = self._generator(latents[0], labels)
+        real_seen = self._augment(real, random).detach().requires_grad_(True)
+        fake_seen = self._augment(fake, random).detach().requires_grad_(True)
+        # Both in one pass: twice the batch is cheaper than two passes.
+        scores = self._discriminator(torch.cat([real_seen, fake_seen]), torch.cat([labels, labels]))
+        loss_discriminator = discriminator_loss(scores[:batch], scores[batch:])
+        r1, r2 = gradient_penalties(scores, real_seen, fake_seen)
+        self._discriminator_optimizer.zero_grad(set_to_none=True)
+        (loss_discriminator + gamma / 2 * (r1 + r2)).backward()
+        self._discriminator_optimizer.step()
+
+        self._discriminator.requires_grad_(False)
+        fake = self._generator(latents[1], labels)
+        seen = torch.cat([self._augment(real, random), self._augment(fake, random)])
+        scores = self._discriminator(seen, torch.cat([labels, labels]))
+        loss_generator = generator_loss(scores[:batch], scores[batch:])
+        self._generator_optimizer.zero_grad(set_to_none=True)
+        loss_generator.backward()
+        self._generator_optimizer.step()
+        self._discriminator.requires_grad_(True)
+        self._average.update(images=batch, done=(number + 1) * batch)
+        return {
+            "discriminator_loss": float(loss_discriminator.detach()),
+            "generator_loss": float(loss_generator.detach()),
+            "r1": float(r1.detach()),
+            "r2": float(r2.detach()),
+        }
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights of both networks, the generator's average, and the optimisers' moments."""
+        return (
+            module_tensors(self._generator, prefix="generator/")
+            | module_tensors(self._discriminator, prefix="discriminator/")
+            | module_tensors(self._average.module, prefix="average/")
+            | optimizer_tensors(self._generator_optimizer, prefix="generator_optimizer/")
+            | optimizer_tensors(self._discriminator_optimizer, prefix="discriminator_optimizer/")
+        )
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Puts back what `tensors` took."""
+        load_module(self._generator, tensors, prefix="generator/")
+        load_module(self._discriminator, tensors, prefix="discriminator/")
+        load_module(self._average.module, tensors, prefix="average/")
+        load_optimizer(self._generator_optimizer, tensors, prefix="generator_optimizer/")
+        load_optimizer(self._discriminator_optimizer, tensors, prefix="discriminator_optimizer/")
+
+    def _adam(self, module: torch.nn.Module) -> torch.optim.Adam:
+        # beta1 = 0, as in the paper: momentum harms the game of two networks.
+        return torch.optim.Adam(module.parameters(), lr=self._config.learning_rate, betas=(0.0, _BETA2[0]))
+
+    def _schedule(self, share: float) -> None:
+        rate = self._config.learning_rate * (_FINAL_RATE + (1 - _FINAL_RATE) * falling(share))
+        beta2 = _BETA2[1] + (_BETA2[0] - _BETA2[1]) * falling(share / _BURN_IN)
+        for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
+            optimizer.param_groups[0].update(lr=rate, betas=(0.0, beta2))
+
+    def _augment(self, images: Tensor, random: torch.Generator) -> Tensor:
+        config = self._config
+        return augment(
+            images,
+            shift=config.augment_shift,
+            cutout=config.augment_cutout,
+            brightness=config.augment_brightness,
+            flip=config.augment_flip,
+            random=random,
+        )
+
+
+def discriminator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Eq. 2 for the discriminator: f(D(fake) - D(real)) over pairs, f(t) = softplus(t)."""
+    return functional.softplus(fake_scores - real_scores).mean()
+
+
+def generator_loss(real_scores: Tensor, fake_scores: Tensor) -> Tensor:
+    """Eq. 2 for the generator: the same pairs, the other way round."""
+    return functional.softplus(real_scores - fake_scores).mean()
+
+
+def gradient_penalties(scores: Tensor, real: Tensor, fake: Tensor) -> tuple[Tensor, Tensor]:
+    """R1 and R2 (eqs. 3 and 4): mean squared norm of the score's gradient at real and at generated images."""
+    real_slope, fake_slope = torch.autograd.grad(scores.sum(), [real, fake], create_graph=True)
+    return real_slope.square().sum(dim=(1, 2, 3)).mean(), fake_slope.square().sum(dim=(1, 2, 3)).mean()
+
+
+def falling(share: float) -> float:
+    """Half a cosine from 1 at 0 to 0 at 1, and 0 beyond."""
+    return 0.5 * (1 + float(np.cos(np.pi * min(max(share, 0.0), 1.0))))
+
+
+def with_constant(labels_NK: Tensor) -> Tensor:
+    """float32 (N, K + 1): a column of ones, so that an image without any label has an embedding too."""
+    return torch.cat([labels_NK, torch.ones(len(labels_NK), 1)], dim=1)
+
+
+def train_gan(
+    images: ImageSet, config: GanConfig, *, seed: int, context: StepContext
+) -> tuple[bytes, dict[str, Any], Curves]:
+    """Trains on the split; returns the generator's weights as safetensors, what sampling needs, and the curves."""
+    training = GanTraining(images, config, seed=seed)
+    curves = train(training, images=config.images, batch_size=config.batch_size, context=context)
+    return weights_bytes(training.average.state_dict()), {"networks": asdict(training.networks)}, curves
+
+
+class GanSampling:
+    """A trained generator ready to sample."""
+
+    def __init__(self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: GanSampler) -> None:
+        networks = settings["networks"]
+        self._networks = Networks(**{**networks, "channels": tuple(networks["channels"])})
+        self._device = compute_device()
+        self._generator = self._networks.generator(subject)
+        self._generator.load_state_dict(weights_from(weights))
+        self._generator.to(self._device).eval()
+        self._truncation = sampler.truncation
+
+    @torch.inference_mode()
+    def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
+        """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
+        shape = (self._networks.latent_size,)
+        latents = item_noise("gan latent", seed=seed, label=label, indices=indices, shape=shape) * self._truncation
+        labels = with_constant(torch.from_numpy(labels_NK))
+        return to_pixels(self._generator(latents.to(self._device), labels.to(self._device)))

@@ -1,0 +1,144 @@
+"""The verb SampleImages: a generator to candidates for each class, in the number that the trial needs.
+
+Image number i of a class depends on (seed, class, i) and the size of the micro-batch alone: micro-batches are cut
+within a class, always full, and what is beyond the count is thrown away. So a larger count only adds images.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load as load_arrays
+from safetensors.numpy import save as save_arrays
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set, write_image_set
+from syntrial.artifacts.quotas import candidates, class_quota, total_quota
+from syntrial.artifacts.store import MemberReader
+from syntrial.errors import UserError
+from syntrial.rpc.context import StepContext
+from syntrial.v1.generation_pb2 import SampleImagesRequest
+from syntrial_generation.checks import check_sampling
+from syntrial_generation.data import Subject, label_vectors, one_hot
+from syntrial_generation.diffusion import DiffusionSampling
+from syntrial_generation.gan import GanSampling
+from syntrial_generation.pca import PcaSampling
+from syntrial_generation.streams import item_stream
+
+
+class Sampling(Protocol):
+    """A trained generator of any family."""
+
+    def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
+        """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Portion:
+    """Candidates of one class; where labels are several, all candidates are one portion, of class 0."""
+
+    label: int
+    count: int
+
+
+def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
+    """Writes `images`: an image set with origins "class" (number), "index" (within the class), "generator" (key).
+
+    Where images have several labels, each candidate takes the label vector of a training image that its own stream
+    draws, and `balance` has no meaning. Raises UserError for a request that does not fit the generator, and Cancelled.
+    """
+    reader = context.open(request.generator)
+    description = reader.json("generator.json")
+    subject = Subject.from_json(description["subject"])
+    train = read_image_set(context.open(request.train))
+    check_sampling(request, family=description["family"], generator=subject, train=Subject.of(train))
+    portions = needed(request, train)
+    total = sum(portion.count for portion in portions)
+    if total == 0:
+        raise UserError(
+            field="ratio",
+            rule="at least one image must be asked for",
+            received=f"{request.ratio} of {len(train)} training images",
+            remedy="Raise the ratio.",
+        )
+    sampling = open_generator(reader, description=description, subject=subject, request=request)
+    images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
+    labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
+    saved = context.checkpoints.load()
+    done = 0
+    if saved is not None:
+        before = load_arrays(saved["images.safetensors"])["images"]
+        done = len(before)
+        images[:done] = before
+    start = 0
+    for portion in portions:
+        for first in range(0, portion.count, request.micro_batch):
+            indices = range(first, first + request.micro_batch)
+            rows = labels_of(train, seed=request.seed, label=portion.label, indices=indices)
+            used = min(request.micro_batch, portion.count - first)
+            labels_NK[start : start + used] = rows[:used]
+            if start >= done:
+                drawn = sampling.images(rows, seed=request.seed, label=portion.label, indices=indices)
+                images[start : start + used] = drawn[:used]
+                if context.checkpoint_due():
+                    context.checkpoints.save({"images.safetensors": save_arrays({"images": images[: start + used]})})
+                context.progress(start + used, total=total, unit="images", activity="sampling")
+            start += used
+    write_image_set(
+        context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
+    )
+
+
+def needed(request: SampleImagesRequest, train: ImageSet) -> list[Portion]:
+    """How many candidates of each class: the quota times `oversample`; classes that need none are left out."""
+    if train.task == MULTI_LABEL:
+        quota: tuple[int, ...] = (total_quota(len(train), ratio=request.ratio),)
+    else:
+        quota = class_quota(train.class_counts.tolist(), ratio=request.ratio, balance=request.balance)
+    counts = [candidates(number, oversample=request.oversample) for number in quota]
+    return [Portion(label=label, count=count) for label, count in enumerate(counts) if count]
+
+
+def labels_of(train: ImageSet, *, seed: int, label: int, indices: range) -> NDArray[np.float32]:
+    """float32 (N, K): the label vectors of candidates `indices`."""
+    if train.task != MULTI_LABEL:
+        return one_hot(np.full(len(indices), label, dtype=np.int64), classes=len(train.classes))
+    rows = [int(item_stream("labels", seed=seed, label=label, index=index).integers(len(train))) for index in indices]
+    return label_vectors(train)[rows]
+
+
+def open_generator(
+    reader: MemberReader, *, description: dict[str, Any], subject: Subject, request: SampleImagesRequest
+) -> Sampling:
+    """The generator in the member, ready to sample."""
+    weights = reader.read("weights.safetensors")
+    settings = description["settings"]
+    match description["family"]:
+        case "diffusion":
+            return DiffusionSampling(weights, settings, subject=subject, sampler=request.diffusion)
+        case "gan":
+            return GanSampling(weights, settings, subject=subject, sampler=request.gan)
+        case "pca":
+            return PcaSampling(weights, subject=subject)
+    raise UserError(
+        field="generator",
+        rule="must be a generator of this stage",
+        received=str(description["family"]),
+        remedy="Sample with the stage that trained it.",
+    )
+
+
+def _image_set(
+    images: NDArray[np.uint8], labels_NK: NDArray[np.float32], portions: list[Portion], subject: Subject, *, key: str
+) -> ImageSet:
+    classes = np.repeat([portion.label for portion in portions], [portion.count for portion in portions])
+    index = np.concatenate([np.arange(portion.count) for portion in portions])
+    labels = labels_NK.astype(np.uint8) if subject.task == MULTI_LABEL else classes.astype(np.int64)
+    return ImageSet(
+        images_NHWC=images,
+        labels=labels,
+        classes=subject.classes,
+        task=subject.task,
+        origins={"class": classes.tolist(), "index": index.tolist(), "generator": [key] * len(images)},
+    )
