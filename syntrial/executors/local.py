@@ -32,6 +32,7 @@ from syntrial.executors.placement import Machine, Placement, Slot, place, this_m
 from syntrial.executors.processes import ServerProcess, backoff_seconds, describe_end, serve_command, wait_all
 from syntrial.plan import Step
 from syntrial.rpc.client import operation_name, result_of
+from syntrial.rpc.logs import readable
 from syntrial.rpc.main import thread_environment
 from syntrial.rpc.status import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.rpc.step import attempt_entry
@@ -410,7 +411,7 @@ def _cancel(process: ServerProcess, key: str) -> None:
 
 
 def _tail(log: str) -> str:
-    return "\n".join(log.splitlines()[-LOG_TAIL_LINES:])
+    return "\n".join(readable(log).splitlines()[-LOG_TAIL_LINES:])
 
 
 def _copy(progress: StepProgress) -> StepProgress:

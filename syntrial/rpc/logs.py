@@ -1,6 +1,7 @@
 """The log of a stage server: JSON lines on standard error, each with the key and the method of the step it is of."""
 
 import collections
+import json
 import logging
 import sys
 import threading
@@ -83,6 +84,23 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     logging.captureWarnings(True)
     for noisy in ("matplotlib", "PIL", "urllib3", "numba"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def readable(log: str, /) -> str:
+    """A server's log for a person: the JSON lines as words, tracebacks on lines of their own, the rest as it is."""
+    return "\n".join(_readable_line(line) for line in log.splitlines())
+
+
+def _readable_line(line: str) -> str:
+    try:
+        fields = json.loads(line)
+        clock, level, event = fields.pop("timestamp")[11:19], fields.pop("level"), fields.pop("event")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return line
+    traceback = fields.pop("exception", "")
+    # These three say where the line belongs, which whoever reads one step's log knows.
+    more = [f"{name}={value}" for name, value in fields.items() if name not in {"key", "method", "logger"}]
+    return "\n".join([" ".join([clock, level, event, *more]), *traceback.splitlines()])
 
 
 def _without_empty_exception(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

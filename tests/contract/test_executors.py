@@ -303,3 +303,15 @@ def test_a_server_that_died_while_idle_is_replaced_unseen(store: ArtifactStore, 
     os.kill(pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=2.0)
     assert drive([step({"value": "after"})], store=store, executor=executor).is_complete
+
+
+@pytest.mark.slow
+def test_two_hundred_steps_that_do_nothing_take_less_than_ten_seconds_of_processor_time(
+    store: ArtifactStore, executor: LocalExecutor
+) -> None:
+    """Processor time of this process and the servers: on a free machine the wall clock shows less."""
+    steps = [step({"value": index}) for index in range(200)]
+    before = os.times()
+    assert len(drive(steps, store=store, executor=executor).finished) == 200
+    executor.close()
+    assert sum(os.times()[:4]) - sum(before[:4]) < 10.0
