@@ -1,0 +1,217 @@
+"""The phases of a request as pools over one table of images: which images each phase draws from, and for how long."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
+from syntrial.artifacts.quotas import class_quota, total_quota
+from syntrial.errors import UserError
+from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase
+from syntrial.v1.generation_pb2 import Balance
+from syntrial_classification.pools import (
+    SYNTHETIC,
+    Integers,
+    Order,
+    Pool,
+    batch_bounds,
+    choose,
+    make_pool,
+    permuted_labels,
+    repeat,
+    resample,
+)
+from syntrial_classification.streams import item_codes, stream
+
+_MULTI_LABEL_CHOICE = 14
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """One phase, ready to be drawn from."""
+
+    pool: Pool
+    order: Order
+    bounds: list[int]
+    """Where batches begin and end among the phase's draws: steps + 1 numbers."""
+    learning_rate: float
+    synthetic_missing: int
+    """Synthetic images that the phase's ratio asks for and the set does not have."""
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps."""
+        return len(self.bounds) - 1
+
+    @property
+    def draws(self) -> int:
+        """Images shown, counted with repetition."""
+        return self.bounds[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingPlan:
+    """The table that a training draws from, and its phases. T images: all real ones, then the chosen synthetic ones."""
+
+    images: tuple[npt.NDArray[np.uint8], ...]
+    """Parts of the table, uint8 N×H×W×C each."""
+    labels: npt.NDArray[Any]
+    """(T,) int64, or (T, K) uint8; those of synthetic images permuted where the request says so."""
+    origins: npt.NDArray[np.uint8]
+    """(T,) REAL or SYNTHETIC, by the part that the row lies in."""
+    phases: tuple[Phase, ...]
+
+
+def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic: ImageSet | None) -> TrainingPlan:
+    """The phases of the request over its image sets.
+
+    Raises UserError for shares and lengths out of range, a phase without images, or a synthetic set that is missing
+    or does not fit the real one.
+    """
+    _check(request, train=train, synthetic=synthetic)
+    chosen = [_synthetic_numbers(request, phase, train=train, synthetic=synthetic) for phase in request.phases]
+    used = np.unique(np.concatenate([numbers for numbers, _ in chosen]))
+    phases = [
+        _phase(request, index, train=train, synthetic=synthetic, numbers=numbers, missing=missing, used=used)
+        for index, (numbers, missing) in enumerate(chosen)
+    ]
+    images: tuple[npt.NDArray[np.uint8], ...] = (train.images_NHWC,)
+    labels: npt.NDArray[Any] = train.labels
+    if synthetic is not None and len(used):
+        own = synthetic.labels
+        if request.shuffle_synthetic_labels:
+            own = permuted_labels(own, numbers=used, seed=request.seed)
+        images = (train.images_NHWC, synthetic.images_NHWC[used])
+        labels = np.concatenate([train.labels, own[used]])
+    origins = np.repeat(np.arange(2, dtype=np.uint8), [len(train), len(used)])
+    return TrainingPlan(images=images, labels=labels, origins=origins, phases=tuple(phases))
+
+
+def _phase(
+    request: TrainClassifierRequest,
+    index: int,
+    *,
+    train: ImageSet,
+    synthetic: ImageSet | None,
+    numbers: Integers,
+    missing: int,
+    used: Integers,
+) -> Phase:
+    phase = request.phases[index]
+    if phase.real_proportions == TrainingPhase.REAL_PROPORTIONS_AS_SYNTHETIC:
+        assert synthetic is not None
+        total = round(phase.real * len(train))
+        rows, copies = resample(train.labels, proportions=synthetic.class_counts, total=total, seed=request.seed)
+    else:
+        rows = choose(train.labels, share=phase.real, seed=request.seed)
+        copies = np.zeros(len(rows), dtype=np.int64)
+    if phase.duplicated:
+        more, more_copies = repeat(train.labels, ratio=phase.duplicated, seed=request.seed)
+        rows, copies = np.concatenate([rows, more]), np.concatenate([copies, more_copies])
+    pool = make_pool(
+        rows,
+        copies=copies,
+        synthetic_numbers=numbers,
+        synthetic_rows=len(train) + np.searchsorted(used, numbers).astype(np.int64),
+    )
+    field = f"phases[{index}]"
+    if not len(pool):
+        raise UserError(
+            field=field,
+            rule="a phase needs at least one image",
+            received=f"real {phase.real}, synthetic {phase.synthetic} of {len(train)} training images",
+            remedy="Raise the shares, or use a larger data set.",
+        )
+    batch = request.recipe.batch_size
+    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(phase.epochs * len(pool))
+    if draws < 1:
+        raise UserError(
+            field=field,
+            rule="a phase shows at least one image",
+            received=f"{phase.epochs} epochs of {len(pool)} images",
+            remedy="Give a longer budget.",
+        )
+    return Phase(
+        pool=pool,
+        order=Order(pool, seed=request.seed, phase=index),
+        bounds=batch_bounds(draws, batch_size=batch),
+        learning_rate=phase.learning_rate,
+        synthetic_missing=missing,
+    )
+
+
+def _synthetic_numbers(
+    request: TrainClassifierRequest, phase: TrainingPhase, *, train: ImageSet, synthetic: ImageSet | None
+) -> tuple[Integers, int]:
+    """Numbers, ascending, of the synthetic images in a phase's pool, and how many more its ratio asks for.
+
+    The first n of each class by number, so that a smaller ratio's images are among a larger one's. A set with several
+    labels has no classes to share out: its images are taken in the order of their own streams.
+    """
+    if not phase.synthetic or synthetic is None:
+        return np.zeros(0, dtype=np.int64), 0
+    if synthetic.task == MULTI_LABEL:
+        wanted = total_quota(len(train), ratio=phase.synthetic)
+        keys = stream(item_codes(SYNTHETIC, np.arange(len(synthetic)), 0), _MULTI_LABEL_CHOICE)
+        numbers = np.argsort(keys, kind="stable")[:wanted].astype(np.int64)
+    else:
+        balance = request.balance or Balance.BALANCE_MATCH
+        quota = class_quota(train.class_counts.tolist(), ratio=phase.synthetic, balance=balance)
+        wanted = sum(quota)
+        numbers = np.concatenate([np.flatnonzero(synthetic.labels == k)[:n] for k, n in enumerate(quota)])
+    if not len(numbers):
+        raise UserError(
+            field="synthetic",
+            rule="the synthetic set must have images of the classes that are asked for",
+            received=f"none of {wanted} images, classes of the set: {synthetic.class_counts.tolist()}",
+            remedy="Check the set's classes and the filters' decisions, or set `balance`.",
+        )
+    return np.sort(numbers), wanted - len(numbers)
+
+
+def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: ImageSet | None) -> None:
+    if not len(train):
+        raise UserError(field="train", rule="the training split must have images", received="none", remedy="Add some.")
+    for index, phase in enumerate(request.phases):
+        field = f"phases[{index}]"
+        needs_set = phase.synthetic > 0 or (
+            phase.real_proportions == TrainingPhase.REAL_PROPORTIONS_AS_SYNTHETIC and phase.real > 0
+        )
+        for bad, name, rule, value in (
+            (not 0 <= phase.real <= 1, "real", "lies in [0, 1]", phase.real),
+            (not 0 <= phase.synthetic <= 1000, "synthetic", "lies in [0, 1000]", phase.synthetic),
+            (not 0 <= phase.duplicated <= 1000, "duplicated", "lies in [0, 1000]", phase.duplicated),
+            (not 0 < phase.learning_rate < 100, "learning_rate", "is above 0", phase.learning_rate),
+            (phase.WhichOneof("length") is None, "steps", "steps or epochs are given", "neither"),
+            (needs_set and synthetic is None, "synthetic", "a phase with synthetic images names their set", "no set"),
+        ):
+            if bad:
+                raise UserError(field=f"{field}.{name}", rule=rule, received=value, remedy="Correct the arm's phase.")
+    if not request.phases:
+        raise UserError(field="phases", rule="a training has at least one phase", received="none", remedy="Add one.")
+    if synthetic is None:
+        return
+    fits: Sequence[tuple[str, object, object]] = (
+        ("task", train.task, synthetic.task),
+        ("classes", train.classes, synthetic.classes),
+        ("shape of images", train.images_NHWC.shape[1:], synthetic.images_NHWC.shape[1:]),
+    )
+    for what, real, other in fits:
+        if real != other:
+            raise UserError(
+                field="synthetic",
+                rule=f"synthetic images have the {what} of the real ones, {real}",
+                received=other,
+                remedy="Import them with the data set's classes and format.",
+            )
+    resampled = any(p.real_proportions == TrainingPhase.REAL_PROPORTIONS_AS_SYNTHETIC for p in request.phases)
+    if resampled and train.task == MULTI_LABEL:
+        raise UserError(
+            field="phases.real_proportions",
+            rule="class proportions are those of images with one class each",
+            received="a set with several labels an image",
+            remedy="Leave the resampled control out.",
+        )

@@ -1,0 +1,194 @@
+"""Pools of images that the phases of a training draw from, and the order in which they are drawn. Torch-free.
+
+The table of a training holds its real images, then its synthetic ones; a pool is a list of rows of the table. What is
+chosen from a set is chosen by the items' own streams, so pools are nested: the images of a smaller share are among
+those of a larger one.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from syntrial.errors import UserError
+from syntrial_classification.streams import UInt64s, item_codes, stream
+
+Integers = npt.NDArray[np.int64]
+
+REAL, SYNTHETIC = 0, 1
+ORIGINS = ("real", "synthetic")
+"""Names of the origins, in the order of their codes."""
+
+_CHOICE, _LABELS, _ORDER = 11, 12, 13
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pool:
+    """What a phase draws from: P items."""
+
+    rows: Integers
+    """(P,) rows of the table."""
+    origins: npt.NDArray[np.uint8]
+    """(P,) REAL or SYNTHETIC."""
+    codes: UInt64s
+    """(P,) the items' codes, see `streams.item_codes`."""
+    copies: Integers
+    """(P,) 0 for an image's first appearance in the pool, 1 for its first repetition, ..."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def counts(self) -> dict[str, int]:
+        """Items by origin; `duplicated` counts repetitions of real images apart from `real`."""
+        real = self.origins == REAL
+        return {
+            "real": int((real & (self.copies == 0)).sum()),
+            "duplicated": int((real & (self.copies > 0)).sum()),
+            "synthetic": int((~real).sum()),
+        }
+
+
+def make_pool(real_rows: Integers, *, copies: Integers, synthetic_numbers: Integers, synthetic_rows: Integers) -> Pool:
+    """A pool of real rows with their copy numbers, and of synthetic images by number within their set and row."""
+    numbers = np.concatenate([real_rows, synthetic_numbers])
+    all_copies = np.concatenate([copies, np.zeros(len(synthetic_numbers), dtype=np.int64)])
+    origins = np.repeat(np.array([REAL, SYNTHETIC], dtype=np.uint8), [len(real_rows), len(synthetic_numbers)])
+    return Pool(
+        rows=np.concatenate([real_rows, synthetic_rows]),
+        origins=origins,
+        codes=item_codes(origins, numbers, all_copies),
+        copies=all_copies,
+    )
+
+
+def strata(labels: npt.NDArray[np.generic]) -> Integers:
+    """The stratum of each image: its class, or the combination of its labels where there are several; int64 (N,)."""
+    if labels.ndim == 1:
+        return labels.astype(np.int64)
+    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Integers:
+    """`total` shared out in proportion to `weights`: whole numbers, ties to the lower index; int64."""
+    exact = weights * (total / weights.sum())
+    shares = np.floor(exact + 1e-9).astype(np.int64)
+    order = np.argsort(-(exact - shares), kind="stable")
+    shares[order[: total - int(shares.sum())]] += 1
+    return shares
+
+
+def choose(labels: npt.NDArray[np.generic], *, share: float, seed: int) -> Integers:
+    """Rows of a stratified share of the images, ascending; nested: a larger share of the same seed holds a smaller.
+
+    The image at rank r of its stratum (by its own stream) is taken where the strata's running quota asks for it: all
+    images are ordered by (r + 1/2) / stratum size, and the first round(share * N) are taken.
+    """
+    count = round(share * len(labels))
+    if count == len(labels):
+        return np.arange(count, dtype=np.int64)
+    return np.sort(_ranking(labels, seed=seed)[:count])
+
+
+def repeat(labels: npt.NDArray[np.generic], *, ratio: float, seed: int) -> tuple[Integers, Integers]:
+    """Rows and copy numbers (from 1) that repeat round(ratio * N) images: whole rounds, then a stratified share."""
+    count = round(ratio * len(labels))
+    whole, rest = divmod(count, max(1, len(labels)))
+    ranking = _ranking(labels, seed=seed)
+    rows = np.concatenate([np.tile(np.arange(len(labels), dtype=np.int64), whole), np.sort(ranking[:rest])])
+    copies = np.repeat(np.arange(1, whole + 2, dtype=np.int64), [len(labels)] * whole + [rest])
+    return rows, copies
+
+
+def resample(labels: Integers, *, proportions: Integers, total: int, seed: int) -> tuple[Integers, Integers]:
+    """Rows and copy numbers (from 0) of `total` images in the class proportions given by counts (K,).
+
+    Classes with too few images repeat them. Raises UserError where a class is asked for that has no image.
+    """
+    wanted = largest_remainder(proportions.astype(np.float64), total)
+    codes = item_codes(REAL, np.arange(len(labels)), 0)
+    rows, copies = [], []
+    for klass, count in enumerate(wanted):
+        own = np.flatnonzero(labels == klass)
+        if count and not len(own):
+            raise UserError(
+                field="phases.real_proportions",
+                rule="real images can be resampled only to classes that the training split has",
+                received=f"{count} images asked of class {klass}, which has none",
+                remedy="Leave the resampled control out, or map the synthetic set's classes to the data set's.",
+            )
+        own = own[np.argsort(stream(codes[own], seed, _CHOICE), kind="stable")]
+        rows.append(np.resize(own, count))
+        copies.append(np.arange(count, dtype=np.int64) // max(1, len(own)))
+    return np.concatenate(rows), np.concatenate(copies)
+
+
+def permuted_labels(labels: npt.NDArray[np.generic], *, numbers: Integers, seed: int) -> npt.NDArray[np.generic]:
+    """The labels with those of the images `numbers` permuted among them; every other label stays. A copy."""
+    codes = item_codes(SYNTHETIC, numbers, 0)
+    order = np.argsort(stream(codes, seed, _LABELS), kind="stable")
+    permuted = labels.copy()
+    permuted[np.sort(numbers)] = labels[numbers[order]]
+    return permuted
+
+
+def _ranking(labels: npt.NDArray[np.generic], *, seed: int) -> Integers:
+    """All rows, those first that every larger stratified share has too."""
+    groups = strata(labels)
+    keys = stream(item_codes(REAL, np.arange(len(groups)), 0), seed, _CHOICE)
+    order = np.lexsort((keys, groups))
+    sizes = np.bincount(groups)
+    first = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    quantiles = (np.arange(len(groups)) - first + 0.5) / np.repeat(sizes, sizes)
+    return order[np.lexsort((keys[order], quantiles))].astype(np.int64)
+
+
+class Order:
+    """The order in which a phase draws from its pool: whole passes, each a permutation of its own.
+
+    Within a pass items stand by their own stream, so the relative order of real images is the same in every arm with
+    the same seed, whatever else its pool holds. Batches go on from one pass into the next, so all but a last one are
+    full.
+    """
+
+    def __init__(self, pool: Pool, *, seed: int, phase: int) -> None:
+        self.pool = pool
+        self._words = (seed, _ORDER, phase)
+        self._permutation = lru_cache(maxsize=2)(self._permute)
+
+    def draws(self, start: int, stop: int) -> tuple[Integers, Integers]:
+        """Items (positions in the pool) and pass numbers of the draws [start, stop) of the phase; int64 each."""
+        size = len(self.pool)
+        items, passes = [], []
+        for number in range(start // size, (stop - 1) // size + 1):
+            chosen = self._permutation(number)[max(0, start - number * size) : stop - number * size]
+            items.append(chosen)
+            passes.append(np.full(len(chosen), number, dtype=np.int64))
+        return np.concatenate(items), np.concatenate(passes)
+
+    def expected(self, draws: int) -> dict[str, int]:
+        """Images of each origin among the first `draws` draws, counted from the pool and not from `draws()`.
+
+        Whole passes show every item once; of the last, those items whose key is among the smallest.
+        """
+        whole, rest = divmod(draws, len(self.pool))
+        counts = whole * np.bincount(self.pool.origins, minlength=len(ORIGINS))
+        if rest:
+            keys = stream(self.pool.codes, *self._words, whole)
+            threshold = np.partition(keys, rest - 1)[rest - 1]
+            counts = counts + np.bincount(self.pool.origins[keys <= threshold], minlength=len(ORIGINS))
+        return {name: int(count) for name, count in zip(ORIGINS, counts, strict=True)}
+
+    def _permute(self, number: int) -> Integers:
+        return np.argsort(stream(self.pool.codes, *self._words, number), kind="stable").astype(np.int64)
+
+
+def batch_bounds(images: int, *, batch_size: int) -> list[int]:
+    """Where the batches of `images` draws begin and end: [0, B, 2B, ..., images].
+
+    A single image left over joins the batch before: batch statistics need two.
+    """
+    bounds = [*range(0, images, batch_size), images]
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+        del bounds[-2]
+    return bounds

@@ -1,0 +1,13 @@
+"""The classification stage's verbs by the names of their methods."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from syntrial.rpc.context import StepContext
+from syntrial_classification.evaluate import evaluate_classifier
+from syntrial_classification.train import train_classifier
+
+METHODS: Final[dict[str, Callable[[Any, StepContext], None]]] = {
+    "TrainClassifier": train_classifier,
+    "EvaluateClassifier": evaluate_classifier,
+}

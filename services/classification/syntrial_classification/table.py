@@ -1,0 +1,101 @@
+"""The images of a training or a prediction, resident on the device as uint8."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from syntrial.artifacts.imagesets import ImageSet
+from syntrial_classification.augment import normalise
+
+MICRO_BATCH = 256
+"""Images computed at a time in predictions: a constant, since it shows in the last bits."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Normalisation:
+    """Mean and standard deviation of each channel of the real training images, at scale 0 to 255."""
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def tensors(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Both as float32 (C,)."""
+        return torch.tensor(self.mean, device=device), torch.tensor(self.std, device=device)
+
+
+def normalisation(images_NHWC: npt.NDArray[np.uint8]) -> Normalisation:
+    """Exact moments of each channel, from counts of its 256 values; a constant channel gets the deviation 1."""
+    means, stds = [], []
+    values = np.arange(256, dtype=np.float64)
+    for channel in range(images_NHWC.shape[3]):
+        counts = np.bincount(np.ascontiguousarray(images_NHWC[..., channel]).reshape(-1), minlength=256)
+        total = counts.sum()
+        mean = float((counts * values).sum() / total)
+        std = float(np.sqrt((counts * (values - mean) ** 2).sum() / total))
+        means.append(mean)
+        stds.append(std or 1.0)
+    return Normalisation(mean=tuple(means), std=tuple(stds))
+
+
+def resident(parts: tuple[npt.NDArray[np.uint8], ...], *, device: torch.device) -> Tensor:
+    """The parts, uint8 N×H×W×C each, as one tensor on the device, copied once."""
+    table = torch.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=torch.uint8, device=device)
+    start = 0
+    for part in parts:
+        for chunk in range(0, len(part), 4096):
+            piece = np.array(part[chunk : chunk + 4096])
+            table[start : start + len(piece)] = torch.from_numpy(piece).to(device)
+            start += len(piece)
+    return table
+
+
+def targets_of(labels: npt.NDArray[np.generic], *, device: torch.device) -> Tensor:
+    """Labels as the loss wants them: int64 (N,), or float32 (N, K) for several labels an image."""
+    array = labels.astype(np.int64) if labels.ndim == 1 else labels.astype(np.float32)
+    return torch.from_numpy(array).to(device)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) -> Iterator[Tensor]:
+    """Logits, float32 (B, K), of the images in their order, `MICRO_BATCH` at a time; the model in evaluation mode."""
+    mean_C, std_C = constants.tensors(images_NHWC.device)
+    model.eval()
+    for start in range(0, len(images_NHWC), MICRO_BATCH):
+        yield model(normalise(images_NHWC[start : start + MICRO_BATCH], mean_C, std_C)).float()
+
+
+def load_images(image_set: ImageSet, *, device: torch.device) -> Tensor:
+    """An image set's images as a resident tensor."""
+    return resident((image_set.images_NHWC,), device=device)
+
+
+def pick_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@contextmanager
+def reproducible(threads: int) -> Iterator[None]:
+    """Within it, the same computation gives the same bytes: a fixed number of threads, deterministic kernels."""
+    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    # cuBLAS reads this when it is first used; without it, its sums may be taken in another order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # A tenth of the time on a CPU, to guard against reads of memory that nobody wrote, of which there are none here.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        torch.use_deterministic_algorithms(before[1])
+        torch.utils.deterministic.fill_uninitialized_memory = fills
+        torch.backends.cudnn.benchmark = before[2]

@@ -1,0 +1,188 @@
+"""The verb TrainClassifier: image sets to a classifier, with what it saw and its predictions on validation."""
+
+from typing import Any
+
+import numpy as np
+from safetensors.torch import save
+
+from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set
+from syntrial.errors import UserError
+from syntrial.rpc.context import StepContext
+from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingRecipe
+from syntrial_classification import convergence, metrics
+from syntrial_classification.checkpoint import load_training, save_training
+from syntrial_classification.losses import probabilities
+from syntrial_classification.models import ModelSpec, build_model, model_spec
+from syntrial_classification.phases import TrainingPlan, plan_training
+from syntrial_classification.pools import ORIGINS
+from syntrial_classification.table import normalisation, pick_device, reproducible
+from syntrial_classification.training import Training
+from syntrial_classification.weights import load_hub_weights, load_weights_file, to_safetensors_order
+
+
+def train_classifier(request: TrainClassifierRequest, context: StepContext) -> None:
+    """Trains a classifier; writes the members `classifier`, `training` and `validation`.
+
+    Raises UserError for an unknown model, weights that do not fit, phases or recipes out of range and sets that do not
+    fit each other; Cancelled where the step is to stop.
+    """
+    train = read_image_set(context.open(request.train))
+    validation = read_image_set(context.open(request.validation))
+    synthetic = read_image_set(context.open(request.synthetic)) if request.HasField("synthetic") else None
+    check_recipe(request.recipe)
+    _check_validation(train, validation)
+    plan = plan_training(request, train=train, synthetic=synthetic)
+    side_H, _, channels = train.images_NHWC.shape[1:]
+    spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
+    with reproducible(context.threads):
+        model, pretraining = _initial_model(request, spec, context)
+        constants = normalisation(train.images_NHWC)
+        training = Training(
+            model,
+            plan=plan,
+            validation=validation,
+            recipe=request.recipe,
+            constants=constants,
+            seed=request.seed,
+            device=pick_device(),
+        )
+        saved = context.checkpoints.load()
+        if saved is not None:
+            load_training(training, saved)
+        shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
+
+        def after_step(state: Training) -> None:
+            if context.checkpoint_due():
+                context.checkpoints.save(save_training(state))
+            index = state.phase_index
+            done = shown[index] + plan.phases[index].bounds[state.step - state.starts[index]]
+            losses = state.history.curves["validation_loss"]
+            figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
+            context.progress(done, total=shown[-1], unit="images", activity="training", figures=figures)
+
+        training.run(after_step=after_step)
+        weights = training.final_weights()
+        scores_NK = probabilities(training.predict_validation(weights), multi_label=train.task == MULTI_LABEL)
+    output = context.output
+    output.write("classifier", "weights.safetensors", save(to_safetensors_order(weights)))
+    output.json(
+        "classifier",
+        "classifier.json",
+        {
+            "schema": 1,
+            "model": spec.json(),
+            "classes": list(train.classes),
+            "task": train.task,
+            "normalisation": {"mean": list(constants.mean), "std": list(constants.std)},
+            "pretraining": pretraining,
+            "seed": request.seed,
+        },
+    )
+    output.json("training", "training.json", training_record(training, plan))
+    validation_scores = scores_NK.cpu().numpy()
+    output.array("validation", "scores.npy", validation_scores)
+    output.array("validation", "labels.npy", validation.labels)
+    output.array("validation", "patients.npy", validation.patients)
+    output.json(
+        "validation", "metrics.json", metrics.compute(validation_scores, validation.labels, classes=train.classes)
+    )
+
+
+def training_record(training: Training, plan: TrainingPlan) -> dict[str, Any]:
+    """training.json: curves over optimiser steps, and for each phase what its pool held and its batches showed."""
+    history = training.history
+    last = len(plan.phases) - 1
+    verdict = convergence.judge(
+        history.steps,
+        losses_VN=np.stack(training.validation_losses),
+        phase_start=training.starts[last],
+        phase_end=training.starts[last + 1],
+    )
+    phases = []
+    for index, phase in enumerate(plan.phases):
+        seen = dict(zip(ORIGINS, history.seen[index], strict=True))
+        duplicated = history.duplicated[index]
+        phases.append(
+            {
+                "steps": phase.steps,
+                "images_seen": {**seen, "real": seen["real"] - duplicated, "duplicated": duplicated},
+                "pool": phase.pool.counts(),
+                "synthetic_missing": phase.synthetic_missing,
+                "learning_rate": phase.learning_rate,
+            }
+        )
+    best = training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
+    return {
+        "schema": 1,
+        "curves": {"x_unit": "steps", "x": history.steps, "series": history.curves},
+        "phases": phases,
+        "undertrained": verdict is not None and verdict.undertrained,
+        "convergence": None if verdict is None else verdict.json(),
+        "checkpoint": {"choice": "best" if best else "last-ema", "step": history.best_step if best else training.step},
+    }
+
+
+def check_recipe(recipe: TrainingRecipe) -> None:
+    """Raises UserError, naming every field, for a recipe out of range."""
+    rules = (
+        ("batch_size", "at least 2", recipe.batch_size >= 2),
+        ("warmup", "in [0, 1)", 0 <= recipe.warmup < 1),
+        ("weight_decay", "in [0, 100]", 0 <= recipe.weight_decay <= 100),
+        ("label_smoothing", "in [0, 1)", 0 <= recipe.label_smoothing < 1),
+        ("ema_half_life_steps", "0 or more", recipe.ema_half_life_steps >= 0),
+        ("optimizer", "named", bool(recipe.optimizer)),
+        ("schedule", "named", bool(recipe.schedule)),
+    )
+    for name, rule, holds in rules:
+        if not holds:
+            raise UserError(
+                field=f"recipe.{name}",
+                rule=f"must be {rule}",
+                received=getattr(recipe, name),
+                remedy="Correct the classifier's recipe, or leave the field out.",
+            )
+
+
+def _check_validation(train: ImageSet, validation: ImageSet) -> None:
+    if not len(validation):
+        raise UserError(
+            field="validation", rule="the validation split must have images", received="none", remedy="Add some."
+        )
+    if (train.classes, train.task, train.images_NHWC.shape[1:]) != (
+        validation.classes,
+        validation.task,
+        validation.images_NHWC.shape[1:],
+    ):
+        raise UserError(
+            field="validation",
+            rule="training and validation images have the same classes and shape",
+            received=f"{validation.classes} {validation.images_NHWC.shape[1:]}",
+            remedy=f"Expected {train.classes} {train.images_NHWC.shape[1:]}.",
+        )
+
+
+def _initial_model(
+    request: TrainClassifierRequest, spec: ModelSpec, context: StepContext
+) -> tuple[Any, dict[str, Any]]:
+    """The network with the weights that training starts from, and a record of where they are from."""
+    kind = request.model.WhichOneof("pretraining")
+    if kind == "hub":
+        return load_hub_weights(spec, tag=request.model.hub.tag, seed=request.seed)
+    model = build_model(spec, seed=request.seed)
+    if kind is None:
+        return model, {"kind": "none"}
+    digest = _file_digest(request.model)
+    path = context.source_path(digest)
+    if path is None:
+        raise UserError(
+            field="model.pretraining",
+            rule="the weights file must lie on this machine",
+            received=digest,
+            remedy="Give its path as the classifier's `pretraining`.",
+        )
+    replaced = load_weights_file(model, path, digest=digest)
+    return model, {"kind": "file", "digest": digest, "headsReplaced": replaced}
+
+
+def _file_digest(model: ClassifierModel) -> str:
+    return model.file.digest
