@@ -1,0 +1,165 @@
+import numpy as np
+import pytest
+from syntrial_filtering.service import METHODS
+
+from syntrial.artifacts.imagesets import ImageSet, read_image_set
+from syntrial.errors import Cancelled, UserError
+from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.filtering_pb2 import (
+    AssessImagesRequest,
+    CentroidFilter,
+    ConfidenceFilter,
+    CopyFilter,
+    Filter,
+    FilterImagesRequest,
+    RandomFilter,
+    TrainEncoderRequest,
+)
+from syntrial.v1.generation_pb2 import Balance
+
+_TRAIN = MemberRef(key=fake_key("data"), member="train")
+_IMAGES = MemberRef(key=fake_key("samples"), member="images")
+_ENCODER = MemberRef(key=fake_key("encoder"), member="encoder")
+_ENCODER_REQUEST = TrainEncoderRequest(train=_TRAIN, seed=0, steps=5, batch_size=16, feature_size=8)
+
+
+def _image_set(images, labels, **origins):
+    return ImageSet(images_NHWC=images, labels=labels, classes=("dark", "bright"), task="multi-class", origins=origins)
+
+
+@pytest.fixture(scope="module")
+def inputs(draw_classes_once):
+    train = _image_set(*draw_classes_once(60, seed=0, side=16))
+    images, labels = draw_classes_once(80, seed=1, side=16)
+    # Four planted copies among the candidates; candidates 70 to 79 repeat one image.
+    images[:4] = train.images_NHWC[:4]
+    images[70:] = images[69]
+    candidates = _image_set(images, labels, index=[position // 2 for position in range(80)])
+    context = FakeContext({(_TRAIN.key, "train"): train})
+    METHODS["TrainEncoder"](_ENCODER_REQUEST, context)
+    encoder = context.result("encoder")
+    blobs = {"weights.safetensors": encoder.read("weights.safetensors"), "encoder.json": encoder.json("encoder.json")}
+    return {
+        (_TRAIN.key, "train"): train,
+        (_IMAGES.key, "images"): candidates,
+        (_ENCODER.key, "encoder"): blobs,
+    }
+
+
+def _filter(inputs, **fields):
+    context = FakeContext(inputs)
+    defaults = {"ratio": 0.5, "balance": Balance.BALANCE_MATCH, "copies": CopyFilter(quantile=0.001)}
+    request = FilterImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER, **{**defaults, **fields})
+    METHODS["FilterImages"](request, context)
+    return context
+
+
+def test_an_interrupted_encoder_ends_in_the_same_bytes(inputs):
+    checkpoints = FakeCheckpoints()
+    sources = {(_TRAIN.key, "train"): inputs[_TRAIN.key, "train"]}
+    first = FakeContext(sources, checkpoints=checkpoints, checkpoint_every=1, cancel_after=3)
+    with pytest.raises(Cancelled):
+        METHODS["TrainEncoder"](_ENCODER_REQUEST, first)
+    second = FakeContext(sources, checkpoints=checkpoints)
+    METHODS["TrainEncoder"](_ENCODER_REQUEST, second)
+    assert len(second.reports) == 2
+    expected = inputs[_ENCODER.key, "encoder"]["weights.safetensors"]
+    assert second.result("encoder").read("weights.safetensors") == expected
+
+
+def test_filtering_accepts_the_quota_of_each_class_and_counts_every_rejection(inputs):
+    context = _filter(inputs, filters=[Filter(centroid=CentroidFilter(keep=0.75))])
+    accepted, rejected = (read_image_set(context.result(name)) for name in ("accepted", "rejected"))
+    decisions = context.result("decisions").json("decisions.json")
+    assert accepted.class_counts.tolist() == [15, 15]
+    assert decisions["candidates"] == 80 == len(accepted) + len(rejected)
+    assert decisions["rejected"]["centroid"] == 20
+    assert sum(decisions["rejected"].values()) == 50
+    assert sorted(set(rejected.origins["reason"])) == sorted(decisions["rejected"])
+    assert decisions["copies"]["exact"] == 4
+    assert decisions["copies"]["count"] >= 4
+    assert decisions["repeated"] == 10
+    assert [row["quota"] for row in decisions["by_class"]] == [15, 15]
+    assert context.result("decisions").array("scores.npy").shape == (80, len(decisions["score_columns"]))
+
+
+def test_copies_are_kept_out_or_only_counted_as_the_request_says(inputs):
+    train = inputs[_TRAIN.key, "train"].images_NHWC
+    out = read_image_set(_filter(inputs).result("accepted")).images_NHWC
+    kept_context = _filter(inputs, copies=CopyFilter(quantile=0))
+    kept = read_image_set(kept_context.result("accepted")).images_NHWC
+    assert not any((image == train[k]).all() for image in out for k in range(4))
+    assert all(any((image == train[k]).all() for image in kept) for k in range(4))
+    assert kept_context.result("decisions").json("decisions.json")["copies"]["count"] >= 4
+
+
+def test_the_random_control_accepts_as_many_and_others(inputs):
+    chosen = _filter(inputs, filters=[Filter(random=RandomFilter(keep=0.7))], seed=1)
+    other = _filter(inputs, filters=[Filter(random=RandomFilter(keep=0.7))], seed=2)
+    one, two = (read_image_set(context.result("accepted")) for context in (chosen, other))
+    assert one.class_counts.tolist() == two.class_counts.tolist() == [15, 15]
+    assert one.origins["index"] != two.origins["index"]
+
+
+def test_a_ratio_of_0_accepts_all_that_pass(inputs):
+    assert len(read_image_set(_filter(inputs, ratio=0, copies=CopyFilter()).result("accepted"))) == 80
+
+
+def test_a_shortfall_names_each_class_unless_it_is_allowed(inputs):
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, ratio=3.0)
+    assert [violation.field for violation in caught.value.violations] == ["class 'dark'", "class 'bright'"]
+    assert "90 synthetic images are needed" in str(caught.value)
+    assert "oversample" in str(caught.value)
+    assert len(read_image_set(_filter(inputs, ratio=3.0, allow_shortfall=True).result("accepted"))) > 60
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"filters": [Filter(centroid=CentroidFilter(keep=0))]}, r"filters\[0\].centroid.keep"),
+        ({"filters": [Filter(confidence=ConfidenceFilter(minimum=1.5))]}, r"filters\[0\].confidence.minimum"),
+        ({"filters": [Filter()]}, r"filters\[0\]"),
+        ({"copies": CopyFilter(quantile=1.0)}, "copies.quantile"),
+        ({"ratio": -1}, "ratio"),
+    ],
+)
+def test_values_against_a_rule_are_named(inputs, fields, named):
+    with pytest.raises(UserError, match=named):
+        _filter(inputs, **fields)
+
+
+def test_images_of_other_classes_than_the_training_split_are_refused(inputs, draw_classes):
+    images, labels = draw_classes(4, seed=3, side=16)
+    foreign = ImageSet(images_NHWC=images, labels=labels, classes=("a", "b"), task="multi-class")
+    with pytest.raises(UserError, match="classes"):
+        _filter({**inputs, (_IMAGES.key, "images"): foreign})
+
+
+def test_quality_holds_the_figures_and_the_nearest_pairs_and_is_the_same_twice(inputs):
+    digests = []
+    for _ in range(2):
+        context = FakeContext(inputs)
+        request = AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER, copies=CopyFilter(quantile=0.001))
+        METHODS["AssessImages"](request, context)
+        reader = context.result("quality")
+        digests.append(reader.digest)
+    quality = reader.json("quality.json")
+    assert digests[0] == digests[1]
+    assert quality["frechet"]["gaussian_real"] > quality["frechet"]["floor"] > 0
+    assert 0 <= quality["precision_recall"]["recall"] <= 1
+    assert quality["memorised"]["exact"] == 4
+    pictures = reader.array("copies.npy")
+    assert pictures.shape == (16, 2, 16, 16, 1)
+    assert np.array_equal(pictures[:4, 0], pictures[:4, 1])
+    assert [pair["exact"] for pair in quality["memorised"]["pairs"]][:5] == [True] * 4 + [False]
+
+
+def test_an_empty_set_is_assessed_without_figures(inputs):
+    empty = inputs[_IMAGES.key, "images"].take(np.arange(0))
+    context = FakeContext({**inputs, (_IMAGES.key, "images"): empty})
+    METHODS["AssessImages"](AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER), context)
+    quality = context.result("quality").json("quality.json")
+    assert quality["frechet"] is None
+    assert quality["memorised"]["count"] == 0
