@@ -1,9 +1,11 @@
-"""A process that writes to a store until it is done or killed; started by test_artifact_store.py.
+"""Processes that write to a store until they are done or killed; started by test_artifact_store.py.
 
-Arguments: the store's address, what to do ("commit", "look" or "loop"), a key, and a word that enters what is written.
+Arguments: the store's address, what to do ("commit", "look" or "loop"), a key, and words that enter what is written.
+One process is forked for each word, so that the imports are paid for once; each prints a line.
 """
 
 import hashlib
+import os
 import sys
 
 from syntrial.artifacts.store import ArtifactStore, open_store
@@ -17,22 +19,39 @@ def commit(store: ArtifactStore, *, key: str, word: str) -> str:
     return store.commit(writer).artifact_digest
 
 
-def main() -> None:
-    url, action, key, word = sys.argv[1:]
+def work(url: str, action: str, key: str, word: str) -> None:
     store = open_store(url)
     if action == "commit":
-        sys.stdout.write(commit(store, key=key, word=word))
+        say(f"{word} {commit(store, key=key, word=word)}")
     elif action == "look":
         number, looks = store.append_look(key, {"evaluations": word, "experiment": {}, "name": word})
         assert looks[-1]["evaluations"] == word
-        sys.stdout.write(str(number))
+        say(f"{word} {number}")
     elif action == "loop":
         for index in range(10_000):
             store.checkpoints(key).save({"a": word.encode() * (index + 1), "b": str(index).encode()})
             commit(store, key=hashlib.sha256(f"{word}{index}".encode()).hexdigest(), word=word)
-            sys.stdout.write(f"{index}\n")
-            sys.stdout.flush()
+            say(f"{word} {index}")
+
+
+def say(line: str) -> None:
+    os.write(sys.stdout.fileno(), f"{line}\n".encode())
+
+
+def main() -> int:
+    url, action, key, *words = sys.argv[1:]
+    if len(words) == 1:
+        work(url, action, key, words[0])
+        return 0
+    children = []
+    for word in words:
+        child = os.fork()
+        if child == 0:
+            work(url, action, key, word)
+            sys.exit(0)
+        children.append(child)
+    return max(os.waitpid(child, 0)[1] for child in children)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,7 +6,7 @@ import random
 import pytest
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_digest, canonical_json, canonical_request, step_key
@@ -60,6 +60,7 @@ def respelt(tree: object) -> object:
     return float(tree) if isinstance(tree, int) and not isinstance(tree, bool) and abs(tree) < 2**53 else tree
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=requests, seed=st.integers(0, 2**32))
 def test_the_order_of_fields_makes_no_difference(request: FilterImagesRequest, seed: int) -> None:
     stream = random.Random(seed)  # noqa: S311 - an order to try
@@ -67,23 +68,27 @@ def test_the_order_of_fields_makes_no_difference(request: FilterImagesRequest, s
     assert key(json_format.Parse(text, FilterImagesRequest())) == key(request)
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=requests)
 def test_the_format_of_numbers_makes_no_difference(request: FilterImagesRequest) -> None:
     text = json.dumps(respelt(json_format.MessageToDict(request)))
     assert key(json_format.Parse(text, FilterImagesRequest())) == key(request)
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=requests)
 def test_defaults_spelt_out_make_no_difference(request: FilterImagesRequest) -> None:
     tree = json_format.MessageToDict(request, always_print_fields_with_no_presence=True)
     assert key(json_format.ParseDict(tree, FilterImagesRequest())) == key(request)
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=requests)
 def test_a_request_that_was_sent_has_the_same_key(request: FilterImagesRequest) -> None:
     assert key(FilterImagesRequest.FromString(request.SerializeToString())) == key(request)
 
 
+@settings(max_examples=50, deadline=None)
 @given(request=requests)
 def test_places_and_the_header_make_no_difference(request: FilterImagesRequest) -> None:
     before = key(request)
@@ -94,6 +99,7 @@ def test_places_and_the_header_make_no_difference(request: FilterImagesRequest) 
     assert request.header == header, "the request is left as it was"
 
 
+@settings(max_examples=50, deadline=None)
 @given(first=requests, second=requests)
 def test_requests_that_differ_in_meaning_have_different_keys(
     first: FilterImagesRequest, second: FilterImagesRequest

@@ -4,7 +4,7 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syntrial.artifacts.keys import canonical_json
@@ -47,6 +47,7 @@ def test_a_member_that_is_not_there_is_named_beside_those_that_are() -> None:
         manifest().member("images")
 
 
+@settings(deadline=None)
 @given(position=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_anywhere_is_noticed(position: int, bit: int) -> None:
     data = bytearray(manifest().to_bytes())
@@ -56,6 +57,7 @@ def test_a_flipped_bit_anywhere_is_noticed(position: int, bit: int) -> None:
     assert caught.value.key == KEY
 
 
+@settings(deadline=None)
 @given(length=st.integers(0, 10_000))
 def test_a_manifest_cut_off_anywhere_is_noticed(length: int) -> None:
     data = manifest().to_bytes()
