@@ -278,7 +278,8 @@ class LocalExecutor:
                 raise Cancelled("the executor was closed")
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="syntrial-"))
-            environment = thread_environment(server.stage.resources.threads)
+            # Scratch files of a server that was killed go with the executor's folder.
+            environment = {**thread_environment(server.stage.resources.threads), "TMPDIR": str(self._folder)}
             if server.stage.resources.accelerator:
                 environment["CUDA_VISIBLE_DEVICES"] = server.gpu
             server.process = ServerProcess(

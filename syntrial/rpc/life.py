@@ -97,7 +97,7 @@ def job(
 
     server = _server(stage_name, verbs, store=store, settings=settings, on_settled=record)
     server.listen(address)
-    threading.Thread(target=lambda: (stop.wait(), server.table.stop(timeout=0)), daemon=True).start()
+    threading.Thread(target=_end_when_asked, args=(stop, server, settings.stop_grace), name="stop", daemon=True).start()
     outcomes: list[SyntrialError | None] = []
     for key in keys:
         if stop.is_set():
@@ -176,6 +176,13 @@ def _stop_event() -> threading.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: event.set())
     return event
+
+
+def _end_when_asked(stop: threading.Event, server: StageServer, grace: float) -> None:
+    """Passes SIGTERM on to a job's step, and ends the job where the step does not stop in time."""
+    stop.wait()
+    if not server.table.stop(timeout=grace):
+        _leave(STOPPED)
 
 
 def _follow_parent(descriptor: int, server: StageServer) -> None:

@@ -472,6 +472,28 @@ def test_a_job_runs_recorded_requests_records_attempts_and_ends(folder: Artifact
     assert _job(folder, tmp_path, ["d" * 64]).returncode == 1
 
 
+def test_a_job_that_is_asked_to_stop_saves_a_checkpoint_and_says_so(folder: ArtifactStore, tmp_path: Path) -> None:
+    requests = [scripted({"counts": 100_000, "pause": 0.02, "value": 1}), scripted({"value": 2})]
+    keys = [request.header.key for request in requests]
+    for request in requests:
+        folder.put_request(request.header.key, request_record(PREPARE, request))
+    socket = tmp_path / "job.sock"
+    command = [*COMMAND, "job", *keys, "--store", folder.url, "--address", f"unix:{socket}"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with grpc.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
+        client = StageClient(channel)
+        _eventually(socket.exists, seconds=30)
+        _eventually(lambda: bool(client.list()))
+        next(response for response in client.watch(operation_name(keys[0])) if response.progress.done >= 3)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 143
+    assert folder.checkpoints(keys[0]).load() is not None
+    (attempt,) = folder.attempts(keys[0])
+    assert (attempt.entry["outcome"], attempt.entry["reason"]) == ("cancelled", "Cancelled")
+    assert not folder.attempts(keys[1])
+
+
 def _progress(operation: operations_pb2.Operation) -> StepProgress:
     progress = StepProgress()
     assert operation.metadata.Unpack(progress)
@@ -482,8 +504,8 @@ def _await_state(client: StageClient, name: str, state: int) -> None:
     _eventually(lambda: _progress(client.get(name)).state == state)
 
 
-def _eventually(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+def _eventually(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
