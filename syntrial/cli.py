@@ -88,7 +88,7 @@ def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = N
 
 
 @app.command()
-def judge(
+def judge(  # noqa: PLR0917 - options of a command
     real: Annotated[Path, typer.Option(help="Real images: a folder for each class.")],
     synthetic: Annotated[Path, typer.Option(help="Synthetic images, in folders of the same classes.")],
     store: StoreOption = DEFAULT_STORE,
@@ -164,6 +164,7 @@ def logs(
 ) -> None:
     """Print what each attempt at an experiment's steps left behind."""
     from syntrial.experiment_file import read_experiment
+    from syntrial.rpc.logs import readable
 
     trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
     for item in trial.plan.steps:
@@ -172,7 +173,7 @@ def logs(
         for attempt in opened.attempts(item.key):
             outcome = attempt.entry.get("outcome", "")
             console.print(Text(f"{item.label}  {item.key[:12]}  attempt {attempt.number}: {outcome}", style="bold"))
-            console.print(Text(str(attempt.entry.get("log", "")).rstrip()), soft_wrap=True)
+            console.print(Text(readable(str(attempt.entry.get("log", ""))).rstrip()), soft_wrap=True)
 
 
 @app.command()

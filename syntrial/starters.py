@@ -29,6 +29,8 @@ def demo_experiment(*, real: bool) -> Experiment:
             "arms": ["augment-100", "synthetic"],
             "replicates": 5,
             "exploratoryReplicates": 2,
+            "budget": {"steps": 200},
+            "encoder": {"steps": 200},
             "endpoint": {"metric": "auroc", "smallestEffect": 0.02},
         },
     )
