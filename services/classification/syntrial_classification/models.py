@@ -128,9 +128,14 @@ def create_timm(spec: ModelSpec, **extra: Any) -> nn.Module:
     arguments: dict[str, Any] = {"num_classes": spec.classes, "in_chans": spec.channels, **extra}
     standard = _default_side(spec.name)
     if _patch_based(spec.name):
-        arguments["img_size"] = spec.side
+        patch = _patch_side(spec.name)
         if spec.small_stem:
-            arguments["patch_size"] = max(1, round(_patch_side(spec.name) * spec.side / standard))
+            patch = max(1, round(patch * spec.side / standard))
+            arguments["patch_size"] = patch
+        # timm would leave out the pixels beyond the last whole patch without a word.
+        if spec.side % patch:
+            raise _refused_size(spec, f"the side is no multiple of its patches' {patch} pixels")
+        arguments["img_size"] = spec.side
     try:
         model: nn.Module = timm.create_model(spec.name, **arguments)
     except UserError:

@@ -8,7 +8,7 @@ from safetensors.torch import save
 from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.errors import UserError
 from syntrial.rpc.context import StepContext
-from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingRecipe
+from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingRecipe
 from syntrial_classification import convergence, metrics
 from syntrial_classification.checkpoint import load_training, save_training
 from syntrial_classification.losses import probabilities
@@ -171,7 +171,7 @@ def _initial_model(
     model = build_model(spec, seed=request.seed)
     if kind is None:
         return model, {"kind": "none"}
-    digest = _file_digest(request.model)
+    digest = request.model.file.digest
     path = context.source_path(digest)
     if path is None:
         raise UserError(
@@ -182,7 +182,3 @@ def _initial_model(
         )
     replaced = load_weights_file(model, path, digest=digest)
     return model, {"kind": "file", "digest": digest, "headsReplaced": replaced}
-
-
-def _file_digest(model: ClassifierModel) -> str:
-    return model.file.digest

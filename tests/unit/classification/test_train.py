@@ -1,0 +1,180 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.torch import save_file
+from syntrial_classification import training as training_module
+from syntrial_classification.models import ModelSpec, SmallCnn, build_model
+from syntrial_classification.pools import Order
+from torch import nn
+
+from syntrial.artifacts.content import file_digest
+from syntrial.errors import Cancelled, UserError
+from syntrial.rpc.testing import FakeCheckpoints
+from syntrial.v1.classification_pb2 import ClassifierModel, FileWeights, TrainingPhase, TrainingRecipe
+
+BEST = TrainingRecipe.CHECKPOINT_CHOICE_BEST
+TWO_PHASES = (
+    TrainingPhase(synthetic=1, steps=5, learning_rate=3e-3),
+    TrainingPhase(real=1, synthetic=0.5, epochs=2, learning_rate=1e-3),
+)
+
+
+def test_a_network_learns_32_images_by_heart(build: Any) -> None:
+    real = build.images(32, classes=4)
+    recipe = build.recipe(batch_size=16, augment_shift=0)
+    request = build.request(TrainingPhase(real=1, steps=60, learning_rate=3e-3), recipe=recipe)
+    context = build.train(request, real=real)
+    assert context.result("validation").json("metrics.json")["accuracy"] == 1.0
+    assert context.result("validation").array("scores.npy").dtype == np.float64
+
+
+def test_what_each_phase_saw_is_recorded_exactly(build: Any) -> None:
+    context = build.train(build.request(*TWO_PHASES), real=build.images(20), synthetic=build.images(50, seed=2))
+    first, second = context.result("training").json("training.json")["phases"]
+    assert first["images_seen"] == {"real": 0, "synthetic": 40, "duplicated": 0}
+    assert first["pool"] == {"real": 0, "synthetic": 20, "duplicated": 0}
+    assert second["images_seen"] == {"real": 40, "synthetic": 20, "duplicated": 0}
+    assert (second["steps"], second["learning_rate"]) == (8, 1e-3)
+
+
+def test_duplicated_images_are_counted_apart(build: Any) -> None:
+    request = build.request(TrainingPhase(real=1, duplicated=1, epochs=1, learning_rate=1e-3))
+    record = build.train(request, real=build.images(20)).result("training").json("training.json")
+    assert record["phases"][0]["images_seen"] == {"real": 20, "duplicated": 20, "synthetic": 0}
+
+
+def test_a_training_that_shows_other_images_than_its_phase_asks_for_stops(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = Order.draws
+
+    def only_real(self: Order, start: int, stop: int) -> Any:
+        items, passes = honest(self, start, stop)
+        return np.where(self.pool.origins[items] == 0, items, 0), passes
+
+    monkeypatch.setattr(Order, "draws", only_real)
+    request = build.request(TrainingPhase(real=1, synthetic=1, steps=4, learning_rate=1e-3))
+    with pytest.raises(AssertionError, match="was to see"):
+        build.train(request, real=build.images(20))
+
+
+def test_the_same_request_gives_the_same_bytes_and_another_seed_others(build: Any) -> None:
+    sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
+    first = build.blobs(build.train(build.request(*TWO_PHASES, seed=1), **sets))
+    assert first == build.blobs(build.train(build.request(*TWO_PHASES, seed=1), **sets))
+    other = build.blobs(build.train(build.request(*TWO_PHASES, seed=2), **sets))
+    assert other["classifier/weights.safetensors"] != first["classifier/weights.safetensors"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 5, 9, 12])
+@pytest.mark.parametrize("changes", [{}, {"checkpoint": BEST, "optimizer": TrainingRecipe.OPTIMIZER_SGD}])
+def test_an_interrupted_training_ends_in_the_same_bytes(build: Any, stop_after: int, changes: Any) -> None:
+    sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
+    request = build.request(*TWO_PHASES, recipe=build.recipe(**changes))
+    expected = build.blobs(build.train(request, **sets))
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(Cancelled):
+        build.train(request, **sets, checkpoints=checkpoints, checkpoint_every=1, cancel_after=stop_after)
+    assert checkpoints.saves == stop_after
+    resumed = build.train(request, **sets, checkpoints=checkpoints)
+    assert len(resumed.reports) == 13 - stop_after
+    assert build.blobs(resumed) == expected
+
+
+def test_dropout_resumes_exactly_too(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = SmallCnn.__init__
+
+    def with_dropout(self: SmallCnn, **fields: Any) -> None:
+        made(self, **fields)
+        self.features.append(nn.Dropout(0.5))
+
+    monkeypatch.setattr(SmallCnn, "__init__", with_dropout)
+    request = build.request(TrainingPhase(real=1, steps=3, learning_rate=1e-3))
+    real = build.images(8)
+    expected = build.blobs(build.train(request, real=real))
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(Cancelled):
+        build.train(request, real=real, checkpoints=checkpoints, checkpoint_every=1, cancel_after=2)
+    assert build.blobs(build.train(request, real=real, checkpoints=checkpoints)) == expected
+
+
+def test_arms_with_one_seed_start_alike_and_see_real_images_in_one_order(
+    build: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[int]] = []
+    starts: list[bytes] = []
+    honest = training_module.Training._batch
+    made = training_module.Training.__init__
+
+    def watch(self: Any, phase: Any, index: int, local: int) -> Any:
+        items, _ = phase.order.draws(phase.bounds[local], phase.bounds[local + 1])
+        seen[-1] += [int(row) for row in phase.pool.rows[items] if self.plan.origins[row] == 0]
+        return honest(self, phase, index, local)
+
+    def start(self: Any, model: Any, **fields: Any) -> None:
+        made(self, model, **fields)
+        seen.append([])
+        starts.append(self.model.head.weight.detach().numpy().tobytes())
+
+    monkeypatch.setattr(training_module.Training, "_batch", watch)
+    monkeypatch.setattr(training_module.Training, "__init__", start)
+    real, synthetic = build.images(20), build.images(50, seed=2)
+    for share in (0.0, 1.0):
+        phase = TrainingPhase(real=1, synthetic=share, epochs=1, learning_rate=1e-3)
+        build.train(build.request(phase, seed=4), real=real, synthetic=synthetic)
+    assert seen[0] == seen[1]
+    assert sorted(seen[0]) == list(range(20))
+    assert starts[0] == starts[1]
+
+
+def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(build: Any) -> None:
+    recipe = build.recipe(checkpoint=BEST, validations=6, ema_half_life_steps=0)
+    # So high a rate that the loss jumps about, and the lowest is not the last.
+    request = build.request(TrainingPhase(real=1, steps=12, learning_rate=0.3), recipe=recipe)
+    context = build.train(request, real=build.images(16), validation=build.images(40, seed=5))
+    record = context.result("training").json("training.json")
+    losses = record["curves"]["series"]["validation_loss"]
+    best = losses.index(min(losses))
+    assert record["checkpoint"] == {"choice": "best", "step": record["curves"]["x"][best]}
+    assert context.result("validation").json("metrics.json")["logLoss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_set_smaller_than_a_batch_and_a_class_that_validation_lacks_are_no_trouble(build: Any) -> None:
+    validation = build.images(12, classes=3, seed=3)
+    validation = validation.take(np.flatnonzero(validation.labels != 2))
+    context = build.train(build.request(), real=build.images(3, classes=3), validation=validation)
+    assert context.result("validation").json("metrics.json")["classesWithoutAuroc"] == ["class 2"]
+    assert context.result("training").json("training.json")["phases"][0]["images_seen"]["real"] == 48
+
+
+def test_several_labels_are_trained_with_sigmoids(build: Any) -> None:
+    real = build.images(40, classes=3, several=True)
+    recipe = build.recipe(batch_size=16, loss=TrainingRecipe.LOSS_FOCAL)
+    request = build.request(TrainingPhase(real=1, steps=60, learning_rate=5e-3), recipe=recipe)
+    context = build.train(request, real=real)
+    scores = context.result("validation").array("scores.npy")
+    assert not np.allclose(scores.sum(axis=1), 1)
+    assert context.result("validation").json("metrics.json")["auroc"] > 0.95
+
+
+def test_training_from_a_file_starts_from_its_weights(build: Any, tmp_path: Any) -> None:
+    spec = ModelSpec(name="small-cnn", small_stem=True, classes=5, channels=1, side=8)
+    path = tmp_path / "w.safetensors"
+    save_file(build_model(spec, seed=99).state_dict(), path)
+    digest = file_digest(path)
+    model = ClassifierModel(name="small-cnn", file=FileWeights(digest=digest))
+    context = build.train(build.request(model=model), real=build.images(16), sources={digest: path})
+    pretraining = context.result("classifier").json("classifier.json")["pretraining"]
+    assert pretraining == {"kind": "file", "digest": digest, "headsReplaced": ["head"]}
+    with pytest.raises(UserError, match="on this machine"):
+        build.train(build.request(model=model), real=build.images(16))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [({"batch_size": 1}, "batch_size"), ({"warmup": 1.0}, "warmup"), ({"label_smoothing": 1}, "label_smoothing")],
+)
+def test_a_recipe_out_of_range_is_the_users_error(build: Any, changes: Any, field: str) -> None:
+    with pytest.raises(UserError, match=f"recipe.{field}"):
+        build.train(build.request(recipe=build.recipe(**changes)), real=build.images(8))

@@ -1,0 +1,107 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from syntrial_classification.models import ModelSpec, build_model
+from syntrial_classification.weights import load_hub_weights, load_weights_file, read_safetensors, to_safetensors_order
+
+from syntrial.artifacts.content import file_digest
+from syntrial.errors import SourceError, UserError
+
+SPEC = ModelSpec(name="small-cnn", small_stem=True, classes=3, channels=1, side=28)
+
+
+def save(path: Path, spec: ModelSpec = SPEC, *, seed: int = 1, **extra: torch.Tensor) -> str:
+    save_file({**build_model(spec, seed=seed).state_dict(), **extra}, path)
+    return file_digest(path)
+
+
+def test_weights_that_fit_are_taken_whole(tmp_path: Path) -> None:
+    digest = save(tmp_path / "w.safetensors")
+    model = build_model(SPEC, seed=2)
+    assert load_weights_file(model, tmp_path / "w.safetensors", digest=digest) == []
+    expected = build_model(SPEC, seed=1).state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
+def test_a_head_for_other_classes_is_replaced_and_said_so(tmp_path: Path) -> None:
+    digest = save(
+        tmp_path / "w.safetensors", ModelSpec(name="small-cnn", small_stem=True, classes=14, channels=1, side=28)
+    )
+    model = build_model(SPEC, seed=2)
+    own_head = model.head.weight.clone()
+    assert load_weights_file(model, tmp_path / "w.safetensors", digest=digest) == ["head"]
+    assert torch.equal(model.head.weight, own_head)
+    assert torch.equal(model.features[0].weight, build_model(SPEC, seed=1).features[0].weight)
+
+
+def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path: Path) -> None:
+    colour = save(
+        tmp_path / "c.safetensors", ModelSpec(name="small-cnn", small_stem=True, classes=3, channels=3, side=28)
+    )
+    with pytest.raises(UserError, match=r"features\.0\.weight \(32, 12, 3, 3\) for"):
+        load_weights_file(build_model(SPEC, seed=0), tmp_path / "c.safetensors", digest=colour)
+    extra = save(tmp_path / "e.safetensors", layer9=torch.zeros(1))
+    with pytest.raises(UserError, match="1 unknown: layer9"):
+        load_weights_file(build_model(SPEC, seed=0), tmp_path / "e.safetensors", digest=extra)
+    save_file({"head.weight": torch.zeros(3, 128)}, tmp_path / "m.safetensors")
+    with pytest.raises(UserError, match="missing"):
+        load_weights_file(
+            build_model(SPEC, seed=0), tmp_path / "m.safetensors", digest=file_digest(tmp_path / "m.safetensors")
+        )
+
+
+def test_a_pickle_a_cut_file_a_changed_file_and_none_are_refused(tmp_path: Path) -> None:
+    pickled = tmp_path / "p.safetensors"
+    pickled.write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(SourceError, match="pickle"):
+        read_safetensors(pickled)
+    archive = tmp_path / "a.pt"
+    torch.save({"a": torch.zeros(1)}, archive)
+    with pytest.raises(SourceError, match="pickle"):
+        read_safetensors(archive)
+    digest = save(tmp_path / "w.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((tmp_path / "w.safetensors").read_bytes()[:5000])
+    with pytest.raises(SourceError, match="cut short"):
+        read_safetensors(cut)
+    with pytest.raises(SourceError, match="planned"):
+        read_safetensors(cut, digest=digest)
+    with pytest.raises(SourceError, match="must exist"):
+        read_safetensors(tmp_path / "absent")
+
+
+def test_the_hub_out_of_reach_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    spec = ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28)
+    with pytest.raises(UserError, match="within reach"):
+        load_hub_weights(spec, tag="", seed=0)
+
+
+def test_the_hub_has_nothing_for_the_small_network_or_an_unknown_tag() -> None:
+    with pytest.raises(UserError, match="timm's models only"):
+        load_hub_weights(SPEC, tag="", seed=0)
+    with pytest.raises(UserError, match="a1_in1k"):
+        load_hub_weights(
+            ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28), tag="nonsense", seed=0
+        )
+
+
+def test_hub_weights_are_adapted_to_grey_images_and_two_classes(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    published = timm.create_model("resnet18", num_classes=1000)
+    path = tmp_path / "model.safetensors"
+    save_file(to_safetensors_order(published.state_dict()), path)
+    monkeypatch.setattr("syntrial_classification.weights.hf_hub_download", lambda *_, **__: str(path))
+    spec = ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28)
+    model, source = load_hub_weights(spec, tag="", seed=0)
+    torch.testing.assert_close(model.conv1.weight, published.conv1.weight.sum(1, keepdim=True))
+    assert torch.equal(model.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
+    assert model.fc.weight.shape == (2, 512)
+    assert source["digest"] == file_digest(path)
+    assert torch.equal(load_hub_weights(spec, tag="", seed=0)[0].fc.weight, model.fc.weight)
