@@ -101,7 +101,8 @@ DIFFUSION_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
 GAN: Final[Mapping[str, Mapping[str, Any]]] = {
     "pico": {
         "latent_size": 64,
-        "channels": [128, 64, 32],
+        "fold": 2,
+        "channels": [128, 64],
         "blocks_per_level": 1,
         "images": 12_000,
         "batch_size": 32,
@@ -115,7 +116,8 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "nano": {
         "latent_size": 64,
-        "channels": [128, 64, 32],
+        "fold": 2,
+        "channels": [128, 64],
         "blocks_per_level": 1,
         "images": 50_000,
         "batch_size": 32,
@@ -129,6 +131,7 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "small": {
         "latent_size": 64,
+        "fold": 1,
         "channels": [384, 256, 128],
         "blocks_per_level": 2,
         "images": 5_000_000,
@@ -143,6 +146,7 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "base": {
         "latent_size": 64,
+        "fold": 1,
         "channels": [512, 512, 384, 256, 128],
         "blocks_per_level": 2,
         "images": 25_000_000,
@@ -178,16 +182,14 @@ def generator_preset(family: str, preset: str, *, image_size: int) -> DiffusionC
     if family == "pca":
         return PcaConfig(**numbers)
     channels = list(numbers["channels"])
-    if family == "gan":
-        while len(channels) > 1 and image_size % 2 ** (len(channels) - 1):
-            channels.pop(0)
-        return GanConfig(**numbers | {"channels": channels})
     fold = numbers["fold"]
     if image_size % fold:
         fold = 1
     while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):
-        channels.pop()
-    return DiffusionConfig(**numbers | {"channels": channels, "fold": fold})
+        # The level that goes is that of the lowest resolution: a GAN's first, a U-Net's last.
+        channels.pop(0 if family == "gan" else -1)
+    message = GanConfig if family == "gan" else DiffusionConfig
+    return message(**numbers | {"channels": channels, "fold": fold})
 
 
 def sampler_preset(family: str, preset: str) -> tuple[DiffusionSampler | GanSampler | None, int]:

@@ -57,7 +57,7 @@ class DiffusionConfig(_message.Message):
     def __init__(self, fold: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., sigma_data: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_dropout: _Optional[float] = ...) -> None: ...
 
 class GanConfig(_message.Message):
-    __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip")
+    __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip", "fold")
     LATENT_SIZE_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class GanConfig(_message.Message):
     AUGMENT_CUTOUT_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_BRIGHTNESS_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_FLIP_FIELD_NUMBER: _ClassVar[int]
+    FOLD_FIELD_NUMBER: _ClassVar[int]
     latent_size: int
     channels: _containers.RepeatedScalarFieldContainer[int]
     blocks_per_level: int
@@ -82,7 +83,8 @@ class GanConfig(_message.Message):
     augment_cutout: float
     augment_brightness: float
     augment_flip: bool
-    def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ...) -> None: ...
+    fold: int
+    def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ..., fold: _Optional[int] = ...) -> None: ...
 
 class PcaConfig(_message.Message):
     __slots__ = ("explained_variance", "components")

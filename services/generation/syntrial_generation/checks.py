@@ -101,12 +101,12 @@ def check_gan(config: GanConfig, *, images: ImageSet) -> None:
         list(config.channels),
         "Give the channels of each level, lowest resolution first, for example [128, 64, 32].",
     )
-    side = 2 ** max(levels - 1, 0)
+    side = (config.fold or 1) * 2 ** max(levels - 1, 0)
     checks.need(
         subject.height % side == 0 and subject.width % side == 0,
         "channels",
-        f"an image's sides must be multiples of 2^(levels - 1) = {side}",
-        f"{subject.height}×{subject.width} pixels, {levels} levels",
+        f"an image's sides must be multiples of fold × 2^(levels - 1) = {side}",
+        f"{subject.height}×{subject.width} pixels, fold {config.fold or 1}, {levels} levels",
         "Choose another image size or another number of levels.",
     )
     checks.positive("latent_size", config.latent_size)

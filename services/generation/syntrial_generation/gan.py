@@ -48,6 +48,7 @@ class Networks:
     latent_size: int
     channels: tuple[int, ...]
     blocks_per_level: int
+    fold: int
 
     def generator(self, subject: Subject) -> Generator:
         """The generator with initial weights from torch's global generator."""
@@ -58,6 +59,7 @@ class Networks:
             blocks_per_level=self.blocks_per_level,
             side=subject.height,
             colors=subject.channels,
+            fold=self.fold,
         ).to(memory_format=torch.channels_last)
 
     def discriminator(self, subject: Subject) -> Discriminator:
@@ -68,6 +70,7 @@ class Networks:
             blocks_per_level=self.blocks_per_level,
             side=subject.height,
             colors=subject.channels,
+            fold=self.fold,
             features=self.latent_size,
         ).to(memory_format=torch.channels_last)
 
@@ -85,6 +88,7 @@ class GanTraining:
             latent_size=config.latent_size,
             channels=tuple(config.channels),
             blocks_per_level=config.blocks_per_level,
+            fold=config.fold or 1,
         )
         subject = Subject.of(images)
         with torch.random.fork_rng():
