@@ -13,6 +13,7 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
                            arm_mean, control_mean, replicates, generators, outcome, outcome_unadjusted,
                            by_less_than_margin, detectable_effect, words, notes, keys}]
     baseline               the primary arm against the same arm on the baseline's images, as in `comparisons`, or null
+    random_selection       the same against images selected at random instead of by the filters, or null
     arms                   [{cell, label, arm, synthetic, classifier, role, replicates, metrics: {name: {mean,
                            interval_95, per_replicate}}, recall: {class: mean or null}, optimiser_steps, images_seen:
                            {origin: n}, synthetic_missing, undertrained (replicates), keys}]
@@ -29,7 +30,7 @@ Numbers are in the metric's units (1 is 100%). Nothing in it is a time.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,8 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         "test": {"images": len(data.labels), "patients": len(np.unique(data.patients_N))},
         "verdict": {**primary, "speaks_of": "this method" if primary["generators"] else "these images"},
         "comparisons": comparisons,
-        "baseline": _against_baseline(data, primary=primary),
+        "baseline": _against(data, baseline_cell(data, primary=primary), primary=primary),
+        "random_selection": _against(data, random_cell(data, primary=primary), primary=primary),
         "arms": arms,
         "roc": _roc(data, primary=primary),
         "training_curves": [_training_curves(cell) for cell in data.cells.values()],
@@ -227,16 +229,29 @@ def _adjust(comparisons: list[Json]) -> None:
 
 def baseline_cell(data: TrialData, *, primary: Json) -> CellData | None:
     """The cell with the primary's arm and classifier on the baseline's images (`pca`), or None."""
+    return _twin(data, primary=primary, among=[s for s in data.synthetic if s.method == BASELINE_METHOD and s.quality])
+
+
+def random_cell(data: TrialData, *, primary: Json) -> CellData | None:
+    """The cell with the primary's arm and classifier on randomly selected images of its own generator, or None.
+
+    Such a set is the control of the filters; it is not assessed, since its images are those of the filtered set.
+    """
+    return _twin(data, primary=primary, among=[s for s in data.synthetic if s.control and not s.quality])
+
+
+def _twin(data: TrialData, *, primary: Json, among: Sequence[SyntheticData]) -> CellData | None:
     arm = data.cells[primary["arm"]]
-    baselines = {s.name for s in data.synthetic if s.method == BASELINE_METHOD and s.name != arm.synthetic}
+    names = {synthetic.name for synthetic in among} - {arm.synthetic}
+    if not arm.synthetic:
+        return None
     for cell in data.cells.values():
-        if cell.synthetic in baselines and (cell.arm, cell.classifier) == (arm.arm, arm.classifier):
+        if cell.synthetic in names and (cell.arm, cell.classifier) == (arm.arm, arm.classifier):
             return cell
     return None
 
 
-def _against_baseline(data: TrialData, *, primary: Json) -> Json | None:
-    cell = baseline_cell(data, primary=primary)
+def _against(data: TrialData, cell: CellData | None, *, primary: Json) -> Json | None:
     if cell is None:
         return None
     return _comparison(data, arm=primary["arm"], control=cell.name, role=CellComparison.ROLE_CONTROL)

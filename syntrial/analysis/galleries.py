@@ -83,7 +83,8 @@ def rejected_galleries(data: TrialData) -> list[Gallery]:
     galleries = []
     for number, synthetic in enumerate(data.synthetic):
         strips = tuple(_rejected_strips(synthetic))
-        if strips:
+        # A control that selects at random shows the images of the set beside it again.
+        if strips and not (synthetic.control and not synthetic.quality):
             keys = tuple(pictures.key for pictures in synthetic.rejected[:1])
             galleries.append(Gallery(id=f"rejected-{number}", title=synthetic.name, strips=strips, keys=keys))
     return galleries

@@ -4,7 +4,7 @@ One function for each question, each pure, from the tree of `report.json` (and t
 `serious` one is a reason to doubt the verdict's outcome or its scope; a `note` is what a reader should know.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from syntrial.analysis.charts import number
 from syntrial.analysis.findings import baseline_cell
@@ -27,6 +27,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _undertrained(report),
         _missing(report),
         _baseline(data, report=report),
+        _filters(report),
         _negative_controls(report),
         _copies(report),
         _replicates(primary),
@@ -62,17 +63,23 @@ def _leaks(report: Json) -> Iterator[Json]:
     audits = [("the data set", report["dataset"], report["dataset"]["keys"])]
     audits += [(s["name"], s["audit"], s["keys"]) for s in report["synthetic"] if s["audit"]]
     for name, audit, keys in audits:
+        waived: dict[str, list[Json]] = {}
         for leak in audit["leaks"]:
             if leak["action"] == "waive" and leak["count"]:
-                sides = leak["between"]
-                place = f"within {sides[0]}" if len(set(sides)) == 1 else f"between {sides[0]} and {sides[1]}"
-                yield _qualification(
-                    "leaks",
-                    f"{_count(leak['count'], leak['kind'].replace('-', ' '))} {place} of {name} were found and kept, "
-                    "as the experiment asks (waive).",
-                    serious="test" in sides and leak["kind"] != "near-duplicate",
-                    keys=keys,
-                )
+                waived.setdefault(leak["kind"], []).append(leak)
+        for kind, found in waived.items():
+            counted = ", ".join(f"{leak['count']} {_place(leak['between'])}" for leak in found)
+            doubt = "; each may be one image twice, or two images that look alike" if kind == "near-duplicate" else ""
+            yield _qualification(
+                "leaks",
+                f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {counted}{doubt}.",
+                serious=kind != "near-duplicate" and any("test" in leak["between"] for leak in found),
+                keys=keys,
+            )
+
+
+def _place(sides: Sequence[str]) -> str:
+    return f"within {sides[0]}" if len(set(sides)) == 1 else f"between {sides[0]} and {sides[1]}"
 
 
 def _undertrained(report: Json) -> Iterator[Json]:
@@ -134,6 +141,22 @@ def _baseline(data: TrialData, *, report: Json) -> Iterator[Json]:
     else:
         word = "beat" if against["outcome"] == "improves" else "was not told apart from"
         yield _qualification("baseline", f"The generator {word} the baseline pca. {effect}.", keys=keys)
+
+
+def _filters(report: Json) -> Iterator[Json]:
+    against = report["random_selection"]
+    if against is not None:
+        words = {
+            "improves": "The filters earned their place: their choice did better than as many images chosen at random.",
+            "harms": "The filters did worse than chance: as many images chosen at random did better.",
+        }.get(against["outcome"], "The filters were not told apart from choosing as many images at random.")
+        low, high = (_signed(bound) for bound in against["interval_95"])
+        yield _qualification(
+            "filters",
+            f"{words} Difference {_signed(against['estimate'])} (95% interval {low} to {high}).",
+            serious=against["outcome"] == "harms",
+            keys=against["keys"],
+        )
 
 
 def _negative_controls(report: Json) -> Iterator[Json]:

@@ -52,34 +52,40 @@ def _qualifications(report: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _effects(report: Mapping[str, Any]) -> Table:
+    usual = report["verdict"]["control_label"]
     table = Table(
-        title=f"effect on {report['endpoint']['metric_name']}, margin ±{report['endpoint']['smallest_effect']:g}",
+        title=f"effect on {report['endpoint']['metric_name']} against {usual}, "
+        f"margin ±{report['endpoint']['smallest_effect']:g}",
+        caption="* Holm-adjusted"
+        if any(found["p_value_holm"] is not None for found in report["comparisons"])
+        else None,
+        caption_justify="left",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
-    for heading in ("arm", "against"):
-        table.add_column(heading)
+    table.add_column("arm")
     for heading in ("effect", "95% interval", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     for role in ROLE_ORDER:
         found = [comparison for comparison in report["comparisons"] if comparison["role"] == role]
         for index, comparison in enumerate(found):
-            table.add_row(*_effect_row(comparison), end_section=index == len(found) - 1)
+            table.add_row(*_effect_row(comparison, usual=usual), end_section=index == len(found) - 1)
     return table
 
 
-def _effect_row(comparison: Mapping[str, Any]) -> list[Text]:
+def _effect_row(comparison: Mapping[str, Any], *, usual: str) -> list[Text]:
+    control = comparison["control_label"]
     low, high = comparison["interval_95"]
     holm = comparison["p_value_holm"]
     p_value = comparison["p_value"] if holm is None else holm
-    p_words = ("<0.0001" if p_value < 0.0001 else f"{p_value:.4f}") + ("" if holm is None else " (Holm)")
+    p_words = ("<0.0001" if p_value < 0.0001 else f"{p_value:.4f}") + ("" if holm is None else "*")
     is_primary = comparison["role"] == "primary"
     row = [
-        Text(comparison["arm_label"]),
-        Text(comparison["control_label"]),
+        Text(comparison["arm_label"] + ("" if control == usual else f" against {control}")),
         Text(signed(comparison["estimate"])),
         Text(f"{signed(low)} to {signed(high)}"),
         Text(p_words),
@@ -92,14 +98,15 @@ def _effect_row(comparison: Mapping[str, Any]) -> list[Text]:
 
 def _arms(report: Mapping[str, Any]) -> Table:
     table = Table(
-        title="arms, mean over replicates on the real test images",
+        title="arms: mean over n replicates on the real test images; training images seen",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     table.add_column("arm")
-    for heading in ("n", "AUROC", "accuracy", "balanced", "steps", "real seen", "synthetic seen"):
+    for heading in ("n", "AUROC", "acc.", "bal. acc.", "steps", "real", "synthetic"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])):
         metrics, seen = arm["metrics"], arm["images_seen"]

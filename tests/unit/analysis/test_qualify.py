@@ -67,9 +67,33 @@ def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_tr
         {**leak, "between": ["train", "train"], "action": "keep"},
     ]
     leaks = found(trial)["leaks"]
-    assert [q["severity"] for q in leaks] == ["serious", "note"]
-    assert "3 exact duplicates between train and test" in leaks[0]["words"]
-    assert "1 exact duplicate between" in leaks[1]["words"]
+    assert [q["severity"] for q in leaks] == ["serious"]
+    assert leaks[0]["words"].startswith(
+        "Exact duplicates in the data set were found and kept: 3 between train and test, 1 "
+    )
+    audit_of(trial)["leaks"] = [{**leak, "kind": "near-duplicate", "between": ["train", "test"], "action": "waive"}]
+    assert [q["severity"] for q in found(trial)["leaks"]] == ["note"]
+
+
+def test_filters_are_held_against_random_selection(made_up_trial: Callable[..., Any]) -> None:
+    def words_of(skill: float) -> tuple[str, str]:
+        trial = made_up_trial(test_images=400)
+        real = trial.cell("real")
+        primary = trial.cell("augment-100", "edm", skill=skill)
+        random = trial.cell("augment-100", "edm-random", skill=2.5)
+        trial.compare(primary, real, Role.ROLE_PRIMARY)
+        trial.compare(random, real, Role.ROLE_CONTROL)
+        trial.synthetic("edm")
+        trial.synthetic("edm-random", control=True)
+        del trial.request.synthetic[1].quality[:]
+        (filters,) = found(trial)["filters"]
+        return filters["severity"], filters["words"]
+
+    assert words_of(5.0)[1].startswith("The filters earned their place")
+    assert words_of(2.5)[1].startswith("The filters were not told apart")
+    severity, words = words_of(1.0)
+    assert severity == "serious"
+    assert words.startswith("The filters did worse than chance")
 
 
 def test_a_class_shift_and_unnamed_patients_are_told(made_up_trial: Callable[..., Any]) -> None:
