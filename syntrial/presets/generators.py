@@ -90,8 +90,8 @@ DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
 """Diffusion models by preset."""
 
 DIFFUSION_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "pico": {"steps": 16, "sigma_min": 0.01, "sigma_max": 40.0, "rho": 7.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
-    "nano": {"steps": 16, "sigma_min": 0.01, "sigma_max": 40.0, "rho": 7.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
+    "pico": {"steps": 12, "sigma_min": 0.02, "sigma_max": 20.0, "rho": 5.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
+    "nano": {"steps": 12, "sigma_min": 0.02, "sigma_max": 20.0, "rho": 5.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
     "small": {"steps": 18, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "solver": "SOLVER_HEUN"},
     "base": {"steps": 32, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "solver": "SOLVER_HEUN"},
 }

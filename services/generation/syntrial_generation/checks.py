@@ -109,6 +109,13 @@ def check_gan(config: GanConfig, *, images: ImageSet) -> None:
         f"{subject.height}×{subject.width} pixels, fold {config.fold or 1}, {levels} levels",
         "Choose another image size or another number of levels.",
     )
+    checks.need(
+        subject.height == subject.width,
+        "channels",
+        "a GAN makes square images",
+        f"{subject.height}×{subject.width} pixels",
+        "Prepare the data at one size for both sides.",
+    )
     checks.positive("latent_size", config.latent_size)
     checks.positive("blocks_per_level", config.blocks_per_level)
     _check_length(checks, images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)

@@ -71,7 +71,8 @@ class Generator(nn.Module):
             if number:
                 blocks.insert(0, Resample(channels[number - 1], count, factor=2.0))
             self.levels.append(nn.Sequential(*blocks))
-        self.output = convolution(channels[-1], colors * fold**2, kernel=1, gain=1.0)
+        # 3×3 where pixels are folded: the pixels of a block see their neighbours in the next, so that no grid shows.
+        self.output = convolution(channels[-1], colors * fold**2, kernel=1 if fold == 1 else 3, gain=1.0)
 
     def forward(self, latents: Tensor, labels_NK: Tensor) -> Tensor:
         """Latents (N, latent_size), label vectors float32 (N, K) to images NCHW, about [-1, 1], not clipped."""
@@ -101,7 +102,7 @@ class Discriminator(nn.Module):
         self._fold = fold
         base = side // (fold * 2 ** (len(channels) - 1))
         depth = len(channels) * blocks_per_level
-        self.input = convolution(colors * fold**2, channels[-1], kernel=1, gain=1.0)
+        self.input = convolution(colors * fold**2, channels[-1], kernel=1 if fold == 1 else 3, gain=1.0)
         self.levels = nn.ModuleList()
         for number in reversed(range(len(channels))):
             blocks: list[nn.Module] = [Block(channels[number], depth=depth) for _ in range(blocks_per_level)]
