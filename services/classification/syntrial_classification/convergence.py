@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SPAN = 0.25
-"""The last part of the last phase over which the fall is measured."""
+SPAN = 1 / 6
+"""The last part of the last phase over which the fall is measured.
+
+There one cycle has its rate below a tenth of the peak: what falls earlier is the noise of a high rate settling.
+"""
 FALL = 0.05
 """Relative fall over that part from which a training counts as too short."""
 ERRORS = 2.0
 """How many standard errors (over the validation images, paired) the fall must exceed."""
 RULE = (
-    f"undertrained: over the last {SPAN:.0%} of the last phase the validation loss fell by more than {FALL:.0%} and by "
+    f"undertrained: over the last sixth of the last phase the validation loss fell by more than {FALL:.0%} and by "
     f"more than {ERRORS:g} standard errors of the images' paired differences"
 )
 
