@@ -108,17 +108,17 @@ def recipe_preset(model: str) -> TrainingRecipe:
     preset = RECIPES[recipe_family(model)]
     return TrainingRecipe(
         batch_size=preset.batch_size,
-        optimizer=TrainingRecipe.Optimizer.Value(f"OPTIMIZER_{preset.optimizer}"),
+        optimizer=f"OPTIMIZER_{preset.optimizer}",
         weight_decay=preset.weight_decay,
-        schedule=TrainingRecipe.Schedule.Value(f"SCHEDULE_{preset.schedule}"),
+        schedule=f"SCHEDULE_{preset.schedule}",
         warmup=preset.warmup,
         augment_shift=preset.augment_shift,
         augment_flip=preset.augment_flip,
         label_smoothing=preset.label_smoothing,
         ema_half_life_steps=preset.ema_half_life_steps,
-        checkpoint=TrainingRecipe.CheckpointChoice.Value(f"CHECKPOINT_CHOICE_{preset.checkpoint}"),
+        checkpoint=f"CHECKPOINT_CHOICE_{preset.checkpoint}",
         validations=preset.validations,
-        loss=TrainingRecipe.Loss.Value(f"LOSS_{preset.loss}"),
+        loss=f"LOSS_{preset.loss}",
     )
 
 
