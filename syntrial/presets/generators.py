@@ -100,7 +100,7 @@ DIFFUSION_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """How each diffusion preset is sampled; guidance and churn are 0."""
 
-# After Huang et al. 2024; `augment_*` after Zhao et al. 2020, weaker where anatomy must stay in place. `nano`'s settings
+# After Huang et al. 2024; `augment_*` after Zhao et al. 2020, weaker where anatomy must stay in place. `nano`'s numbers
 # gave recognisable and varied chest X-rays at 24,000 images (one seed, about 90 images a second on one core); a gamma
 # of 0.2 showed a grid before the networks' outer convolutions became 3×3.
 GAN: Final[Mapping[str, Mapping[str, Any]]] = {
