@@ -409,15 +409,7 @@ def _member(key: str, name: str) -> MemberRef:
 
 def _qualifications(spec: Spec) -> list[str]:
     """What the user's choices take from the verdict, in words."""
-    leaks = spec.dataset.leaks
-    found = [
-        f"{what} between splits were kept (waived)."
-        for what, action in (
-            ("exact duplicates", leaks.exact_duplicates),
-            ("patients shared", leaks.shared_patients),
-        )
-        if action == "waive"
-    ]
+    found: list[str] = []
     if spec.controls == "none":
         found.append("Negative controls and the pca baseline were switched off.")
     found += [
