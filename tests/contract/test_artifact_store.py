@@ -400,7 +400,7 @@ def test_looks_recorded_at_once_by_processes_are_all_kept_in_one_order(store: Ar
 @pytest.mark.parametrize("rounds", [2, pytest.param(15, marks=pytest.mark.slow)])
 def test_a_writer_killed_at_any_time_leaves_no_half_written_artifact(store: ArtifactStore, rounds: int) -> None:
     shared_by_processes(store)
-    stream = random.Random(5)  # noqa: S311 - moments to kill at
+    stream = random.Random(5)
     for round_number in range(rounds):
         worker = start(store, "loop", key_of("loop"), f"round{round_number:02d}")
         assert worker.stdout is not None

@@ -63,7 +63,7 @@ def respelt(tree: object) -> object:
 @settings(max_examples=50, deadline=None)
 @given(request=requests, seed=st.integers(0, 2**32))
 def test_the_order_of_fields_makes_no_difference(request: FilterImagesRequest, seed: int) -> None:
-    stream = random.Random(seed)  # noqa: S311 - an order to try
+    stream = random.Random(seed)
     text = json.dumps(shuffled(json_format.MessageToDict(request), stream))
     assert key(json_format.Parse(text, FilterImagesRequest())) == key(request)
 
