@@ -40,6 +40,9 @@ from syntrial.v1.progress_pb2 import StepProgress
 KEY_DIGITS = 12
 """Digits of a key that are shown; enough to be unique in any store."""
 
+LINE_SECONDS = 30.0
+"""Between lines on a running step, where the output is no terminal."""
+
 
 def print_error(console: Console, error: UserError) -> None:
     """Prints what a user must change, a violation a paragraph, without a traceback."""
@@ -108,6 +111,7 @@ class LiveRun:
         self._all = self._progress.add_task("[bold]steps[/]", total=len(plan.steps) + 1, completed=done, rate="")
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
+        self._told: dict[str, float] = {}
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -158,6 +162,11 @@ class LiveRun:
             description=f"{escape(self._label(key))}{activity}",
             rate=f"{rate}  {figures}".strip(),
         )
+        now = time.monotonic()
+        if not self.console.is_terminal and now - self._told.get(key, self._began[key]) >= LINE_SECONDS:
+            self._told[key] = now
+            words = f"{self._label(key)}: {progress.done:,} of {progress.total:,} {progress.unit}  {rate}  {figures}"
+            self.console.print(Text(words.rstrip()), soft_wrap=True)
 
     def _end(self, key: str) -> None:
         if (task := self._tasks.pop(key, None)) is not None:

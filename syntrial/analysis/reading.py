@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.imagesets import ImageSet, read_image_set
-from syntrial.artifacts.store import ArtifactStore, MemberReader
+from syntrial.artifacts.store import MemberReader
 from syntrial.rpc.context import StepContext
 from syntrial.stages import METHODS
 from syntrial.v1.analysis_pb2 import Cell, SyntheticSummary, WriteReportRequest
@@ -142,16 +142,16 @@ class _Reader:
     def open(self, ref: MemberRef) -> MemberReader:
         self._context.check_cancelled()
         reader = self._context.open(ref)
-        self._trace(ref.key, store=_store_of(reader))
+        self._trace(ref.key)
         return reader
 
-    def _trace(self, key: str, *, store: ArtifactStore) -> None:
+    def _trace(self, key: str) -> None:
         """Remembers a step after the steps that it read from."""
-        manifest = None if key in self._sources else store.manifest(key)
+        manifest = None if key in self._sources else self._context.manifest(key)
         if manifest is None:
             return
         for before in sorted(manifest.input_keys):
-            self._trace(before, store=store)
+            self._trace(before)
         self._sources[key] = Source(
             key=key,
             method=manifest.method.rpartition("/")[2],
@@ -256,11 +256,6 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         curves=tuple(reader.json(ref, "curves.json") for ref in summary.curves),
         audit=reader.json(summary.audit, "audit.json") if summary.HasField("audit") else None,
     )
-
-
-def _store_of(reader: MemberReader) -> ArtifactStore:
-    # A step reads members; the report alone also tells where they come from, so it asks the reader's own store.
-    return ArtifactStore(reader._backend)
 
 
 def _stage_order(method: str) -> int:

@@ -13,6 +13,7 @@ from typing import Final
 import structlog
 from google.protobuf.message import Message
 
+from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
 from syntrial.errors import Cancelled
 from syntrial.rpc.operations import Throttle
@@ -124,6 +125,10 @@ class Attempt:
         reader = self._store.open(ref)
         self._writer.record_input(ref, digest=reader.digest)
         return reader
+
+    def manifest(self, key: str, /) -> Manifest | None:
+        """The manifest of a step that led to an input, or None where it is gone."""
+        return self._store.manifest(key)
 
     def source_path(self, digest: str, /) -> Path | None:
         """Where the raw source with this digest lies on this machine, or None where the caller named no place."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
 
+from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactWriter, MemberReader
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -53,6 +54,10 @@ class StepContext(Protocol):
 
     def open(self, ref: MemberRef, /) -> MemberReader:
         """Opens an input; raises ArtifactMissing or DataLoss. Only members that the request names can be opened."""
+        ...
+
+    def manifest(self, key: str, /) -> Manifest | None:
+        """The manifest of a step that led to an input: where it comes from, never what is in it."""
         ...
 
     def source_path(self, digest: str, /) -> Path | None:

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 
 from syntrial.artifacts.imagesets import ImageSet, write_image_set
 from syntrial.artifacts.keys import step_key
+from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader, open_store
 from syntrial.errors import ArtifactMissing, Cancelled
 from syntrial.rpc.context import StepContext
@@ -128,6 +129,10 @@ class FakeContext:
         reader = self.store.open(ref)
         self.output.record_input(ref, digest=reader.digest)
         return reader
+
+    def manifest(self, key: str, /) -> Manifest | None:
+        """The manifest of a step in the fake's store."""
+        return self.store.manifest(key)
 
     def source_path(self, digest: str, /) -> Path | None:
         """The place that the test gave for this digest."""

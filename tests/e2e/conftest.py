@@ -62,10 +62,10 @@ class Laptop:
             text=True,
         )
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, timeout_s: float = 280) -> str:
         """Runs a command to its end and returns what it printed; fails the test where it fails."""
         process = self.start(*arguments)
-        output, _ = process.communicate(timeout=280)
+        output, _ = process.communicate(timeout=timeout_s)
         assert process.returncode == 0, output
         return output
 

@@ -1,0 +1,33 @@
+"""Every example is an experiment that can be planned, and those that need no download are run."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from syntrial.experiment_file import read_experiment
+from syntrial.planner import plan
+from syntrial.trial import resolve_sources
+from tests.e2e.conftest import Laptop
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.yaml")))
+def test_an_example_can_be_planned(name: str) -> None:
+    experiment = read_experiment(EXAMPLES / name)
+    found = plan(experiment, resolve_sources(experiment, base=EXAMPLES).by_name)
+    assert found.evaluation
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_more_images_of_the_true_process_improve_and_shuffled_labels_do_not(tmp_path: Path) -> None:
+    laptop = Laptop(folder=tmp_path, store=str(tmp_path / "store"))
+    laptop.write((EXAMPLES / "calibration.yaml").read_text())
+    laptop.run("run", timeout_s=1700)
+    report = json.loads((tmp_path / "runs" / "calibration" / "report.json").read_bytes())
+    assert report["verdict"]["outcome"] == "improves"
+    shuffled = [item for item in report["comparisons"] if "shuffled" in item["arm"]]
+    assert shuffled
+    assert all(item["outcome"] != "improves" for item in shuffled)
