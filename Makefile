@@ -23,7 +23,7 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 ##@ Develop
 .PHONY: test lint format protos lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
-	$(PYTHON) -m pytest
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
 	.venv/bin/ruff check .
@@ -50,7 +50,7 @@ verify: .venv/.installed ## Fail where generated files differ from their sources
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
-	$(PYTHON) -m pytest -m 'slow or not slow'
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'slow or not slow'
 	$(MAKE) benchmarks
 
 benchmarks: .venv/.installed ## Print each benchmark's ratio to its peer
