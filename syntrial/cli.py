@@ -96,6 +96,7 @@ def judge(  # noqa: PLR0917 - options of a command
     size: Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")] = 64,
     classifier: Annotated[str, typer.Option(help="small-cnn, or the name of a timm model.")] = "small-cnn",
     replicates: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the classifier.")] = 5,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each training.")] = None,
     patient_pattern: Annotated[str | None, typer.Option(help="Finds the patient in a real file's name.")] = None,
     out: Out = None,
     cores: Cores = None,
@@ -110,6 +111,7 @@ def judge(  # noqa: PLR0917 - options of a command
         size=size,
         classifier=classifier,
         replicates=replicates,
+        steps=steps,
         patient_pattern=patient_pattern,
     )
     _run(experiment, base=Path.cwd(), store=store, data_root=None, out=out, cores=cores)

@@ -44,6 +44,7 @@ def judging_experiment(
     size: int,
     classifier: str,
     replicates: int,
+    steps: int | None,
     patient_pattern: str | None,
 ) -> Experiment:
     """The trial of ready-made synthetic images against real ones, as full as one that is written by hand.
@@ -57,16 +58,16 @@ def judging_experiment(
     dataset: dict[str, Any] = {"folder": str(real), "size": size}
     if patient_pattern is not None:
         dataset["patientPattern"] = patient_pattern
-    return _experiment(
-        name,
-        {
-            "dataset": dataset,
-            "synthetic": [{"name": "judged", "images": {"folder": str(synthetic)}}],
-            "arms": [f"augment-{percent}", "finetune"] if percent == 100 else [f"augment-{percent}"],
-            "classifiers": [{"model": classifier}],
-            "replicates": replicates,
-        },
-    )
+    spec: dict[str, Any] = {
+        "dataset": dataset,
+        "synthetic": [{"name": "judged", "images": {"folder": str(synthetic)}}],
+        "arms": [f"augment-{percent}", "finetune"] if percent == 100 else [f"augment-{percent}"],
+        "classifiers": [{"model": classifier}],
+        "replicates": replicates,
+    }
+    if steps is not None:
+        spec["budget"] = {"steps": steps}
+    return _experiment(name, spec)
 
 
 def _count(folder: Path, option: str) -> int:
