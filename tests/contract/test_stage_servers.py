@@ -1,4 +1,7 @@
-"""What every stage's server keeps to on the wire, tested on a server whose steps do what their request says."""
+"""What every stage's server keeps to on the wire, tested on a server whose steps do what their request says.
+
+Over 500 lines, since one contract is read as a whole by whoever writes a server.
+"""
 
 import os
 import signal
