@@ -21,9 +21,12 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Develop
-.PHONY: test lint format protos lock record verify verify-full benchmarks
+.PHONY: test test-e2e lint format protos lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+
+test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' tests/e2e
 
 lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
 	.venv/bin/ruff check .
@@ -50,7 +53,7 @@ verify: .venv/.installed ## Fail where generated files differ from their sources
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'slow or not slow'
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m ''
 	$(MAKE) benchmarks
 
 benchmarks: .venv/.installed ## Print each benchmark's ratio to its peer

@@ -57,9 +57,6 @@ def main() -> None:
     except SyntrialError as error:
         errors.print(Text(f"error: {error}"), soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here")
-        sys.exit(130)
 
 
 @app.command()
@@ -281,7 +278,7 @@ def _show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) ->
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """SIGTERM ends a run as Ctrl-C does."""
+    """Ctrl-C ends a run with a word on what comes next, and SIGTERM as Ctrl-C does."""
     import signal
 
     def interrupt(*_: object) -> None:
@@ -290,5 +287,8 @@ def _interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on from here")
+        sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -208,7 +208,8 @@ class _Planner:
                     ratio=ratio,
                     balance=requests.balance_name(item),
                     seed=item.seed + replicate if random else 0,
-                    allow_shortfall=item.generator is None,
+                    # A control does not fail the trial: the report says what it lacked.
+                    allow_shortfall=item.generator is None or summary.control,
                 ),
                 label=f"filter {name}{suffix}",
             )

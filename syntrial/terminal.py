@@ -47,7 +47,7 @@ LINE_SECONDS = 30.0
 def print_error(console: Console, error: UserError) -> None:
     """Prints what a user must change, a violation a paragraph, without a traceback."""
     for violation in error.violations:
-        console.print(Text(f"error: {violation.field}", style="bold red"))
+        console.print(Text(f"error: {violation.field}", style="bold red"), soft_wrap=True)
         for what, value in (("rule", violation.rule), ("received", violation.received), ("do", violation.remedy)):
             if value:
                 console.print(Text(f"  {what}: {value}"), soft_wrap=True)

@@ -7,9 +7,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from syntrial.experiment_file import read_experiment
+
+pytestmark = pytest.mark.e2e
 
 
 def draw(folder: Path, *, count: int, seed: int) -> None:

@@ -16,6 +16,7 @@ import pytest
 from syntrial.artifacts.store import ArtifactStore, open_store
 from tests.e2e.conftest import SMALL, Laptop
 
+pytestmark = pytest.mark.e2e
 ENDED = re.compile(r"^done in [0-9.]+ s: (.+)$", re.MULTILINE)
 
 
