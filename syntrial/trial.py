@@ -224,11 +224,6 @@ def fetch_report(trial: Trial, *, store: ArtifactStore, out: Path) -> dict[str, 
     return report
 
 
-def steps_by_key(trial: Trial) -> dict[str, Step]:
-    """The steps of the trial's plan."""
-    return {step.key: step for step in trial.plan.steps}
-
-
 def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:
     """The paths of the fields that differ between two specifications, sorted."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
