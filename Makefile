@@ -43,7 +43,7 @@ protos: .venv/.installed ## Generate syntrial/v1 from protos/
 
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
-	  --custom-compile-command 'make lock' --extra local --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
+	  --custom-compile-command 'make lock' --extra local --extra cluster --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
 
 record: .venv/.installed ## Record the results of stages whose source or version changed
 	$(PYTHON) -m tests.contract.recorded

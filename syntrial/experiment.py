@@ -83,8 +83,16 @@ class SourceFields(Model):
     """Where images come from: exactly one of medmnist, npz, folder and phantom."""
 
     medmnist: str | None = Field(None, description="A MedMNIST data set, for example pneumoniamnist.")
-    npz: str | None = Field(None, description="A .npz file in MedMNIST's layout.")
-    folder: str | None = Field(None, description="A folder for each class, with or without folders for splits above.")
+    npz: str | None = Field(None, description="A .npz file in MedMNIST's layout: an address, see below.")
+    folder: str | None = Field(
+        None,
+        description="A folder for each class, with or without folders for splits above. An address is a path (on a "
+        "laptop), s3://bucket/path, claim://NAME/path in a PersistentVolumeClaim (on a cluster), or sha256:… of "
+        "content that `syntrial upload` put into the store.",
+    )
+    secret: str | None = Field(
+        None, description="Secret with the credentials of an s3:// address; default: those of the store."
+    )
     phantom: Chest | None = Field(None, description="Drawn images whose truth is known.")
     classes: tuple[str, ...] | None = Field(None, description="Names of the classes of an .npz, in label order.")
     patient_pattern: str | None = Field(
@@ -101,6 +109,8 @@ class SourceFields(Model):
             raise ValueError(f"needs exactly one of medmnist, npz, folder and phantom; received {given or 'none'}")
         if self.classes is not None and self.npz is None:
             raise ValueError("`classes` names the labels of an .npz file; other sources name their own (see classMap)")
+        if self.secret is not None and not (self.npz or self.folder or "").startswith("s3://"):
+            raise ValueError("`secret` belongs to an s3:// address")
         if self.patient_pattern is not None:
             if self.folder is None:
                 raise ValueError("`patientPattern` belongs to a folder")
@@ -328,6 +338,74 @@ class Encoder(Model):
     feature_size: int = Field(64, ge=2, le=4096)
 
 
+def _quantity(value: object) -> object:
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str, BeforeValidator(_quantity), Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+]
+
+
+class Resources(Model):
+    """Resources of a pod, as in Kubernetes; any resource name."""
+
+    requests: dict[str, Quantity] = Field({}, description="What the scheduler sets aside.")
+    limits: dict[str, Quantity] = Field({}, description="What a pod may use at most, for example nvidia.com/gpu: 1.")
+
+
+class Toleration(Model):
+    """A taint that pods tolerate, as in Kubernetes."""
+
+    key: str | None = None
+    operator: Literal["Exists", "Equal"] = "Equal"
+    value: str | None = None
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    toleration_seconds: int | None = Field(None, ge=0)
+
+
+class Placement(Model):
+    """Where pods run on a cluster, and with what; never part of a step's key."""
+
+    resources: Resources = Resources()
+    node_selector: dict[str, str] = {}
+    tolerations: tuple[Toleration, ...] = ()
+    priority_class_name: str | None = None
+    runtime_class_name: str | None = None
+    active_deadline_seconds: int | None = Field(None, ge=1, description="Longest time of one attempt, in seconds.")
+    shared_memory: Quantity | None = Field(None, description="Size of /dev/shm, in memory; default: the runtime's.")
+    scratch: Quantity | None = Field(None, description="Most disk that an attempt may use; default: no limit.")
+    out_of_memory_limit: Quantity | None = Field(
+        None, description="Memory limit of one more attempt after a pod ran out of memory; default: no such attempt."
+    )
+
+
+class StagePlacements(Model):
+    """What one stage's pods have instead of what all have."""
+
+    data_prep: Placement | None = None
+    generation: Placement | None = None
+    filtering: Placement | None = None
+    classification: Placement | None = None
+    analysis: Placement | None = None
+
+
+class Cluster(Placement):
+    """How the trial runs on a cluster: for the pods of all stages, and by stage. A laptop leaves it aside."""
+
+    queue_name: str | None = Field(None, description="A Kueue LocalQueue, which then admits the Jobs.")
+    image_pull_secrets: tuple[str, ...] = ()
+    stages: StagePlacements = StagePlacements()
+
+    def placement(self, stage: str) -> Placement:
+        """The placement of a stage's pods: each field as the stage has it, else as all have it."""
+        own = getattr(self.stages, stage)
+        fields = {name: getattr(self, name) for name in Placement.model_fields}
+        if own is not None:
+            fields |= {name: getattr(own, name) for name in own.model_fields_set}
+        return Placement(**fields)
+
+
 def _arm(value: object) -> object:
     if isinstance(value, str):
         arms_module.arm_preset(value)
@@ -350,6 +428,12 @@ class Spec(Model):
         "primary", description="Which arms get negative controls, the pca baseline and random filters beside them."
     )
     seed: int = Field(0, ge=0, lt=2**53)
+    suspend: bool = Field(False, description="On a cluster: true stops the trial where it is, false takes it up again.")
+    retention: Literal["collect", "retain"] = Field(
+        "collect",
+        description="On a cluster: whether garbage collection takes the trial's artifacts once the object is deleted.",
+    )
+    cluster: Cluster = Cluster()
 
     @model_validator(mode="after")
     def _names(self) -> Self:

@@ -6,7 +6,7 @@ Called by the command line. A trial may be killed anywhere and run again: every 
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +45,11 @@ class Sources:
 class Trial:
     """An experiment with its sources and its plan."""
 
+    uid: str
+    """What the store files the experiment under: on a laptop its name, so that a changed one replaces it."""
     experiment: Experiment
     sources: Sources
     plan: Plan
-
-    @property
-    def uid(self) -> str:
-        """What the store files the experiment under: on a laptop its name, so that a changed one replaces it."""
-        return self.experiment.metadata.name
 
 
 def resolve_sources(experiment: Experiment, *, base: Path, data_root: Path | None = None) -> Sources:
@@ -97,9 +94,14 @@ def _medmnist_root(source: Source, data_root: Path | None) -> Path | None:
     return data_root if present else None
 
 
-def draft(experiment: Experiment, sources: Sources) -> Trial:
-    """The trial as planned before the test split is opened: all but the report."""
-    return Trial(experiment=experiment, sources=sources, plan=plan(experiment, sources.by_name))
+def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -> Trial:
+    """The trial as planned before the test split is opened: all but the report; `uid` is by default its name."""
+    return Trial(
+        uid=uid or experiment.metadata.name,
+        experiment=experiment,
+        sources=sources,
+        plan=plan(experiment, sources.by_name),
+    )
 
 
 def remembered_failures(trial: Trial, *, store: ArtifactStore) -> list[tuple[Step, str]]:
@@ -202,7 +204,7 @@ def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
 def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:
     """The trial planned anew with its report, now that the looks are known."""
     whole = plan(trial.experiment, trial.sources.by_name, looks=looks)
-    return Trial(experiment=trial.experiment, sources=trial.sources, plan=whole)
+    return replace(trial, plan=whole)
 
 
 def fetch_report(trial: Trial, *, store: ArtifactStore, out: Path) -> dict[str, Any]:
@@ -240,5 +242,8 @@ def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:
 
 
 def _spec_tree(experiment: Experiment) -> dict[str, Any]:
-    tree: dict[str, Any] = experiment.spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+    """What of the specification bears on the result."""
+    tree: dict[str, Any] = experiment.spec.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude={"suspend", "retention", "cluster"}
+    )
     return tree

@@ -90,7 +90,7 @@ def test_a_step_becomes_an_operation_named_by_its_key(client: StageClient, memor
     request = scripted({"value": "v"})
     operation = client.start(PREPARE, request)
     assert operation.name == f"operations/{request.header.key}"
-    operation = client.wait(operation.name, timeout=10)
+    operation = client.wait(operation.name, timeout=60)
     assert operation.done
     result = result_of(operation)
     manifest = memory.manifest(request.header.key)
@@ -106,7 +106,7 @@ def test_a_step_becomes_an_operation_named_by_its_key(client: StageClient, memor
 def test_a_repeated_request_finds_the_work_under_way(client: StageClient, tmp_path: Path) -> None:
     request = scripted({"ticks": 20, "log": tmp_path / "log", "value": "once"})
     names = {client.start(PREPARE, request).name for _ in range(5)}
-    assert client.wait(names.pop(), timeout=10).done
+    assert client.wait(names.pop(), timeout=60).done
     assert not names
     assert client.start(PREPARE, request).done
     assert (tmp_path / "log").read_text() == "once\n"
@@ -115,7 +115,7 @@ def test_a_repeated_request_finds_the_work_under_way(client: StageClient, tmp_pa
 def test_an_operation_of_another_server_is_answered_from_the_store(start: Starter) -> None:
     first, second = StageClient(start()[1]), StageClient(start()[1])
     request = scripted({"value": "shared"})
-    done = first.wait(first.start(PREPARE, request).name, timeout=10)
+    done = first.wait(first.start(PREPARE, request).name, timeout=60)
     found = second.get(done.name)
     assert found.done
     assert result_of(found) == result_of(done)
@@ -183,7 +183,7 @@ def test_a_refusal_has_the_code_and_the_reason_on_the_wire(channel: grpc.Channel
 def test_a_failed_step_ends_in_a_status_that_comes_back_as_its_exception(
     client: StageClient, fail: str, kind: type[errors.SyntrialError], code: grpc.StatusCode
 ) -> None:
-    operation = client.wait(client.start(PREPARE, scripted({"fail": fail})).name, timeout=10)
+    operation = client.wait(client.start(PREPARE, scripted({"fail": fail})).name, timeout=60)
     assert operation.done
     assert operation.error.code == code.value[0]
     assert "Traceback" not in operation.error.message
@@ -193,8 +193,8 @@ def test_a_failed_step_ends_in_a_status_that_comes_back_as_its_exception(
 
 def test_a_failed_operation_does_not_block_a_new_request(client: StageClient, tmp_path: Path) -> None:
     request = scripted({"fail_times": 1, "marker": tmp_path / "marker", "value": "second"})
-    assert client.wait(client.start(PREPARE, request).name, timeout=10).HasField("error")
-    assert client.wait(client.start(PREPARE, request).name, timeout=10).HasField("response")
+    assert client.wait(client.start(PREPARE, request).name, timeout=60).HasField("error")
+    assert client.wait(client.start(PREPARE, request).name, timeout=60).HasField("response")
 
 
 def test_a_damaged_input_is_put_aside(client: StageClient, memory: ArtifactStore) -> None:
@@ -202,7 +202,7 @@ def test_a_damaged_input_is_put_aside(client: StageClient, memory: ArtifactStore
     put_artifact(memory, {"train": {"value": b"x"}}, key=source)
     memory.backend.write(f"artifacts/{source}/manifest.json", b"damage")
     request = scripted({"value": "v"}, inputs=(source,))
-    operation = client.wait(client.start(IMPORT, request).name, timeout=10)
+    operation = client.wait(client.start(IMPORT, request).name, timeout=60)
     with pytest.raises(errors.DataLoss) as caught:
         result_of(operation)
     assert caught.value.key == source
@@ -211,7 +211,7 @@ def test_a_damaged_input_is_put_aside(client: StageClient, memory: ArtifactStore
 
 def test_an_input_that_is_missing_is_a_failed_precondition(client: StageClient) -> None:
     request = scripted({"value": "v"}, inputs=("b" * 64,))
-    operation = client.wait(client.start(IMPORT, request).name, timeout=10)
+    operation = client.wait(client.start(IMPORT, request).name, timeout=60)
     assert operation.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
     with pytest.raises(errors.ArtifactMissing):
         result_of(operation)
@@ -228,7 +228,7 @@ def test_steps_run_one_at_a_time_and_the_queue_is_bounded(start: Starter, tmp_pa
         client.start(PREPARE, scripted({"value": 3}))
     assert caught.value.retryable
     client.cancel(operation_name(running.header.key))
-    assert all(client.wait(operation.name, timeout=10).HasField("response") for operation in queued)
+    assert all(client.wait(operation.name, timeout=60).HasField("response") for operation in queued)
 
 
 def test_progress_streams_until_the_end(client: StageClient) -> None:
@@ -245,7 +245,7 @@ def test_progress_streams_until_the_end(client: StageClient) -> None:
 def test_a_watch_resumes_after_a_known_token_and_begins_with_a_snapshot_otherwise(client: StageClient) -> None:
     request = scripted({"ticks": 10, "pause": 0.01})
     name = client.start(PREPARE, request).name
-    assert client.wait(name, timeout=10).done
+    assert client.wait(name, timeout=60).done
     (snapshot,) = client.watch(name)
     assert snapshot.progress.state == StepProgress.STATE_SUCCEEDED
     for token in ("nonsense", "00.11.22", snapshot.resume_token):
@@ -277,7 +277,7 @@ def test_cancelling_a_running_step_stops_it(client: StageClient) -> None:
     name = client.start(PREPARE, scripted({"ticks": 1000})).name
     _await_state(client, name, StepProgress.STATE_RUNNING)
     client.cancel(name)
-    operation = client.wait(name, timeout=10)
+    operation = client.wait(name, timeout=60)
     assert operation.error.code == grpc.StatusCode.CANCELLED.value[0]
     assert _progress(operation).state == StepProgress.STATE_CANCELLED
     client.cancel(name)
@@ -298,10 +298,10 @@ def test_a_cancelled_step_saves_a_checkpoint_and_resumes_from_it(
     name = client.start(PREPARE, request).name
     next(response for response in client.watch(name) if response.progress.done >= 10)
     client.cancel(name)
-    assert client.wait(name, timeout=10).HasField("error")
+    assert client.wait(name, timeout=60).HasField("error")
     saved = memory.checkpoints(request.header.key).load()
     assert saved is not None
-    assert client.wait(client.start(PREPARE, request).name, timeout=10).HasField("response")
+    assert client.wait(client.start(PREPARE, request).name, timeout=60).HasField("response")
     assert (tmp_path / "resumed").read_text() == f'{{"start":{saved["done"].decode()}}}'
     assert memory.checkpoints(request.header.key).load() is None
 
@@ -318,7 +318,7 @@ def test_a_step_that_does_not_heed_its_cancellation_ends_the_server(start: Start
 def test_operations_are_listed_in_pages_and_forgotten_on_request(client: StageClient, channel: grpc.Channel) -> None:
     names = [client.start(PREPARE, scripted({"value": index})).name for index in range(5)]
     for name in names:
-        client.wait(name, timeout=10)
+        client.wait(name, timeout=60)
     running = client.start(PREPARE, scripted({"ticks": 1000})).name
     assert [operation.name for operation in client.list(which="done=true")] == names
     assert [operation.name for operation in client.list(which="done=false")] == [running]
@@ -417,7 +417,7 @@ def test_sigterm_saves_a_checkpoint_tells_watchers_and_ends(folder: ArtifactStor
         next(response for response in stream if response.progress.done >= 3)
         process.send_signal(signal.SIGTERM)
         assert [response.progress.state for response in stream][-1] == StepProgress.STATE_CANCELLED
-        _, log = process.communicate(timeout=15)
+        _, log = process.communicate(timeout=120)
     assert process.returncode == 0
     saved = folder.checkpoints(request.header.key).load()
     assert saved is not None
@@ -437,8 +437,8 @@ def test_a_server_ends_with_its_parent(folder: ArtifactStore, tmp_path: Path) ->
         assert name
         os.close(ours)
         started = time.monotonic()
-        process.communicate(timeout=15)
-    assert time.monotonic() - started < 2.0
+        process.communicate(timeout=120)
+    assert time.monotonic() - started < 20
 
 
 def test_a_store_that_does_not_exist_is_a_users_error(tmp_path: Path) -> None:
@@ -489,7 +489,7 @@ def test_a_job_that_is_asked_to_stop_saves_a_checkpoint_and_says_so(folder: Arti
         _eventually(lambda: bool(client.list()))
         next(response for response in client.watch(operation_name(keys[0])) if response.progress.done >= 3)
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=20)
+        process.communicate(timeout=120)
     assert process.returncode == 143
     assert folder.checkpoints(keys[0]).load() is not None
     (attempt,) = folder.attempts(keys[0])
@@ -507,7 +507,7 @@ def _await_state(client: StageClient, name: str, state: int) -> None:
     _eventually(lambda: _progress(client.get(name)).state == state)
 
 
-def _eventually(condition: Callable[[], bool], *, seconds: float = 10) -> None:
+def _eventually(condition: Callable[[], bool], *, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
