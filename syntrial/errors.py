@@ -2,10 +2,12 @@
 
     SyntrialError
     ├── UserError               the request or its data is wrong: not tried again until it changes (exit code 2)
-    │   └── SourceError         a file or folder of the user's is missing, damaged or against a rule
+    │   ├── SourceError         a file or folder of the user's is missing, damaged or against a rule
+    │   └── ClusterRefused      a Kubernetes API server refused a request: permissions, quotas, invalid objects
     ├── Cancelled               somebody asked the step to stop
     ├── DataLoss                a stored blob differs from its digest: the artifact is made again
     ├── StoreUnavailable        the store did not answer: tried again
+    ├── ClusterUnavailable      the Kubernetes API did not answer: tried again
     ├── StoreFull               no space, or not writable: the user must act
     ├── ArtifactMissing         an input's manifest is not there
     ├── VersionMismatch         caller and server are of different versions
@@ -16,6 +18,7 @@ Retry or give up is decided by the type. Every message to a user says the field,
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 
 class SyntrialError(Exception):
@@ -61,6 +64,22 @@ class SourceError(UserError):
     """A file or folder of the user's is missing, damaged or against a rule; `field` names it."""
 
 
+class ClusterRefused(UserError):
+    """A Kubernetes API server refused a request."""
+
+    def __init__(self, message: str, *, status: int, reason: str, field: str, remedy: str) -> None:
+        """`status` is HTTP's, `reason` and `message` are the API's: 403, "Forbidden", 'jobs.batch "x" is forbidden'."""
+        super().__init__(field=field, rule=message, received=f"{status} {reason}", remedy=remedy)
+        self.message = message
+        self.status = status
+        self.reason = reason
+
+    @property
+    def is_quota(self) -> bool:
+        """Whether a quota of the namespace is used up, so that the same request may succeed later."""
+        return self.status == HTTPStatus.FORBIDDEN and "exceeded quota" in self.message
+
+
 class Cancelled(SyntrialError):
     """Somebody asked the step to stop."""
 
@@ -75,6 +94,10 @@ class DataLoss(SyntrialError):
 
 class StoreUnavailable(SyntrialError):
     """The store did not answer, or not in time."""
+
+
+class ClusterUnavailable(SyntrialError):
+    """The Kubernetes API did not answer, or not in time."""
 
 
 class StoreFull(SyntrialError):
