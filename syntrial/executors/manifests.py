@@ -81,7 +81,7 @@ class Images:
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
 
     def of(self, component: str) -> str:
-        """The image of a stage ("data_prep", "data-prep"), or the controller's, in which analysis and ingest run too."""
+        """The image of a stage ("data_prep", "data-prep"), or the controller's, which runs analysis and ingest too."""
         digest = self.digest_of(component)
         address = f"{self.repository.rstrip('/')}/syntrial-{_image_name(component)}"
         return f"{address}@{digest}" if digest else f"{address}:{self.tag}"
