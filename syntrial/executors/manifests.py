@@ -200,7 +200,7 @@ def ingest_job(
         attempt=attempt,
         command=["python", "-m", "syntrial.ingest"],
         arguments=arguments,
-        resources={"requests": {"cpu": "1", "memory": "512Mi"}},
+        resources={"requests": {"cpu": f"{_MILLICORES_PER_THREAD}m", "memory": "512Mi"}},
         environment_from=credentials,
         owner=owner,
         placement=placement,
