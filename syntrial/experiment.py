@@ -2,61 +2,42 @@
 
 A Kubernetes-style object, so that one file serves a laptop and a cluster. Fields are camelCase in YAML. Everything that
 can be checked without reading data is checked here, once, at construction; nothing here reads a file but
-`syntrial.experiment_file`, which calls this. Defaults are applied here alone.
+`syntrial.experiment_file`, which calls this. Defaults are applied here alone. Descriptions are the text of `kubectl
+explain`; the API server's schema is made of these models (`syntrial.crd`), with the rules of the validators in CEL
+(`syntrial.crd_rules`).
 """
 
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.message import Message
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
-from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syntrial import arms as arms_module
+from syntrial.dataset import Address, Dataset, Leaks, SourceFields
+from syntrial.models import Model, Name, Seed, overrides, wrong
+from syntrial.placement import Cluster, Placement, Resources, Toleration
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig, GanSampler, PcaConfig
 
+__all__ = [
+    "API_VERSION",
+    "Classifier",
+    "Cluster",
+    "Dataset",
+    "Experiment",
+    "Generator",
+    "Leaks",
+    "Model",
+    "PcaGenerator",
+    "Placement",
+    "Resources",
+    "SourceFields",
+    "Spec",
+    "Synthetic",
+    "Toleration",
+]
+
 API_VERSION: Final = "syntrial.dev/v1alpha1"
-NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN, description="Lower-case letters, digits and '-', at most 63.")]
-
-
-class Model(BaseModel):
-    """Closed, frozen, camelCase outside."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False, strict=False
-    )
-
-
-def _wrong(field: str, rule: str, received: object, remedy: str) -> PydanticCustomError:
-    """A complaint about a field below the model that checks it, worded in full."""
-    context = {"field": field, "received": repr(received), "remedy": remedy}
-    return PydanticCustomError("syntrial", rule.replace("{", "{{").replace("}", "}}"), context)
-
-
-def _overrides(message: type[Message]) -> type[Model]:
-    """A model whose optional fields are those of the message: what a preset sets, a user may set otherwise."""
-    fields: dict[str, Any] = {field.name: (_python_type(field) | None, None) for field in message.DESCRIPTOR.fields}
-    return create_model(message.DESCRIPTOR.name, __base__=Model, **fields)
-
-
-def _python_type(field: Any) -> Any:
-    if field.type == FieldDescriptor.TYPE_ENUM:
-        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", field.enum_type.name).upper() + "_"
-        names = [value.name.removeprefix(prefix).lower().replace("_", "-") for value in field.enum_type.values]
-        return Literal[tuple(names[1:])]
-    scalar: Any = {
-        FieldDescriptor.CPPTYPE_BOOL: bool,
-        FieldDescriptor.CPPTYPE_DOUBLE: Annotated[float, Field(ge=0)],
-        FieldDescriptor.CPPTYPE_UINT32: Annotated[int, Field(ge=0, lt=2**32)],
-        FieldDescriptor.CPPTYPE_UINT64: Annotated[int, Field(ge=0, lt=2**53)],
-    }[field.cpp_type]
-    if field.name == "p_mean":
-        scalar = float
-    return tuple[scalar, ...] if field.is_repeated else scalar
+ArmName = Annotated[str, Field(max_length=63)]
 
 
 class Metadata(Model):
@@ -66,104 +47,16 @@ class Metadata(Model):
     name: Name
 
 
-class Chest(Model):
-    """Grey chest-like images drawn by a seeded procedure: normal, or with soft opacities."""
-
-    train_patients: int = Field(300, ge=4, le=1_000_000)
-    validation_patients: int = Field(100, ge=4, le=1_000_000)
-    test_patients: int = Field(300, ge=4, le=1_000_000)
-    images_per_patient: int = Field(2, ge=1, le=100)
-    variant: Literal["chest", "tissue"] = "chest"
-    difficulty: float = Field(0.5, ge=0, le=1, description="0: the classes are plain to see; 1: hardly told apart.")
-    prevalence: float = Field(0.5, gt=0, lt=1, description="Share of positive patients (chest).")
-    seed: int = Field(0, ge=0, lt=2**53)
-
-
-class SourceFields(Model):
-    """Where images come from: exactly one of medmnist, npz, folder and phantom."""
-
-    medmnist: str | None = Field(None, description="A MedMNIST data set, for example pneumoniamnist.")
-    npz: str | None = Field(None, description="A .npz file in MedMNIST's layout: an address, see below.")
-    folder: str | None = Field(
-        None,
-        description="A folder for each class, with or without folders for splits above. An address is a path (on a "
-        "laptop), s3://bucket/path, claim://NAME/path in a PersistentVolumeClaim (on a cluster), or sha256:… of "
-        "content that `syntrial upload` put into the store.",
-    )
-    secret: str | None = Field(
-        None, description="Secret with the credentials of an s3:// address; default: those of the store."
-    )
-    phantom: Chest | None = Field(None, description="Drawn images whose truth is known.")
-    classes: tuple[str, ...] | None = Field(None, description="Names of the classes of an .npz, in label order.")
-    patient_pattern: str | None = Field(
-        None, description="For a folder: a regular expression with one group that finds the patient in a file's name."
-    )
-    class_map: dict[str, str | None] | None = Field(
-        None, description="Class in the source -> class in the trial; null leaves the class out."
-    )
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("medmnist", "npz", "folder", "phantom") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of medmnist, npz, folder and phantom; received {given or 'none'}")
-        if self.classes is not None and self.npz is None:
-            raise ValueError("`classes` names the labels of an .npz file; other sources name their own (see classMap)")
-        if self.secret is not None and not (self.npz or self.folder or "").startswith("s3://"):
-            raise ValueError("`secret` belongs to an s3:// address")
-        if self.patient_pattern is not None:
-            if self.folder is None:
-                raise ValueError("`patientPattern` belongs to a folder")
-            try:
-                groups = re.compile(self.patient_pattern).groups
-            except re.error as error:
-                raise ValueError(f"`patientPattern` is not a regular expression: {error}") from None
-            if groups != 1:
-                raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")
-        return self
-
-
-LeakAction = Literal["drop", "stop", "waive"]
-
-
-class Leaks(Model):
-    """What happens to images that stand on both sides of a split. Test is never altered."""
-
-    exact_duplicates: LeakAction = "drop"
-    shared_patients: LeakAction = "drop"
-    near_duplicates: LeakAction = "waive"
-
-
-class Split(Model):
-    """How data without splits is split: stratified by class, grouped by patient."""
-
-    validation: float = Field(0.15, gt=0, lt=0.5)
-    test: float = Field(0.25, gt=0, lt=0.8)
-    seed: int = Field(0, ge=0, lt=2**53)
-
-
-class Dataset(SourceFields):
-    """The real data."""
-
-    size: int = Field(28, ge=8, le=1024, description="Side of the images in pixels.")
-    color_mode: Literal["source", "grey", "rgb"] = "source"
-    resize: Literal["bicubic", "bilinear", "lanczos", "box"] = "bicubic"
-    split: Split = Split()
-    leaks: Leaks = Leaks()
-    train_fraction: float = Field(1.0, gt=0, le=1, description="Share of the training split that the trial uses.")
-    train_fraction_seed: int = Field(0, ge=0, lt=2**53)
-
-
 class CentroidFilter(Model):
     """Keeps the share of each class's candidates nearest to the centroid of the class's real features."""
 
-    keep: float = Field(gt=0, le=1)
+    keep: float = Field(gt=0, le=1, description="Share of the candidates that is kept.")
 
 
 class ConfidenceFilter(Model):
     """Keeps candidates to whose class a classifier trained on real images gives at least this probability."""
 
-    minimum: float = Field(gt=0, lt=1)
+    minimum: float = Field(gt=0, lt=1, description="Smallest probability of the candidate's own class.")
 
 
 class Filter(Model):
@@ -179,31 +72,37 @@ class Filter(Model):
         return self
 
 
-Diffusion = _overrides(DiffusionConfig)
-Gan = _overrides(GanConfig)
-Pca = _overrides(PcaConfig)
-DiffusionSampling = _overrides(DiffusionSampler)
-GanSampling = _overrides(GanSampler)
+Diffusion = overrides(DiffusionConfig)
+Gan = overrides(GanConfig)
+Pca = overrides(PcaConfig)
+DiffusionSampling = overrides(DiffusionSampler)
+GanSampling = overrides(GanSampler)
 
 
 class DiffusionGenerator(Diffusion):  # type: ignore[misc, valid-type]
     """A class-conditional diffusion model (EDM)."""
 
-    preset: str = "nano"
-    sampler: DiffusionSampling | None = None  # type: ignore[valid-type]
+    preset: str = Field(
+        "nano", max_length=63, description="Values of all fields beside this one that are left out, for example pico."
+    )
+    sampler: DiffusionSampling | None = Field(  # type: ignore[valid-type]
+        None, description="How images are drawn from the trained model. Default: as the preset has it."
+    )
 
 
 class GanGenerator(Gan):  # type: ignore[misc, valid-type]
     """A class-conditional GAN."""
 
-    preset: str = "nano"
-    sampler: GanSampling | None = None  # type: ignore[valid-type]
+    preset: str = Field("nano", max_length=63, description="Values of all fields beside this one that are left out.")
+    sampler: GanSampling | None = Field(  # type: ignore[valid-type]
+        None, description="How images are drawn from the trained model. Default: as the preset has it."
+    )
 
 
 class PcaGenerator(Pca):  # type: ignore[misc, valid-type]
-    """A Gaussian in the principal components of each class."""
+    """A Gaussian in the principal components of each class: the baseline that a generator must beat."""
 
-    preset: str = "default"
+    preset: str = Field("default", max_length=63, description="Values of all fields beside this one that are left out.")
 
 
 class Generator(Model):
@@ -228,23 +127,44 @@ class Generator(Model):
 class Synthetic(Model):
     """A synthetic set: images that a generator makes, or ready-made ones."""
 
-    name: Name
-    generator: Generator | None = None
-    images: SourceFields | None = Field(None, description="A ready-made set; its lineage cannot be proven.")
-    filters: tuple[Filter, ...] = ()
+    name: Name = Field(description="The set's name in arms, tables and the report; unique in the experiment.")
+    generator: Generator | None = Field(
+        None, description="What makes the images, trained on the training split alone: one of diffusion, gan and pca."
+    )
+    images: SourceFields | None = Field(
+        None, description="A ready-made set instead of a generator; its lineage cannot be proven."
+    )
+    filters: tuple[Filter, ...] = Field(
+        (), max_length=16, description="What candidates must pass, one filter after another. Default: none."
+    )
     copies: float = Field(
         0.001,
         ge=0,
         lt=0.5,
         description="Candidates nearer to a training image than this share of real images are are left out; 0: kept.",
     )
-    balance: Literal["match", "uniform", "fill"] = "match"
-    oversample: float | None = Field(
-        None, ge=1, le=100, description="Candidates drawn for each image needed; default: what the filters take away."
+    balance: Literal["match", "uniform", "fill"] = Field(
+        "match",
+        description="Classes of the synthetic images: match (as in training), uniform (as many of each), or fill "
+        "(the rare ones first, until real and synthetic together are even).",
     )
-    replicates: int = Field(1, ge=1, le=100, description="Repetitions of the generator's training and sampling.")
-    seed: int = Field(0, ge=0, lt=2**53)
-    arms: tuple[str, ...] | None = Field(None, min_length=1, description="Arms of this set; default: spec.arms.")
+    oversample: float | None = Field(
+        None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
+    )
+    replicates: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Repetitions of the generator's training and sampling. With three or more the verdict speaks of "
+        "the method, with fewer of these images.",
+    )
+    seed: Seed = Field(0, description="Seed of the generator's training and sampling.")
+    arms: tuple[ArmName, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names of this set's arms: presets, or arms of spec.arms. Default: all of spec.arms.",
+    )
 
     @model_validator(mode="after")
     def _one_origin(self) -> Self:
@@ -258,11 +178,17 @@ class Synthetic(Model):
 class PhaseSpec(Model):
     """A pool of images and the length of training over it."""
 
-    real: float = Field(0, ge=0, le=1)
-    synthetic: float = Field(0, ge=0, le=100)
-    steps: int | None = Field(None, ge=1, le=10_000_000)
-    epochs: float | None = Field(None, gt=0, le=100_000)
-    learning_rate: float | None = Field(None, gt=0)
+    real: float = Field(0, ge=0, le=1, description="Share of the real training images in the pool.")
+    synthetic: float = Field(
+        0, ge=0, le=100, description="Accepted synthetic images in the pool, as a ratio to the real training images."
+    )
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps. Default: spec.budget.")
+    epochs: float | None = Field(
+        None, gt=0, le=100_000, description="Passes over the pool, instead of steps. Default: spec.budget."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak of the learning rate. Default: as the classifier has it."
+    )
 
     @model_validator(mode="after")
     def _has_images(self) -> Self:
@@ -276,22 +202,38 @@ class PhaseSpec(Model):
 class ArmSpec(Model):
     """An arm in full."""
 
-    name: Name
-    phases: tuple[PhaseSpec, ...] = Field(min_length=1)
+    name: Name = Field(description="The arm's name; unique, and neither real nor real-twice, which are controls.")
+    phases: tuple[PhaseSpec, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="Training phases, one after another; each needs real or synthetic images, and has steps or epochs.",
+    )
 
 
-Recipe = _overrides(TrainingRecipe)
+Recipe = overrides(TrainingRecipe)
 
 
 class Classifier(Model):
     """A model and how it is trained."""
 
-    model: str = Field(description="small-cnn, or the name of any timm model.")
-    name: Name | None = Field(None, description="Default: the model's name.")
-    pretraining: str = Field("none", description="none, hub, or the path of a safetensors file.")
-    stem: Literal["auto", "standard", "small"] = "auto"
-    learning_rate: float | None = Field(None, gt=0)
-    recipe: Recipe | None = None  # type: ignore[valid-type]
+    model: str = Field(max_length=253, description="small-cnn, or the name of any timm model.")
+    name: Name | None = Field(
+        None, description="The name in cells, tables and the report; unique. Default: model, and its pretraining."
+    )
+    pretraining: Address = Field(
+        "none",
+        description="Weights to begin with: none (random), hub (the model's published ones), or the address of a "
+        "safetensors file, written as for dataset.npz.",
+    )
+    stem: Literal["auto", "standard", "small"] = Field(
+        "auto", description="First layer: standard, small (keeps the resolution of small images), or auto (by size)."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak of the learning rate. Default: by model and pretraining."
+    )
+    recipe: Recipe | None = Field(  # type: ignore[valid-type]
+        None, description="How it is trained, where that differs from the platform's recipe."
+    )
 
     @property
     def title(self) -> str:
@@ -304,24 +246,34 @@ class Classifier(Model):
 class Primary(Model):
     """The one comparison that decides."""
 
-    arm: str
-    synthetic: str | None = None
-    classifier: str | None = None
+    arm: ArmName = Field(description="The arm that is compared with its control.")
+    synthetic: ArmName | None = Field(None, description="The synthetic set's name. Default: the first.")
+    classifier: str | None = Field(
+        None, max_length=253, description="The classifier's name in cells. Default: the first."
+    )
 
 
 class Endpoint(Model):
     """What is measured on the real test split, and the smallest difference that matters."""
 
-    metric: Literal["auroc", "accuracy", "balanced-accuracy"] = "auroc"
-    smallest_effect: float = Field(0.01, gt=0, lt=0.5)
-    primary: Primary | None = Field(None, description="Default: the first arm, synthetic set and classifier.")
+    metric: Literal["auroc", "accuracy", "balanced-accuracy"] = Field("auroc", description="What is measured.")
+    smallest_effect: float = Field(
+        0.01, gt=0, lt=0.5, description="Smallest difference of the metric that matters: the margin of equivalence."
+    )
+    primary: Primary | None = Field(
+        None,
+        description="The one comparison that decides; all others are exploratory. Default: augment-100 where it is an "
+        "arm, else the first arm, of the first synthetic set with the first classifier.",
+    )
 
 
 class Budget(Model):
     """The length of every phase: optimiser steps, or passes over the phase's pool."""
 
-    steps: int | None = Field(None, ge=1, le=10_000_000)
-    epochs: float | None = Field(None, gt=0, le=100_000)
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps of every phase.")
+    epochs: float | None = Field(
+        None, gt=0, le=100_000, description="Passes over the pool of each phase; arms with more images train longer."
+    )
 
     @model_validator(mode="after")
     def _one_unit(self) -> Self:
@@ -333,77 +285,9 @@ class Budget(Model):
 class Encoder(Model):
     """The network, fitted to real training images alone, in whose features filters and Fréchet distances are taken."""
 
-    steps: int = Field(600, ge=1, le=1_000_000)
-    batch_size: int = Field(64, ge=2, le=65_536)
-    feature_size: int = Field(64, ge=2, le=4096)
-
-
-def _quantity(value: object) -> object:
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
-
-
-Quantity = Annotated[
-    str, BeforeValidator(_quantity), Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
-]
-
-
-class Resources(Model):
-    """Resources of a pod, as in Kubernetes; any resource name."""
-
-    requests: dict[str, Quantity] = Field({}, description="What the scheduler sets aside.")
-    limits: dict[str, Quantity] = Field({}, description="What a pod may use at most, for example nvidia.com/gpu: 1.")
-
-
-class Toleration(Model):
-    """A taint that pods tolerate, as in Kubernetes."""
-
-    key: str | None = None
-    operator: Literal["Exists", "Equal"] = "Equal"
-    value: str | None = None
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
-    toleration_seconds: int | None = Field(None, ge=0)
-
-
-class Placement(Model):
-    """Where pods run on a cluster, and with what; never part of a step's key."""
-
-    resources: Resources = Resources()
-    node_selector: dict[str, str] = {}
-    tolerations: tuple[Toleration, ...] = ()
-    priority_class_name: str | None = None
-    runtime_class_name: str | None = None
-    active_deadline_seconds: int | None = Field(None, ge=1, description="Longest time of one attempt, in seconds.")
-    shared_memory: Quantity | None = Field(None, description="Size of /dev/shm, in memory; default: the runtime's.")
-    scratch: Quantity | None = Field(None, description="Most disk that an attempt may use; default: no limit.")
-    out_of_memory_limit: Quantity | None = Field(
-        None, description="Memory limit of one more attempt after a pod ran out of memory; default: no such attempt."
-    )
-
-
-class StagePlacements(Model):
-    """What one stage's pods have instead of what all have."""
-
-    data_prep: Placement | None = None
-    generation: Placement | None = None
-    filtering: Placement | None = None
-    classification: Placement | None = None
-    analysis: Placement | None = None
-
-
-class Cluster(Placement):
-    """How the trial runs on a cluster: for the pods of all stages, and by stage. A laptop leaves it aside."""
-
-    queue_name: str | None = Field(None, description="A Kueue LocalQueue, which then admits the Jobs.")
-    image_pull_secrets: tuple[str, ...] = ()
-    stages: StagePlacements = StagePlacements()
-
-    def placement(self, stage: str) -> Placement:
-        """The placement of a stage's pods: each field as the stage has it, else as all have it."""
-        own = getattr(self.stages, stage)
-        fields = {name: getattr(self, name) for name in Placement.model_fields}
-        if own is not None:
-            fields |= {name: getattr(own, name) for name in own.model_fields_set}
-        return Placement(**fields)
+    steps: int = Field(600, ge=1, le=1_000_000, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images a step.")
+    feature_size: int = Field(64, ge=2, le=4096, description="Length of a feature vector.")
 
 
 def _arm(value: object) -> object:
@@ -413,27 +297,52 @@ def _arm(value: object) -> object:
 
 
 class Spec(Model):
-    """A trial."""
+    """A trial: real data, synthetic sets, arms that train with them, classifiers, and the endpoint that decides."""
 
-    dataset: Dataset
-    synthetic: tuple[Synthetic, ...] = Field(min_length=1)
-    arms: tuple[Annotated[str | ArmSpec, BeforeValidator(_arm)], ...] = Field(("augment-100",), min_length=1)
-    classifiers: tuple[Classifier, ...] = Field((Classifier(model="small-cnn"),), min_length=1)
-    replicates: int = Field(5, ge=1, le=100, description="Seeds of the primary's classifier, and of its control.")
-    exploratory_replicates: int | None = Field(None, ge=1, le=100, description="Of all else; default: replicates.")
-    budget: Budget | None = None
-    endpoint: Endpoint = Endpoint()
-    encoder: Encoder = Encoder()
+    dataset: Dataset = Field(description="The real data: exactly one of medmnist, npz, folder and phantom.")
+    synthetic: tuple[Synthetic, ...] = Field(
+        min_length=1, max_length=64, description="The synthetic sets: a generator each, or ready-made images."
+    )
+    arms: tuple[Annotated[str | ArmSpec, BeforeValidator(_arm)], ...] = Field(
+        ("augment-100",),
+        min_length=1,
+        max_length=64,
+        description="Ways to train a classifier, each compared with the control `real`, which always runs. A preset: "
+        "synthetic (synthetic images alone), augment-N (all real images and N% as many synthetic ones), replace-N (N% "
+        "of the real images replaced), finetune (synthetic, then real); or an object with a name and phases.",
+    )
+    classifiers: tuple[Classifier, ...] = Field(
+        (Classifier(model="small-cnn"),),
+        min_length=1,
+        max_length=64,
+        description="The classifiers that every arm trains. Default: small-cnn.",
+    )
+    replicates: int = Field(
+        5, ge=1, le=100, description="Seeds of the primary comparison's classifier, and of its control."
+    )
+    exploratory_replicates: int | None = Field(
+        None, ge=1, le=100, description="Seeds of all other cells. Default: as replicates."
+    )
+    budget: Budget | None = Field(
+        None, description="Length of every training phase, in steps or in epochs. Default: steps, by the classifier."
+    )
+    endpoint: Endpoint = Field(Endpoint(), description="What is measured, and the one comparison that decides.")
+    encoder: Encoder = Field(
+        Encoder(), description="The network, fitted to real training images, in whose features filters measure."
+    )
     controls: Literal["primary", "all", "none"] = Field(
         "primary", description="Which arms get negative controls, the pca baseline and random filters beside them."
     )
-    seed: int = Field(0, ge=0, lt=2**53)
+    seed: Seed = Field(0, description="Seed of the classifiers; replicates follow from it.")
     suspend: bool = Field(False, description="On a cluster: true stops the trial where it is, false takes it up again.")
     retention: Literal["collect", "retain"] = Field(
         "collect",
         description="On a cluster: whether garbage collection takes the trial's artifacts once the object is deleted.",
     )
-    cluster: Cluster = Cluster()
+    cluster: Cluster = Field(
+        Cluster(),
+        description="On a cluster: resources, nodes, queue and other settings of pods, for all stages and by stage.",
+    )
 
     @model_validator(mode="after")
     def _names(self) -> Self:
@@ -444,23 +353,23 @@ class Spec(Model):
         ):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
-                raise _wrong(what, "names must differ", twice, "Rename all but one.")
+                raise wrong(what, "names must differ", twice, "Rename all but one.")
         custom = {arm.name for arm in self.arms if not isinstance(arm, str)}
         if reserved := sorted(custom & {"real", "real-twice"}):
-            raise _wrong("arms", "these are names of controls", reserved, "Choose another name.")
+            raise wrong("arms", "these are names of controls", reserved, "Choose another name.")
         for number, item in enumerate(self.synthetic):
             for name in item.arms or ():
                 if name not in custom:
                     try:
                         arms_module.arm_preset(name)
                     except ValueError as error:
-                        raise _wrong(f"synthetic[{number}].arms", str(error), name, "Name an arm.") from None
+                        raise wrong(f"synthetic[{number}].arms", str(error), name, "Name an arm.") from None
             if not self.arms_of(item):
-                raise _wrong("arms", "needs an arm beside the control `real`", "real", "Add one, such as augment-100.")
+                raise wrong("arms", "needs an arm beside the control `real`", "real", "Add one, such as augment-100.")
             used = any(arm.synthetic_ratio > 0 for arm in self.arms_of(item))
             if not used:
                 rule = "a synthetic set needs an arm that uses synthetic images"
-                raise _wrong("arms", rule, [arm.name for arm in self.arms_of(item)], "Give a ratio above 0.")
+                raise wrong("arms", rule, [arm.name for arm in self.arms_of(item)], "Give a ratio above 0.")
         return self
 
     @model_validator(mode="after")
@@ -475,11 +384,11 @@ class Spec(Model):
         ):
             if value is not None and value not in valid:
                 remedy = f"Name one of {', '.join(valid)}."
-                raise _wrong(f"endpoint.primary.{field}", "must be part of this experiment", value, remedy)
+                raise wrong(f"endpoint.primary.{field}", "must be part of this experiment", value, remedy)
         names = [arm.name for arm in self.arms_of(self.primary_synthetic)]
         if primary.arm not in names:
             rule = f"must be an arm of {self.primary_synthetic.name!r}"
-            raise _wrong(
+            raise wrong(
                 "endpoint.primary.arm", rule, primary.arm, f"Name one of {', '.join(names)}, or add it to arms."
             )
         return self
