@@ -21,12 +21,15 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Develop
-.PHONY: test test-e2e lint format protos lock record verify verify-full benchmarks
+.PHONY: test test-e2e test-cluster lint format protos crd lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
 test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' tests/e2e
+
+test-cluster: .venv/.installed ## Tests on a real Kubernetes: CRD, controller, chart; skipped where there is none
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'cluster and not slow' tests/cluster
 
 lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
 	.venv/bin/ruff check .
@@ -41,6 +44,9 @@ format: .venv/.installed ## Format the code and mend what ruff can mend
 protos: .venv/.installed ## Generate syntrial/v1 from protos/
 	$(PYTHON) protos/generate.py
 
+crd: .venv/.installed ## Generate the CustomResourceDefinition, here and in the chart, from the Experiment model
+	$(PYTHON) k8s/crd/generate.py
+
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --extra local --extra cluster --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
@@ -50,6 +56,7 @@ record: .venv/.installed ## Record the results of stages whose source or version
 
 verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) protos/generate.py --check
+	$(PYTHON) k8s/crd/generate.py --check
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
