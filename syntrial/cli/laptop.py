@@ -1,8 +1,4 @@
-"""The command line: `syntrial run experiment.yaml` and what surrounds it.
-
-Exit codes: 0 done; 2 something of the user's is wrong; 1 a step failed or the store did not answer; 130 interrupted,
-and the same command goes on where it was. Commands import what they need when they run, so that `--help` is quick.
-"""
+"""Commands for trials on this machine, and what they share with those that take a file of an experiment."""
 
 import sys
 from collections.abc import Iterator
@@ -11,55 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from syntrial import __version__
-from syntrial.errors import SyntrialError, UserError
+from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, DataRoot, File, Out, StoreOption, app, console, errors
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
     from syntrial.experiment import Experiment
     from syntrial.trial import Trial
 
-app = typer.Typer(
-    name="syntrial",
-    help="Honest trials of synthetic medical images: does this synthetic data help this classifier?",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    add_completion=True,
-)
-console = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
 
-File = Annotated[Path, typer.Argument(help="An experiment in YAML.", show_default=False)]
-StoreOption = Annotated[
-    str, typer.Option("--store", envvar="SYNTRIAL_STORE", help="A folder, or s3://bucket/prefix: where artifacts lie.")
-]
-DataRoot = Annotated[
-    Path | None,
-    typer.Option(envvar="SYNTRIAL_DATA_ROOT", help="The folder that holds MedMNIST's files; default: download them."),
-]
-Out = Annotated[Path | None, typer.Option(help="Where the report goes; default: runs/NAME.", show_default=False)]
-Cores = Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all of this machine's.")]
-DEFAULT_STORE = "runs/.store"
-
-
-def main() -> None:
-    """Runs the command line; the process's exit code says how it ended."""
-    try:
-        app(standalone_mode=True)
-    except UserError as error:
-        from syntrial.terminal import print_error
-
-        print_error(errors, error)
-        sys.exit(2)
-    except SyntrialError as error:
-        errors.print(Text(f"error: {error}"), soft_wrap=True)
-        sys.exit(1)
-
-
-@app.command()
+@app.command(rich_help_panel=HERE)
 def run(
     file: File,
     store: StoreOption = DEFAULT_STORE,
@@ -70,21 +29,21 @@ def run(
     """Run an experiment to its verdict; what is finished is never run again."""
     from syntrial.experiment_file import read_experiment
 
-    _run(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
+    run_here(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None) -> None:
     """Print every step with its key, what the store has, and the effect that the trial could detect."""
     from syntrial.experiment_file import read_experiment
     from syntrial.terminal import plan_view
 
-    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+    trial, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(plan_view(trial.plan, done=done, detectable=_detectable(trial)))
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def judge(  # noqa: PLR0917 - options of a command
     real: Annotated[Path, typer.Option(help="Real images: a folder for each class.")],
     synthetic: Annotated[Path, typer.Option(help="Synthetic images, in folders of the same classes.")],
@@ -111,10 +70,10 @@ def judge(  # noqa: PLR0917 - options of a command
         steps=steps,
         patient_pattern=patient_pattern,
     )
-    _run(experiment, base=Path.cwd(), store=store, data_root=None, out=out, cores=cores)
+    run_here(experiment, base=Path.cwd(), store=store, data_root=None, out=out, cores=cores)
 
 
-@app.command()
+@app.command(rich_help_panel=HERE)
 def demo(store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None, cores: Cores = None) -> None:
     """Run a small trial: on BreastMNIST where it is at hand, else on drawn images."""
     from syntrial.starters import demo_experiment
@@ -127,55 +86,10 @@ def demo(store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Ou
         console.print(
             "Demo on drawn chest images (a phantom), since BreastMNIST is not at hand and cannot be downloaded."
         )
-    _run(experiment, base=Path.cwd(), store=store, data_root=data_root, out=out, cores=cores)
+    run_here(experiment, base=Path.cwd(), store=store, data_root=data_root, out=out, cores=cores)
 
 
-@app.command()
-def report(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None) -> None:
-    """Fetch the report of an experiment that has run, and print its summary."""
-    from syntrial.experiment_file import read_experiment
-    from syntrial.trial import known_looks, with_looks
-
-    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-    _show_report(with_looks(trial, known_looks(trial, store=opened)), store=opened, out=out)
-
-
-@app.command()
-def retry(
-    file: File,
-    store: StoreOption = DEFAULT_STORE,
-    data_root: DataRoot = None,
-    out: Out = None,
-    cores: Cores = None,
-) -> None:
-    """Run an experiment, and try again the steps that failed because of something of the user's."""
-    from syntrial.experiment_file import read_experiment
-
-    _run(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores, again=True)
-
-
-@app.command()
-def logs(
-    file: File,
-    step: Annotated[str | None, typer.Argument(help="The first digits of a key, or part of a step's label.")] = None,
-    store: StoreOption = DEFAULT_STORE,
-    data_root: DataRoot = None,
-) -> None:
-    """Print what each attempt at an experiment's steps left behind."""
-    from syntrial.experiment_file import read_experiment
-    from syntrial.rpc.logs import readable
-
-    trial, opened = _draft(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-    for item in trial.plan.steps:
-        if step is not None and not item.key.startswith(step) and step not in item.label:
-            continue
-        for attempt in opened.attempts(item.key):
-            outcome = attempt.entry.get("outcome", "")
-            console.print(Text(f"{item.label}  {item.key[:12]}  attempt {attempt.number}: {outcome}", style="bold"))
-            console.print(Text(readable(str(attempt.entry.get("log", ""))).rstrip()), soft_wrap=True)
-
-
-@app.command()
+@app.command(rich_help_panel=HERE)
 def gc(
     store: StoreOption = DEFAULT_STORE,
     older_than: Annotated[float, typer.Option(min=0, help="Days that unreachable artifacts are kept.")] = 7.0,
@@ -196,9 +110,10 @@ def version() -> None:
     console.print(__version__)
 
 
-def _draft(
+def draft_of(
     experiment: "Experiment", *, base: Path, store: str, data_root: Path | None
 ) -> "tuple[Trial, ArtifactStore]":
+    """The trial of an experiment as planned before the test split is opened, and its store."""
     from syntrial.artifacts.store import open_store
     from syntrial.trial import draft, resolve_sources
 
@@ -210,7 +125,7 @@ def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None
     from syntrial.executors.local import LocalExecutor
     from syntrial.trial import prepare
 
-    trial, opened = _draft(experiment, base=Path.cwd(), store=store, data_root=data_root)
+    trial, opened = draft_of(experiment, base=Path.cwd(), store=store, data_root=data_root)
     with closing(LocalExecutor(opened.url, source_locations=trial.sources.locations)) as executor:
         return prepare(trial, store=opened, executor=executor).is_complete
 
@@ -222,7 +137,7 @@ def _detectable(trial: "Trial") -> str:
     return detectable_words(trial.experiment, trial.sources.by_name[DATASET])
 
 
-def _run(
+def run_here(
     experiment: "Experiment",
     *,
     base: Path,
@@ -232,12 +147,13 @@ def _run(
     cores: int | None,
     again: bool = False,
 ) -> None:
+    """Runs an experiment on this machine and shows its report; with `again`, also what failed because of the user."""
     from syntrial.executors.local import LocalExecutor
     from syntrial.terminal import LiveRun, print_failure
     from syntrial.trial import forget_failures, remembered_failures
     from syntrial.trial import run as run_trial
 
-    trial, opened = _draft(experiment, base=base, store=store, data_root=data_root)
+    trial, opened = draft_of(experiment, base=base, store=store, data_root=data_root)
     if again:
         forget_failures(trial, store=opened)
     elif remembered := remembered_failures(trial, store=opened):
@@ -251,7 +167,7 @@ def _run(
     )
     console.print(Text(_detectable(trial)))
     with (
-        _interruptible(),
+        interruptible("the same command goes on from here"),
         LocalExecutor(
             opened.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
         ) as executor,
@@ -263,10 +179,11 @@ def _run(
         for failure in outcome.failures:
             print_failure(errors, failure, label=labels[failure.key])
         sys.exit(2 if all(not failure.retryable for failure in outcome.failures) else 1)
-    _show_report(whole, store=opened, out=out)
+    show_report(whole, store=opened, out=out)
 
 
-def _show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> None:
+def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> Path:
+    """Fetches the report, prints its summary and returns the folder that it was written to."""
     from syntrial.analysis.tables import terminal_summary
     from syntrial.trial import fetch_report
 
@@ -274,11 +191,12 @@ def _show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) ->
     found = fetch_report(trial, store=store, out=folder)
     console.print(terminal_summary(found))
     console.print(Text(f"report: {folder / 'report.html'}"))
+    return folder
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends a run with a word on what comes next, and SIGTERM as Ctrl-C does."""
+def interruptible(words: str) -> Iterator[None]:
+    """Ctrl-C ends a command with these words on what comes next, and SIGTERM as Ctrl-C does."""
     import signal
 
     def interrupt(*_: object) -> None:
@@ -288,7 +206,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on from here")
+        errors.print(f"interrupted; {words}")
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,35 @@
+"""The command line: `syntrial run experiment.yaml`, `syntrial submit experiment.yaml`, and what surrounds them.
+
+    options.py     the application and the options that commands share
+    laptop.py      trials on this machine: run, plan, judge, demo, gc
+    cluster.py     trials on a cluster: submit, upload, status, cancel
+    anywhere.py    report, logs, retry and export, of an experiment's file here or of an Experiment on the cluster
+
+Exit codes: 0 done; 2 something of the user's is wrong; 1 a step failed, or the store or the cluster did not answer; 130
+interrupted, and the same command goes on where it was. Commands import what they need when they run, so that `--help`
+is quick.
+"""
+
+import sys
+
+from rich.text import Text
+
+from syntrial.cli import anywhere, cluster, laptop  # noqa: F401 - importing them registers their commands
+from syntrial.cli.options import app, errors
+from syntrial.errors import SyntrialError, UserError
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Runs the command line; the process's exit code says how it ended."""
+    try:
+        app(standalone_mode=True)
+    except UserError as error:
+        from syntrial.terminal import print_error
+
+        print_error(errors, error)
+        sys.exit(2)
+    except SyntrialError as error:
+        errors.print(Text(f"error: {error}"), soft_wrap=True)
+        sys.exit(1)
