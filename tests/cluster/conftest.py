@@ -1,0 +1,101 @@
+"""A real Kubernetes for tests, from the scripts beside the checkout; skipped with one line where those are missing."""
+
+import fcntl
+import os
+import re
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from syntrial.executors.kubernetes import Kubernetes
+
+CRD = Path(__file__).resolve().parents[2] / "k8s" / "crd" / "experiments.syntrial.dev.yaml"
+PYTHON_IMAGE = "localhost/python:3.11-bookworm"
+
+
+@pytest.fixture(scope="session")
+def cluster_environment(shared_cluster: Path) -> dict[str, str]:
+    """The environment of a shell that has the test cluster: KUBECONFIG, PATH, and the settings of its S3."""
+    home = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache" / "test-cluster"))
+    if not (home / "bin" / "kube-apiserver").exists():
+        pytest.skip(f"no test cluster: {home / 'bin'} is empty; run {shared_cluster / 'build'} once")
+    with (Path(tempfile.gettempdir()) / f"syntrial-test-cluster-{os.getuid()}.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = subprocess.run([shared_cluster / "up"], capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    exports = dict(re.findall(r"(\w+)=(\S+)", done.stdout))
+    exports["PATH"] = exports["PATH"].replace("$PATH", os.environ["PATH"])
+    return {**os.environ, **exports}
+
+
+@pytest.fixture(scope="session")
+def cluster(cluster_environment: dict[str, str]) -> "Kubernetes":
+    """A connection to the test cluster as its administrator."""
+    from syntrial.executors.kubernetes import connect
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KUBECONFIG", cluster_environment["KUBECONFIG"])
+        return connect()
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster_environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProcess[str]"]:
+    """Runs kubectl; `stdin` is what it reads from `-f -`."""
+
+    def run(*arguments: str, stdin: str = "", check: bool = True) -> "subprocess.CompletedProcess[str]":
+        command = ["kubectl", *arguments]
+        done = subprocess.run(
+            command, env=cluster_environment, input=stdin, capture_output=True, text=True, timeout=120, check=False
+        )
+        assert done.returncode == 0 or not check, done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def crd(kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
+    """The CustomResourceDefinition of this checkout, applied and established; its name."""
+    kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
+    kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
+    return CRD.stem
+
+
+@pytest.fixture(scope="session")
+def python_image(cluster: "Kubernetes", cluster_environment: dict[str, str], shared_cluster: Path) -> str:
+    """An image with Python alone, in the node."""
+    images = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
+    if any(PYTHON_IMAGE in image["names"] for image in images):
+        return PYTHON_IMAGE
+    for script in ([shared_cluster / "base-image"], [shared_cluster / "load", PYTHON_IMAGE]):
+        subprocess.run(script, env=cluster_environment, check=True, capture_output=True, timeout=600)
+    return PYTHON_IMAGE
+
+
+@pytest.fixture(scope="session")
+def new_namespace(cluster: "Kubernetes") -> Iterator[Callable[[str], str]]:
+    """Makes namespaces that enforce the Pod Security Standard `restricted`; they go at the end."""
+    made = []
+
+    def make(prefix: str) -> str:
+        name = f"{prefix}-{uuid.uuid4().hex[:8]}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        cluster.delete("Namespace", None, name)
+
+
+@pytest.fixture(scope="module")
+def namespace(request: pytest.FixtureRequest, new_namespace: Callable[[str], str]) -> str:
+    """A namespace of the test module's own."""
+    return new_namespace(request.module.__name__.rpartition(".")[2].replace("_", "-"))
