@@ -172,9 +172,16 @@ class ArtifactStore:
         data = self.backend.read(f"requests/{_check_key(key)}")
         return None if data is None else dict(json.loads(data))
 
-    def add_attempt(self, key: str, entry: Mapping[str, Any], /, *, experiment: str) -> int:
-        """Records an attempt that has ended, as JSON; returns its number, counted from 1 for each experiment."""
+    def add_attempt(self, key: str, entry: Mapping[str, Any], /, *, experiment: str, number: int | None = None) -> int:
+        """Records an attempt that has ended, as JSON; returns its number, counted from 1 for each experiment.
+
+        With `number` it is recorded under that one, or not at all where one is: of several that tell of the same end,
+        one is kept.
+        """
         folder = check_name(f"attempts/{_check_key(key)}/{experiment}")
+        if number is not None:
+            self.backend.create(f"{folder}/{number:06d}", canonical_json(entry))
+            return number
         number = len(self.backend.scan(f"{folder}/"))
         data = canonical_json(entry)
         while True:
