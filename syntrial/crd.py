@@ -2,7 +2,9 @@
 
 Pydantic's JSON schema becomes a structural schema: references are put in place, `null` becomes `nullable`, quantities
 are integers or strings. Defaults are told in the descriptions and applied by the model alone, so that a stored object
-holds what its user wrote. Nothing is immutable. Pure; `k8s/crd/generate.py` writes what `definition` returns.
+holds what its user wrote. Nothing is immutable. An unknown field is refused by `kubectl apply` (strict validation) and
+pruned for clients that do not ask for it: the controller never sees it, but in an arm, whose unknown fields are kept
+and make `Valid=False`. Pure; `k8s/crd/generate.py` writes what `definition` returns.
 """
 
 import json
@@ -125,9 +127,9 @@ class _Converter:
 
     def _convert(self, given: Mapping[str, Any], path: str) -> dict[str, Any]:
         node, name = self._resolved(given)
-        description = self._description(given, node)
         if path == "spec.arms[]" and "anyOf" in node:
-            return {"description": description, **self._arm(node, path)}
+            return self._arm(node, path)
+        description = self._description(given, node)
         result: dict[str, Any] = {"description": description} if description else {}
         branches = [branch for branch in node.get("anyOf", ()) if branch.get("type") != "null"]
         if branches:
@@ -182,6 +184,7 @@ class _Converter:
         phases["items"] |= PHASE_RULES
         arm["properties"]["name"] |= ARM_NAME_RULES
         return {
+            "description": "A preset's name, or an object with a name and phases.",
             "x-kubernetes-preserve-unknown-fields": True,
             "pattern": ARM_PATTERN,
             "required": arm["required"],
@@ -208,7 +211,8 @@ class _Converter:
         default = given.get("default")
         if default in (None, [], {}) or isinstance(default, Mapping) or not text or _tells_default(text):
             return text
-        shown = default if isinstance(default, str) else json.dumps(default)
+        words = default if isinstance(default, list) else [default]
+        shown = ", ".join(word if isinstance(word, str) else json.dumps(word) for word in words)
         return f"{text} Default: {shown}."
 
 

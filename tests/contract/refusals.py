@@ -1,0 +1,288 @@
+"""What laptop and API server both refuse, each with a good twin: one table for the unit and the cluster tests."""
+
+from dataclasses import dataclass
+from typing import Any
+
+API = "syntrial.dev/v1alpha1"
+EDM: dict[str, Any] = {"name": "edm", "generator": {"diffusion": {}}}
+IMPORTED: dict[str, Any] = {"name": "made", "images": {"phantom": {}}}
+TWO_CLASSIFIERS: list[dict[str, Any]] = [{"model": "resnet18"}, {"model": "resnet18", "pretraining": "s3://b/w.st"}]
+PHASE: dict[str, Any] = {"real": 1, "synthetic": 1}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Fields of a spec that break one rule, and those that keep it."""
+
+    bad: dict[str, Any]
+    good: dict[str, Any]
+    message: str = ""
+    """What both say; "" where the API server has other words."""
+    server: str = ""
+    """What the API server says, where it has other words."""
+    field: str
+    """The field that the API server names."""
+
+
+def arm(*phases: dict[str, Any], name: str = "mine") -> dict[str, Any]:
+    return {"arms": ["augment-50", {"name": name, "phases": list(phases)}]}
+
+
+def primary(**fields: str) -> dict[str, Any]:
+    return {"endpoint": {"primary": {"arm": "augment-100", **fields}}}
+
+
+CASES: dict[str, Case] = {
+    "no source": Case(
+        bad={"dataset": {"size": 28}},
+        good={"dataset": {"size": 28, "medmnist": "breastmnist"}},
+        message="needs exactly one of medmnist, npz, folder and phantom",
+        field="spec.dataset",
+    ),
+    "two sources": Case(
+        bad={"dataset": {"phantom": {}, "npz": "s3://b/a.npz"}},
+        good={"dataset": {"npz": "s3://b/a.npz"}},
+        message="needs exactly one of medmnist, npz, folder and phantom",
+        field="spec.dataset",
+    ),
+    "a source that is null, and no other": Case(
+        bad={"dataset": {"phantom": None}},
+        good={"dataset": {"phantom": {}, "npz": None}},
+        message="needs exactly one of medmnist, npz, folder and phantom",
+        field="spec.dataset",
+    ),
+    "an imported set of two sources": Case(
+        bad={"synthetic": [{"name": "made", "images": {"folder": "s3://b/a", "npz": "s3://b/a"}}]},
+        good={"synthetic": [{"name": "made", "images": {"folder": "s3://b/a"}}]},
+        message="needs exactly one of medmnist, npz, folder and phantom",
+        field="spec.synthetic[0].images",
+    ),
+    "classes of a source that names its own": Case(
+        bad={"dataset": {"phantom": {}, "classes": ["a", "b"]}},
+        good={"dataset": {"npz": "claim://data/a.npz", "classes": ["a", "b"]}},
+        message="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
+        field="spec.dataset",
+    ),
+    "a secret without a bucket": Case(
+        bad={"dataset": {"npz": "claim://data/a.npz", "secret": "key"}},
+        good={"dataset": {"npz": "s3://data/a.npz", "secret": "key"}},
+        message="`secret` belongs to an s3:// address",
+        field="spec.dataset",
+    ),
+    "a secret of a folder that is no bucket": Case(
+        bad={"dataset": {"folder": "chest/s3://", "secret": "key"}},
+        good={"dataset": {"folder": "s3://data/chest", "secret": "key"}},
+        message="`secret` belongs to an s3:// address",
+        field="spec.dataset",
+    ),
+    "patients of no folder": Case(
+        bad={"dataset": {"npz": "s3://b/a.npz", "patientPattern": "(a)"}},
+        good={"dataset": {"folder": "s3://b/a", "patientPattern": "(a)"}},
+        message="`patientPattern` belongs to a folder",
+        field="spec.dataset",
+    ),
+    "a filter of two kinds": Case(
+        bad={"synthetic": [EDM | {"filters": [{"centroid": {"keep": 0.5}, "confidence": {"minimum": 0.5}}]}]},
+        good={"synthetic": [EDM | {"filters": [{"centroid": {"keep": 0.5}}, {"confidence": {"minimum": 0.5}}]}]},
+        message="needs exactly one of centroid and confidence",
+        field="spec.synthetic[0].filters[0]",
+    ),
+    "a filter of no kind": Case(
+        bad={"synthetic": [EDM | {"filters": [{}]}]},
+        good={"synthetic": [EDM | {"filters": []}]},
+        message="needs exactly one of centroid and confidence",
+        field="spec.synthetic[0].filters[0]",
+    ),
+    "a generator of two families": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"gan": {}, "pca": {}}}]},
+        good={"synthetic": [{"name": "x", "generator": {"gan": {}}}, {"name": "y", "generator": {"pca": {}}}]},
+        message="needs exactly one of diffusion, gan and pca",
+        field="spec.synthetic[0].generator",
+    ),
+    "a generator of no family": Case(
+        bad={"synthetic": [{"name": "x", "generator": {}}]},
+        good={"synthetic": [{"name": "x", "generator": {"pca": {"preset": "default"}}}]},
+        message="needs exactly one of diffusion, gan and pca",
+        field="spec.synthetic[0].generator",
+    ),
+    "a synthetic set of no origin": Case(
+        bad={"synthetic": [{"name": "x"}]},
+        good={"synthetic": [IMPORTED]},
+        message="needs exactly one of generator and images",
+        field="spec.synthetic[0]",
+    ),
+    "a synthetic set of two origins": Case(
+        bad={"synthetic": [EDM, EDM | IMPORTED]},
+        good={"synthetic": [EDM, IMPORTED]},
+        message="needs exactly one of generator and images",
+        field="spec.synthetic[1]",
+    ),
+    "replicates of ready-made images": Case(
+        bad={"synthetic": [IMPORTED | {"replicates": 3}]},
+        good={"synthetic": [IMPORTED | {"replicates": 1}, EDM | {"replicates": 3}]},
+        message="a ready-made set has one replicate; `replicates` repeats a generator's training",
+        field="spec.synthetic[0]",
+    ),
+    "a set with the control as its only arm": Case(
+        bad={"synthetic": [EDM | {"arms": ["real"]}]},
+        good={"synthetic": [EDM | {"arms": ["real", "finetune"]}]},
+        message="needs an arm beside the control `real`",
+        field="spec.synthetic[0].arms",
+    ),
+    "a set without arms": Case(
+        bad={"synthetic": [EDM | {"arms": []}]},
+        good={"synthetic": [EDM | {"arms": ["synthetic"]}]},
+        server="should have at least 1 items",
+        field="spec.synthetic[0].arms",
+    ),
+    "a budget of nothing": Case(
+        bad={"budget": {}},
+        good={"budget": {"steps": 100}},
+        message="needs exactly one of steps and epochs",
+        field="spec.budget",
+    ),
+    "a budget of two units": Case(
+        bad={"budget": {"steps": 100, "epochs": 2.5}},
+        good={"budget": {"epochs": 2.5}},
+        message="needs exactly one of steps and epochs",
+        field="spec.budget",
+    ),
+    "two sets of one name": Case(
+        bad={"synthetic": [EDM, EDM]},
+        good={"synthetic": [EDM, EDM | {"name": "edm-2"}]},
+        server="Duplicate value",
+        field="spec.synthetic[1]",
+    ),
+    "two classifiers of one name": Case(
+        bad={"classifiers": [{"model": "resnet18"}, {"model": "small-cnn", "name": "resnet18"}]},
+        good={"classifiers": TWO_CLASSIFIERS},
+        message="names must differ",
+        field="spec.classifiers",
+    ),
+    "two classifiers of one model and weights of one name": Case(
+        bad={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "pretraining": "s3://other/w.st"}]},
+        good={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "pretraining": "hub"}]},
+        message="names must differ",
+        field="spec.classifiers",
+    ),
+    "a primary set that is not there": Case(
+        bad=primary(synthetic="edn"),
+        good=primary(synthetic="edm"),
+        message="must be part of this experiment",
+        field="spec.endpoint.primary.synthetic",
+    ),
+    "a primary classifier that is not there": Case(
+        bad={"classifiers": TWO_CLASSIFIERS, **primary(classifier="small-cnn")},
+        good={"classifiers": TWO_CLASSIFIERS, **primary(classifier="resnet18-w.st")},
+        message="must be part of this experiment",
+        field="spec.endpoint.primary.classifier",
+    ),
+    "a primary classifier beside the default": Case(
+        bad=primary(classifier="resnet18"),
+        good=primary(classifier="small-cnn"),
+        message="must be part of this experiment",
+        field="spec.endpoint.primary.classifier",
+    ),
+    "the control as primary arm": Case(
+        bad=primary(arm="real"),
+        good=primary(arm="augment-100"),
+        message="must be an arm of",
+        field="spec.endpoint.primary.arm",
+    ),
+    "a primary arm that the first set does not have": Case(
+        bad={"synthetic": [EDM | {"arms": ["finetune"]}], **primary()},
+        good={"synthetic": [EDM | {"arms": ["finetune"]}], **primary(arm="finetune")},
+        message="must be an arm of",
+        field="spec.endpoint.primary.arm",
+    ),
+    "a primary arm that only another set has": Case(
+        bad={"synthetic": [EDM, IMPORTED | {"arms": ["finetune"]}], **primary(synthetic="made")},
+        good={"synthetic": [EDM, IMPORTED | {"arms": ["finetune"]}], **primary(synthetic="edm")},
+        message="must be an arm of",
+        field="spec.endpoint.primary.arm",
+    ),
+    "an unknown arm": Case(
+        bad={"arms": ["augmnt-100"]}, good={"arms": ["augment-100"]}, server="should match", field="spec.arms[0]"
+    ),
+    "a replacement of more than all": Case(
+        bad={"arms": ["replace-100"]}, good={"arms": ["replace-99"]}, server="should match", field="spec.arms[0]"
+    ),
+    "an arm without phases": Case(
+        bad={"arms": [{"name": "mine"}]}, good=arm(PHASE), server="Required value", field="spec.arms[0].phases"
+    ),
+    "an arm named as a control": Case(
+        bad=arm(PHASE, name="real-twice"), good=arm(PHASE, name="real-thrice"), server="not", field="spec.arms[1].name"
+    ),
+    "a phase without images": Case(
+        bad=arm(PHASE, {"steps": 5}), good=arm(PHASE, {"real": 0.5}), server="anyOf", field="spec.arms[1].phases[1]"
+    ),
+    "a phase of two lengths": Case(
+        bad=arm(PHASE | {"steps": 5, "epochs": 5}),
+        good=arm(PHASE | {"steps": 5}, PHASE | {"epochs": 5}),
+        server="not",
+        field="spec.arms[1].phases[0]",
+    ),
+    "a bound of a fraction, exceeded by an integer": Case(
+        bad={"synthetic": [EDM | {"copies": 1}]},
+        good={"synthetic": [EDM | {"copies": 0}]},
+        message="Input should be less than 0.5",
+        field="spec.synthetic[0].copies",
+    ),
+    "a bound of a fraction, just met": Case(
+        bad={"endpoint": {"smallestEffect": 0.5}},
+        good={"endpoint": {"smallestEffect": 0.499}},
+        message="Input should be less than 0.5",
+        field="spec.endpoint.smallestEffect",
+    ),
+    "an effect of nothing": Case(
+        bad={"endpoint": {"smallestEffect": 0}},
+        good={"endpoint": {"smallestEffect": 0.001}},
+        server="should be greater than 0",
+        field="spec.endpoint.smallestEffect",
+    ),
+    "no replicates": Case(
+        bad={"replicates": 0}, good={"replicates": 1}, server="greater than or equal to 1", field="spec.replicates"
+    ),
+    "a seed that JSON cannot hold": Case(
+        bad={"seed": 2**53}, good={"seed": 2**53 - 1}, server="less than or equal to", field="spec.seed"
+    ),
+    "an unknown metric": Case(
+        bad={"endpoint": {"metric": "auc"}},
+        good={"endpoint": {"metric": "balanced-accuracy"}},
+        server="Unsupported value",
+        field="spec.endpoint.metric",
+    ),
+    "a name with capitals": Case(
+        bad={"synthetic": [EDM | {"name": "EDM"}]},
+        good={"synthetic": [EDM | {"name": "e-d-m"}]},
+        server="should match",
+        field="spec.synthetic[0].name",
+    ),
+    "a quantity that is none": Case(
+        bad={"cluster": {"resources": {"limits": {"nvidia.com/gpu": "one"}}}},
+        good={"cluster": {"resources": {"limits": {"nvidia.com/gpu": 1, "memory": "1.5Gi"}}}},
+        server="should match",
+        field="spec.cluster.resources.limits",
+    ),
+    "a stage's memory that is none": Case(
+        bad={"cluster": {"stages": {"generation": {"outOfMemoryLimit": "much"}}}},
+        good={"cluster": {"stages": {"generation": {"outOfMemoryLimit": "8Gi"}}}},
+        server="should match",
+        field="spec.cluster.stages.generation.outOfMemoryLimit",
+    ),
+    "a sampler's solver that is not known": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"diffusion": {"sampler": {"solver": "euler"}}}}]},
+        good={"synthetic": [{"name": "x", "generator": {"diffusion": {"sampler": {"solver": "heun"}}}}]},
+        server="Unsupported value",
+        field="spec.synthetic[0].generator.diffusion.sampler.solver",
+    ),
+    "no synthetic set": Case(
+        bad={"synthetic": []}, good={"synthetic": [EDM]}, server="at least 1 items", field="spec.synthetic"
+    ),
+}
+
+
+def experiment(name: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """An experiment of drawn images, with some fields of its spec replaced; suspended, so that nothing runs."""
+    spec = {"dataset": {"phantom": {}}, "synthetic": [EDM], "suspend": True}
+    return {"apiVersion": API, "kind": "Experiment", "metadata": {"name": name}, "spec": spec | fields}
