@@ -90,6 +90,13 @@ class Backend(Protocol):
         """
         ...
 
+    def renew(self, digest: str, /, *, size: int) -> bool:
+        """Whether a blob of that length is there; it is young again for garbage collection then, without being sent.
+
+        Its content is not read. False may also mean that it cannot be made young: it is put again then.
+        """
+        ...
+
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
         """A local, read-only file with the blob's content, verified; raises DataLoss where it is missing or differs.
 
@@ -98,7 +105,7 @@ class Backend(Protocol):
         ...
 
     def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
-        """Removes (or only lists) spool files that dead writers left and that were last written before that time."""
+        """Removes (or only lists) what dead writers left half written and last wrote to before that time."""
         ...
 
 

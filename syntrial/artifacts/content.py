@@ -4,6 +4,7 @@ Called by `syntrial.sources`, which plans with these digests, and by services, w
 was planned.
 """
 
+import errno
 import hashlib
 import os
 import unicodedata
@@ -24,29 +25,42 @@ def file_digest(path: Path, *, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hasher.hexdigest()}"
 
 
-def folder_files(folder: Path) -> Iterator[tuple[str, Path]]:
+def folder_files(folder: Path, *, within: Path | None = None) -> Iterator[tuple[str, Path]]:
     """Every file under `folder` as (relative POSIX name, path), sorted by name; hidden files and folders left out.
 
     Links are followed, but not into a folder that holds them. Names are in Unicode's composed form, so that a folder
-    copied from macOS has the digest that it had there. Raises OSError where a folder cannot be read.
+    copied from macOS has the digest that it had there. Raises OSError where a folder cannot be read, and where a link
+    leads out of `within`.
     """
+    bounds = within.resolve() if within is not None else None
     yield from sorted(
-        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path) for path in _walk(folder, above=())
+        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path)
+        for path in _walk(folder, above=(), within=bounds)
     )
 
 
-def _walk(folder: Path, *, above: tuple[Path, ...]) -> Iterator[Path]:
+def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iterator[Path]:
     real = folder.resolve()
     if real in above:
         return
+    check_within(folder, within=within)
     with os.scandir(folder) as entries:
         for entry in entries:
+            path = folder / entry.name
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from _walk(folder / entry.name, above=(*above, real))
+                yield from _walk(path, above=(*above, real), within=within)
             elif entry.is_file():
-                yield folder / entry.name
+                if entry.is_symlink():
+                    check_within(path, within=within)
+                yield path
+
+
+def check_within(path: Path, *, within: Path | None) -> None:
+    """Raises PermissionError where `path` leads out of the folder `within`; None allows all."""
+    if within is not None and not path.resolve().is_relative_to(within):
+        raise PermissionError(errno.EPERM, f"it is a link out of {within}", str(path))
 
 
 def folder_digest(folder: Path, *, each: Callable[[int], None] | None = None) -> str:

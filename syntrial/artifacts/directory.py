@@ -137,6 +137,17 @@ class DirectoryBackend:
         with self._lock:
             self._verified.pop(name, None)
 
+    def renew(self, digest: str, /, *, size: int) -> bool:
+        """See `Backend.renew`."""
+        path = self._path(blob_name(digest))
+        try:
+            if path.stat().st_size != size:
+                return False
+            os.utime(path)
+        except OSError:
+            return False
+        return True
+
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
         """See `Backend.blob_path`; a file is hashed once a process, and again if it was changed since."""
         name = blob_name(digest)

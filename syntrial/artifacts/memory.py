@@ -1,5 +1,6 @@
 """A store in this process's memory: for tests and dry runs; it ends with its last reference."""
 
+import os
 import shutil
 import tempfile
 import threading
@@ -87,6 +88,15 @@ class MemoryBackend:
         """See `Backend.put_blob`."""
         with self._lock:
             spool.replace(self._blob(blob_name(digest)))
+
+    def renew(self, digest: str, /, *, size: int) -> bool:
+        """See `Backend.renew`."""
+        path = self._blob(blob_name(digest))
+        with self._lock:
+            if not path.exists() or path.stat().st_size != size:
+                return False
+            os.utime(path)
+        return True
 
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:  # noqa: ARG002
         """See `Backend.blob_path`; hashes each time."""

@@ -31,6 +31,7 @@ import platformdirs
 import tenacity
 import urllib3
 from minio import Minio
+from minio.commonconfig import ComposeSource
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
 from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name
@@ -47,6 +48,8 @@ PARALLEL: Final = 16
 """Requests for small objects at a time: an answer from a distant server takes tens of milliseconds."""
 PART_BYTES: Final = 16 << 20
 """Part of a large upload; three are in memory at a time."""
+RENEWED_AFTER: Final = 86400.0
+"""Seconds after which a blob is made young again: garbage collection must leave younger ones alone."""
 
 _UNAVAILABLE_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "XMinioServerNotInitialized"}
 _CREDENTIAL_CODES = {
@@ -72,8 +75,11 @@ class S3Settings:
     """In bytes."""
 
 
-def settings_from(environment: Mapping[str, str], /) -> S3Settings:
-    """The settings in `environment`, as the module's docstring lists them; raises UserError for what is missing."""
+def settings_from(environment: Mapping[str, str], /, *, anonymous: bool = False) -> S3Settings:
+    """The settings in `environment`, as the module's docstring lists them; raises UserError for what is missing.
+
+    With `anonymous`, credentials may be missing, as for a public bucket.
+    """
     endpoint = environment.get("SYNTRIAL_S3_ENDPOINT") or "https://s3.amazonaws.com"
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path.strip("/"):
@@ -83,8 +89,9 @@ def settings_from(environment: Mapping[str, str], /) -> S3Settings:
             received="another form" if parts.username else endpoint,
             remedy="Set the environment variable to the server's address.",
         )
+    given = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if environment.get(name)]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        if not environment.get(name):
+        if name not in given and (given or not anonymous):
             raise UserError(
                 field=name,
                 rule="an S3 store needs credentials",
@@ -94,9 +101,9 @@ def settings_from(environment: Mapping[str, str], /) -> S3Settings:
     folder = environment.get("SYNTRIAL_CACHE_DIR")
     return S3Settings(
         endpoint=endpoint,
-        access_key=environment["AWS_ACCESS_KEY_ID"],
-        secret_key=environment["AWS_SECRET_ACCESS_KEY"],
-        session_token=environment.get("AWS_SESSION_TOKEN"),
+        access_key=environment.get("AWS_ACCESS_KEY_ID", ""),
+        secret_key=environment.get("AWS_SECRET_ACCESS_KEY", ""),
+        session_token=environment.get("AWS_SESSION_TOKEN") or None,
         region=environment.get("AWS_REGION") or "us-east-1",
         cache_folder=Path(folder) if folder else Path(platformdirs.user_cache_dir("syntrial")) / "blobs",
         cache_limit=parse_size(environment.get("SYNTRIAL_CACHE_LIMIT") or "20GiB", setting="SYNTRIAL_CACHE_LIMIT"),
@@ -139,23 +146,7 @@ class S3Backend:
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
         self._cache = BlobCache(settings.cache_folder, limit=settings.cache_limit)
-        parts = urlsplit(settings.endpoint)
-        self._http = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            maxsize=PARALLEL,
-            retries=urllib3.Retry(
-                total=ATTEMPTS - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
-            ),
-        )
-        self._client = Minio(
-            parts.netloc,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            session_token=settings.session_token,
-            secure=parts.scheme == "https",
-            region=settings.region,
-            http_client=self._http,
-        )
+        self._client, self._http = connect(settings)
 
     @property
     def url(self) -> str:
@@ -246,6 +237,27 @@ class S3Backend:
             self._client.put_object(self._bucket, self._object(blob_name(digest)), file, size, part_size=PART_BYTES)
         self._cache.adopt(spool, digest=digest)
 
+    def renew(self, digest: str, /, *, size: int) -> bool:
+        """See `Backend.renew`; by a copy inside the server, and only where the blob is not of today."""
+        name = self._object(blob_name(digest))
+        with self._errors():
+            try:
+                found = self._client.stat_object(self._bucket, name)
+                if found.size != size:
+                    return False
+                # Against RENEWED_AFTER, what this machine's clock is wrong by does not matter.
+                if found.last_modified is None or time.time() - found.last_modified.timestamp() > RENEWED_AFTER:
+                    # A copy of an object onto itself is allowed where it changes the metadata.
+                    metadata: dict[str, str | list[str] | tuple[str]] = {"renewed": str(int(time.time()))}
+                    self._client.compose_object(
+                        self._bucket, name, [ComposeSource(self._bucket, name)], metadata=metadata
+                    )
+            except S3Error as error:
+                if error.code in {"NoSuchKey", "NoSuchObject"}:
+                    return False
+                raise
+        return True
+
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
         """See `Backend.blob_path`; verified when the cache is filled, and only its length after that."""
         if fresh:
@@ -260,8 +272,37 @@ class S3Backend:
         return attempts(self._cache.path, digest, size=size, fetch=lambda: self._stream(digest))
 
     def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
-        """See `Backend.sweep`: the cache's spool files. Parts of broken uploads are the bucket's own to expire."""
-        return self._cache.sweep(before=before, dry_run=dry_run)
+        """See `Backend.sweep`: the cache's spool files, and the parts of uploads that were never completed.
+
+        A listing of such uploads names no lengths. MinIO lists none of them for a prefix, and removes them by itself
+        after a day.
+        """
+        swept = self._cache.sweep(before=before, dry_run=dry_run)
+        after: tuple[str | None, str | None] = (None, None)
+        while True:
+            with self._errors():
+                # The client has no public method for these two requests.
+                page = self._client._list_multipart_uploads(
+                    self._bucket, prefix=self._prefix, key_marker=after[0], upload_id_marker=after[1]
+                )
+                for upload in page.uploads:
+                    started = upload.initiated_time.timestamp() if upload.initiated_time else 0.0
+                    if started < before and upload.object_name.startswith(self._prefix):
+                        name = upload.object_name.removeprefix(self._prefix)
+                        swept.append(ObjectInfo(name=name, size=0, modified=started))
+                        if not dry_run:
+                            self._abort(upload.object_name, str(upload.upload_id))
+            if not page.is_truncated:
+                return swept
+            after = page.next_key_marker, page.next_upload_id_marker
+
+    def _abort(self, name: str, upload_id: str) -> None:
+        try:
+            self._client._abort_multipart_upload(self._bucket, name, upload_id)
+        except S3Error as error:
+            # Completed or aborted by somebody else meanwhile.
+            if error.code != "NoSuchUpload":
+                raise
 
     def _object(self, name: str) -> str:
         return self._prefix + check_name(name)
@@ -304,36 +345,87 @@ class S3Backend:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        try:
+        with s3_errors(self._settings, bucket=self._bucket, place=_STORE):
             yield
-        except S3Error as error:
-            raise self._translated(error) from None
-        except (InvalidResponseError, ServerError, MinioException, urllib3.exceptions.HTTPError, _Conflict) as error:
-            # The error's own text can hold a signed address.
-            raise StoreUnavailable(
-                f"{self._settings.endpoint} did not answer as an S3 server does ({type(error).__name__}); "
-                "see that SYNTRIAL_S3_ENDPOINT is its address and that it runs"
-            ) from None
 
-    def _translated(self, error: S3Error) -> Exception:
-        code = str(error.code)
-        if code in _CREDENTIAL_CODES:
-            return UserError(
-                field=_CREDENTIAL_CODES[code],
-                rule=f"the credentials must be valid and allow reading, writing and deleting in bucket {self._bucket}",
-                received=f"{code} from {self._settings.endpoint}",
-                remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may.",
-            )
-        if code == "NoSuchBucket":
-            return UserError(
-                field="store",
-                rule="the bucket must exist",
-                received=f"{self._bucket} on {self._settings.endpoint}",
-                remedy="Create the bucket, or name another one.",
-            )
-        if code in _UNAVAILABLE_CODES:
-            return StoreUnavailable(f"{self._settings.endpoint} answered {code}")
-        return StoreUnavailable(f"{self._settings.endpoint} refused a request for {self.url}: {code}, {error.message}")
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """How messages speak of what lies in a bucket."""
+
+    field: str
+    """Its name in messages."""
+    needs: str
+    """What its credentials must allow."""
+    prefix: str = ""
+    """What stands before the names of its environment variables."""
+    remedy: str
+    """Where its credentials come from."""
+
+
+_STORE: Final = Place(
+    field="store",
+    needs="reading, writing and deleting",
+    remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may.",
+)
+
+
+def connect(settings: S3Settings) -> tuple[Minio, urllib3.PoolManager]:
+    """A client of the server, and the connections that it uses; nothing is sent yet."""
+    parts = urlsplit(settings.endpoint)
+    http = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
+        maxsize=PARALLEL,
+        retries=urllib3.Retry(
+            total=ATTEMPTS - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
+        ),
+    )
+    client = Minio(
+        parts.netloc,
+        access_key=settings.access_key or None,
+        secret_key=settings.secret_key or None,
+        session_token=settings.session_token,
+        secure=parts.scheme == "https",
+        region=settings.region,
+        http_client=http,
+    )
+    return client, http
+
+
+@contextmanager
+def s3_errors(settings: S3Settings, *, bucket: str, place: Place) -> Iterator[None]:
+    """What the client raises becomes StoreUnavailable or, where the user must act, UserError; none holds a secret."""
+    try:
+        yield
+    except S3Error as error:
+        raise _translated(error, settings=settings, bucket=bucket, place=place) from None
+    except (InvalidResponseError, ServerError, MinioException, urllib3.exceptions.HTTPError, _Conflict) as error:
+        # The error's own text can hold a signed address.
+        raise StoreUnavailable(
+            f"{settings.endpoint} did not answer as an S3 server does ({type(error).__name__}); "
+            f"see that {place.prefix}SYNTRIAL_S3_ENDPOINT is its address and that it runs"
+        ) from None
+
+
+def _translated(error: S3Error, *, settings: S3Settings, bucket: str, place: Place) -> Exception:
+    code = str(error.code)
+    if code in _CREDENTIAL_CODES:
+        return UserError(
+            field=place.prefix + _CREDENTIAL_CODES[code],
+            rule=f"the credentials must be valid and allow {place.needs} in bucket {bucket}",
+            received=f"{code} from {settings.endpoint}",
+            remedy=place.remedy,
+        )
+    if code == "NoSuchBucket":
+        return UserError(
+            field=place.field,
+            rule="the bucket must exist",
+            received=f"{bucket} on {settings.endpoint}",
+            remedy="Create the bucket, or name another one.",
+        )
+    if code in _UNAVAILABLE_CODES:
+        return StoreUnavailable(f"{settings.endpoint} answered {code}")
+    return StoreUnavailable(f"{settings.endpoint} refused a request for bucket {bucket}: {code}, {error.message}")
 
 
 class _Conflict(Exception):
