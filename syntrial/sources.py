@@ -56,7 +56,7 @@ def resolve(
             digest = _medmnist(source, path, field=field, cache=cache)
         case "npz":
             path = _existing(path, field=field)
-            _check_npz(path, field=field)
+            check_npz(path, field=field)
             digest = _remembered(path, cache=cache)
         case "folder":
             path = _existing(path, field=field)
@@ -90,7 +90,7 @@ def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = 
     Raises SourceError for a missing file, a damaged one, and a pickle: pickles are never opened, since they run code.
     """
     path = _existing(path, field=field)
-    _check_safetensors(path, field=field)
+    check_safetensors(path, field=field)
     return _remembered(path, cache=cache)
 
 
@@ -179,19 +179,26 @@ def _existing(path: Path | None, *, field: str) -> Path:
     )
 
 
-def _check_npz(path: Path, *, field: str) -> None:
-    """An .npz file is a zip archive whose directory stands at its end: a file cut short has none."""
+def check_npz(path: Path, *, field: str, title: str | None = None) -> None:
+    """Raises SourceError unless the file is a zip archive, whose directory stands at its end: one cut short has none.
+
+    `title` is what the error calls the file, by default its path.
+    """
     if path.is_file() and zipfile.is_zipfile(path):
         return
     raise SourceError(
         field=field,
         rule="an .npz file is a whole zip archive of arrays",
-        received=f"{path}, a folder" if path.is_dir() else f"{path}, which is no zip archive or is cut short",
+        received=f"{title or path}, {'a folder' if path.is_dir() else 'which is no zip archive or is cut short'}",
         remedy="Copy or download the file again, or write it with numpy.savez_compressed.",
     )
 
 
-def _check_safetensors(path: Path, *, field: str) -> None:
+def check_safetensors(path: Path, *, field: str, title: str | None = None) -> None:
+    """Raises SourceError unless the file's header is that of a whole safetensors file; a pickle is never opened.
+
+    `title` is what the error calls the file, by default its path.
+    """
     size = path.stat().st_size if path.is_file() else 0
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(path.open("rb")) if size else None
@@ -200,7 +207,7 @@ def _check_safetensors(path: Path, *, field: str) -> None:
             raise SourceError(
                 field=field,
                 rule="weights are safetensors; a pickle runs code when it is opened, and is never opened here",
-                received=f"{path}, a pickle (torch.save)",
+                received=f"{title or path}, a pickle (torch.save)",
                 remedy="Convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors').",
             )
         try:
@@ -215,7 +222,7 @@ def _check_safetensors(path: Path, *, field: str) -> None:
             raise SourceError(
                 field=field,
                 rule="weights are a whole safetensors file",
-                received=f"{path}, {size} bytes with another header or length",
+                received=f"{title or path}, {size} bytes with another header or length",
                 remedy="Copy or download the file again.",
             ) from None
 

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
+from syntrial.artifacts.uploads import materialise
 from syntrial.errors import Cancelled
 from syntrial.rpc.operations import Throttle
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -131,8 +132,18 @@ class Attempt:
         return self._store.manifest(key)
 
     def source_path(self, digest: str, /) -> Path | None:
-        """Where the raw source with this digest lies on this machine, or None where the caller named no place."""
-        return self._places.get(digest)
+        """Where the raw source with this digest lies on this machine: a place that the caller named, else a copy.
+
+        A copy of what was uploaded to the store lies in the step's scratch folder. None where there is neither. Raises
+        DataLoss for an upload that is damaged, which is set aside.
+        """
+        if digest not in self._places:
+            folder = self._scratch / "sources"
+            found = materialise(self._store, digest, folder=folder, each=lambda _count: self.check_cancelled())
+            if found is None:
+                return None
+            self._places[digest] = found
+        return self._places[digest]
 
     def progress(
         self, done: int, *, total: int, unit: str, activity: str, figures: Mapping[str, float] | None = None
