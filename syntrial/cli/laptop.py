@@ -117,7 +117,8 @@ def draft_of(
     from syntrial.artifacts.store import open_store
     from syntrial.trial import draft, resolve_sources
 
-    return draft(experiment, resolve_sources(experiment, base=base, data_root=data_root)), open_store(store)
+    opened = open_store(store)
+    return draft(experiment, resolve_sources(experiment, base=base, data_root=data_root, store=opened)), opened
 
 
 def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None) -> bool:
