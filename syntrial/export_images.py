@@ -6,6 +6,7 @@ Both are forms that a trial can read again as a source.
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -45,10 +46,10 @@ def write_npz(images: ImageSet, path: Path) -> None:
     """Writes `images` uint8 (N, H, W) or (N, H, W, 3), `labels` (N, 1) or (N, K), `classes`, and each origin."""
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = images.images_NHWC
-    np.savez_compressed(
-        path,
-        images=pixels[..., 0] if pixels.shape[3] == 1 else pixels,
-        labels=images.labels[:, None] if images.labels.ndim == 1 else images.labels,
-        classes=np.array(images.classes),
-        **{f"origin_{name}": np.asarray(column) for name, column in images.origins.items()},
-    )
+    arrays: dict[str, Any] = {
+        "images": pixels[..., 0] if pixels.shape[3] == 1 else pixels,
+        "labels": images.labels[:, None] if images.labels.ndim == 1 else images.labels,
+        "classes": np.array(images.classes),
+    }
+    arrays |= {f"origin_{name}": np.asarray(column) for name, column in images.origins.items()}
+    np.savez_compressed(path, **arrays)

@@ -5,7 +5,7 @@ Experiment on the cluster.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +30,7 @@ from syntrial.cli.options import (
     app,
     console,
     errors,
+    options_words,
 )
 
 if TYPE_CHECKING:
@@ -96,27 +97,26 @@ def retry(  # noqa: PLR0917 - options of a command
             read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores, again=True
         )
         return
-    from uuid import uuid4
-
     from syntrial.errors import ArtifactMissing
-    from syntrial.remote.experiments import look_again
-    from syntrial.remote.retry import forgive
+    from syntrial.remote.experiments import suspend
+    from syntrial.remote.retry import forgive_ingests, forgive_steps, wait_until_taken_up
 
     door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-    forgiven: list[str] = []
-    try:
-        with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-            forgiven = forgive(opened, uid=remote.uid)
-    except ArtifactMissing:
-        pass  # it was never planned: there is nothing to forgive, but it may be suspended
-    look_again(door, remote, token=uuid4().hex)
+    forgiven = forgive_ingests(door, remote)
+    # One that was never planned has no steps to forgive, but may be suspended.
+    with suppress(ArtifactMissing), stored(door, remote, secret=secret, endpoint=endpoint) as opened:
+        forgiven += forgive_steps(opened, uid=remote.uid)
+    suspend(door, remote, value=False)
     for label in forgiven:
         console.print(Text(f"tried again: {label}"))
     if remote.is_suspended:
         console.print("taken up again")
     elif not forgiven:
-        console.print("nothing has failed; the controller was asked to look again")
-    console.print(Text(f"next: syntrial status {remote.name} --watch"))
+        console.print("nothing has failed")
+    elif not wait_until_taken_up(door, remote):
+        errors.print(Text("the controller has not taken it up yet: see that it runs", style="yellow"))
+    options = options_words(context, namespace)
+    console.print(Text(f"next: syntrial status {remote.name} --watch{options}"), soft_wrap=True)
 
 
 @app.command(rich_help_panel=ANYWHERE)
@@ -132,7 +132,7 @@ def logs(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Print what each attempt at a trial's steps left behind, and what running pods print."""
-    from syntrial.errors import ArtifactMissing, StoreUnavailable
+    from syntrial.errors import SyntrialError
     from syntrial.export import filed_labels
     from syntrial.remote.logs import chosen, no_such_step, recorded
     from syntrial.rpc.logs import readable
@@ -158,7 +158,9 @@ def logs(  # noqa: PLR0917 - options of a command
                 raise no_such_step(step)
             for section in recorded(opened, labels):
                 _print_section(section.title, section.text)
-    except (StoreUnavailable, ArtifactMissing) as error:
+    except SyntrialError as error:
+        if step is not None:
+            raise  # which step is meant is known by its label, and labels are in the store
         errors.print(Text(f"recorded attempts are not shown: {error}", style="yellow"), soft_wrap=True)
     keys = set(labels) if step is not None else None
     if not follow:

@@ -23,9 +23,13 @@ from syntrial.cli.options import (
     Secret,
     app,
     console,
+    errors,
+    options_words,
 )
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from syntrial.artifacts.store import ArtifactStore
     from syntrial.remote.door import Door
     from syntrial.remote.experiments import Remote
@@ -61,9 +65,7 @@ def submit(  # noqa: PLR0917 - options of a command
                 _send(source, store=store)
     remote, word = apply(door, submission.tree, namespace=place)
     console.print(Text(f"experiment.syntrial.dev/{remote.name} {word} in namespace {place}"), soft_wrap=True)
-    options = "".join(
-        f" {name} {value}" for name, value in (("--context", context), ("-n", namespace)) if value is not None
-    )
+    options = options_words(context, namespace)
     console.print(Text(f"next: syntrial status {remote.name} --watch{options}"), soft_wrap=True)
 
 
@@ -95,49 +97,31 @@ def upload(  # noqa: PLR0917 - options of a command
 
 
 @app.command(rich_help_panel=CLUSTER)
-def status(
+def status(  # noqa: PLR0917 - options of a command
     name: Name,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on looking until the trial is over.")] = False,
     rates: Annotated[bool, typer.Option(help="Ask running pods how fast they are.")] = True,
     context: Context = None,
     namespace: Namespace = None,
+    secret: Secret = STORE_SECRET,
+    endpoint: Endpoint = None,
 ) -> None:
     """Show how far a trial is, what runs and how fast, what waits and why.
 
     With --watch the exit code is 1 where the trial ended without a verdict.
     """
-    from rich.live import Live
-
-    from syntrial.remote.experiments import find
-    from syntrial.remote.progress import PodWatch, live_pods
-    from syntrial.remote.view import status_view
-
     door, remote = experiment_on_cluster(name, context=context, namespace=namespace)
-    pods = PodWatch(door, namespace=remote.namespace)
-
-    def look() -> None:
-        if rates:
-            pods.follow(live_pods(door, namespace=remote.namespace, uid=remote.uid))
-
     with interruptible("the trial goes on; this only stopped looking"):
-        look()
-        if not watch or remote.is_over:
-            pods.wait_for_first(timeout=FIRST_ANSWER_SECONDS)
-            console.print(status_view(remote, running=pods.running()))
-        elif not console.is_terminal:
-            _print_changes(door, remote)
-            remote = find(door, name, namespace=remote.namespace)
+        screen = _StatusScreen(
+            door, remote, rates=rates, secret=secret, endpoint=endpoint, options=options_words(context, namespace)
+        )
+        if not watch:
+            screen.show()
+        elif console.is_terminal:
+            screen.live()
         else:
-            with Live(console=console, refresh_per_second=4, transient=True) as live:
-                while not remote.is_over:
-                    until = time.monotonic() + WATCH_SECONDS
-                    while time.monotonic() < until:
-                        live.update(status_view(remote, running=pods.running()))
-                        time.sleep(0.25)
-                    remote = find(door, name, namespace=remote.namespace)
-                    look()
-            console.print(status_view(remote, running={}))
-    if watch and remote.condition("Succeeded") != "True":
+            screen.lines()
+    if watch and screen.remote.condition("Succeeded") != "True":
         sys.exit(1)
 
 
@@ -160,7 +144,8 @@ def cancel(
         console.print(Text(f"experiment.syntrial.dev/{name} deleted from namespace {remote.namespace}"), soft_wrap=True)
         return
     suspend(door, remote, value=True)
-    console.print(Text(f"experiment.syntrial.dev/{name} suspended; next: syntrial retry {name}"), soft_wrap=True)
+    console.print(Text(f"experiment.syntrial.dev/{name} suspended in namespace {remote.namespace}"), soft_wrap=True)
+    console.print(Text(f"next: syntrial retry {name}{options_words(context, namespace)}"), soft_wrap=True)
 
 
 def file_of(trial: str) -> Path | None:
@@ -213,17 +198,87 @@ def _send(source: "LocalSource", *, store: "ArtifactStore") -> None:
     console.print(Text(f"{source.path}: {word}; {source.digest}"), soft_wrap=True)
 
 
-def _print_changes(door: "Door", remote: "Remote") -> None:
-    """Where the output is no terminal: a line whenever the counts or conditions change, and the whole at the end."""
-    from syntrial.remote.experiments import find
-    from syntrial.remote.view import status_line, status_view
+class _StatusScreen:
+    """The status of an Experiment, shown once or followed until nothing more happens."""
 
-    before = ""
-    while not remote.is_over:
-        line = status_line(remote)
-        if line != before:
-            console.print(Text(line), soft_wrap=True)
-            before = line
-        time.sleep(WATCH_SECONDS)
-        remote = find(door, remote.name, namespace=remote.namespace)
-    console.print(status_view(remote, running={}))
+    def __init__(
+        self, door: "Door", remote: "Remote", *, rates: bool, secret: str, endpoint: str | None, options: str
+    ) -> None:
+        from syntrial.remote.progress import PodWatch
+
+        self.remote = remote
+        self._door = door
+        self._pods = PodWatch(door, namespace=remote.namespace)
+        self._rates = rates
+        self._secret = secret
+        self._endpoint = endpoint
+        self._options = options
+        self._labels: dict[str, str] | None = None
+
+    def show(self) -> None:
+        """Prints the status as it is."""
+        self._look_at_pods()
+        self._pods.wait_for_first(timeout=FIRST_ANSWER_SECONDS)
+        console.print(self._view())
+
+    def live(self) -> None:
+        """Redraws the status in place until the trial is over, then prints it."""
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False, transient=True) as screen:
+            while not self.remote.is_over:
+                self._look_at_pods()
+                until = time.monotonic() + WATCH_SECONDS
+                while time.monotonic() < until:
+                    screen.update(self._view(), refresh=True)
+                    time.sleep(0.25)
+                self._look()
+        console.print(self._view())
+
+    def lines(self) -> None:
+        """For output that is no terminal: a line whenever counts or reasons change, and the whole at the end."""
+        from syntrial.remote.view import status_line
+
+        before = ""
+        while not self.remote.is_over:
+            line = status_line(self.remote)
+            if line != before:
+                console.print(Text(line), soft_wrap=True)
+                before = line
+            time.sleep(WATCH_SECONDS)
+            self._look()
+        console.print(self._view())
+
+    def _look(self) -> None:
+        from syntrial.errors import ClusterUnavailable
+        from syntrial.remote.experiments import find
+
+        try:
+            self.remote = find(self._door, self.remote.name, namespace=self.remote.namespace)
+        except ClusterUnavailable as error:
+            # Somebody who watches for hours is not to be sent away by a restart of the API server.
+            errors.print(Text(f"{error}; asking again", style="yellow"), soft_wrap=True)
+
+    def _look_at_pods(self) -> None:
+        from syntrial.errors import SyntrialError
+        from syntrial.export import filed_labels
+        from syntrial.remote.progress import live_pods
+
+        if not self._rates or self.remote.is_over:
+            self._pods.close()
+            return
+        try:
+            pods = live_pods(self._door, namespace=self.remote.namespace, uid=self.remote.uid)
+            self._pods.follow(pods)
+            if pods and self._labels is None:
+                # Names of steps are in the store; who may not read its Secret sees methods and keys instead.
+                self._labels = {}
+                with stored(self._door, self.remote, secret=self._secret, endpoint=self._endpoint) as opened:
+                    self._labels = filed_labels(opened, uid=self.remote.uid)
+        except SyntrialError:
+            return
+
+    def _view(self) -> "RenderableType":
+        from syntrial.remote.view import status_view
+
+        return status_view(self.remote, running=self._pods.running(), labels=self._labels or {}, options=self._options)

@@ -48,6 +48,14 @@ Namespace = Annotated[
 Secret = Annotated[
     str, typer.Option("--store-secret", help="The Secret that says where the store is.", rich_help_panel="Cluster")
 ]
+
+
+def options_words(context: str | None, namespace: str | None) -> str:
+    """The options that a command needs to mean the same cluster and namespace, as a user types them."""
+    given = (("--context", context), ("-n", namespace))
+    return "".join(f" {name} {value}" for name, value in given if value is not None)
+
+
 Endpoint = Annotated[
     str | None,
     typer.Option(

@@ -20,9 +20,6 @@ SWITCH: Final = "syntrial-switch"
 """Field manager of what `cancel` and `retry` change. Another than the submitter's: whoever applies fewer fields under
 one name takes back those that it left out."""
 
-LOOK: Final = "syntrial.dev/look"
-"""An annotation whose change tells the controller to look at once; its value means nothing."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Remote:
@@ -56,7 +53,7 @@ class Remote:
     def condition(self, kind: str) -> str:
         """ "True", "False" or "Unknown"."""
         found = (item for item in self.status.get("conditions", ()) if item.get("type") == kind)
-        return str(next(found, {}).get("status", "Unknown"))
+        return next((str(item.get("status")) for item in found), "Unknown")
 
     @property
     def report_key(self) -> str:
@@ -127,23 +124,18 @@ def apply(door: Door, tree: Mapping[str, Any], *, namespace: str) -> tuple[Remot
 
 def suspend(door: Door, remote: Remote, *, value: bool) -> Remote:
     """Pauses an experiment or takes it up again; its Jobs stop after saving checkpoints, and nothing is lost."""
-    return _switched(door, remote, {"spec": {"suspend": value}})
-
-
-def look_again(door: Door, remote: Remote, *, token: str) -> Remote:
-    """Takes an experiment up again and has the controller look at it at once; `token` differs from call to call."""
-    return _switched(door, remote, {"metadata": {"annotations": {LOOK: token}}, "spec": {"suspend": False}})
+    tree = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": remote.name, "namespace": remote.namespace},
+        "spec": {"suspend": value},
+    }
+    return Remote(name=remote.name, namespace=remote.namespace, tree=door.apply(tree, field_manager=SWITCH))
 
 
 def delete(door: Door, remote: Remote) -> None:
     """Deletes the object and its Jobs; artifacts stay until garbage collection."""
     door.delete(KIND, remote.namespace, remote.name)
-
-
-def _switched(door: Door, remote: Remote, change: Mapping[str, Any]) -> Remote:
-    metadata = {"name": remote.name, "namespace": remote.namespace, **change.get("metadata", {})}
-    tree = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": change["spec"]}
-    return Remote(name=remote.name, namespace=remote.namespace, tree=door.apply(tree, field_manager=SWITCH))
 
 
 @contextmanager

@@ -17,12 +17,12 @@ _BAR: Final = 24
 
 
 def status_view(
-    remote: Remote, *, running: Mapping[str, StepProgress], labels: Mapping[str, str], notes: Sequence[str] = ()
+    remote: Remote, *, running: Mapping[str, StepProgress], labels: Mapping[str, str], options: str = ""
 ) -> RenderableType:
     """The whole status: conditions, steps by stage, what runs and how fast, what waits and why, failures, verdict.
 
-    `running` holds the progress of steps by key, `labels` their labels where they are known; `notes` are lines on what
-    could not be read.
+    `running` holds the progress of steps by key, `labels` their labels where they are known; `options` is what a
+    command needs to mean the same cluster and namespace.
     """
     status = remote.status
     parts: list[RenderableType] = [_heading(remote)]
@@ -37,12 +37,11 @@ def status_view(
         key = str(failure.get("key", ""))[:KEY_DIGITS]
         parts.append(Text(f"failed: {failure.get('label', '')} (key {key})", style="bold red"))
         parts.append(Text(f"  {failure.get('reason', '')}: {failure.get('message', '')}"))
-    parts += [Text(note, style="dim") for note in notes]
     if verdict := status.get("verdict"):
         parts += _block(_verdict(verdict, endpoint=str(status.get("endpoint", ""))))
     if report := status.get("report"):
         parts.append(Text(f"report: {report.get('address', '')}"))
-    if following := next_command(remote):
+    if following := next_command(remote, options=options):
         parts.append(Text(f"next: {following}"))
     return Group(*parts)
 
@@ -54,16 +53,16 @@ def status_line(remote: Remote) -> str:
     return "; ".join(words)
 
 
-def next_command(remote: Remote) -> str:
+def next_command(remote: Remote, *, options: str = "") -> str:
     """The command that a person would use next, or "" while a trial is under way."""
     if remote.condition("Valid") == "False":
-        return "mend the experiment, then `syntrial submit` it again"
+        return "mend the experiment, then submit it again"
     if remote.condition("Succeeded") == "True":
-        return f"syntrial report {remote.name} --open"
+        return f"syntrial report {remote.name}{options} --open"
     if remote.status.get("failures"):
-        return f"syntrial logs {remote.name}; mend the cause, then `syntrial retry {remote.name}`"
+        return f"syntrial logs {remote.name}{options}; mend the cause, then syntrial retry {remote.name}{options}"
     if remote.is_suspended:
-        return f"syntrial retry {remote.name} takes it up again"
+        return f"syntrial retry {remote.name}{options}, which takes it up again"
     return ""
 
 
