@@ -9,6 +9,7 @@ PYTHON := .venv/bin/python
 DISTRIBUTIONS := . services/data_prep services/generation services/filtering services/classification
 PYPROJECTS := $(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS))
 UNEMITTED := $(foreach name,syntrial syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
+HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.cache/test-cluster)/bin/helm))
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
 RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
@@ -20,8 +21,16 @@ demo: .venv/.installed ## A trial in minutes: BreastMNIST where it is at hand, e
 study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 45 minutes on two cores
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
+##@ Deploy
+.PHONY: deploy undeploy
+deploy: ## Install or upgrade on the current cluster by helm: NAMESPACE=, VALUES=, IMAGE_REPOSITORY=, TAG=
+	@NAMESPACE='$(NAMESPACE)' VALUES='$(VALUES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)' charts/deploy.sh
+
+undeploy: ## Remove it, all but data; FORCE=1 where experiments exist, KEEP_CRD=1 leaves their definition
+	@NAMESPACE='$(NAMESPACE)' FORCE='$(FORCE)' KEEP_CRD='$(KEEP_CRD)' charts/undeploy.sh
+
 ##@ Develop
-.PHONY: test test-e2e test-cluster lint format protos crd lock record verify verify-full benchmarks
+.PHONY: test test-e2e test-cluster lint format protos crd k8s lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
 
@@ -36,6 +45,7 @@ lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+	@if [ -n '$(HELM)' ]; then $(HELM) lint --quiet --kube-version 1.34.0 charts/syntrial; else echo 'no helm: the chart is not linted'; fi
 
 format: .venv/.installed ## Format the code and mend what ruff can mend
 	.venv/bin/ruff check --fix-only .
@@ -47,6 +57,9 @@ protos: .venv/.installed ## Generate syntrial/v1 from protos/
 crd: .venv/.installed ## Generate the CustomResourceDefinition, here and in the chart, from the Experiment model
 	$(PYTHON) k8s/crd/generate.py
 
+k8s: .venv/.installed ## Render k8s/ and the chart's golden files from the chart
+	$(PYTHON) k8s/render.py
+
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --extra local --extra cluster --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
@@ -57,6 +70,7 @@ record: .venv/.installed ## Record the results of stages whose source or version
 verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) protos/generate.py --check
 	$(PYTHON) k8s/crd/generate.py --check
+	$(PYTHON) k8s/render.py --check
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
@@ -86,4 +100,4 @@ clean: ## Remove the environment and caches; results in runs/ stay
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## Show this list
-	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} /^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -37,7 +37,7 @@ def template(helm: str, *options: str, namespace: str = "syntrial") -> str:
 
 
 def golden(helm: str, case: Path, /) -> str:
-    """The rendering of a file of values. The definition of Experiments is left out: it is 5,000 lines and has a test."""
+    """The rendering of a file of values, without the definition of Experiments: it is long, and has a test."""
     return template(helm, "--values", str(case), "--set", "crd.create=false")
 
 

@@ -1,0 +1,50 @@
+{{/* Whose Experiments. A release's own namespace is read from the pod, so that the manifests serve in any. */}}
+{{- define "syntrial.scopeArgs" -}}
+{{- if .Values.clusterWide -}}
+- --cluster-wide
+{{- else if .Values.watchNamespaces -}}
+- --namespaces={{ join "," (include "syntrial.namespaces" . | fromJson).list }}
+{{- else -}}
+- --namespaces=$(POD_NAMESPACE)
+{{- end -}}
+{{- end }}
+
+{{/* What the controller is told: where to look, what to start, whose store. */}}
+{{- define "syntrial.controllerArgs" -}}
+{{- include "syntrial.scopeArgs" . }}
+- --image-repository={{ .Values.image.repository }}
+- --image-tag={{ .Values.image.tag | default .Chart.AppVersion }}
+{{- range $part, $digest := .Values.image.digests }}
+- --image-digest={{ $part }}={{ $digest }}
+{{- end }}
+- --image-pull-policy={{ .Values.image.pullPolicy }}
+- --store-secret={{ include "syntrial.storeSecret" . }}
+{{- end }}
+
+{{/* What the controller may do in a namespace with Experiments, and no more. */}}
+{{- define "syntrial.controllerRules" -}}
+- apiGroups: [syntrial.dev]
+  resources: [experiments]
+  verbs: [get, list, watch]
+- apiGroups: [syntrial.dev]
+  resources: [experiments/status]
+  verbs: [patch]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
+# Written to say what happens, read to say why a Job has no pod (quota) or a pod does not start.
+- apiGroups: [""]
+  resources: [events]
+  verbs: [get, list, create, patch]
+# The store's Secret, and no other.
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "syntrial.storeSecret" . }}]
+  verbs: [get]
+{{- end }}

@@ -1,0 +1,372 @@
+"""The chart: renderings compared whole, and what every rendering must keep to."""
+
+import itertools
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from k8s.render import BASE, CASES, CHART, MINIO, REPOSITORY, documents, find_helm, golden, template
+from syntrial.executors.manifests import Owner, labels_of
+from syntrial.stages import STAGES
+
+VALUES = sorted((CASES / "values").glob("*.yaml"))
+RENDERED = [*(CASES / "golden" / case.name for case in VALUES), BASE, MINIO / "minio.yaml"]
+Tree = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def helm() -> str:
+    """Helm's path."""
+    path = find_helm()
+    if path is None:
+        pytest.skip("no helm: the chart is not rendered")
+    return path
+
+
+def refusal(helm: str, *options: str) -> str:
+    """What helm says to values that the chart refuses."""
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        template(helm, *options)
+    return str(raised.value.stderr)
+
+
+def pods(item: Tree) -> Iterator[tuple[Tree, Tree]]:
+    """Labels and spec of the pods that an object is or makes."""
+    spec = item.get("spec", {})
+    if item["kind"] == "Pod":
+        yield item["metadata"]["labels"], spec
+    spec = spec.get("jobTemplate", {}).get("spec", spec)
+    if "template" in spec:
+        yield spec["template"]["metadata"]["labels"], spec["template"]["spec"]
+
+
+def objects(path: Path, *kinds: str) -> list[Tree]:
+    """The objects in a rendered file, of some kinds."""
+    return [found for found in documents(path.read_text()) if not kinds or found["kind"] in kinds]
+
+
+def selects(selector: Tree, labels: dict[str, str]) -> bool:
+    """Whether a label selector with `In` alone selects labels."""
+    expressions = selector.get("matchExpressions", ())
+    assert all(expression["operator"] == "In" for expression in expressions)
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
+        labels.get(expression["key"]) in expression["values"] for expression in expressions
+    )
+
+
+@pytest.mark.parametrize("case", VALUES, ids=lambda case: case.stem)
+def test_a_rendering_is_its_golden_file(helm: str, case: Path) -> None:
+    assert documents(golden(helm, case)) == documents((CASES / "golden" / case.name).read_text()), "run `make k8s`"
+
+
+def test_the_definition_of_experiments_is_the_generated_one_and_outlives_the_release(helm: str) -> None:
+    generated = yaml.safe_load((CHART / "files" / "crd.yaml").read_text())
+    rendered = documents(template(helm, "--show-only", "templates/crd.yaml"))
+    assert [found["spec"] for found in rendered] == [generated["spec"]]
+    assert rendered[0]["metadata"]["name"] == generated["metadata"]["name"]
+    assert rendered[0]["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    mortal = documents(template(helm, "--show-only", "templates/crd.yaml", "--set", "crd.keep=false"))
+    assert "helm.sh/resource-policy" not in mortal[0]["metadata"].get("annotations", {})
+
+
+def test_the_chart_is_of_the_platforms_version() -> None:
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    assert chart["appVersion"] == project["version"]
+
+
+# Values
+
+
+def test_every_value_is_documented() -> None:
+    lines = (CHART / "values.yaml").read_text().splitlines()
+    undocumented = []
+    for before, line in itertools.pairwise(lines):
+        found = re.match(r"( *)([\w-]+):(.*)", line)
+        if not found or line.lstrip().startswith("#"):
+            continue
+        indent, name, rest = found.groups()
+        section = not rest.strip()
+        # Under `stages` the keys repeat, and under a documented mapping or list they are its default.
+        inside_default = any(name == part for part in ("requests", "limits", "cpu", "memory", "ipBlock", "cidr"))
+        if section or before.lstrip().startswith("#") or inside_default or len(indent) >= 6:
+            continue
+        undocumented.append(line.strip())
+    assert undocumented == []
+
+
+def test_every_value_has_its_place_in_the_schema_and_no_other_has() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def resolved(tree: Tree) -> Tree:
+        reference = tree.get("$ref")
+        return schema["definitions"][reference.rpartition("/")[2]] if reference else tree
+
+    def check(tree: Tree, value: object, path: str) -> None:
+        tree = resolved(tree)
+        if isinstance(value, dict) and "properties" in tree:
+            assert tree["additionalProperties"] is False, path
+            for name, inner in value.items():
+                assert name in tree["properties"], f"{path}.{name} is not in the schema"
+                check(tree["properties"][name], inner, f"{path}.{name}")
+
+    check(schema, yaml.safe_load((CHART / "values.yaml").read_text()), "values")
+    # Kubernetes' own trees, and helm's.
+    open_objects = {"global", "nodeAffinity", "podAffinity", "podAntiAffinity"}
+
+    def closed(tree: object, name: str) -> None:
+        if isinstance(tree, dict):
+            if tree.get("type") == "object" and name not in open_objects:
+                assert "additionalProperties" in tree, name
+            for key, inner in tree.items():
+                closed(inner, key)
+
+    closed(schema, "values")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("store.url=s3://trials", "store.accessKey=a", "store.secretKey=b"), "minio.enabled, store.url"),
+        (("minio.enabled=false",), "set are: none"),
+        (("minio.enabled=false", "store.url=s3://trials"), "store.accessKey and store.secretKey"),
+        (("minio.enabled=false", "store.url=/folder"), "/store/url"),
+        (("stageServices.enabled=true", "watchNamespaces={team-a}"), "not in watchNamespaces"),
+        (("controler.resources=null",), "controler"),
+        (("minio.rootPassword=short",), "/minio/rootPassword"),
+        (("image.digests.generation=latest",), "/image/digests/generation"),
+        (("networkPolicies.storePorts={http}",), "/networkPolicies/storePorts"),
+    ],
+)
+def test_wrong_values_are_refused_by_name(helm: str, options: tuple[str, ...], said: str) -> None:
+    assert said in refusal(helm, *(part for option in options for part in ("--set", option)))
+
+
+def test_without_a_password_one_is_made_and_the_namespaces_keys_follow_from_it(helm: str) -> None:
+    def secrets() -> dict[str, Tree]:
+        return {
+            found["metadata"]["name"]: found["stringData"]
+            for found in documents(template(helm, "--set", "crd.create=false"))
+            if found["kind"] == "Secret"
+        }
+
+    first, second = secrets(), secrets()
+    assert len(first["syntrial-minio"]["MINIO_ROOT_PASSWORD"]) == 40
+    assert first["syntrial-minio"] != second["syntrial-minio"]
+    key = first["syntrial-store"]["AWS_SECRET_ACCESS_KEY"]
+    assert key == first["syntrial-minio-tenants"]["syntrial"]
+    assert key != second["syntrial-store"]["AWS_SECRET_ACCESS_KEY"]
+    assert key not in first["syntrial-minio"].values()
+
+
+def test_each_namespace_has_a_key_and_a_prefix_of_its_own() -> None:
+    stores = [
+        found["stringData"]
+        for found in objects(CASES / "golden" / "cluster-wide.yaml", "Secret")
+        if found["metadata"]["name"] == "syntrial-store"
+    ]
+    assert [store["SYNTRIAL_STORE"] for store in stores] == [
+        f"s3://syntrial/{n}" for n in ("syntrial", "team-a", "team-b")
+    ]
+    assert len({store["AWS_SECRET_ACCESS_KEY"] for store in stores}) == 3
+
+
+# Programs
+
+
+def test_the_arguments_of_every_container_are_those_that_its_program_takes() -> None:
+    from syntrial.artifacts import tenants
+    from syntrial.controller.__main__ import app as controller
+
+    programs = {
+        (): typer.main.get_command(controller),
+        ("python", "-m", "syntrial.controller"): typer.main.get_command(controller),
+        ("python", "-m", "syntrial.artifacts.tenants"): typer.main.get_command(tenants.app),
+    }
+    parsed = set()
+    for case in VALUES:
+        for item in objects(CASES / "golden" / case.name):
+            for _, spec in pods(item):
+                container = spec["containers"][0]
+                if "/syntrial-controller:" not in container["image"]:
+                    continue
+                command = programs[tuple(container.get("command", ()))]
+                arguments = list(container["args"])
+                with command.make_context("program", list(arguments), resilient_parsing=False) as context:
+                    if not arguments[0].startswith("-"):
+                        inner = command.get_command(context, arguments[0])
+                        with pytest.MonkeyPatch.context() as patch:
+                            patch.setenv("SYNTRIAL_STORE", "s3://trials/here")
+                            inner.make_context(arguments[0], arguments[1:], parent=context).close()
+                parsed.add(container["name"])
+    assert parsed == {"controller", "gc", "setup", "check"}
+
+
+# Security
+
+
+@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
+def test_every_pod_keeps_to_restricted_and_has_a_read_only_root(path: Path) -> None:
+    for item in objects(path):
+        for _, spec in pods(item):
+            security = spec["securityContext"]
+            assert security["runAsNonRoot"] is True
+            assert security["runAsUser"] == 65532
+            assert security["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+            for container in (*spec["containers"], *spec.get("initContainers", ())):
+                assert container["securityContext"] == {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                }
+                assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]  # noqa: S108
+                assert container["resources"]["requests"]
+                assert container["resources"]["limits"]
+            assert {"emptyDir", "persistentVolumeClaim", "secret"} >= {
+                kind for volume in spec["volumes"] for kind in volume.keys() - {"name"}
+            }
+
+
+@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
+def test_only_the_controller_and_the_collector_hold_a_token(path: Path) -> None:
+    for item in objects(path):
+        for labels, spec in pods(item):
+            component = labels["app.kubernetes.io/component"]
+            assert (component in {"controller", "gc"}) == ("serviceAccountName" in spec)
+            assert "serviceAccountName" in spec or spec["automountServiceAccountToken"] is False
+
+
+@pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
+def test_roles_grant_nothing_by_wildcard_and_of_secrets_the_stores_alone(path: Path) -> None:
+    for role in objects(path, "Role", "ClusterRole"):
+        for rule in role["rules"]:
+            assert "*" not in (*rule["apiGroups"], *rule["resources"], *rule["verbs"])
+            if "secrets" in rule["resources"]:
+                assert rule["verbs"] == ["get"]
+                assert rule["resourceNames"] in (["syntrial-store"], ["our-store"])
+            if not role["metadata"]["name"].endswith("-edit"):
+                assert "experiments" not in rule["resources"] or "delete" not in rule["verbs"]
+
+
+def test_the_namespaced_mode_has_no_cluster_role_for_the_controller() -> None:
+    for case in ("default", "no-network-policies"):
+        bindings = objects(CASES / "golden" / f"{case}.yaml", "ClusterRoleBinding")
+        assert bindings == []
+    wide = objects(CASES / "golden" / "cluster-wide.yaml", "ClusterRoleBinding")
+    assert [found["subjects"][0]["name"] for found in wide] == ["syntrial-controller", "syntrial-gc"]
+
+
+# Who reaches whom
+
+
+def policies_for(labels: dict[str, str], path: Path, *, namespace: str = "syntrial") -> list[Tree]:
+    """The policies of a rendering that select a pod."""
+    return [
+        found["spec"]
+        for found in objects(path, "NetworkPolicy")
+        if found["metadata"]["namespace"] == namespace and selects(found["spec"]["podSelector"], labels)
+    ]
+
+
+def reached(labels: dict[str, str], path: Path, *, namespace: str = "syntrial") -> set[int]:
+    """Ports that a pod reaches somewhere; fails where nothing restricts it."""
+    policies = policies_for(labels, path, namespace=namespace)
+    assert any("Egress" in policy["policyTypes"] for policy in policies)
+    assert any("Ingress" in policy["policyTypes"] for policy in policies)
+    rules = [rule for policy in policies for rule in policy.get("egress", ())]
+    assert all(rule["ports"] for rule in rules)
+    return {port["port"] for rule in rules for port in rule["ports"]}
+
+
+@pytest.mark.parametrize(
+    ("path", "store"), [(CASES / "golden" / "cluster-wide.yaml", 9000), (CASES / "golden" / "external-s3.yaml", 8443)]
+)
+def test_a_stages_job_reaches_dns_and_the_store_and_one_that_downloads_also_the_world(path: Path, store: int) -> None:
+    owner = Owner(name="pneumonia", uid="0", namespace="syntrial")
+    for stage in (*STAGES, "ingest"):
+        labels = labels_of(owner, component=stage.replace("_", "-"))
+        expected = {53, store} | ({80, 443, 9000} if stage in {"data_prep", "ingest"} else set())
+        assert reached(labels, path) == expected
+        assert not any(policy.get("ingress") for policy in policies_for(labels, path))
+
+
+def test_jobs_in_another_namespace_reach_the_bundled_store_by_its_pods_alone() -> None:
+    labels = labels_of(Owner(name="e", uid="0", namespace="team-a"), component="generation")
+    path = CASES / "golden" / "cluster-wide.yaml"
+    (rule,) = [
+        rule
+        for policy in policies_for(labels, path, namespace="team-a")
+        for rule in policy.get("egress", ())
+        if rule["ports"] == [{"protocol": "TCP", "port": 9000}]
+    ]
+    (peer,) = rule["to"]
+    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "syntrial"}
+    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "minio"
+
+
+def test_minio_lets_in_syntrials_pods_of_the_listed_namespaces_and_reaches_nobody() -> None:
+    labels = {f"app.kubernetes.io/{key}": value for key, value in (("name", "syntrial"), ("instance", "syntrial"))}
+    policies = policies_for(labels | {"app.kubernetes.io/component": "minio"}, CASES / "golden" / "cluster-wide.yaml")
+    assert not any(policy.get("egress") for policy in policies)
+    (ingress,) = [rule for policy in policies for rule in policy.get("ingress", ())]
+    assert all(peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "syntrial"} for peer in ingress["from"])
+    (others,) = [peer["namespaceSelector"] for peer in ingress["from"] if "namespaceSelector" in peer]
+    assert others["matchExpressions"][0]["values"] == ["team-a", "team-b"]
+
+
+@pytest.mark.parametrize("case", ["default", "cluster-wide", "external-s3", "stage-services"])
+def test_every_pod_of_the_chart_has_policies(case: str) -> None:
+    path = CASES / "golden" / f"{case}.yaml"
+    for item in objects(path):
+        for labels, _ in pods(item):
+            namespace = item["metadata"]["namespace"]
+            component = labels["app.kubernetes.io/component"]
+            if component == "minio":
+                continue  # reaches nobody; has a test of its own
+            assert 53 in reached(labels, path, namespace=namespace), component
+
+
+def test_policies_go_by_one_value() -> None:
+    assert objects(CASES / "golden" / "no-network-policies.yaml", "NetworkPolicy") == []
+
+
+# k8s/
+
+
+def test_the_kustomize_base_and_components_build(tmp_path: Path, helm: str) -> None:
+    kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=Path(helm).parent)
+    if kubectl is None:
+        pytest.skip("no kubectl: the kustomizations are not built")
+    shutil.copytree(REPOSITORY / "k8s", tmp_path / "k8s")
+    subprocess.run([tmp_path / "k8s/components/minio/credentials.sh", "team-x"], check=True, timeout=30)
+    overlay = tmp_path / "k8s" / "overlay"
+    overlay.mkdir()
+    (overlay / "kustomization.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "namespace": "team-x",
+                "resources": ["../base"],
+                "components": [f"../components/{name}" for name in ("minio", "gpu", "kueue")],
+            }
+        )
+    )
+    built = documents(
+        subprocess.run([kubectl, "kustomize", overlay], check=True, capture_output=True, text=True, timeout=60).stdout
+    )
+    assert {found["metadata"].get("namespace", "team-x") for found in built} == {"team-x"}
+    names = {(found["kind"], found["metadata"]["name"]) for found in built}
+    assert {("StatefulSet", "syntrial-minio"), ("LocalQueue", "syntrial"), ("Secret", "syntrial-store")} <= names
+    (policy,) = [found for found in built if found["metadata"]["name"] == "syntrial-experiments"]
+    assert policy["spec"]["egress"][-1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "minio"
+    for binding in (found for found in built if found["kind"] == "RoleBinding"):
+        assert binding["subjects"][0]["namespace"] == "team-x"
