@@ -32,15 +32,28 @@ class Rule:
         return tree
 
 
-def _exactly_one(*names: str) -> str:
-    return " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1"
+def _exactly_one(*names: str) -> Rule:
+    *most, last = names
+    given = ", ".join(f"has(self.{name}) ? '{name} ' : ''" for name in names)
+    message = f"needs exactly one of {', '.join(most)} and {last}"
+    return Rule(
+        rule=" + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1",
+        message=message,
+        with_received=f"'{message}; received ' + (" + " + ".join(f"({part})" for part in given.split(", ")) + ")",
+    )
+
+
+def _resource_names(field: str) -> Rule:
+    return Rule(
+        rule=f"""!has(self.{field}) || self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage']
+        || name.startsWith('hugepages-') || name.matches('^[^/]+/[^/]+$'))""",
+        message="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
+        field=f".{field}",
+    )
 
 
 _SOURCE: Final = (
-    Rule(
-        rule=_exactly_one("medmnist", "npz", "folder", "phantom"),
-        message="needs exactly one of medmnist, npz, folder and phantom",
-    ),
+    _exactly_one("medmnist", "npz", "folder", "phantom"),
     Rule(
         rule="!has(self.classes) || has(self.npz)",
         message="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
@@ -61,14 +74,10 @@ _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Dataset": _SOURCE,
     "SourceFields": _SOURCE,
-    "Filter": (
-        Rule(rule=_exactly_one("centroid", "confidence"), message="needs exactly one of centroid and confidence"),
-    ),
-    "Generator": (
-        Rule(rule=_exactly_one("diffusion", "gan", "pca"), message="needs exactly one of diffusion, gan and pca"),
-    ),
+    "Filter": (_exactly_one("centroid", "confidence"),),
+    "Generator": (_exactly_one("diffusion", "gan", "pca"),),
     "Synthetic": (
-        Rule(rule=_exactly_one("generator", "images"), message="needs exactly one of generator and images"),
+        _exactly_one("generator", "images"),
         Rule(
             rule="!has(self.images) || !has(self.replicates) || self.replicates == 1",
             message="a ready-made set has one replicate; `replicates` repeats a generator's training",
@@ -79,7 +88,44 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             field=".arms",
         ),
     ),
-    "Budget": (Rule(rule=_exactly_one("steps", "epochs"), message="needs exactly one of steps and epochs"),),
+    "Budget": (_exactly_one("steps", "epochs"),),
+    "Resources": (
+        _resource_names("requests"),
+        _resource_names("limits"),
+        Rule(
+            rule="""!has(self.limits) || self.limits.all(name, !name.contains('/')
+            || type(self.limits[name]) == int || quantity(self.limits[name]).isInteger())""",
+            message="a device is asked for whole",
+            field=".limits",
+        ),
+        Rule(
+            rule="""!has(self.requests) || self.requests.all(name, !name.contains('/')
+            || (has(self.limits) && name in self.limits))""",
+            message="devices are asked for by limits",
+            field=".requests",
+        ),
+        Rule(
+            rule="""!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits)
+            || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name])))
+            in (name.contains('/') ? [0] : [-1, 0]))""",
+            message="a request is at most its limit, and equal to it where it is of a device",
+            field=".requests",
+        ),
+    ),
+    "Toleration": (
+        Rule(
+            rule="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+            message="a toleration without `key` needs operator Exists",
+        ),
+        Rule(
+            rule="""!has(self.value) || self.value == '' || !has(self.operator) || self.operator != 'Exists'""",
+            message="operator Exists takes no `value`",
+        ),
+        Rule(
+            rule="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="`tolerationSeconds` needs effect NoExecute",
+        ),
+    ),
     "Spec": (
         Rule(
             rule=f"""!has(self.classifiers) || [self.classifiers.map(c, {_TITLE})].all(titles,

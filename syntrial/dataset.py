@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from syntrial.models import Model, Seed
+from syntrial.placement import ObjectName
 
 Address = Annotated[str, Field(max_length=2048)]
 """A path, or s3://…, claim://…, sha256:…; 2048 because the API server counts what a rule on it may cost."""
@@ -47,9 +48,8 @@ class SourceFields(Model):
         description="A folder of images with a folder for each class, and folders train, val and test above those "
         "where the data is split already. Its address is written as for npz.",
     )
-    secret: str | None = Field(
+    secret: ObjectName | None = Field(
         None,
-        max_length=253,
         description="Secret with the credentials of an s3:// address (SYNTRIAL_S3_ENDPOINT, AWS_ACCESS_KEY_ID, "
         "AWS_SECRET_ACCESS_KEY). Default: the credentials of the store.",
     )

@@ -16,6 +16,7 @@ from rapidfuzz import process
 
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment import API_VERSION, Experiment
+from syntrial.models import NAME_PATTERN
 
 LIMIT_BYTES = 1 << 20
 
@@ -122,14 +123,17 @@ def _violation(detail: ErrorDetails) -> Violation:
         return Violation(
             field=f"{field}.{context['field']}", rule=rule, received=context["received"], remedy=context["remedy"]
         )
-    return Violation(field=field, rule=rule, received=received, remedy=_remedy(kind, field))
+    return Violation(field=field, rule=rule, received=received, remedy=_remedy(detail, field))
 
 
-def _remedy(kind: str, field: str) -> str:
+def _remedy(detail: ErrorDetails, field: str) -> str:
+    kind = detail["type"]
     if kind.endswith(("_type", "_parsing")):
         return "Give a value of that type."
     if kind == "string_pattern_mismatch":
-        return "Use lower-case letters, digits and '-', at most 63 characters."
+        if detail["ctx"]["pattern"] == NAME_PATTERN:
+            return "Use lower-case letters, digits and '-', at most 63 characters."
+        return "Write it as the pattern says."
     if kind == "value_error":
         return "Change it as the rule says."
     return f"Change {field.rpartition('.')[2] or field} as the rule says."

@@ -270,6 +270,82 @@ CASES: dict[str, Case] = {
         server="should match",
         field="spec.cluster.stages.generation.outOfMemoryLimit",
     ),
+    "a resource that no node has": Case(
+        bad={"cluster": {"resources": {"requests": {"gpu": 1}}}},
+        good={"cluster": {"resources": {"requests": {"cpu": 1, "memory": "1Gi", "hugepages-2Mi": "4Mi"}}}},
+        message="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
+        field="spec.cluster.resources.requests",
+    ),
+    "a limit of no resource": Case(
+        bad={"cluster": {"resources": {"limits": {"example.com/": 1}}}},
+        good={"cluster": {"resources": {"limits": {"example.com/tpu": 1}}}},
+        message="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
+        field="spec.cluster.resources.limits",
+    ),
+    "half a device": Case(
+        bad={"cluster": {"stages": {"generation": {"resources": {"limits": {"nvidia.com/gpu": "500m"}}}}}},
+        good={"cluster": {"stages": {"generation": {"resources": {"limits": {"nvidia.com/gpu": "1", "cpu": "500m"}}}}}},
+        message="a device is asked for whole",
+        field="spec.cluster.stages.generation.resources.limits",
+    ),
+    "a request of fewer devices than the limit": Case(
+        bad={"cluster": {"resources": {"requests": {"a.b/c": 1}, "limits": {"a.b/c": "2"}}}},
+        good={"cluster": {"resources": {"requests": {"a.b/c": 2}, "limits": {"a.b/c": "2"}}}},
+        message="a request is at most its limit, and equal to it where it is of a device",
+        field="spec.cluster.resources.requests",
+    ),
+    "a request above its limit": Case(
+        bad={"cluster": {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "1G"}}}},
+        good={
+            "cluster": {
+                "resources": {"requests": {"memory": "1G", "cpu": 2}, "limits": {"memory": "1Gi", "cpu": "2000m"}}
+            }
+        },
+        message="a request is at most its limit, and equal to it where it is of a device",
+        field="spec.cluster.resources.requests",
+    ),
+    "a device that is requested and not limited": Case(
+        bad={"cluster": {"resources": {"requests": {"nvidia.com/gpu": 1}}}},
+        good={"cluster": {"resources": {"requests": {"nvidia.com/gpu": 1}, "limits": {"nvidia.com/gpu": 1}}}},
+        message="devices are asked for by limits",
+        field="spec.cluster.resources.requests",
+    ),
+    "a toleration of nothing": Case(
+        bad={"cluster": {"tolerations": [{}]}},
+        good={"cluster": {"tolerations": [{"operator": "Exists"}, {"key": "a.b/c"}]}},
+        message="a toleration without `key` needs operator Exists",
+        field="spec.cluster.tolerations[0]",
+    ),
+    "a toleration of every value of one": Case(
+        bad={"cluster": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},
+        good={"cluster": {"tolerations": [{"key": "a", "value": "b"}]}},
+        message="operator Exists takes no `value`",
+        field="spec.cluster.tolerations[0]",
+    ),
+    "a toleration that ends without an eviction": Case(
+        bad={"cluster": {"tolerations": [{"key": "a", "effect": "NoSchedule", "tolerationSeconds": 5}]}},
+        good={"cluster": {"tolerations": [{"key": "a", "effect": "NoExecute", "tolerationSeconds": 5}]}},
+        message="`tolerationSeconds` needs effect NoExecute",
+        field="spec.cluster.tolerations[0]",
+    ),
+    "a queue that no object can be": Case(
+        bad={"cluster": {"queueName": "My Queue"}},
+        good={"cluster": {"queueName": "my-queue"}},
+        server="should match",
+        field="spec.cluster.queueName",
+    ),
+    "a quantity that is a fraction": Case(
+        bad={"cluster": {"resources": {"requests": {"cpu": 0.5}}}},
+        good={"cluster": {"resources": {"requests": {"cpu": "0.5"}}}},
+        server="Invalid value",
+        field="spec.cluster.resources.requests.cpu",
+    ),
+    "a label's value that none can be": Case(
+        bad={"cluster": {"nodeSelector": {"zone": "a b"}}},
+        good={"cluster": {"nodeSelector": {"zone": "a_b", "bare": ""}}},
+        server="should match",
+        field="spec.cluster.nodeSelector",
+    ),
     "a sampler's solver that is not known": Case(
         bad={"synthetic": [{"name": "x", "generator": {"diffusion": {"sampler": {"solver": "euler"}}}}]},
         good={"synthetic": [{"name": "x", "generator": {"diffusion": {"sampler": {"solver": "heun"}}}}]},
