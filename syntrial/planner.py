@@ -11,7 +11,7 @@ from typing import Any, Final
 from syntrial import requests
 from syntrial.arms import REAL, REAL_TWICE, Arm, duplicated, resampled, shuffled
 from syntrial.artifacts.keys import step_key
-from syntrial.experiment import Classifier, Experiment, Generator, PcaGenerator, Spec, Synthetic
+from syntrial.experiment import Classifier, Cluster, Experiment, Generator, PcaGenerator, Spec, Synthetic
 from syntrial.experiment_file import to_yaml
 from syntrial.plan import Plan, Step, member_refs
 from syntrial.stages import stage_of
@@ -374,7 +374,7 @@ class _Planner:
         metric = f"METRIC_{endpoint.metric.upper().replace('-', '_')}"
         request = WriteReportRequest(
             title=self.experiment.metadata.name,
-            experiment=to_yaml(self.experiment),
+            experiment=to_yaml(_science_of(self.experiment)),
             endpoint=Endpoint(metric=metric, smallest_effect=endpoint.smallest_effect),
             audit=self._split("audit"),
             train=self._split("train"),
@@ -406,6 +406,12 @@ class _Planner:
 
 def _member(key: str, name: str) -> MemberRef:
     return MemberRef(key=key, member=name)
+
+
+def _science_of(experiment: Experiment) -> Experiment:
+    """The experiment without what says where and when it runs: a report's key and bytes do not hang on that."""
+    where = {"suspend": False, "retention": "collect", "cluster": Cluster()}
+    return experiment.model_copy(update={"spec": experiment.spec.model_copy(update=where)})
 
 
 def _qualifications(spec: Spec) -> list[str]:

@@ -193,3 +193,15 @@ def test_a_thousand_steps_are_planned_in_under_a_second() -> None:
 def test_an_unknown_preset_is_told_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="nano"):
         planned(synthetic__0__generator={"diffusion": {"preset": "nanno"}})
+
+
+def test_where_and_when_a_trial_runs_is_in_no_key_not_even_the_reports() -> None:
+    item = experiment()
+    cluster = {"queueName": "gpus", "resources": {"limits": {"nvidia.com/gpu": 1}}}
+    elsewhere = experiment(cluster=cluster, suspend=True, retention="retain")
+    looks = [Look(number=1, evaluations="a")]
+
+    def all_keys(chosen: Experiment) -> list[str]:
+        return [step.key for step in plan(chosen, resolve_sources(chosen, base=Path()).by_name, looks=looks).steps]
+
+    assert all_keys(item) == all_keys(elsewhere)
