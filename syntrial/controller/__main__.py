@@ -1,0 +1,167 @@
+"""The controller's command line: `python -m syntrial.controller` serves until it is told to stop.
+
+`python -m syntrial.controller gc` collects garbage once, in the stores of the namespaces that are served.
+"""
+
+import functools
+import os
+import sys
+from typing import Annotated, Final, Literal, cast
+
+import typer
+
+from syntrial import __version__
+from syntrial.errors import SyntrialError, UserError
+
+METRICS_PORT: Final = 9090
+LIVENESS_PORT: Final = 8080
+
+_STORE_SETTINGS: Final = ("SSL_CERT_FILE", "SYNTRIAL_CACHE_LIMIT")
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+Namespaces = Annotated[
+    str | None, typer.Option(help="Namespaces that are served, with commas between; default: the current one.")
+]
+ClusterWide = Annotated[bool, typer.Option("--cluster-wide", help="Serve all namespaces.")]
+StoreSecret = Annotated[str, typer.Option(help="Name of the Secret of the store in each namespace.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; in a pod none is needed.")]
+
+
+@app.callback(invoke_without_command=True)
+def serve(  # noqa: PLR0917 - options of a command
+    context: typer.Context,
+    namespaces: Namespaces = None,
+    cluster_wide: ClusterWide = False,
+    image_repository: Annotated[
+        str, typer.Option(envvar="IMAGE_REPOSITORY", help="What stands before /syntrial-generation.")
+    ] = "localhost/syntrial",
+    image_tag: Annotated[str, typer.Option(help="Tag of the stages' images.")] = __version__,
+    image_digest: Annotated[
+        list[str] | None, typer.Option(help="STAGE=sha256:…: that stage's image is named by its digest.")
+    ] = None,
+    image_pull_policy: Annotated[str, typer.Option(help="Always, IfNotPresent or Never.")] = "IfNotPresent",
+    store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
+    threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 8,
+    resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
+    metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
+    liveness_port: Annotated[int, typer.Option(help="Port of /healthz.")] = LIVENESS_PORT,
+    kube_context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None,
+) -> None:
+    """Turns Experiments into Jobs, and their results into a verdict and a status."""
+    if context.invoked_subcommand is not None:
+        return
+    from prometheus_client import start_http_server
+
+    from syntrial.controller.controller import Controller
+    from syntrial.controller.handlers import serve as serve_events
+    from syntrial.controller.settings import Settings
+    from syntrial.controller.stores import open_from_secret
+    from syntrial.executors.kubernetes import connect
+    from syntrial.executors.manifests import Images
+    from syntrial.rpc.logs import configure_logging
+
+    configure_logging()
+    cluster = connect(context=kube_context)
+    settings = Settings(
+        namespaces=_namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace),
+        images=Images(
+            repository=image_repository,
+            tag=image_tag,
+            digests=dict(_digest(item) for item in image_digest or ()),
+            pull_policy=_pull_policy(image_pull_policy),
+        ),
+        store_secret=store_secret,
+        threads=threads,
+        resync_seconds=resync,
+    )
+    controller = Controller(
+        cluster,
+        settings,
+        open_store=functools.partial(
+            open_from_secret, environment=_store_environment(), cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", "")
+        ),
+    )
+    if metrics_port:
+        start_http_server(metrics_port)
+    serve_events(controller, settings, liveness=f"http://0.0.0.0:{liveness_port}/healthz")
+
+
+@app.command()
+def gc(  # noqa: PLR0917 - options of a command
+    namespaces: Namespaces = None,
+    cluster_wide: ClusterWide = False,
+    store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
+    older_than_days: Annotated[float, typer.Option(min=0, help="Days that unreachable artifacts are kept.")] = 7.0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    kube_context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None,
+) -> None:
+    """Collect garbage: what no Experiment that exists, and none that asked to be retained, reaches."""
+    from syntrial.controller.collection import collect_namespace
+    from syntrial.controller.stores import open_from_secret
+    from syntrial.executors.kubernetes import connect
+
+    cluster = connect(context=kube_context)
+    served = _namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace)
+    for namespace in served or [item["metadata"]["name"] for item in cluster.list("Namespace")]:
+        if not served and cluster.get("Secret", namespace, store_secret) is None:
+            continue
+        store = open_from_secret(
+            cluster.read_secret(namespace, store_secret),
+            namespace,
+            environment=_store_environment(),
+            cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", ""),
+        )
+
+        def living(namespace: str = namespace) -> set[str]:
+            return {item["metadata"]["uid"] for item in cluster.list("Experiment", namespace)}
+
+        found = collect_namespace(store, living=living, older_than=older_than_days * 86400.0, dry_run=dry_run)
+        typer.echo(
+            f"{namespace}: {'would remove' if dry_run else 'removed'} {found.objects} objects, "
+            f"{found.bytes / 2**20:.1f} MiB, of {len(found.removed)} artifacts and "
+            f"{len(found.forgotten)} deleted experiments; kept: {len(found.kept)} artifacts"
+        )
+
+
+def main() -> None:
+    """Runs the command line; exit code 2 for a user's error, 1 for another."""
+    try:
+        app()
+    except SyntrialError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _namespaces(given: str | None, *, cluster_wide: bool, default: str) -> tuple[str, ...]:
+    if cluster_wide:
+        return ()
+    return tuple(name.strip() for name in (given or default).split(",") if name.strip())
+
+
+def _digest(item: str) -> tuple[str, str]:
+    stage, separator, digest = item.partition("=")
+    if not separator or not digest.startswith("sha256:"):
+        raise UserError(
+            field="--image-digest",
+            rule="is STAGE=sha256:…",
+            received=item,
+            remedy="Give the digest of a stage's image.",
+        )
+    return stage, digest
+
+
+def _pull_policy(given: str) -> Literal["Always", "IfNotPresent", "Never"]:
+    if given not in ("Always", "IfNotPresent", "Never"):
+        raise UserError(
+            field="--image-pull-policy", rule="is Always, IfNotPresent or Never", received=given, remedy="Name one."
+        )
+    return cast(Literal["Always", "IfNotPresent", "Never"], given)
+
+
+def _store_environment() -> dict[str, str]:
+    return {name: os.environ[name] for name in _STORE_SETTINGS if name in os.environ}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Which ready steps share a Job. Pure.
+
+A Job costs its pod's start and the imports of its stage, about ten seconds: short steps of one stage share that. A long
+training has a Job of its own, and so has every step that was tried before: what killed one pod must not kill its
+neighbours again.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Final
+
+from syntrial.plan import Step
+from syntrial.stages import stage_of
+
+SHORT_WORK: Final = 50_000.0
+"""Images through a network up to which a step is short: about ten seconds of a small network on one core."""
+
+BATCH_WORK: Final = 200_000.0
+"""Images through a network that the steps of one Job have at most together."""
+
+BATCH_STEPS: Final = 8
+"""Steps of one Job: a pod that is lost loses the place of so many at most."""
+
+
+def batches(
+    ready: Iterable[Step], *, alone: Collection[str], work: Mapping[str, float]
+) -> list[tuple[str, tuple[Step, ...]]]:
+    """The stage and the steps of each Job to be made, in the order of `ready`, the most urgent first.
+
+    `alone` holds the keys of steps that were tried before; `work` what each step is expected to take (`expected_work`).
+    """
+    made: list[tuple[str, list[Step]]] = []
+    open_batches: dict[str, list[Step]] = {}
+    for step in ready:
+        stage = stage_of(step.method).name
+        if step.key in alone or work[step.key] > SHORT_WORK:
+            made.append((stage, [step]))
+            continue
+        batch = open_batches.get(stage)
+        total = sum(work[member.key] for member in batch or ())
+        if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:
+            batch = open_batches[stage] = []
+            made.append((stage, batch))
+        batch.append(step)
+    return [(stage, tuple(steps)) for stage, steps in made]
+
+
+def expected_work(steps: Iterable[Step]) -> dict[str, float]:
+    """Images through a network by key; sampling, of which a plan knows no figure, counts as its generator's training.
+
+    Steps come with their inputs before them, as plans list them.
+    """
+    work: dict[str, float] = {}
+    for step in steps:
+        work[step.key] = step.work
+        if step.method.endswith("/SampleImages"):
+            work[step.key] = max([step.work, *(work.get(key, 0.0) for key in step.after)])
+    return work

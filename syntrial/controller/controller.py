@@ -1,0 +1,242 @@
+"""One look at one experiment: observe, decide, act, say. And the threads that look.
+
+Nothing here decides anything: `reconcile.py` does. A look may end at any point, by an error or by SIGKILL; the next one
+begins anew from what is there.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import structlog
+
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller import conditions, reconcile
+from syntrial.controller.inventory import Inventory
+from syntrial.controller.jobs import Cluster, Jobs
+from syntrial.controller.memory import Memory
+from syntrial.controller.metrics import LOOK_ERRORS, LOOK_SECONDS, QUEUE_DEPTH, RECONCILE_SECONDS
+from syntrial.controller.observe import observe
+from syntrial.controller.planning import adopt
+from syntrial.controller.reconcile import Action, Decision, DeleteJob, OpenTestSplit, RecordAttempt, Register
+from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
+from syntrial.controller.snapshot import Snapshot, TrialState
+from syntrial.controller.stores import Stores, StoreUnreachable
+from syntrial.controller.workqueue import WorkQueue
+from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
+from syntrial.rpc.step import request_record
+from syntrial.trial import open_test_split, register, with_looks
+
+ERROR_SECONDS: Final = 5.0
+"""After a look that ended in an error, until the next."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Controller:
+    """All experiments of the namespaces that are served."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        settings: Settings,
+        *,
+        open_store: Callable[[Mapping[str, str], str], ArtifactStore],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`open_store` opens the store that a Secret's entries describe, for a namespace."""
+        self._cluster = cluster
+        self._settings = settings
+        self._clock = clock
+        self.queue = WorkQueue(clock=clock)
+        self.inventory = Inventory(wake=self._wake, clock=clock)
+        self._stores = Stores(cluster, secret=settings.store_secret, open_store=open_store, clock=clock)
+        self._jobs = Jobs(
+            cluster,
+            inventory=self.inventory,
+            images=settings.images,
+            store_secret=settings.store_secret,
+            clock=clock,
+        )
+        self._memories: dict[str, Memory] = {}
+        self._looked_at: dict[str, float] = {}
+        self._threads: list[threading.Thread] = []
+        self._starters = ThreadPoolExecutor(settings.threads, thread_name_prefix="start")
+
+    # Life
+
+    def start(self) -> None:
+        """Reads what the cluster holds, and starts the threads that look."""
+        self.repair()
+        for number in range(self._settings.threads):
+            thread = threading.Thread(target=self._work, name=f"look-{number}", daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Ends the threads; a look that is under way ends first."""
+        self.queue.close()
+        for thread in self._threads:
+            thread.join(timeout=10.0)
+        self._starters.shutdown(wait=False, cancel_futures=True)
+
+    def repair(self) -> None:
+        """Lists all that is served, so that the inventory holds what is there and nothing else."""
+        for namespace in self._settings.namespaces or (None,):
+            within = None if namespace is None else (namespace,)
+            for kind, labels in (("Experiment", ""), ("Job", MANAGED), ("Pod", MANAGED)):
+                since = self._clock()
+                items = self._cluster.list(kind, namespace, labels=labels)
+                self.inventory.repair(namespaces=within, since=since, kind=kind, items=items)
+
+    def resync(self) -> None:
+        """Has everything read anew: the cluster's lists now, the store at each experiment's next look."""
+        self.repair()
+        for uid in self.inventory.experiments():
+            memory = self._memories.get(uid)
+            if memory is not None and self._clock() - memory.full_read_at > self._settings.resync_seconds / 2:
+                memory.is_full_due = True
+            self.queue.add(uid)
+
+    def _wake(self, uid: str) -> None:
+        since = self._clock() - self._looked_at.get(uid, float("-inf"))
+        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds - since))
+
+    def _work(self) -> None:
+        while (uid := self.queue.take()) is not None:
+            QUEUE_DEPTH.set(len(self.queue))
+            after: float | None = ERROR_SECONDS
+            try:
+                with LOOK_SECONDS.time():
+                    after = self.look(uid)
+            except (ClusterUnavailable, ClusterRefused) as error:
+                _log.warning("cluster not reached", experiment=uid, error=str(error))
+            except Exception:  # noqa: BLE001
+                # One experiment's trouble must not end the others' looks.
+                LOOK_ERRORS.inc()
+                _log.exception("look failed", experiment=uid)
+            finally:
+                self._looked_at[uid] = self._clock()
+                self.queue.finish(uid)
+            if after is not None:
+                self.queue.add(uid, after=max(after, self._settings.settle_seconds))
+
+    # One look
+
+    def look(self, uid: str) -> float | None:
+        """Looks at one experiment; returns the seconds until it wants to be looked at again, or None."""
+        body = self.inventory.experiment(uid)
+        if body is None or "deletionTimestamp" in body["metadata"]:
+            # Its Jobs go with it: it owns them.
+            self._memories.pop(uid, None)
+            self._looked_at.pop(uid, None)
+            return None
+        memory = self._memories.setdefault(uid, Memory())
+        try:
+            trial, snapshot = observe(
+                body, memory, inventory=self.inventory, stores=self._stores, jobs=self._jobs, clock=self._clock
+            )
+        except (ArtifactMissing, DataLoss) as error:
+            _log.warning("store read again", experiment=uid, error=str(error))
+            memory.is_full_due = True
+            return ERROR_SECONDS
+        with RECONCILE_SECONDS.time():
+            decision = reconcile.reconcile(trial, snapshot)
+        # First what is known now: actions take time, and a person watches.
+        self._say(body, memory, decision)
+        again = self._act(decision.actions, trial, snapshot, memory)
+        waits = [after for after in (again, decision.look_again_after) if after is not None]
+        return min(waits, default=None)
+
+    def _act(self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, memory: Memory) -> float | None:
+        """Carries out what was decided; returns when to look again, where that is soon."""
+        starts = [action for action in actions if isinstance(action, reconcile.StartJob)]
+        again: float | None = None
+        try:
+            for action in actions:
+                match action:
+                    case Register():
+                        assert memory.trial is not None
+                        with self._stores.use(trial.namespace) as store:
+                            register(memory.trial, store=store)
+                        memory.registered = tuple(step.key for step in memory.trial.plan.steps)
+                    case RecordAttempt():
+                        self._record(action, trial, memory)
+                        again = 0.0
+                    case DeleteJob():
+                        self._jobs.delete(action, trial.namespace, snapshot.jobs)
+                    case OpenTestSplit():
+                        assert memory.trial is not None
+                        with self._stores.use(trial.namespace) as store:
+                            adopt(memory, with_looks(memory.trial, open_test_split(memory.trial, store=store)))
+                        again = 0.0
+                    case reconcile.StartIngest():
+                        assert trial.experiment is not None
+                        job = self._jobs.ingest_manifest(
+                            action.ingest, trial, attempt=action.attempt, experiment=trial.experiment
+                        )
+                        self._jobs.start(job, (), memory)
+                    case reconcile.StartJob():
+                        pass
+            if starts:
+                list(self._starters.map(lambda action: self._start(action, trial, memory), starts))
+        except StoreUnreachable:
+            return ERROR_SECONDS
+        except (ArtifactMissing, DataLoss):
+            memory.is_full_due = True
+            return ERROR_SECONDS
+        return ERROR_SECONDS if memory.refusal is not None else again
+
+    def _start(self, action: reconcile.StartJob, trial: TrialState, memory: Memory) -> None:
+        if memory.refusal is not None and self._clock() < memory.refusal.until:
+            return
+        assert trial.experiment is not None
+        with self._stores.use(trial.namespace) as store:
+            for step in action.steps:
+                store.put_request(step.key, request_record(step.method, step.request))
+        job = self._jobs.manifest(action.batch, trial, experiment=trial.experiment)
+        self._jobs.start(job, action.batch.keys, memory)
+
+    def _record(self, action: RecordAttempt, trial: TrialState, memory: Memory) -> None:
+        evidence = action.evidence
+        entry = {
+            "outcome": evidence.outcome,
+            "reason": evidence.reason,
+            "message": evidence.message,
+            "retryable": evidence.retryable,
+            "log": evidence.log,
+        }
+        with self._stores.use(trial.namespace) as store:
+            store.add_attempt(action.key, entry, experiment=trial.uid, number=action.number)
+        # What stands there may be another controller's record of the same end: it is read, not assumed.
+        memory.attempts.pop(action.key, None)
+
+    # What is said
+
+    def _say(self, body: Mapping[str, Any], memory: Memory, decision: Decision) -> None:
+        """Writes the status where it differs from what the object has, and tells what changed."""
+        current = body.get("status") or {}
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        status = conditions.merged(decision.status, current, now=now, created=body["metadata"]["creationTimestamp"])
+        if status == current:
+            return
+        events = conditions.told(decision.status, current)
+        if not events and self._clock() - memory.status_written_at < self._settings.status_seconds:
+            self.queue.add(body["metadata"]["uid"], after=self._settings.status_seconds)
+            return
+        about = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": body["metadata"]}
+        try:
+            written = self._cluster.patch_status({**about, "status": status}, field_manager=FIELD_MANAGER)
+        except ClusterRefused as error:
+            if error.status == 404:
+                return
+            raise
+        memory.status_written_at = self._clock()
+        self.inventory.put_experiment(written, quietly=True)
+        for reason, message, bad in events:
+            self._cluster.create_event(
+                about, reason=reason, message=conditions.shortened(message), warning=bad, component=FIELD_MANAGER
+            )

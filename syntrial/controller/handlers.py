@@ -1,0 +1,108 @@
+"""The one door to kopf: its watches tell the inventory what changes, and say no more than when to look.
+
+Low-level event handlers only: kopf then writes nothing on any object, no finalizer, no annotation, no progress. Its
+indexes are left aside, since an object that vanishes while a watch is broken stays in them; see `inventory.py`.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from typing import Any, Final
+
+import kopf
+
+from syntrial.controller.controller import Controller
+from syntrial.controller.settings import MANAGED, Settings
+from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
+
+LISTED_AT_ONCE: Final = 500
+"""Objects of a page when a watch begins."""
+
+
+class _Forever:
+    """Seconds between attempts at a request of a watch: an API server may be away for long."""
+
+    def __iter__(self) -> Iterator[float]:
+        yield from (0.2, 0.5, 1.0, 2.0)
+        while True:
+            yield 5.0
+
+
+def serve(controller: Controller, settings: Settings, *, liveness: str) -> None:
+    """Watches until SIGTERM or SIGINT; `liveness` is where the health endpoint listens, "http://0.0.0.0:8080/healthz".
+
+    Raises what ends the watches for good, such as missing permissions.
+    """
+    for name in ("kopf", "aiohttp"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    asyncio.run(
+        kopf.operator(
+            registry=_registry(controller),
+            settings=_kopf_settings(),
+            standalone=True,
+            clusterwide=not settings.namespaces,
+            namespaces=list(settings.namespaces),
+            liveness_endpoint=liveness,
+        )
+    )
+
+
+def _kopf_settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    # Neither definitions nor namespaces are watched: that would need rights in the whole cluster.
+    settings.scanning.disabled = True
+    settings.networking.error_backoffs = _Forever()
+    settings.networking.connect_timeout = 5.0
+    settings.networking.request_timeout = 60.0
+    settings.watching.chunk_size = LISTED_AT_ONCE
+    settings.watching.label_selectors["batch", "v1", "jobs"] = MANAGED
+    settings.watching.label_selectors["", "v1", "pods"] = MANAGED
+    settings.queueing.idle_timeout = 1.0
+    return settings
+
+
+def _registry(controller: Controller) -> kopf.OperatorRegistry:
+    registry = kopf.OperatorRegistry()
+    inventory = controller.inventory
+
+    @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+    def login(**given: Any) -> kopf.ConnectionInfo | None:
+        """As `syntrial.executors.kubernetes.connect` does: kubeconfig files, else the pod's service account."""
+        return kopf.login_with_kubeconfig(**given) or kopf.login_with_service_account(**given)
+
+    @kopf.on.startup(registry=registry)  # type: ignore[arg-type]
+    async def start(**_: Any) -> None:
+        await asyncio.to_thread(controller.start)
+
+    @kopf.on.cleanup(registry=registry)  # type: ignore[arg-type]
+    async def stop(**_: Any) -> None:
+        await asyncio.to_thread(controller.stop)
+
+    @kopf.on.event("syntrial.dev", "v1alpha1", "experiments", registry=registry)
+    async def experiment(event: Any, **_: Any) -> None:
+        body = event["object"]
+        if event["type"] == "DELETED":
+            inventory.drop_experiment(body["metadata"]["uid"])
+        else:
+            inventory.put_experiment(body)
+
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    async def job(event: Any, **_: Any) -> None:
+        metadata = event["object"]["metadata"]
+        owner = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
+        if event["type"] == "DELETED":
+            inventory.drop_job(owner, metadata["name"], uid=metadata["uid"])
+        else:
+            inventory.put_job(event["object"])
+
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def pod(event: Any, **_: Any) -> None:
+        metadata = event["object"]["metadata"]
+        owner = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
+        if event["type"] == "DELETED":
+            inventory.drop_pod(owner, metadata["name"])
+        else:
+            inventory.put_pod(event["object"])
+
+    return registry

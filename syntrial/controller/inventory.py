@@ -1,0 +1,272 @@
+"""What the cluster holds, as the watches tell it: Experiments, and their Jobs and pods by experiment.
+
+Fed by the event handlers and by what the controller itself creates; put right by lists, since an object that vanishes
+while a watch is broken is told of by no event. Work per event does not grow with the number of other experiments.
+Safe from several threads.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from syntrial.controller.views import JobView, PodView, job_view, pod_view
+from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
+
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A Job, and when this process last heard of it."""
+
+    view: JobView
+    heard: float
+
+
+class Inventory:
+    """Objects by experiment; `wake` is told the UID of each experiment that an event may concern."""
+
+    def __init__(self, *, wake: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._wake = wake
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._experiments: dict[str, Mapping[str, Any]] = {}
+        self._jobs: dict[str, dict[str, Held]] = {}
+        self._pods: dict[str, dict[str, tuple[PodView, float]]] = {}
+        self._carriers: dict[Name, set[str]] = {}
+        """Experiments with a live Job for a key, by namespace and key."""
+        self._waiting: dict[Name, set[str]] = {}
+        """Experiments that wait for a key which another one carries."""
+
+    # What events tell
+
+    def put_experiment(self, body: Mapping[str, Any], *, quietly: bool = False) -> None:
+        """An Experiment as it is now; `quietly` where whoever tells of it has just looked at it."""
+        uid = body["metadata"]["uid"]
+        with self._lock:
+            known = self._experiments.get(uid)
+            if known is not None and _older(body, known):
+                return
+            self._experiments[uid] = body
+        if not quietly:
+            self._wake(uid)
+
+    def drop_experiment(self, uid: str) -> None:
+        """An Experiment that is gone, and what is known of its Jobs."""
+        with self._lock:
+            self._experiments.pop(uid, None)
+            for name in list(self._jobs.get(uid, ())):
+                self._remove(uid, name)
+            self._pods.pop(uid, None)
+        self._wake(uid)
+
+    def put_job(self, body: Mapping[str, Any]) -> None:
+        """A Job as it is now."""
+        view = job_view(body)
+        if view is None:
+            return
+        with self._lock:
+            held = self._jobs.setdefault(view.experiment, {})
+            was = held.get(view.name)
+            held[view.name] = Held(view=view, heard=self._clock())
+            self._index(view)
+            released = self._released(view) if not view.is_live and (was is None or was.view.is_live) else set()
+        for uid in {view.experiment, *released}:
+            self._wake(uid)
+
+    def drop_job(self, experiment: str, name: str, *, uid: str = "") -> None:
+        """A Job that is gone; with `uid`, unless another of its name took its place."""
+        with self._lock:
+            held = self._jobs.get(experiment, {}).get(name)
+            if held is None or (uid and held.view.uid and held.view.uid != uid):
+                return
+            released = self._remove(experiment, name)
+        for waiting in {experiment, *released}:
+            self._wake(waiting)
+
+    def put_pod(self, body: Mapping[str, Any]) -> None:
+        """A pod as it is now."""
+        experiment = (body["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
+        view = pod_view(body)
+        if not experiment or not view.job:
+            return
+        with self._lock:
+            pods = self._pods.setdefault(experiment, {})
+            was = pods.get(view.name)
+            pods[view.name] = (view, self._clock())
+        if was is None or was[0] != view:
+            self._wake(experiment)
+
+    def drop_pod(self, experiment: str, name: str) -> None:
+        """A pod that is gone."""
+        with self._lock:
+            pods = self._pods.get(experiment, {})
+            if pods.pop(name, None) is None:
+                return
+            if not pods:
+                del self._pods[experiment]
+        self._wake(experiment)
+
+    # What lists tell
+
+    def repair(
+        self, *, namespaces: Iterable[str] | None, since: float, kind: str, items: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """Takes up a list of all "Experiment", "Job" or "Pod" objects of the namespaces (None: of all).
+
+        What is not in it is gone, unless it was heard of after `since`, when the list was asked for.
+        """
+        within = None if namespaces is None else set(namespaces)
+        seen: set[str] = set()
+        put = {"Experiment": self.put_experiment, "Job": self.put_job, "Pod": self.put_pod}[kind]
+        for item in items:
+            metadata = item["metadata"]
+            seen.add(metadata["uid"] if kind == "Experiment" else f"{metadata['namespace']}/{metadata['name']}")
+            put(item)
+        with self._lock:
+            if kind == "Experiment":
+                gone = [
+                    uid
+                    for uid, body in self._experiments.items()
+                    if uid not in seen and (within is None or body["metadata"]["namespace"] in within)
+                ]
+                drop: list[Callable[[], None]] = [lambda uid=uid: self.drop_experiment(uid) for uid in gone]  # type: ignore[misc]
+            elif kind == "Job":
+                lost = [
+                    (uid, held.view.name)
+                    for uid, jobs in self._jobs.items()
+                    for held in jobs.values()
+                    if held.heard < since
+                    and f"{held.view.namespace}/{held.view.name}" not in seen
+                    and (within is None or held.view.namespace in within)
+                ]
+                drop = [lambda uid=uid, name=name: self.drop_job(uid, name) for uid, name in lost]  # type: ignore[misc]
+            else:
+                names = {name.partition("/")[2] for name in seen}
+                missing = [
+                    (uid, name)
+                    for uid, pods in self._pods.items()
+                    for name, (_, heard) in pods.items()
+                    if heard < since and name not in names and self._is_within(uid, within)
+                ]
+                drop = [lambda uid=uid, name=name: self.drop_pod(uid, name) for uid, name in missing]  # type: ignore[misc]
+        for call in drop:
+            call()
+
+    # What looks ask
+
+    def experiment(self, uid: str) -> Mapping[str, Any] | None:
+        """The Experiment object, or None where there is none."""
+        with self._lock:
+            return self._experiments.get(uid)
+
+    def experiments(self) -> list[str]:
+        """The UIDs of all Experiments."""
+        with self._lock:
+            return list(self._experiments)
+
+    def jobs_of(self, uid: str) -> tuple[JobView, ...]:
+        """The experiment's Jobs with their pods, by name."""
+        with self._lock:
+            pods: dict[str, list[PodView]] = {}
+            for pod, _ in self._pods.get(uid, {}).values():
+                pods.setdefault(pod.job, []).append(pod)
+            held = [item.view for item in self._jobs.get(uid, {}).values()]
+        return tuple(
+            replace(view, pods=tuple(pods[view.name])) if view.name in pods else view
+            for view in sorted(held, key=lambda view: view.name)
+        )
+
+    def elsewhere(self, uid: str, namespace: str, keys: Iterable[str]) -> dict[str, str]:
+        """Those of `keys` that a live Job of another experiment of the namespace carries, with its name.
+
+        This experiment is woken when such a Job ends or goes.
+        """
+        found: dict[str, str] = {}
+        with self._lock:
+            for key in keys:
+                name = (namespace, key)
+                others = self._carriers.get(name, set()) - {uid}
+                if others:
+                    found[key] = self._name_of(min(others))
+                    self._waiting.setdefault(name, set()).add(uid)
+                elif name in self._waiting:
+                    self._waiting[name].discard(uid)
+        return found
+
+    def reserve(self, uid: str, namespace: str, keys: Iterable[str]) -> bool:
+        """Takes `keys` for a Job that is about to be made; False where another experiment carries one of them."""
+        names = [(namespace, key) for key in keys]
+        with self._lock:
+            if any(self._carriers.get(name, set()) - {uid} for name in names):
+                return False
+            for name in names:
+                self._carriers.setdefault(name, set()).add(uid)
+        return True
+
+    def release(self, uid: str, namespace: str, keys: Iterable[str]) -> None:
+        """Gives back keys whose Job could not be made."""
+        with self._lock:
+            live = {key for held in self._jobs.get(uid, {}).values() if held.view.is_live for key in held.view.keys}
+            for key in keys:
+                if key not in live:
+                    self._uncarry(uid, (namespace, key))
+
+    # Inside
+
+    def _name_of(self, uid: str) -> str:
+        body = self._experiments.get(uid)
+        return str(body["metadata"]["name"]) if body is not None else uid
+
+    def _is_within(self, uid: str, namespaces: set[str] | None) -> bool:
+        if namespaces is None:
+            return True
+        body = self._experiments.get(uid)
+        return body is None or body["metadata"]["namespace"] in namespaces
+
+    def _index(self, view: JobView) -> None:
+        for key in view.keys:
+            if view.is_live:
+                self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
+
+    def _remove(self, uid: str, name: str) -> set[str]:
+        held = self._jobs.get(uid, {}).pop(name, None)
+        if held is None:
+            return set()
+        if not self._jobs[uid]:
+            del self._jobs[uid]
+        return self._released(held.view)
+
+    def _released(self, view: JobView) -> set[str]:
+        """After a Job ended or went: the experiments that waited for its steps."""
+        live = {
+            key
+            for held in self._jobs.get(view.experiment, {}).values()
+            if held.view.is_live and held.view.name != view.name
+            for key in held.view.keys
+        }
+        woken: set[str] = set()
+        for key in view.keys:
+            if key not in live:
+                name = (view.namespace, key)
+                self._uncarry(view.experiment, name)
+                woken |= self._waiting.pop(name, set())
+        return woken
+
+    def _uncarry(self, uid: str, name: Name) -> None:
+        carriers = self._carriers.get(name)
+        if carriers is not None:
+            carriers.discard(uid)
+            if not carriers:
+                del self._carriers[name]
+
+
+def _older(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether `body` is an older version of `known`; versions of one object are compared as numbers where they are."""
+    try:
+        return int(body["metadata"]["resourceVersion"]) < int(known["metadata"]["resourceVersion"])
+    except (KeyError, ValueError):
+        return False

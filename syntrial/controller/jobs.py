@@ -1,0 +1,229 @@
+"""Jobs as the cluster has them: made, deleted, and asked what became of their pods."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from syntrial.controller.inventory import Inventory
+from syntrial.controller.memory import Memory
+from syntrial.controller.metrics import JOBS_CREATED
+from syntrial.controller.postmortem import postmortem
+from syntrial.controller.reconcile import DeleteJob
+from syntrial.controller.snapshot import Refusal, TrialState
+from syntrial.controller.standing import ran_out_of_memory
+from syntrial.controller.views import LABEL_TEMPLATE, JobView, pod_view, template_of
+from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
+from syntrial.errors import ClusterRefused, ClusterUnavailable
+from syntrial.executors.manifests import Batch, Images, Ingest, Owner, ingest_job, step_job
+from syntrial.experiment import Experiment
+
+LOG_LINES: Final = 200
+"""Of a pod that died without recording its attempt, what is recorded for it."""
+
+REFUSED_SECONDS: Final = 10.0
+"""How long no Job is sent after the API server took none."""
+
+PODLESS_SECONDS: Final = 3.0
+"""From when on a Job without pods is looked into."""
+
+ASK_SECONDS: Final = 15.0
+"""Between two times that the events of such a Job are read."""
+
+Manifest = dict[str, Any]
+Manifests = list[Manifest]
+
+
+class Cluster(Protocol):
+    """What is asked of the Kubernetes API; `syntrial.executors.kubernetes.Kubernetes` has it."""
+
+    def get(self, kind: str, namespace: str | None, name: str) -> Manifest | None:
+        """An object, or None."""
+        ...
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Manifests:
+        """Objects of a kind."""
+        ...
+
+    def create(self, obj: Mapping[str, Any]) -> bool:
+        """Makes an object; False where one of this name exists."""
+        ...
+
+    def delete(
+        self,
+        kind: str,
+        namespace: str | None,
+        name: str,
+        *,
+        propagation: Any = "Background",
+        uid: str | None = None,
+    ) -> bool:
+        """Deletes an object; False where there is none."""
+        ...
+
+    def patch_status(self, obj: Mapping[str, Any], *, field_manager: str) -> Manifest:
+        """Applies a status."""
+        ...
+
+    def pods_of(self, namespace: str, job: str) -> Manifests:
+        """The pods of a Job."""
+        ...
+
+    def pod_log(self, namespace: str, pod: str, *, tail: int | None = None) -> str:
+        """The end of a pod's log."""
+        ...
+
+    def create_event(
+        self, about: Mapping[str, Any], *, reason: str, message: str, warning: bool = False, component: str
+    ) -> None:
+        """Tells an event."""
+        ...
+
+    def read_secret(self, namespace: str, name: str) -> dict[str, str]:
+        """The entries of a Secret."""
+        ...
+
+
+class Jobs:
+    """Makes and examines the Jobs of experiments."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        inventory: Inventory,
+        images: Images,
+        store_secret: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._cluster = cluster
+        self._inventory = inventory
+        self._images = images
+        self._store_secret = store_secret
+        self._clock = clock
+
+    def manifest(self, batch: Batch, trial: TrialState, *, experiment: Experiment) -> Manifest:
+        """The Job of a batch of steps, labelled with the hash of its pods."""
+        cluster = experiment.spec.cluster
+        return _labelled(
+            step_job(
+                batch,
+                owner=owner_of(trial),
+                placement=cluster.placement(batch.stage),
+                cluster=cluster,
+                images=self._images,
+                store_secret=self._store_secret,
+            )
+        )
+
+    def ingest_manifest(self, ingest: Ingest, trial: TrialState, *, attempt: int, experiment: Experiment) -> Manifest:
+        """The Job that brings a source into the store."""
+        return _labelled(
+            ingest_job(
+                ingest,
+                attempt=attempt,
+                owner=owner_of(trial),
+                cluster=experiment.spec.cluster,
+                images=self._images,
+                store_secret=self._store_secret,
+            )
+        )
+
+    def start(self, job: Manifest, keys: tuple[str, ...], memory: Memory) -> bool:
+        """Creates a Job; False where it could not be: another experiment was faster, or the API server refuses."""
+        metadata = job["metadata"]
+        uid, namespace = metadata["ownerReferences"][0]["uid"], metadata["namespace"]
+        if not self._inventory.reserve(uid, namespace, keys):
+            return False
+        made = False
+        try:
+            made = self._cluster.create(job)
+        except ClusterRefused as error:
+            self._inventory.release(uid, namespace, keys)
+            reason = QUOTA_EXCEEDED if error.is_quota else REFUSED
+            memory.refusal = Refusal(reason=reason, message=error.message, until=self._clock() + REFUSED_SECONDS)
+            return False
+        except ClusterUnavailable:
+            # It may have been made all the same: its name tells, at the next look.
+            self._inventory.release(uid, namespace, keys)
+            raise
+        memory.refusal = None
+        if made:
+            JOBS_CREATED.inc()
+            self._inventory.put_job(job)
+        elif (found := self._cluster.get("Job", namespace, metadata["name"])) is not None:
+            self._inventory.put_job(found)
+        else:
+            self._inventory.release(uid, namespace, keys)
+        return made
+
+    def delete(self, action: DeleteJob, namespace: str, views: Iterable[JobView]) -> None:
+        """Deletes a Job as it was seen; a live one stays until its pods have ended: none runs beside the next."""
+        view = next(view for view in views if view.name == action.name)
+        propagation = "Foreground" if action.is_live else "Background"
+        there = self._cluster.delete("Job", namespace, action.name, propagation=propagation, uid=view.uid or None)
+        if not there:
+            self._inventory.drop_job(view.experiment, view.name, uid=view.uid)
+
+    def examine(
+        self, views: Iterable[JobView], trial: TrialState, memory: Memory, *, is_wanted: Callable[[JobView], bool]
+    ) -> None:
+        """Finds out what the Jobs' own status does not say: of ended ones why, of waiting ones what they wait for."""
+        views = list(views)
+        names = {view.name for view in views}
+        for known in (memory.evidence, memory.outdated, memory.refused_pods, memory.asked_events):
+            for name in [name for name in known if name not in names]:
+                del known[name]  # type: ignore[attr-defined]
+        asked = False
+        for view in views:
+            try:
+                if view.ended and view.name not in memory.evidence and is_wanted(view):
+                    memory.evidence[view.name] = self._postmortem(view)
+                elif view.is_live and not view.is_deleting and not view.has_running_pod:
+                    self._compare(view, trial, memory)
+                    if not asked and not view.pods and not view.is_suspended:
+                        asked = self._ask_events(view, memory)
+                    elif view.pods:
+                        memory.refused_pods.pop(view.name, None)
+            except ClusterUnavailable:
+                return
+
+    def _postmortem(self, view: JobView) -> Any:
+        pods = self._cluster.pods_of(view.namespace, view.name) if view.ended == "failed" else []
+        log = self._cluster.pod_log(view.namespace, pods[-1]["metadata"]["name"], tail=LOG_LINES) if pods else ""
+        return postmortem(view, [pod_view(pod) for pod in pods], log=log)
+
+    def _compare(self, view: JobView, trial: TrialState, memory: Memory) -> None:
+        """Whether a Job that waits would be made with other pods today: another image, another placement."""
+        if not view.keys or trial.experiment is None or not view.template:
+            return
+        if memory.outdated.get(view.name, (-1, False))[0] == trial.generation:
+            return
+        starved = len(view.keys) == 1 and ran_out_of_memory(memory.attempts.get(view.keys[0], ()))
+        limit = trial.experiment.spec.cluster.placement(view.stage).out_of_memory_limit if starved else None
+        batch = Batch(stage=view.stage, keys=view.keys, attempt=view.attempt, memory_limit=limit)
+        today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
+        memory.outdated[view.name] = (trial.generation, today != view.template)
+
+    def _ask_events(self, view: JobView, memory: Memory) -> bool:
+        """Reads why Kubernetes makes no pods for a Job, now and then; says whether it was asked."""
+        now = self._clock()
+        asked = memory.asked_events.setdefault(view.name, now - ASK_SECONDS + PODLESS_SECONDS)
+        if now - asked < ASK_SECONDS:
+            return False
+        memory.asked_events[view.name] = now
+        events = self._cluster.list(
+            "Event", view.namespace, fields=f"involvedObject.name={view.name},involvedObject.kind=Job,type=Warning"
+        )
+        if events:
+            latest = max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
+            memory.refused_pods[view.name] = str(latest.get("message", ""))[:400]
+        return True
+
+
+def owner_of(trial: TrialState) -> Owner:
+    """Whom a trial's Jobs belong to."""
+    return Owner(name=trial.name, uid=trial.uid, namespace=trial.namespace)
+
+
+def _labelled(job: Manifest) -> Manifest:
+    job["metadata"]["labels"][LABEL_TEMPLATE] = template_of(job)
+    return job

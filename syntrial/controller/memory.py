@@ -1,0 +1,97 @@
+"""What the controller remembers of one experiment between two looks: only what could be read again.
+
+Losing it costs reads, nothing else: after a restart the first look reads all. One thread uses it at a time.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from syntrial.controller.snapshot import AttemptView, Evidence, Rate, Refusal
+from syntrial.controller.views import JobView
+from syntrial.experiment import Experiment
+from syntrial.trial import Trial
+
+
+@dataclass(kw_only=True, slots=True)
+class Memory:
+    """Of one experiment."""
+
+    generation: int = -1
+    experiment: Experiment | None = None
+    invalid: str = ""
+    lacks_source: bool = False
+    """Whether it is invalid for want of a source, or of something else that the file alone does not show."""
+    trial: Trial | None = None
+    priorities: Mapping[str, float] = field(default_factory=dict)
+    registered: tuple[str, ...] = ()
+    """Keys of the plan that is on record in the store."""
+    present: set[str] = field(default_factory=set)
+    """Keys whose artifacts were seen to stand."""
+    presence_read: dict[str, float] = field(default_factory=dict)
+    """When the absence of a key was read."""
+    attempts: dict[str, tuple[AttemptView, ...]] = field(default_factory=dict)
+    """As read, or as recorded since; a key that must be read again is absent."""
+    failed_at: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By key, or by the name of an ingest's Job: the number of the failed attempt, and when it was first seen."""
+    carried: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """The live Jobs of the last look with their keys."""
+    elsewhere: set[str] = field(default_factory=set)
+    evidence: dict[str, Evidence] = field(default_factory=dict)
+    outdated: dict[str, tuple[int, bool]] = field(default_factory=dict)
+    """By the name of a Job: the generation with which it was compared, and whether it would be made otherwise today."""
+    counted: set[str] = field(default_factory=set)
+    """UIDs of the ended Jobs that `rates` holds."""
+    rates: dict[str, Rate] = field(default_factory=dict)
+    verdict: dict[str, Any] | None = None
+    verdict_key: str = ""
+    refusal: Refusal | None = None
+    refused_pods: dict[str, str] = field(default_factory=dict)
+    asked_events: dict[str, float] = field(default_factory=dict)
+    full_read_at: float = float("-inf")
+    is_full_due: bool = True
+    status_written_at: float = float("-inf")
+    failures_read_at: float = float("-inf")
+
+    def plan_anew(self, generation: int) -> None:
+        """Forgets all that hangs on the specification."""
+        self.generation = generation
+        self.experiment, self.invalid, self.trial = None, "", None
+        self.lacks_source = False
+        self.verdict, self.verdict_key = None, ""
+        self.refusal = None
+        self.is_full_due = True
+
+    def read_again(self, keys: Iterable[str]) -> None:
+        """Takes what is known of these steps as outdated."""
+        for key in keys:
+            self.presence_read.pop(key, None)
+            self.attempts.pop(key, None)
+
+    def follow(self, jobs: Iterable[JobView]) -> None:
+        """Takes note of the live Jobs: of one that ended or went since, what its steps left is read again."""
+        live = {job.name: job.keys for job in jobs if job.is_live}
+        for name, keys in self.carried.items():
+            if name not in live:
+                self.read_again(keys)
+        self.carried = live
+
+    def count(self, job: JobView) -> None:
+        """Takes note of how long a Job took that ended well."""
+        if job.uid in self.counted or job.ended != "complete" or not job.keys or job.seconds <= 0 or self.trial is None:
+            return
+        self.counted.add(job.uid)
+        work = {step.key: step.work for step in self.trial.plan.steps}
+        was = self.rates.get(job.stage, Rate())
+        self.rates[job.stage] = Rate(
+            seconds=was.seconds + job.seconds,
+            steps=was.steps + len(job.keys),
+            work=was.work + sum(work.get(key, 0.0) for key in job.keys),
+        )
+
+    def first_seen(self, name: str, number: int, now: float) -> float:
+        """When the failure `number` of a step or of an ingest was first seen, which is now where it is new."""
+        known = self.failed_at.get(name)
+        if known is None or known[0] != number:
+            known = self.failed_at[name] = (number, now)
+        return known[1]

@@ -1,0 +1,229 @@
+"""Collects the snapshot of one experiment: from the inventory, from memory, and from the store what is not fresh.
+
+Presence is remembered; absence is read again when a Job ends or goes, before a step is started, and when all is read
+anew. Attempts are read of steps that are about to start and of those whose Job ended. One step costs a handful of
+requests for small objects in all.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.inventory import Inventory
+from syntrial.controller.jobs import Jobs
+from syntrial.controller.memory import Memory
+from syntrial.controller.planning import wanted
+from syntrial.controller.snapshot import AttemptView, Presence, Snapshot, TrialState
+from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
+from syntrial.controller.stores import Stores, StoreUnreachable
+from syntrial.controller.views import JobView
+from syntrial.plan import Plan
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+FRESH_SECONDS: Final = 30.0
+"""How long an absence that was read is enough to start a step on."""
+
+FAILURES_SECONDS: Final = 8.0
+"""Between two times that the attempts of failed steps are read again, for `syntrial retry`."""
+
+
+def observe(
+    body: Mapping[str, Any],
+    memory: Memory,
+    *,
+    inventory: Inventory,
+    stores: Stores,
+    jobs: Jobs,
+    clock: Callable[[], float],
+) -> tuple[TrialState, Snapshot]:
+    """The trial as wanted and what is known of its world now."""
+    uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
+    # Before the store is read: what a Job that has ended left there is then seen.
+    views = inventory.jobs_of(uid)
+    memory.follow(views)
+    store_error, address = "", ""
+    trial: TrialState | None = None
+    elsewhere: dict[str, str] = {}
+    try:
+        with stores.use(namespace) as store:
+            address = store.url
+            trial = wanted(body, memory, store=store)
+            if trial.plan is not None:
+                elsewhere = _elsewhere(trial, memory, inventory=inventory)
+                _read(trial, memory, views, elsewhere, store=store, now=clock())
+    except StoreUnreachable as error:
+        store_error = str(error)
+    if trial is None:
+        trial = wanted(body, memory, store=None)
+    if trial.plan is not None and store_error:
+        elsewhere = _elsewhere(trial, memory, inventory=inventory)
+    jobs.examine(views, trial, memory, is_wanted=lambda job: _is_unsettled(job, memory))
+    now = clock()
+    keys = [step.key for step in trial.plan.steps] if trial.plan is not None else []
+    carried = {key for job in views for key in job.keys}
+    absence = Presence.UNKNOWN if store_error else Presence.ABSENT
+    presence = {
+        key: Presence.PRESENT if key in memory.present else absence if key in memory.presence_read else Presence.UNKNOWN
+        for key in {*keys, *carried}
+    }
+    return trial, Snapshot(
+        now=now,
+        presence=presence,
+        attempts=dict(memory.attempts),
+        failed_at=_failed_at(memory, views, now=now),
+        jobs=views,
+        elsewhere=elsewhere,
+        evidence=dict(memory.evidence),
+        store_error=store_error,
+        refusal=memory.refusal,
+        is_registered=memory.registered == tuple(keys),
+        verdict=memory.verdict,
+        report_address=f"{address}/artifacts/{memory.verdict_key}" if memory.verdict_key else "",
+        rates=dict(memory.rates),
+        outdated=frozenset(name for name, (_, differs) in memory.outdated.items() if differs),
+        refused_pods=dict(memory.refused_pods),
+    )
+
+
+def _elsewhere(trial: TrialState, memory: Memory, *, inventory: Inventory) -> dict[str, str]:
+    assert trial.plan is not None
+    open_keys = [step.key for step in trial.plan.steps if step.key not in memory.present]
+    found = inventory.elsewhere(trial.uid, trial.namespace, open_keys)
+    # Another experiment's Job has ended: most likely the step is done.
+    memory.read_again(memory.elsewhere - found.keys())
+    memory.elsewhere = set(found)
+    return found
+
+
+def _read(
+    trial: TrialState,
+    memory: Memory,
+    views: Iterable[JobView],
+    elsewhere: Mapping[str, str],
+    *,
+    store: ArtifactStore,
+    now: float,
+) -> None:
+    """Reads from the store what is not known or not fresh."""
+    assert trial.plan is not None
+    plan = trial.plan
+    ended = [key for job in views if not job.is_live for key in job.keys]
+    live = {key for job in views if job.is_live for key in job.keys}
+    if memory.is_full_due:
+        _read_all(plan, memory, also=ended, store=store, now=now)
+    _read_presence([key for key in ended if key not in memory.presence_read], memory, store=store, now=now)
+    if now - memory.failures_read_at > FAILURES_SECONDS:
+        memory.failures_read_at = now
+        for key in [key for key, attempts in memory.attempts.items() if is_given_up(attempts)]:
+            del memory.attempts[key]
+    startable = _startable(plan, memory, busy=live | elsewhere.keys())
+    _read_presence(
+        [key for key in startable if now - memory.presence_read.get(key, float("-inf")) > FRESH_SECONDS],
+        memory,
+        store=store,
+        now=now,
+    )
+    startable = _startable(plan, memory, busy=live | elsewhere.keys())
+    lost = _read_attempts({*startable, *ended}, memory, uid=trial.uid, store=store)
+    if lost:
+        # An input was found damaged or gone, and set aside: what no longer stands is to be made again.
+        _read_all(plan, memory, also=ended, store=store, now=now)
+        startable = _startable(plan, memory, busy=live | elsewhere.keys())
+        _read_attempts({*startable, *ended}, memory, uid=trial.uid, store=store)
+    if plan.report and plan.report[-1].key in memory.present and memory.verdict_key != plan.report[-1].key:
+        memory.verdict = read_verdict(store, plan.report[-1].key)
+        memory.verdict_key = plan.report[-1].key
+
+
+def _startable(plan: Plan, memory: Memory, *, busy: set[str]) -> list[str]:
+    """Keys of the steps whose inputs are there, that are not, and that nobody is at."""
+    open_part = released(plan, memory.present)
+    return [
+        step.key
+        for step in plan.steps
+        if step.key in open_part
+        and step.key not in memory.present
+        and step.key not in busy
+        and memory.present.issuperset(step.after)
+    ]
+
+
+def _read_all(plan: Plan, memory: Memory, *, also: Iterable[str], store: ArtifactStore, now: float) -> None:
+    """Reads the presence of every step; attempts are then read again when they are needed."""
+    keys = list(dict.fromkeys([*(step.key for step in plan.steps), *also]))
+    memory.present = store.done(keys)
+    memory.presence_read = dict.fromkeys(keys, now)
+    memory.attempts.clear()
+    memory.full_read_at = now
+    memory.is_full_due = False
+
+
+def _read_presence(keys: Iterable[str], memory: Memory, *, store: ArtifactStore, now: float) -> None:
+    wanted_keys = [key for key in dict.fromkeys(keys) if key not in memory.present]
+    if wanted_keys:
+        memory.present |= store.done(wanted_keys)
+        memory.presence_read.update(dict.fromkeys(wanted_keys, now))
+
+
+def _read_attempts(keys: Iterable[str], memory: Memory, *, uid: str, store: ArtifactStore) -> bool:
+    """Reads the attempts at absent steps that are not known; says whether one failed for want of an input."""
+    unknown = sorted(key for key in keys if key not in memory.present and key not in memory.attempts)
+    found = store.each(lambda key: store.attempts(key, experiment=uid), unknown)
+    lost = False
+    for key, attempts in zip(unknown, found, strict=True):
+        views = tuple(
+            AttemptView(
+                number=attempt.number,
+                outcome=str(attempt.entry.get("outcome", "failed")),
+                reason=str(attempt.entry.get("reason", "")),
+                message=str(attempt.entry.get("message", "")),
+                retryable=bool(attempt.entry.get("retryable", True)),
+            )
+            for attempt in attempts
+        )
+        memory.attempts[key] = views
+        known = memory.failed_at.get(key, (0, 0.0))[0]
+        lost |= bool(views) and views[-1].number > known and views[-1].reason in NOT_COUNTED - {"StoreUnavailable"}
+    return lost
+
+
+def _failed_at(memory: Memory, views: Iterable[JobView], *, now: float) -> dict[str, float]:
+    found = {
+        key: memory.first_seen(key, attempts[-1].number, now) for key, attempts in memory.attempts.items() if attempts
+    }
+    for job in views:
+        memory.count(job)
+        if job.source is not None and job.ended == "failed":
+            found[job.name] = memory.first_seen(job.name, job.attempt, now)
+    return found
+
+
+def _is_unsettled(job: JobView, memory: Memory) -> bool:
+    """Whether it must be known what became of the pods of a Job that ended."""
+    if job.source is not None:
+        return job.ended == "failed"
+    known = Snapshot(
+        now=0.0,
+        presence={key: Presence.PRESENT for key in job.keys if key in memory.present},
+        attempts=memory.attempts,
+        failed_at={},
+        jobs=(),
+        elsewhere={},
+    )
+    return not all(is_settled(key, job, snapshot=known) for key in job.keys)
+
+
+def read_verdict(store: ArtifactStore, key: str) -> dict[str, Any]:
+    """What the status says of a report: the verdict of its primary comparison."""
+    report = json.loads(store.open(MemberRef(key=key, member="report")).read("report.json"))
+    verdict = report["verdict"]
+    low, high = verdict["interval_95"]
+    return {
+        "decision": verdict["outcome"],
+        "effect": round(float(verdict["estimate"]), 6),
+        "low": round(float(low), 6),
+        "high": round(float(high), 6),
+        "metric": report["endpoint"]["metric"],
+        "words": verdict["words"],
+    }

@@ -1,0 +1,84 @@
+"""From an Experiment object to its plan, as far as it is known: validated, resolved, planned, with the looks on record.
+
+The order of things is that of `syntrial.trial`, on a laptop as here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.memory import Memory
+from syntrial.controller.snapshot import TrialState
+from syntrial.controller.stores import is_of_store
+from syntrial.errors import UserError
+from syntrial.executors.drive import priorities
+from syntrial.executors.manifests import Ingest
+from syntrial.experiment import API_VERSION
+from syntrial.experiment_file import validate
+from syntrial.trial import Pending, Trial, draft, known_looks, resolve_recorded, with_looks
+
+
+def wanted(body: Mapping[str, Any], memory: Memory, *, store: ArtifactStore | None) -> TrialState:
+    """The trial that the object wants; planned where its sources are known, which the store is asked for.
+
+    With `store` None only what is remembered is known. Raises what the store raises.
+    """
+    metadata = body["metadata"]
+    # A source that was not there may have come since: it is looked for again each time.
+    if memory.generation != metadata["generation"] or (memory.lacks_source and store is not None):
+        memory.plan_anew(metadata["generation"])
+        _validate(body, memory)
+    ingests: tuple[Ingest, ...] = ()
+    if memory.experiment is not None and memory.trial is None and store is not None:
+        ingests = _plan(memory, uid=metadata["uid"], store=store)
+    return TrialState(
+        uid=metadata["uid"],
+        name=metadata["name"],
+        namespace=metadata["namespace"],
+        generation=metadata["generation"],
+        experiment=memory.experiment,
+        plan=memory.trial.plan if memory.trial is not None else None,
+        priorities=memory.priorities,
+        invalid=memory.invalid,
+        lacks_source=memory.lacks_source,
+        ingests=ingests,
+    )
+
+
+def adopt(memory: Memory, trial: Trial) -> None:
+    """Makes `trial` the planned one."""
+    memory.trial = trial
+    memory.priorities = priorities(trial.plan.steps)
+
+
+def _validate(body: Mapping[str, Any], memory: Memory) -> None:
+    # The API server's object holds more than a file: its status, its managed fields.
+    tree = {
+        "apiVersion": body.get("apiVersion", API_VERSION),
+        "kind": body.get("kind", "Experiment"),
+        "metadata": {"name": body["metadata"]["name"]},
+        "spec": body.get("spec"),
+    }
+    try:
+        memory.experiment = validate(tree)
+    except UserError as error:
+        memory.invalid = str(error)
+
+
+def _plan(memory: Memory, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ...]:
+    """Plans the trial; returns the sources that have to be brought into the store before that can be done."""
+    experiment = memory.experiment
+    assert experiment is not None
+    try:
+        sources = resolve_recorded(experiment, store=store, uid=uid)
+        if isinstance(sources, Pending):
+            return sources.ingests
+        trial = draft(experiment, sources, uid=uid)
+    except UserError as error:
+        if is_of_store(error):
+            raise
+        memory.experiment, memory.invalid, memory.lacks_source = None, str(error), True
+        return ()
+    looks = known_looks(trial, store=store)
+    adopt(memory, with_looks(trial, looks) if looks else trial)
+    return ()

@@ -1,0 +1,67 @@
+"""What became of a Job that ended without recording an attempt, read from the pods that it left. Pure."""
+
+import signal
+from collections.abc import Sequence
+from typing import Final
+
+from syntrial.controller.snapshot import Evidence
+from syntrial.controller.standing import JOB_DIED, OUT_OF_MEMORY, POD_LOST
+from syntrial.controller.views import JobView, PodView
+from syntrial.rpc.life import STOPPED, USER_ERROR
+
+DEADLINE: Final = "DeadlineExceeded"
+CRASHED: Final = "Crashed"
+NOT_RECORDED: Final = "NotRecorded"
+
+_STORE_WORDS: Final = ("StoreUnavailable", "did not answer as an S3 server does", "ConnectionRefusedError")
+
+
+def postmortem(job: JobView, pods: Sequence[PodView], *, log: str = "") -> Evidence:
+    """Why the Job ended; `log` is the tail of its last pod's log.
+
+    `outcome` is "failed" where the step may be to blame and "cancelled" where something outside ended it.
+    """
+    if job.ended == "complete":
+        return Evidence(outcome="cancelled", reason=JOB_DIED, message="the Job ended without a word of this step")
+    pod = _last(pods)
+    if job.reason == DEADLINE or (pod is not None and pod.ended == DEADLINE):
+        return _failed(DEADLINE, "the attempt took longer than activeDeadlineSeconds allows", log)
+    if pod is None or (pod.exit_code is None and pod.ended != "Evicted"):
+        return Evidence(outcome="cancelled", reason=POD_LOST, message="the pod went without a trace", log=log)
+    if pod.ended == "OOMKilled":
+        return _failed(OUT_OF_MEMORY, "the pod used more memory than its limit allows", log)
+    if pod.ended == "Evicted":
+        return Evidence(outcome="cancelled", reason=POD_LOST, message=pod.message or "the pod was evicted", log=log)
+    if pod.exit_code == STOPPED:
+        return Evidence(outcome="cancelled", reason=JOB_DIED, message="the pod was asked to stop", log=log)
+    if any(words in log for words in _STORE_WORDS):
+        return _failed("StoreUnavailable", "the pod could not reach the store", log)
+    if pod.exit_code == USER_ERROR:
+        return Evidence(
+            outcome="failed", reason="UserError", message=_last_line(log) or pod.message, log=log, retryable=False
+        )
+    if pod.exit_code is not None and pod.exit_code > 128:
+        return _failed(CRASHED, f"the pod was ended by {_signal_name(pod.exit_code - 128)}", log)
+    return _failed(NOT_RECORDED, f"the pod ended with exit code {pod.exit_code}: {_last_line(log)}", log)
+
+
+def _last(pods: Sequence[PodView]) -> PodView | None:
+    """The pod that ended the Job: one whose container ended, if there is one."""
+    ended = [pod for pod in pods if pod.exit_code not in (None, 0) or pod.phase == "Failed"]
+    return ended[-1] if ended else pods[-1] if pods else None
+
+
+def _failed(reason: str, message: str, log: str) -> Evidence:
+    return Evidence(outcome="failed", reason=reason, message=message, log=log)
+
+
+def _last_line(log: str) -> str:
+    lines = log.strip().splitlines()
+    return lines[-1][:400] if lines else ""
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,34 @@
+"""What the controller is told when it starts."""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from syntrial.executors.manifests import Images
+
+FIELD_MANAGER: Final = "syntrial-controller"
+"""Under which name the controller writes objects and tells events."""
+
+MANAGED: Final = "app.kubernetes.io/managed-by=syntrial-controller"
+"""What chooses the controller's Jobs and their pods."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """Settings, from the command line and the environment."""
+
+    namespaces: tuple[str, ...]
+    """Those that are served; empty: all."""
+    images: Images
+    store_secret: str = "syntrial-store"  # noqa: S105 - the name of a Secret, not one
+    threads: int = 8
+    """Looks at a time; they mostly wait for the store and the API."""
+    resync_seconds: float = 300.0
+    """Between two times that everything is read anew, of the cluster and of the store: what no event told."""
+    settle_seconds: float = 0.2
+    """Between two looks at one experiment: a burst of events amounts to one look."""
+    status_seconds: float = 1.0
+    """Between two writes of a status in which only counts changed."""
+    cache_folder: str = ""
+    """Of the local cache of the stores; "": as the store has it."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Settings of all stores beside their Secret's, for example SSL_CERT_FILE."""

@@ -1,0 +1,170 @@
+"""What the controller remembers of a Job and its pods: read once from the API's objects, small and frozen. Pure.
+
+Called by the inventory, for each event of a watch; 2,000 Jobs with their pods take a few megabytes.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, Literal
+
+from syntrial.artifacts.keys import canonical_json
+from syntrial.executors.manifests import (
+    CONTAINER,
+    LABEL_EXPERIMENT_UID,
+    attempt_of,
+    keys_of,
+    source_of_job,
+    stage_of_job,
+)
+
+LABEL_TEMPLATE: Final = "syntrial.dev/template"
+"""On a Job: the hash of the pods that it was made with, so that a Job which waits is made anew where they change."""
+
+MESSAGE_LENGTH: Final = 400
+"""Of messages that others wrote, what is kept."""
+
+_NEVER_READY: Final = frozenset(
+    {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PodView:
+    """A pod of a Job."""
+
+    name: str
+    uid: str
+    job: str
+    """The Job's name."""
+    phase: str
+    """Pending, Running, Succeeded, Failed or Unknown."""
+    is_stopping: bool
+    """Whether it is being deleted."""
+    unschedulable: str
+    """Why the scheduler finds no node; "" where it does."""
+    waiting: str
+    """The reason why the container waits, for example "ImagePullBackOff"."""
+    message: str
+    """What Kubernetes says of the container's waiting or end."""
+    exit_code: int | None
+    ended: str
+    """The reason of the container's end, for example "OOMKilled"; or the pod's, for example "Evicted"."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobView:
+    """A Job of an experiment."""
+
+    name: str
+    uid: str
+    namespace: str
+    experiment: str
+    """The experiment's UID."""
+    stage: str
+    keys: tuple[str, ...]
+    source: tuple[str, str] | None
+    """Name and address of an ingest's source."""
+    attempt: int
+    template: str
+    """Its label `LABEL_TEMPLATE`."""
+    is_suspended: bool
+    is_deleting: bool
+    ended: Literal["", "complete", "failed"]
+    reason: str
+    message: str
+    seconds: float
+    """How long it ran, of one that ended; by the cluster's clock."""
+    pods: tuple[PodView, ...] = ()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it still works, or will."""
+        return not self.ended
+
+    @property
+    def has_running_pod(self) -> bool:
+        """Whether a pod of it runs now."""
+        return any(pod.phase == "Running" and not pod.is_stopping for pod in self.pods)
+
+
+def job_view(job: Mapping[str, Any]) -> JobView | None:
+    """The view of a Job; None for one that is not of this controller's making."""
+    metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
+    labels = metadata.get("labels") or {}
+    try:
+        keys, source = keys_of(job), source_of_job(job)
+        stage, attempt = stage_of_job(job), attempt_of(job)
+        experiment = labels[LABEL_EXPERIMENT_UID]
+    except (KeyError, ValueError, TypeError):
+        return None
+    ended: Literal["", "complete", "failed"] = ""
+    reason = message = end = ""
+    for condition in status.get("conditions") or ():
+        if condition.get("status") == "True" and condition.get("type") in ("Complete", "Failed"):
+            ended = "complete" if condition["type"] == "Complete" else "failed"
+            reason, message = condition.get("reason", ""), condition.get("message", "")[:MESSAGE_LENGTH]
+            end = condition.get("lastTransitionTime", "")
+    return JobView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        namespace=metadata["namespace"],
+        experiment=experiment,
+        stage=stage,
+        keys=keys,
+        source=source,
+        attempt=attempt,
+        template=labels.get(LABEL_TEMPLATE, ""),
+        is_suspended=bool(spec.get("suspend")),
+        is_deleting="deletionTimestamp" in metadata,
+        ended=ended,
+        reason=reason,
+        message=message,
+        seconds=_seconds(status.get("startTime") or "", status.get("completionTime") or end),
+    )
+
+
+def pod_view(pod: Mapping[str, Any]) -> PodView:
+    """The view of a pod of a Job."""
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    labels = metadata.get("labels") or {}
+    unschedulable = ""
+    for condition in status.get("conditions") or ():
+        if (
+            condition.get("type") == "PodScheduled"
+            and condition.get("status") == "False"
+            and condition.get("reason") == "Unschedulable"
+        ):
+            unschedulable = condition.get("message", "")[:MESSAGE_LENGTH] or "no node fits"
+    states = [c.get("state") or {} for c in status.get("containerStatuses") or () if c.get("name") == CONTAINER]
+    state = states[0] if states else {}
+    waiting, terminated = state.get("waiting") or {}, state.get("terminated") or {}
+    return PodView(
+        name=metadata["name"],
+        uid=metadata.get("uid", ""),
+        job=labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""),
+        phase=status.get("phase", "Pending"),
+        is_stopping="deletionTimestamp" in metadata,
+        unschedulable=unschedulable,
+        waiting=waiting.get("reason", ""),
+        message=(waiting.get("message") or terminated.get("message") or status.get("message") or "")[:MESSAGE_LENGTH],
+        exit_code=terminated.get("exitCode"),
+        ended=terminated.get("reason") or status.get("reason") or "",
+    )
+
+
+def is_stuck(pod: PodView) -> bool:
+    """Whether the container cannot start as it is described: an image that is not there, a Secret that is missing."""
+    return pod.waiting in _NEVER_READY
+
+
+def template_of(job: Mapping[str, Any]) -> str:
+    """The value of `LABEL_TEMPLATE` for a Job that is about to be made."""
+    return hashlib.sha256(canonical_json(job["spec"]["template"]["spec"])).hexdigest()[:16]
+
+
+def _seconds(start: str, end: str) -> float:
+    if not start or not end:
+        return 0.0
+    return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())

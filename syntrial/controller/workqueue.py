@@ -1,0 +1,94 @@
+"""A queue of experiments to look at: each at most once in it, and at one thread at a time.
+
+Events that come while an experiment waits, or is being looked at, amount to one more look.
+"""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+
+class WorkQueue:
+    """Names to work on, now or later. Safe from several threads."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._condition = threading.Condition()
+        self._ready: deque[str] = deque()
+        self._queued: set[str] = set()
+        self._active: set[str] = set()
+        self._again: set[str] = set()
+        self._later: list[tuple[float, str]] = []
+        self._due: dict[str, float] = {}
+        self._closed = False
+
+    def add(self, name: str, *, after: float = 0.0) -> None:
+        """Puts `name` in the queue, `after` so many seconds; the earliest of several times counts."""
+        with self._condition:
+            if after > 0:
+                due = self._clock() + after
+                if due < self._due.get(name, float("inf")):
+                    self._due[name] = due
+                    heapq.heappush(self._later, (due, name))
+                    self._condition.notify()
+                return
+            self._put(name)
+
+    def take(self, *, timeout: float | None = None) -> str | None:
+        """The next name, which is then this thread's until `finish`; None after `close`, or after `timeout` seconds."""
+        deadline = None if timeout is None else self._clock() + timeout
+        with self._condition:
+            while True:
+                self._promote()
+                if self._closed:
+                    return None
+                if self._ready:
+                    name = self._ready.popleft()
+                    self._queued.discard(name)
+                    self._active.add(name)
+                    return name
+                waits = [
+                    when - self._clock() for when in (deadline, self._later[0][0] if self._later else None) if when
+                ]
+                if deadline is not None and deadline <= self._clock():
+                    return None
+                self._condition.wait(max(0.0, min(waits)) if waits else None)
+
+    def finish(self, name: str) -> None:
+        """Gives a name back that `take` gave."""
+        with self._condition:
+            self._active.discard(name)
+            if name in self._again:
+                self._again.discard(name)
+                self._put(name)
+
+    def close(self) -> None:
+        """Wakes all who wait in `take`, with None."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
+    def __len__(self) -> int:
+        """How many names are ready or being worked on again; those for later are not counted."""
+        with self._condition:
+            return len(self._ready) + len(self._again)
+
+    def _put(self, name: str) -> None:
+        if name in self._active:
+            self._again.add(name)
+        elif name not in self._queued:
+            self._queued.add(name)
+            self._ready.append(name)
+            self._condition.notify()
+
+    def _promote(self) -> None:
+        """Moves what is due to the ready ones."""
+        now = self._clock()
+        while self._later and self._later[0][0] <= now:
+            due, name = heapq.heappop(self._later)
+            # An entry that an earlier one has overtaken.
+            if self._due.get(name) == due:
+                del self._due[name]
+                self._put(name)

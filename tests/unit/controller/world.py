@@ -1,0 +1,342 @@
+"""A world for the controller in memory: an API server, a store that may be away, and pods that do as they are told.
+
+The controller that runs in it is the whole one but for kopf; its watches may lag, and it may be killed at any call.
+"""
+
+import itertools
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from syntrial.artifacts.backend import ObjectInfo
+from syntrial.artifacts.keys import canonical_request
+from syntrial.artifacts.memory import MemoryBackend
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.controller import Controller
+from syntrial.controller.settings import Settings
+from syntrial.errors import ClusterRefused, StoreUnavailable, UserError
+from syntrial.executors.manifests import Images, attempt_of, keys_of
+from syntrial.rpc.attempt import member_refs
+from syntrial.rpc.step import recorded_request
+
+NAMESPACE = "trials"
+SPEC: dict[str, Any] = {
+    "dataset": {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 8}, "size": 16},
+    "synthetic": [{"name": "edm", "generator": {"diffusion": {"preset": "pico"}}, "copies": 0}],
+    "arms": ["augment-50"],
+    "replicates": 2,
+    "controls": "none",
+    "budget": {"steps": 60},
+}
+VERDICT = {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03], "words": "It helps."}
+
+
+class Killed(BaseException):
+    """The controller's process is killed."""
+
+
+class FlakyBackend(MemoryBackend):
+    """A store that can be away; `on_call` is told of each call that changes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_away = False
+        self.on_call: Callable[[], None] = lambda: None
+
+    def _check(self) -> None:
+        if self.is_away:
+            raise StoreUnavailable("the store is away")
+
+    def read(self, name: str, /) -> bytes | None:
+        self._check()
+        return super().read(name)
+
+    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+        self._check()
+        return super().scan(prefix)
+
+    def write(self, name: str, data: bytes, /) -> None:
+        self._check()
+        self.on_call()
+        super().write(name, data)
+
+    def create(self, name: str, data: bytes, /) -> bool:
+        self._check()
+        self.on_call()
+        return super().create(name, data)
+
+
+class Api:
+    """The objects of a cluster, as the controller asks for them, and the events of its watches."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.events: list[tuple[str, str, dict[str, Any]]] = []
+        """Type, kind and object of each change, in order."""
+        self.told: list[str] = []
+        self.created: Counter[str] = Counter()
+        self.logs: dict[str, str] = {}
+        self.on_call: Callable[[], None] = lambda: None
+        self.refuse: ClusterRefused | None = None
+        self._versions = itertools.count(1)
+        self._uids = itertools.count(1)
+
+    def put(self, obj: Mapping[str, Any], *, change: str = "MODIFIED") -> dict[str, Any]:
+        body: dict[str, Any] = json.loads(json.dumps(obj))
+        metadata = body["metadata"]
+        metadata.setdefault("uid", f"uid-{next(self._uids)}")
+        metadata.setdefault("creationTimestamp", "2026-01-01T00:00:00Z")
+        metadata["resourceVersion"] = str(next(self._versions))
+        self.objects[body["kind"], metadata["namespace"], metadata["name"]] = body
+        self.events.append((change, body["kind"], json.loads(json.dumps(body))))
+        return body
+
+    def remove(self, kind: str, namespace: str, name: str) -> None:
+        body = self.objects.pop((kind, namespace, name), None)
+        if body is None:
+            return
+        self.events.append(("DELETED", kind, body))
+        for (child_kind, child_namespace, child), found in list(self.objects.items()):
+            owners = found["metadata"].get("ownerReferences", ())
+            if any(owner["uid"] == body["metadata"]["uid"] for owner in owners):
+                self.remove(child_kind, child_namespace, child)
+
+    # What the controller asks
+
+    def get(self, kind: str, namespace: str | None, name: str) -> dict[str, Any] | None:
+        return self.objects.get((kind, namespace or "", name))
+
+    def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Any:
+        return [
+            json.loads(json.dumps(body))
+            for (found, where, _), body in self.objects.items()
+            if found == kind and namespace in (None, where)
+        ]
+
+    def create(self, obj: Mapping[str, Any]) -> bool:
+        self.on_call()
+        if self.refuse is not None:
+            raise self.refuse
+        key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if key in self.objects:
+            return False
+        self.created[obj["metadata"]["name"]] += 1
+        self.put(obj, change="ADDED")
+        return True
+
+    def delete(
+        self, kind: str, namespace: str | None, name: str, *, propagation: Any = "Background", uid: str | None = None
+    ) -> bool:
+        self.on_call()
+        body = self.objects.get((kind, namespace or "", name))
+        if body is None or (uid is not None and body["metadata"]["uid"] != uid):
+            return False
+        self.remove(kind, namespace or "", name)
+        return True
+
+    def patch_status(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
+        self.on_call()
+        key = ("Experiment", obj["metadata"]["namespace"], obj["metadata"]["name"])
+        if key not in self.objects:
+            raise ClusterRefused("gone", status=404, reason="NotFound", field="", remedy="")
+        return self.put({**self.objects[key], "status": obj["status"]})
+
+    def pods_of(self, namespace: str, job: str) -> Any:
+        return [pod for pod in self.list("Pod", namespace) if pod["metadata"]["labels"].get("job-name") == job]
+
+    def pod_log(self, namespace: str, pod: str, *, tail: int | None = None) -> str:
+        return self.logs.get(pod, "")
+
+    def create_event(self, about: Any, *, reason: str, message: str, warning: bool = False, component: str) -> None:
+        self.told.append(reason)
+
+    def read_secret(self, namespace: str, name: str) -> dict[str, str]:
+        secret = self.get("Secret", namespace, name)
+        if secret is None:
+            raise UserError(field=f"secret {name}", rule="must exist", received="none", remedy="Create it.")
+        return {}
+
+
+class World:
+    """A cluster with one namespace, its store, and as many controllers as are started."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.api = Api()
+        self.backend = FlakyBackend()
+        self.store = ArtifactStore(self.backend)
+        self.controllers: list[tuple[Controller, list[int]]] = []
+        self.runs: Counter[str] = Counter()
+        """How often each step was carried to its end."""
+        self.members: dict[str, set[str]] = {}
+        self.api.put({"kind": "Secret", "metadata": {"namespace": NAMESPACE, "name": "syntrial-store"}})
+
+    # Users
+
+    def apply(self, name: str = "small", *, spec: Mapping[str, Any] = SPEC) -> str:
+        """Applies an experiment; returns its UID."""
+        known = self.api.get("Experiment", NAMESPACE, name)
+        metadata = known["metadata"] if known else {"namespace": NAMESPACE, "name": name, "generation": 0}
+        metadata = {**metadata, "generation": metadata["generation"] + 1}
+        body = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", **(known or {}), "metadata": metadata}
+        return str(self.api.put({**body, "spec": dict(spec)})["metadata"]["uid"])
+
+    def status(self, name: str = "small") -> dict[str, Any]:
+        body = self.api.get("Experiment", NAMESPACE, name)
+        assert body is not None
+        return dict(body.get("status") or {})
+
+    def condition(self, kind: str, name: str = "small") -> tuple[str, str]:
+        """Status and reason of a condition."""
+        for item in self.status(name).get("conditions", ()):
+            if item["type"] == kind:
+                return item["status"], item["reason"]
+        return "", ""
+
+    # Controllers
+
+    def start(self) -> Controller:
+        settings = Settings(
+            namespaces=(NAMESPACE,),
+            images=Images(repository="r", tag="t"),
+            threads=1,
+            settle_seconds=0.0,
+            status_seconds=0.0,
+        )
+        controller = Controller(self.api, settings, open_store=lambda _secret, _namespace: self.store, clock=self.clock)
+        controller.repair()
+        self.controllers.append((controller, [len(self.api.events)]))
+        return controller
+
+    def kill(self, controller: Controller) -> None:
+        self.controllers = [item for item in self.controllers if item[0] is not controller]
+
+    def clock(self) -> float:
+        return self.now
+
+    def deliver(self, controller: Controller, *, lag: int = 0) -> None:
+        """Hands the controller the events of its watches, but for the last `lag`."""
+        seen = next(seen for known, seen in self.controllers if known is controller)
+        inventory = controller.inventory
+        while seen[0] < len(self.api.events) - lag:
+            change, kind, body = self.api.events[seen[0]]
+            seen[0] += 1
+            metadata = body["metadata"]
+            owner = metadata.get("labels", {}).get("syntrial.dev/experiment-uid", "")
+            if kind == "Experiment" and change == "DELETED":
+                inventory.drop_experiment(metadata["uid"])
+            elif kind == "Experiment":
+                inventory.put_experiment(body)
+            elif kind == "Job" and change == "DELETED":
+                inventory.drop_job(owner, metadata["name"], uid=metadata["uid"])
+            elif kind == "Job":
+                inventory.put_job(body)
+            elif kind == "Pod" and change == "DELETED":
+                inventory.drop_pod(owner, metadata["name"])
+            elif kind == "Pod":
+                inventory.put_pod(body)
+
+    def look(self, controller: Controller, *, lag: int = 0, most: int = 50) -> None:
+        """Delivers events and lets the controller look at what it wants to look at, until it rests."""
+        for _ in range(most):
+            self.deliver(controller, lag=lag)
+            uid = controller.queue.take(timeout=0.0)
+            if uid is None:
+                return
+            after: float | None = 5.0
+            try:
+                after = controller.look(uid)
+            finally:
+                controller.queue.finish(uid)
+                if after is not None:
+                    controller.queue.add(uid, after=after)
+
+    # Pods
+
+    def jobs(self, *, live: bool = True) -> list[dict[str, Any]]:
+        jobs = [body for body in self.api.list("Job", NAMESPACE)]
+        return [job for job in jobs if not live or not job.get("status", {}).get("conditions")]
+
+    def start_pod(self, job: dict[str, Any]) -> dict[str, Any]:
+        """A running pod of a Job, as Kubernetes makes it."""
+        metadata = job["metadata"]
+        labels = {**metadata["labels"], "job-name": metadata["name"]}
+        owner = {"uid": metadata["uid"], "kind": "Job", "name": metadata["name"]}
+        number = len(self.api.events)
+        pod = {"namespace": NAMESPACE, "name": f"{metadata['name']}-{number}", "labels": labels}
+        return self.api.put(
+            {
+                "kind": "Pod",
+                "metadata": {**pod, "ownerReferences": [owner]},
+                "status": {"phase": "Running", "containerStatuses": [{"name": "stage", "state": {"running": {}}}]},
+            },
+            change="ADDED",
+        )
+
+    def end_pod(self, job: dict[str, Any], pod: dict[str, Any] | None, *, code: int, reason: str = "") -> None:
+        """Ends a pod and with it its Job."""
+        if pod is not None:
+            terminated = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error")}
+            status = {"name": "stage", "state": {"terminated": terminated}}
+            phase = "Succeeded" if code == 0 else "Failed"
+            self.api.put({**pod, "status": {"phase": phase, "containerStatuses": [status]}})
+        kind = "Complete" if code == 0 else "Failed"
+        why = "" if code == 0 else "PodFailurePolicy" if code == 2 else "BackoffLimitExceeded"
+        condition = {"type": kind, "status": "True", "reason": why, "lastTransitionTime": "2026-01-01T00:00:10Z"}
+        times = {"startTime": "2026-01-01T00:00:00Z", "conditions": [condition]}
+        present = self.api.get("Job", NAMESPACE, job["metadata"]["name"])
+        if present is not None:
+            self.api.put({**present, "status": times})
+
+    def work(self, job: dict[str, Any], *, until: int | None = None) -> None:
+        """Carries the Job's steps to their ends, or the first `until` of them, as a stage's pod does."""
+        for key in keys_of(job)[:until]:
+            self.finish_step(key)
+
+    def finish_step(self, key: str) -> None:
+        if self.store.is_done(key):
+            return
+        record = self.store.request(key)
+        assert record is not None, "a Job's requests are recorded before it starts"
+        method, request = recorded_request(record, key=key)
+        writer = self.store.writer(
+            key, method=method, stage_version=record["stage_version"], request=canonical_request(request)
+        )
+        for ref in member_refs(request):
+            writer.record_input(ref, digest=self.store.open(ref).digest)
+        names = {"train", "validation", "test", "audit", "encoder", "generator", "images", "accepted", "rejected"}
+        names |= {"decisions", "quality", "curves", "classifier", "training", "predictions"}
+        for name in sorted(names):
+            writer.write(name, "value", f"{key}/{name}".encode())
+        writer.json("report", "report.json", {"verdict": VERDICT, "endpoint": {"metric": "auroc"}})
+        self.store.commit(writer)
+        self.runs[key] += 1
+
+    def fail_step(self, job: dict[str, Any], key: str, *, reason: str, outcome: str = "failed") -> None:
+        """Records a failed attempt, as a stage's pod does."""
+        entry = {"outcome": outcome, "reason": reason, "message": f"{reason} it was", "retryable": True, "log": ""}
+        self.store.add_attempt(key, entry, experiment=job["metadata"]["labels"]["syntrial.dev/experiment-uid"])
+
+    def complete(self, job: dict[str, Any]) -> None:
+        """Runs a Job to its good end."""
+        assert attempt_of(job) > 0
+        pod = self.start_pod(job)
+        self.work(job)
+        self.end_pod(job, pod, code=0)
+
+    def settle(self, controller: Controller, *, rounds: int = 60, name: str = "small") -> None:
+        """Lets everything go well until the experiment has succeeded, or nothing more happens."""
+        for _ in range(rounds):
+            self.look(controller)
+            if self.condition("Succeeded", name)[0] == "True":
+                return
+            for job in self.jobs():
+                self.complete(job)
+            self.now += 400.0
+            controller.queue.add(self.uid(name))
+
+    def uid(self, name: str = "small") -> str:
+        body = self.api.get("Experiment", NAMESPACE, name)
+        assert body is not None
+        return str(body["metadata"]["uid"])
