@@ -249,7 +249,7 @@ class Primary(Model):
     arm: ArmName = Field(description="The arm that is compared with its control.")
     synthetic: ArmName | None = Field(None, description="The synthetic set's name. Default: the first.")
     classifier: str | None = Field(
-        None, max_length=253, description="The classifier's name in cells. Default: the first."
+        None, max_length=2304, description="The classifier's name in cells. Default: the first."
     )
 
 

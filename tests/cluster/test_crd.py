@@ -12,6 +12,7 @@ import yaml
 
 from syntrial.crd import NAME
 from syntrial.errors import ClusterRefused
+from syntrial.experiment_file import validate
 from tests.contract.refusals import CASES, EDM, Case, experiment
 
 if TYPE_CHECKING:
@@ -218,3 +219,39 @@ def test_kubectl_applies_a_second_time_and_a_change(kubectl: Kubectl, namespace:
     found = json.loads(kubectl("get", "-n", namespace, "exp", "applied", "-o", "json").stdout)
     assert found["spec"]["synthetic"] == [{"name": "edm", "generator": {"gan": {}}}]
     assert "arms" not in found["spec"]
+
+
+def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernetes", namespace: str) -> None:
+    arms = [*(f"augment-{number}" for number in range(1, 64)), "finetune"]
+    sets = [
+        {
+            "name": f"set-{number:02d}-{'x' * 56}",
+            "generator": {"diffusion": {"channels": [64] * 8}},
+            "filters": [{"centroid": {"keep": 0.5}}] * 16,
+            "arms": arms,
+        }
+        for number in range(64)
+    ]
+    classifiers = [
+        {"model": f"m{number}{'x' * 250}", "pretraining": f"s3://{'d/' * 1000}w{number}"} for number in range(64)
+    ]
+    amounts = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "a.b/c": 1, "a.b/d": 1, "a.b/e": 1}
+    placement = {
+        "resources": {"requests": amounts, "limits": amounts},
+        "tolerations": [{"key": f"a.b/{'x' * 60}", "operator": "Exists"}] * 64,
+    }
+    stages = ("dataPrep", "generation", "filtering", "classification", "analysis")
+    primary = {"arm": "finetune", "synthetic": sets[-1]["name"], "classifier": f"{classifiers[-1]['model']}-w63"}
+    largest = experiment(
+        "largest",
+        {
+            "synthetic": sets,
+            "arms": arms,
+            "classifiers": classifiers,
+            "endpoint": {"primary": primary},
+            "cluster": placement | {"stages": dict.fromkeys(stages, placement)},
+        },
+    )
+    validate(largest)
+    largest["metadata"]["namespace"] = namespace
+    assert cluster.create(largest)
