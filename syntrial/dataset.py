@@ -57,13 +57,13 @@ class SourceFields(Model):
         None, description="Drawn images whose truth is known: no data needed. {} takes all defaults."
     )
     classes: tuple[Annotated[str, Field(max_length=256)], ...] | None = Field(
-        None, max_length=1000, description="Names of the classes of an .npz, in label order. Default: the numbers."
+        None, max_length=1000, description="Names of the classes of an .npz, in label order. Default: 0, 1 and so on."
     )
     patient_pattern: str | None = Field(
         None,
         max_length=1024,
         description="For a folder: a regular expression with one group that finds the patient in a file's name, so "
-        "that no patient stands on both sides of a split. Default: every file is a patient of its own.",
+        "that no patient stands on both sides of a split. Default: patients are not known.",
     )
     class_map: dict[str, str | None] | None = Field(
         None, description="Class in the source -> class in the trial; null leaves the class out. Default: all as named."

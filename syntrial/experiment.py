@@ -83,7 +83,7 @@ class DiffusionGenerator(Diffusion):  # type: ignore[misc, valid-type]
     """A class-conditional diffusion model (EDM)."""
 
     preset: str = Field(
-        "nano", max_length=63, description="Values of all fields beside this one that are left out, for example pico."
+        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
     )
     sampler: DiffusionSampling | None = Field(  # type: ignore[valid-type]
         None, description="How images are drawn from the trained model. Default: as the preset has it."
@@ -93,7 +93,9 @@ class DiffusionGenerator(Diffusion):  # type: ignore[misc, valid-type]
 class GanGenerator(Gan):  # type: ignore[misc, valid-type]
     """A class-conditional GAN."""
 
-    preset: str = Field("nano", max_length=63, description="Values of all fields beside this one that are left out.")
+    preset: str = Field(
+        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
+    )
     sampler: GanSampling | None = Field(  # type: ignore[valid-type]
         None, description="How images are drawn from the trained model. Default: as the preset has it."
     )
@@ -102,7 +104,7 @@ class GanGenerator(Gan):  # type: ignore[misc, valid-type]
 class PcaGenerator(Pca):  # type: ignore[misc, valid-type]
     """A Gaussian in the principal components of each class: the baseline that a generator must beat."""
 
-    preset: str = Field("default", max_length=63, description="Values of all fields beside this one that are left out.")
+    preset: str = Field("default", max_length=63, description="Values of the other fields that are left out.")
 
 
 class Generator(Model):
@@ -141,7 +143,8 @@ class Synthetic(Model):
         0.001,
         ge=0,
         lt=0.5,
-        description="Candidates nearer to a training image than this share of real images are are left out; 0: kept.",
+        description="A candidate that is nearer to a training image than this share of real images are to others counts as a "
+        "copy and is left out; 0: copies are kept.",
     )
     balance: Literal["match", "uniform", "fill"] = Field(
         "match",
@@ -229,7 +232,7 @@ class Classifier(Model):
         "auto", description="First layer: standard, small (keeps the resolution of small images), or auto (by size)."
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak of the learning rate. Default: by model and pretraining."
+        None, gt=0, description="Peak of the learning rate. Default: that of the model's family."
     )
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
         None, description="How it is trained, where that differs from the platform's recipe."
