@@ -207,7 +207,8 @@ class _Converter:
         if text and not text.endswith((".", "?", "!")):
             text += "."
         if "x-proto" in given and not _tells_default(text):
-            return f"{text} Default: as the preset has it."
+            owner = "model's family" if ".TrainingRecipe." in given["x-proto"] else "preset"
+            return f"{text} Default: as the {owner} has it."
         default = given.get("default")
         if default in (None, [], {}) or isinstance(default, Mapping) or not text or _tells_default(text):
             return text

@@ -143,8 +143,8 @@ class Synthetic(Model):
         0.001,
         ge=0,
         lt=0.5,
-        description="A candidate that is nearer to a training image than this share of real images are to others counts as a "
-        "copy and is left out; 0: copies are kept.",
+        description="A candidate that is nearer to a training image than this share of real images are to others "
+        "counts as a copy and is left out; 0: copies are kept.",
     )
     balance: Literal["match", "uniform", "fill"] = Field(
         "match",
@@ -235,7 +235,7 @@ class Classifier(Model):
         None, gt=0, description="Peak of the learning rate. Default: that of the model's family."
     )
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
-        None, description="How it is trained, where that differs from the platform's recipe."
+        None, description="How it is trained, where that differs from the recipe of the model's family."
     )
 
     @property
@@ -334,7 +334,9 @@ class Spec(Model):
         Encoder(), description="The network, fitted to real training images, in whose features filters measure."
     )
     controls: Literal["primary", "all", "none"] = Field(
-        "primary", description="Which arms get negative controls, the pca baseline and random filters beside them."
+        "primary",
+        description="Which arms get negative controls, the pca baseline and random filters beside them: that of the "
+        "primary comparison, all, or none.",
     )
     seed: Seed = Field(0, description="Seed of the classifiers; replicates follow from it.")
     suspend: bool = Field(False, description="On a cluster: true stops the trial where it is, false takes it up again.")
