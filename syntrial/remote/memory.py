@@ -88,6 +88,7 @@ class MemoryCluster:
     ) -> str | Iterator[str]:
         """See `Door.pod_log`."""
         self._check("get", "Pod")
+        assert namespace
         lines = self.logs.get(pod, [])
         return iter(lines) if follow else "\n".join(lines[-tail:] if tail else lines)
 

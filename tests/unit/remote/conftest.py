@@ -1,0 +1,15 @@
+import pytest
+
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.remote.memory import MemoryCluster
+from tests.unit.filed_trials import finished_store
+
+
+@pytest.fixture
+def finished() -> ArtifactStore:
+    return finished_store()
+
+
+@pytest.fixture
+def cluster() -> MemoryCluster:
+    return MemoryCluster(namespace="lab")
