@@ -124,7 +124,8 @@ def _from_bucket(
     environment: Mapping[str, str],
     on_progress: Progress | None,
 ) -> str:
-    from syntrial.artifacts.s3_source import S3Source, source_environment  # the client is imported by those who use it
+    # The client is imported by those who use it.
+    from syntrial.artifacts.s3_source import PARALLEL, S3Source, source_environment
 
     bucket = S3Source(source_environment(environment), bucket=address.bucket, field=field)
     single = bucket.find(address.path) if address.path else None
@@ -154,17 +155,17 @@ def _from_bucket(
         for file, item in objects
     ]
     try:
-        digest, sent = put_parts(
+        digest, _ = put_parts(
             store,
             parts,
             kind="file" if single else "folder",
             name=name or address.bucket,
             check=_check(weights=weights, field=field, title=str(address)) if single else lambda _path: None,
+            parallel=PARALLEL,
             on_progress=on_progress,
         )
     finally:
         notes.save()
-    _log.info("ingested", address=str(address), digest=digest, files=len(objects), bytes_sent=sent)
     return digest
 
 
@@ -191,7 +192,7 @@ def _from_volume(
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{address}, which is empty", remedy="Check the path."
         )
-    digest, sent = put_parts(
+    digest, _ = put_parts(
         store,
         parts,
         kind=kind,
@@ -199,7 +200,6 @@ def _from_volume(
         check=_check(weights=weights, field=field, title=str(address)) if kind == "file" else lambda _path: None,
         on_progress=on_progress,
     )
-    _log.info("ingested", address=str(address), digest=digest, files=len(parts), bytes_sent=sent)
     return digest
 
 
@@ -291,6 +291,7 @@ def main(
             on_progress=reporter,
         )
         record_source(opened, uid=experiment, name=name, address=address, digest=digest)
+        _log.info("ingested", name=name, address=address, digest=digest)
     except SyntrialError as error:
         _log.error("not ingested", name=name, error=str(error))
         _tell_kubernetes(str(error))

@@ -274,27 +274,43 @@ class S3Backend:
     def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:
         """See `Backend.sweep`: the cache's spool files, and the parts of uploads that were never completed.
 
-        A listing of such uploads names no lengths. MinIO lists none of them for a prefix, and removes them by itself
-        after a day.
+        A listing of such uploads names no lengths. Whoever may not list or abort them leaves them to the bucket's own
+        rules; MinIO removes them by itself after a day.
         """
         swept = self._cache.sweep(before=before, dry_run=dry_run)
-        after: tuple[str | None, str | None] = (None, None)
-        while True:
-            with self._errors():
-                # The client has no public method for these two requests.
+        with self._errors():
+            try:
+                for name, upload_id, started in self._incomplete():
+                    if started < before:
+                        swept.append(ObjectInfo(name=name.removeprefix(self._prefix), size=0, modified=started))
+                        if not dry_run:
+                            self._abort(name, upload_id)
+            except S3Error as error:
+                if error.code not in {"AccessDenied", "NotImplemented", "MethodNotAllowed"}:
+                    raise
+        return swept
+
+    def _incomplete(self) -> list[tuple[str, str, float]]:
+        """Name, identifier and start of each upload in parts under the prefix that was not completed."""
+        found: dict[str, tuple[str, str, float]] = {}
+        # MinIO lists all for an empty prefix, and nothing for one that is no whole name.
+        for prefix in dict.fromkeys((self._prefix, "")):
+            after: tuple[str | None, str | None] = (None, None)
+            if found:
+                break
+            while True:
+                # The client has no public method for this and for aborting one.
                 page = self._client._list_multipart_uploads(
-                    self._bucket, prefix=self._prefix, key_marker=after[0], upload_id_marker=after[1]
+                    self._bucket, prefix=prefix, key_marker=after[0], upload_id_marker=after[1]
                 )
                 for upload in page.uploads:
                     started = upload.initiated_time.timestamp() if upload.initiated_time else 0.0
-                    if started < before and upload.object_name.startswith(self._prefix):
-                        name = upload.object_name.removeprefix(self._prefix)
-                        swept.append(ObjectInfo(name=name, size=0, modified=started))
-                        if not dry_run:
-                            self._abort(upload.object_name, str(upload.upload_id))
-            if not page.is_truncated:
-                return swept
-            after = page.next_key_marker, page.next_upload_id_marker
+                    if upload.object_name.startswith(self._prefix) and upload.upload_id:
+                        found[upload.upload_id] = upload.object_name, upload.upload_id, started
+                if not page.is_truncated:
+                    break
+                after = page.next_key_marker, page.next_upload_id_marker
+        return list(found.values())
 
     def _abort(self, name: str, upload_id: str) -> None:
         try:

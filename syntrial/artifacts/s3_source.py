@@ -18,6 +18,9 @@ from syntrial.errors import SourceError, StoreUnavailable, UserError
 PREFIX: Final = "SOURCE_"
 """Before the names of the variables that say how a source's bucket is reached: SOURCE_AWS_ACCESS_KEY_ID and so on."""
 
+PARALLEL: Final = 16
+"""Small objects at a time: an answer from a distant server takes tens of milliseconds."""
+
 _ABSENT = {"NoSuchKey", "NoSuchObject", "XMinioInvalidObjectName"}
 
 

@@ -14,6 +14,7 @@ import shutil
 import threading
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -149,37 +150,36 @@ def put_parts(
     name: str,
     digest: str | None = None,
     check: Callable[[Path], None] = lambda _path: None,
+    parallel: int = 1,
     on_progress: Progress | None = None,
 ) -> tuple[str, int]:
     """Puts files into the store as one upload; returns its digest, and how many bytes had to be sent.
 
     `digest`, where it is given, is what the content must have. `check` looks at each file, on this machine, before it
-    is sent. Raises SourceError for other content, and for names that no folder can hold.
+    is sent. `parallel` is how many small files at a time are worth reading. Raises SourceError for other content, and
+    for names that no folder can hold.
     """
     ordered = sorted(parts, key=lambda part: part.name)
     if kind == "folder":
         check_names([part.name for part in ordered], title=name)
-    if digest is not None and has_upload(store, digest):
-        # Young again, so that garbage collection leaves it to the experiment that is about to name it.
-        record = record_name(digest)
-        data = store.backend.read(record) if record else None
-        if record and data is not None:
-            store.backend.write(record, data)
-            return digest, 0
+    if digest is not None and _renewed(store, digest):
+        return digest, 0
     counter = _Counter(total=sum(part.size for part in ordered), on_progress=on_progress)
 
     def put(part: Part) -> UploadedFile:
         file = _put_part(store.backend, part, digest=digest if kind == "file" else None, check=check, counter=counter)
-        part.note(file.sha256)
         return replace(file, name=_plain(file.name)) if kind == "file" else file
 
-    files = store.each(put, [part for part in ordered if part.size <= SMALL_BYTES])
+    small = [part for part in ordered if part.size <= SMALL_BYTES]
+    with ThreadPoolExecutor(max(parallel, store.backend.parallel)) as pool:
+        files = list(pool.map(put, small))
     files += [put(part) for part in ordered if part.size > SMALL_BYTES]
     upload = Upload(kind=kind, name=_plain(name), files=tuple(sorted(files, key=lambda file: file.name)))
     found = upload.digest
     if digest is not None and digest.startswith("sha256:") and found != digest:
         raise _changed(name, expected=digest, found=found)
-    _write_record(store, upload, digest=digest or found)
+    if not _renewed(store, digest or found):
+        _write_record(store, upload, digest=digest or found)
     return digest or found, counter.sent
 
 
@@ -202,7 +202,10 @@ def parse_upload(data: bytes, *, digest: str) -> Upload:
             raise ValueError("a file is one file")
         if not all(DIGEST_PATTERN.fullmatch(file.sha256) for file in upload.files):
             raise ValueError("a digest is no SHA-256")
-        check_names([file.name for file in upload.files], title=upload.name)
+        names = [file.name for file in upload.files]
+        check_names(names, title=upload.name)
+        if names != sorted(names):
+            raise ValueError("its files are not in the order that the digest of a folder takes them in")
         if digest.startswith("sha256:") and upload.digest != digest:
             raise ValueError("its content has another digest")
         if not digest.startswith("sha256:") and upload.kind != "file":
@@ -292,6 +295,7 @@ def _put_part(
 ) -> UploadedFile:
     """Puts one file; `digest` is what it must have, if that is known."""
     if part.known is not None and backend.renew(part.known, size=part.size):
+        part.note(part.known)
         counter.skip(part.size)
         return UploadedFile(name=part.name, sha256=part.known, size=part.size)
     # What is hashed is what is sent, whatever happens to the file meanwhile.
@@ -310,6 +314,7 @@ def _put_part(
         is_there = backend.renew(sha256, size=size)
         if not is_there:
             backend.put_blob(spool, digest=sha256)
+        part.note(sha256)
         counter.finish(size, sent=not is_there)
     finally:
         with storage_errors(spool.parent):
@@ -339,6 +344,19 @@ def _lay_out(store: ArtifactStore, upload: Upload, *, target: Path, each: Callab
             each(done)
 
     store.each(lay, list(zip(upload.files, paths, strict=True)))
+
+
+def _renewed(store: ArtifactStore, digest: str) -> bool:
+    """Whether the upload is there, under the name that it was given first.
+
+    It is young again then, so that garbage collection leaves it to the experiment that is about to name it.
+    """
+    name = record_name(digest)
+    data = store.backend.read(name) if name is not None and has_upload(store, digest) else None
+    if name is None or data is None:
+        return False
+    store.backend.write(name, data)
+    return True
 
 
 def _write_record(store: ArtifactStore, upload: Upload, *, digest: str) -> None:

@@ -17,6 +17,7 @@ import pytest
 from syntrial.artifacts.backend import blob_name
 from syntrial.artifacts.content import file_digest, folder_digest
 from syntrial.artifacts.gc import collect, drop_roots
+from syntrial.artifacts.s3 import S3Backend, connect, settings_from
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import SMALL_BYTES, Part, find_upload, has_upload, materialise, put_parts, put_upload
 from syntrial.errors import Cancelled, DataLoss, SourceError
@@ -33,7 +34,8 @@ from syntrial.artifacts.uploads import put_upload
 folder = Path(sys.argv[2])
 def tell(done, total):
     print(done, flush=True)
-print(put_upload(open_store(sys.argv[1]), folder, digest=folder_digest(folder), on_progress=tell), flush=True)
+    sys.stdin.readline()
+put_upload(open_store(sys.argv[1]), folder, digest=folder_digest(folder), on_progress=tell)
 """
 
 
@@ -137,13 +139,17 @@ def test_a_sender_may_be_killed_at_any_moment(store: ArtifactStore, folder: Path
         pytest.skip("a store in memory belongs to one process")
     digest = folder_digest(folder)
     command = [sys.executable, "-c", SENDER, store.url, os.fspath(folder)]
-    for lines in (3, 25):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sender:
+    for steps in (3, 25):
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as sender:
+            assert sender.stdin is not None
             assert sender.stdout is not None
-            for _ in range(lines):
+            for _ in range(steps):
                 sender.stdout.readline()
+                sender.stdin.write("go on\n")
+            sender.stdout.readline()
             sender.send_signal(signal.SIGKILL)
         assert not has_upload(store, digest)
+        assert store.backend.scan("blobs/")
     put_upload(store, folder, digest=digest)
     laid = materialise(store, digest, folder=tmp_path / "scratch")
     assert laid is not None
@@ -314,3 +320,22 @@ def test_roots_of_deleted_experiments_go_unless_they_are_to_be_kept(store: Artif
     assert left == {f"experiments/{gone}/{name}" for name in ("experiment.yaml", "preregistration.json")}
     assert len(store.backend.scan(f"experiments/{live}/")) == 4
     assert drop_roots(store, keep={live}, older_than=-60.0) == ()
+
+
+def test_parts_of_an_upload_that_was_never_completed_go_when_they_are_old(
+    store: ArtifactStore, minio: dict[str, str]
+) -> None:
+    if not isinstance(store.backend, S3Backend):
+        pytest.skip("only S3 has uploads in parts")
+    bucket, prefix = store.url.removeprefix("s3://").split("/")
+    client, _ = connect(settings_from(minio))
+    names = [f"{prefix}/blobs/sha256/{'0' * 64}", "another-tenant/blobs/sha256/x"]
+    uploads = [client._create_multipart_upload(bucket, name, {}) for name in names]
+    for name, upload in zip(names, uploads, strict=True):
+        client._upload_part(bucket, name, b"x" * (5 << 20), {}, upload, 1)
+    assert collect(store, dry_run=False).objects == 0
+    assert collect(store, older_than=-60.0).objects == 1
+    assert collect(store, older_than=-60.0, dry_run=False).objects == 1
+    left = client._list_multipart_uploads(bucket, prefix="").uploads
+    assert [upload.object_name for upload in left if upload.object_name in names] == names[1:]
+    client._abort_multipart_upload(bucket, names[1], uploads[1])

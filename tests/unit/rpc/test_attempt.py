@@ -1,12 +1,16 @@
 """An attempt's context: when checkpoints are due, and how a step is stopped."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
+from syntrial.artifacts.content import file_digest, folder_digest
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import Cancelled
+from syntrial.artifacts.uploads import put_upload
+from syntrial.errors import Cancelled, DataLoss
 from syntrial.rpc.attempt import Attempt, member_refs
 from syntrial.rpc.scripted import scripted
 from syntrial.v1.analysis_pb2 import Cell, Replicate, WriteReportRequest
@@ -20,9 +24,17 @@ def store() -> ArtifactStore:
 
 
 def attempt(
-    store: ArtifactStore, *, stop: threading.Event, interval: float = 1000.0, patience: float = 1000.0
+    store: ArtifactStore,
+    *,
+    stop: threading.Event,
+    interval: float = 1000.0,
+    patience: float = 1000.0,
+    scratch: Path = Path(),
+    places: Mapping[str, Path] = MappingProxyType({}),
 ) -> tuple[Attempt, StepProgress]:
     request = scripted({"value": "x"})
+    for digest, path in places.items():
+        request.header.execution.source_locations.add(digest=digest, path=str(path))
     writer = store.writer(request.header.key, method="m", stage_version=1, request={})
     progress = StepProgress()
     made = Attempt(
@@ -30,7 +42,7 @@ def attempt(
         request=request,
         writer=writer,
         threads=1,
-        scratch=Path(),
+        scratch=scratch,
         stop=stop,
         report=lambda change: change(progress),
         checkpoint_interval=interval,
@@ -102,3 +114,60 @@ def test_the_references_of_a_request_are_found_however_deep() -> None:
     request = WriteReportRequest(audit=MemberRef(key="a", member="audit"), cells=[cell, cell])
     found = [(item.key, item.member) for item in member_refs(request)]
     assert found == [("a", "audit"), ("k", "predictions"), ("k", "predictions")]
+
+
+def test_a_source_lies_where_the_caller_says(store: ArtifactStore, tmp_path: Path) -> None:
+    context, _ = attempt(store, stop=threading.Event(), scratch=tmp_path, places={"sha256:1": tmp_path / "x.npz"})
+    assert context.source_path("sha256:1") == tmp_path / "x.npz"
+    assert context.source_path("sha256:2") is None
+
+
+def test_an_uploaded_source_is_laid_out_in_scratch_once(store: ArtifactStore, tmp_path: Path) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "1.png").write_bytes(b"1")
+    digest = folder_digest(tmp_path / "set")
+    put_upload(store, tmp_path / "set", digest=digest)
+    context, _ = attempt(store, stop=threading.Event(), scratch=tmp_path / "scratch")
+    path = context.source_path(digest)
+    assert path is not None
+    assert path.is_relative_to(tmp_path / "scratch")
+    assert folder_digest(path) == digest
+    assert context.source_path(digest) == path
+
+
+def test_an_uploaded_file_is_found_by_medmnist_s_checksum(store: ArtifactStore, tmp_path: Path) -> None:
+    file = tmp_path / "breastmnist.npz"
+    file.write_bytes(b"images")
+    digest = file_digest(file, algorithm="md5")
+    put_upload(store, file, digest=digest)
+    context, _ = attempt(store, stop=threading.Event(), scratch=tmp_path / "scratch")
+    path = context.source_path(digest)
+    assert path is not None
+    assert path.read_bytes() == b"images"
+
+
+def test_a_damaged_upload_is_data_loss_until_it_is_uploaded_again(store: ArtifactStore, tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    file.write_bytes(b"images")
+    digest = file_digest(file)
+    put_upload(store, file, digest=digest)
+    spool = store.backend.spool_path()
+    spool.write_bytes(b"damage")
+    store.backend.put_blob(spool, digest=digest.removeprefix("sha256:"))
+    for _ in range(2):
+        context, _ = attempt(store, stop=threading.Event(), scratch=tmp_path / "scratch")
+        with pytest.raises(DataLoss):
+            context.source_path(digest)
+    put_upload(store, file, digest=digest)
+    assert context.source_path(digest) is not None
+
+
+def test_laying_a_source_out_can_be_stopped(store: ArtifactStore, tmp_path: Path) -> None:
+    file = tmp_path / "x.npz"
+    file.write_bytes(b"images")
+    put_upload(store, file, digest=file_digest(file))
+    stop = threading.Event()
+    stop.set()
+    context, _ = attempt(store, stop=stop, scratch=tmp_path / "scratch")
+    with pytest.raises(Cancelled):
+        context.source_path(file_digest(file))
