@@ -149,7 +149,7 @@ def test_a_sender_may_be_killed_at_any_moment(store: ArtifactStore, folder: Path
             sender.stdout.readline()
             sender.send_signal(signal.SIGKILL)
         assert not has_upload(store, digest)
-        assert store.backend.scan("blobs/")
+    assert store.backend.scan("blobs/")
     put_upload(store, folder, digest=digest)
     laid = materialise(store, digest, folder=tmp_path / "scratch")
     assert laid is not None
