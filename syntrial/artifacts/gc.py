@@ -13,7 +13,7 @@ its manifest or record is protected no more; keep the age above the longest.
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,9 +30,6 @@ DEFAULT_AGE_SECONDS: Final = 7 * 86400.0
 """Seven days: longer than a step or a pause between two runs, shorter than it takes to fill a disk."""
 
 
-DROP_AGE_SECONDS: Final = 3600.0
-"""An hour: longer than it may take from an experiment's creation until those who list experiments see it."""
-
 PLAN: Final = "plan.json"
 
 _ROOT = re.compile(r"experiments/[^/]+/(plan|source-[^/]*)\.json")
@@ -41,7 +38,7 @@ _NAMING = ("artifacts/", "uploads/")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Collected:
+class Collection:
     """What a collection kept and removed, or with `dry_run` would have removed."""
 
     kept: tuple[str, ...]
@@ -55,7 +52,7 @@ class Collected:
     """Length of the objects removed."""
 
 
-def collect(store: ArtifactStore, /, *, older_than: float = DEFAULT_AGE_SECONDS, dry_run: bool = True) -> Collected:
+def collect(store: ArtifactStore, /, *, older_than: float = DEFAULT_AGE_SECONDS, dry_run: bool = True) -> Collection:
     """Removes what no root reaches and what is older than `older_than` seconds; with `dry_run` only says what.
 
     Raises DataLoss where the plan of an experiment cannot be read: nothing is removed then.
@@ -92,7 +89,7 @@ def collect(store: ArtifactStore, /, *, older_than: float = DEFAULT_AGE_SECONDS,
         store.each(backend.delete, [name for name in gone if name.startswith(_NAMING)])
         store.each(backend.delete, [name for name in gone if not name.startswith(_NAMING)])
     doomed += backend.sweep(before=before, dry_run=dry_run)
-    return Collected(
+    return Collection(
         kept=tuple(sorted(kept & manifests.keys())),
         removed=tuple(sorted(removed)),
         objects=len(doomed),
@@ -149,34 +146,27 @@ def _roots(store: ArtifactStore) -> _Roots:
 
 
 def drop_roots(
-    store: ArtifactStore,
-    /,
-    *,
-    keep: Collection[str],
-    older_than: float = DROP_AGE_SECONDS,
-    dry_run: bool = False,
+    store: ArtifactStore, /, *, living: Callable[[], Container[str]], dry_run: bool = False
 ) -> tuple[str, ...]:
     """Takes the roots of a cluster's experiments that were deleted, so that `collect` may take what they reached.
 
-    `keep` holds the uids of the Experiments that exist. Left alone are also experiments of a laptop (whose uid is a
-    name), those that ask for `retention: retain`, and those of which a root was written less than `older_than` seconds
-    ago. Specification and pre-registration stay: they are the record of what was asked. Returns the uids.
+    `living` gives the uids of the Experiments that exist; it is asked after the store's were listed, so that one which
+    begins meanwhile is among them. Left alone are also experiments of a laptop (whose uid is a name) and those that ask
+    for `retention: retain`. Specification and pre-registration stay: they are the record of what was asked. Returns the
+    uids.
     """
-    before = store.backend.clock() - older_than
-    found: dict[str, list[ObjectInfo]] = {}
+    found: dict[str, list[str]] = {}
     for info in store.backend.scan("experiments/"):
         if _ROOT.fullmatch(info.name):
-            found.setdefault(info.name.split("/")[1], []).append(info)
+            found.setdefault(info.name.split("/")[1], []).append(info.name)
+    there = living()
     dropped = [
         uid
-        for uid, files in sorted(found.items())
-        if _CLUSTER_UID.fullmatch(uid)
-        and uid not in keep
-        and all(info.modified < before for info in files)
-        and not _is_retained(store, uid)
+        for uid in sorted(found)
+        if _CLUSTER_UID.fullmatch(uid) and uid not in there and not _is_retained(store, uid)
     ]
     if not dry_run:
-        store.each(store.backend.delete, [info.name for uid in dropped for info in found[uid]])
+        store.each(store.backend.delete, [name for uid in dropped for name in found[uid]])
     return tuple(dropped)
 
 

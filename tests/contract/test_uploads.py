@@ -313,13 +313,23 @@ def test_roots_of_deleted_experiments_go_unless_they_are_to_be_kept(store: Artif
         record_source(store, uid=uid, name="dataset", address="s3://x/y", digest="sha256:" + "0" * 64)
         spec = b"spec: {retention: retain}" if uid == retained else b"{" if uid == unreadable else b"spec: {}"
         store.put_experiment_file(uid, "experiment.yaml", spec)
-    assert drop_roots(store, keep={live}) == (), "they are too young"
-    assert drop_roots(store, keep={live}, older_than=-60.0, dry_run=True) == (gone,)
-    assert drop_roots(store, keep={live}, older_than=-60.0) == (gone,)
+    assert drop_roots(store, living=lambda: {live}, dry_run=True) == (gone,)
+    assert drop_roots(store, living=lambda: {live}) == (gone,)
     left = {info.name for info in store.backend.scan(f"experiments/{gone}/")}
     assert left == {f"experiments/{gone}/{name}" for name in ("experiment.yaml", "preregistration.json")}
     assert len(store.backend.scan(f"experiments/{live}/")) == 4
-    assert drop_roots(store, keep={live}, older_than=-60.0) == ()
+    assert drop_roots(store, living=lambda: {live}) == ()
+
+
+def test_an_experiment_that_begins_while_roots_are_dropped_keeps_its_own(store: ArtifactStore) -> None:
+    uid = UID.format(0)
+
+    def living() -> set[str]:
+        store.put_experiment_file(uid, "plan.json", b'{"keys": []}')
+        return set()
+
+    assert drop_roots(store, living=living) == ()
+    assert store.experiment_file(uid, "plan.json") is not None
 
 
 def test_parts_of_an_upload_that_was_never_completed_go_when_they_are_old(
