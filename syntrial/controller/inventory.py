@@ -55,12 +55,9 @@ class Inventory:
             self._wake(uid)
 
     def drop_experiment(self, uid: str) -> None:
-        """An Experiment that is gone, and what is known of its Jobs."""
+        """An Experiment that is gone; its Jobs go after it, each with an event of its own."""
         with self._lock:
             self._experiments.pop(uid, None)
-            for name in list(self._jobs.get(uid, ())):
-                self._remove(uid, name)
-            self._pods.pop(uid, None)
         self._wake(uid)
 
     def put_job(self, body: Mapping[str, Any]) -> None:

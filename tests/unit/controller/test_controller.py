@@ -1,6 +1,24 @@
 """The whole controller but for kopf, in a world in memory."""
 
-from tests.unit.controller.world import World
+import itertools
+from typing import Any
+
+import pytest
+
+from syntrial.controller.controller import Controller
+from syntrial.errors import ClusterRefused, UserError
+from syntrial.executors.manifests import keys_of
+from syntrial.experiment_file import validate
+from tests.unit.controller.world import NAMESPACE, SPEC, World
+
+
+def experiment_tree(spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "syntrial.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": "small"},
+        "spec": spec,
+    }
 
 
 def test_an_applied_experiment_goes_to_its_verdict() -> None:
@@ -15,3 +33,444 @@ def test_an_applied_experiment_goes_to_its_verdict() -> None:
     assert set(world.runs.values()) == {1}
     assert not world.jobs(live=False)
     assert world.store.experiment_file(uid, "plan.json") is not None
+
+
+def test_an_invalid_experiment_is_told_what_the_laptop_says() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "replicates": 0})
+    controller = world.start()
+    world.look(controller)
+    assert world.condition("Valid") == ("False", "Invalid")
+    message = next(item["message"] for item in world.status()["conditions"] if item["type"] == "Valid")
+    with pytest.raises(UserError) as caught:
+        validate(experiment_tree({**SPEC, "replicates": 0}))
+    assert message == str(caught.value)
+    assert not world.jobs()
+    assert "Invalid" in world.api.told
+
+
+def test_a_corrected_experiment_goes_on() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "replicates": 0})
+    controller = world.start()
+    world.look(controller)
+    world.apply()
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+    assert world.status()["observedGeneration"] == 2
+
+
+def test_a_local_path_names_submit() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "dataset": {"npz": "data.npz"}})
+    controller = world.start()
+    world.look(controller)
+    assert world.condition("Valid")[0] == "False"
+    assert "syntrial submit" in world.status()["conditions"][0]["message"]
+
+
+def test_a_source_that_is_not_uploaded_yet_is_looked_for_again() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "dataset": {"npz": f"sha256:{'0' * 64}"}})
+    controller = world.start()
+    world.look(controller)
+    assert world.condition("Valid")[0] == "False"
+    world.now += 31
+    assert controller.queue.take(timeout=0.0) == world.uid()
+
+
+def test_nothing_starts_or_stops_while_the_store_is_away_and_all_goes_on_after() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    for job in world.jobs():
+        world.complete(job)
+    world.look(controller)
+    before = {job["metadata"]["name"] for job in world.jobs(live=False)}
+    done = world.status()["steps"]
+    world.backend.is_away = True
+    for _ in range(4):
+        world.now += 400
+        controller.resync()
+        world.look(controller)
+    assert {job["metadata"]["name"] for job in world.jobs(live=False)} == before
+    assert world.condition("Progressing") == ("Unknown", "StoreUnreachable")
+    assert {item["reason"] for item in world.status()["pending"]} == {"StoreUnreachable"}
+    assert world.status()["steps"] == done
+    world.backend.is_away = False
+    world.now += 20
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+    assert set(world.runs.values()) == {1}
+
+
+def test_a_missing_secret_is_told_and_its_coming_is_noticed() -> None:
+    world = World()
+    world.api.remove("Secret", NAMESPACE, "syntrial-store")
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    assert "syntrial-store" in world.status()["pending"][0]["message"]
+    assert world.status()["pending"][0]["reason"] == "StoreUnreachable"
+    world.api.put({"kind": "Secret", "metadata": {"namespace": NAMESPACE, "name": "syntrial-store"}})
+    world.now += 11
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_suspend_deletes_the_jobs_and_resume_goes_on() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    world.start_pod(job)
+    world.apply(spec={**SPEC, "suspend": True})
+    world.look(controller)
+    assert not world.jobs()
+    assert world.condition("Progressing") == ("False", "Suspended")
+    world.fail_step(job, keys_of(job)[0], reason="Cancelled", outcome="cancelled")
+    world.apply()
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+    assert set(world.runs.values()) == {1}
+
+
+def test_a_users_error_is_not_tried_again_until_retry_is_asked_for() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    key = keys_of(job)[0]
+    pod = world.start_pod(job)
+    world.fail_step(job, key, reason="UserError")
+    world.end_pod(job, pod, code=2)
+    for _ in range(3):
+        world.look(controller)
+        world.now += 400
+        controller.queue.add(uid)
+    assert not world.jobs(live=False)
+    assert world.condition("Succeeded") == ("False", "StepsFailed")
+    assert world.condition("Audited") == ("False", "UserError")
+    (failure,) = world.status()["failures"]
+    assert (failure["key"], failure["reason"], failure["message"]) == (key, "UserError", "UserError it was")
+    world.store.add_attempt(key, {"outcome": "retry", "reason": "", "message": "", "log": ""}, experiment=uid)
+    world.now += 10.1
+    world.look(controller)
+    assert len(world.jobs()) == 1
+    assert world.condition("Succeeded")[0] == "Unknown"
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_step_that_fails_is_tried_three_times_with_growing_pauses() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.look(controller)
+    begun = []
+    for _ in range(400):
+        for job in world.jobs():
+            begun.append(world.now)
+            pod = world.start_pod(job)
+            world.fail_step(job, keys_of(job)[0], reason="Internal")
+            world.end_pod(job, pod, code=1)
+        world.look(controller)
+        world.now += 1
+    # The test's clock goes in steps of a second.
+    assert [later - earlier for earlier, later in itertools.pairwise(begun)] == [6, 21]
+    assert world.condition("Succeeded") == ("False", "StepsFailed")
+    assert len(world.store.attempts(world.status()["failures"][0]["key"], experiment=uid)) == 3
+
+
+def test_a_store_that_was_away_from_the_pods_never_uses_up_the_attempts() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    for _ in range(5):
+        (job,) = world.jobs()
+        pod = world.start_pod(job)
+        world.fail_step(job, keys_of(job)[0], reason="StoreUnavailable")
+        world.end_pod(job, pod, code=1)
+        world.look(controller)
+        world.now += 301
+        world.look(controller)
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def crash(world: World, job: dict[str, Any], *, code: int = 137, reason: str = "Error", after: int = 0) -> None:
+    """The pod dies during the step after the first `after` ones, without a word."""
+    pod = world.start_pod(job)
+    world.work(job, until=after)
+    world.api.logs[pod["metadata"]["name"]] = "the last words"
+    world.end_pod(job, pod, code=code, reason=reason)
+
+
+def to_a_batch(world: World, controller: Controller) -> dict[str, Any]:
+    """Goes on until a Job holds several steps."""
+    for _ in range(20):
+        world.look(controller)
+        for job in world.jobs():
+            if len(keys_of(job)) > 2:
+                return job
+        for job in world.jobs():
+            world.complete(job)
+    raise AssertionError("no batch")
+
+
+def test_after_a_crash_each_unfinished_step_of_a_batch_has_a_job_of_its_own() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    job = to_a_batch(world, controller)
+    first, culprit, *others = keys_of(job)
+    crash(world, job, code=137, reason="OOMKilled", after=1)
+    world.look(controller)
+    (attempt,) = world.store.attempts(culprit, experiment=uid)
+    assert (attempt.entry["outcome"], attempt.entry["reason"]) == ("failed", "OutOfMemory")
+    assert attempt.entry["log"] == "the last words"
+    assert job["metadata"]["name"] not in {item["metadata"]["name"] for item in world.jobs(live=False)}
+    assert {item["reason"] for item in world.status()["pending"]} >= {"OutOfMemory"}
+    carried = [keys_of(item) for item in world.jobs()]
+    assert all((key,) in carried for key in others)
+    assert not any(culprit in keys or first in keys for keys in carried)
+    world.now += 6
+    world.look(controller)
+    assert (culprit,) in [keys_of(item) for item in world.jobs()]
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+    assert set(world.runs.values()) == {1}
+
+
+def test_out_of_memory_is_tried_again_with_the_larger_limit() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "cluster": {"outOfMemoryLimit": "8Gi"}})
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    crash(world, job, reason="OOMKilled")
+    world.look(controller)
+    world.now += 6
+    world.look(controller)
+    (second,) = world.jobs()
+    (container,) = second["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["memory"] == "8Gi"
+
+
+def test_a_pod_that_went_without_a_trace_never_counts_against_the_step() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.look(controller)
+    for _ in range(4):
+        (job,) = world.jobs()
+        world.end_pod(job, None, code=1)
+        world.look(controller)
+        world.now += 301
+        world.look(controller)
+    attempts = world.store.attempts(keys_of(job)[0], experiment=uid)
+    assert {(attempt.entry["outcome"], attempt.entry["reason"]) for attempt in attempts} == {("cancelled", "PodLost")}
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_job_deleted_by_hand_is_made_again() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    world.api.remove("Job", NAMESPACE, job["metadata"]["name"])
+    world.look(controller)
+    (again,) = world.jobs()
+    assert again["metadata"]["name"] == job["metadata"]["name"]
+    assert again["metadata"]["uid"] != job["metadata"]["uid"]
+
+
+def test_a_job_that_vanished_while_no_watch_told_is_noticed_by_the_resync() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    world.api.objects.pop(("Job", NAMESPACE, job["metadata"]["name"]))
+    world.look(controller)
+    assert not world.jobs()
+    world.now += 300
+    controller.resync()
+    world.look(controller)
+    assert len(world.jobs()) == 1
+
+
+def test_a_status_edited_by_hand_is_put_right() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.settle(controller)
+    right = world.status()
+    body = world.api.get("Experiment", NAMESPACE, "small")
+    assert body is not None
+    wrong = {"conditions": [{"type": "Succeeded", "status": "False"}], "progress": "0/0", "verdict": {"effect": 1}}
+    world.api.put({**body, "status": wrong})
+    world.look(controller)
+    without_times = [{**item, "lastTransitionTime": ""} for item in world.status()["conditions"]]
+    assert without_times == [{**item, "lastTransitionTime": ""} for item in right["conditions"]]
+    assert world.status()["verdict"] == right["verdict"]
+
+
+def test_a_changed_spec_stops_only_jobs_that_no_longer_belong() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    world.complete(world.jobs()[0])
+    world.look(controller)
+    before = {job["metadata"]["name"]: keys_of(job) for job in world.jobs()}
+    assert any("generation" in name for name in before)
+    other = {"name": "edm", "generator": {"pca": {}}, "copies": 0}
+    world.apply(spec={**SPEC, "synthetic": [other]})
+    world.look(controller)
+    after = {job["metadata"]["name"]: keys_of(job) for job in world.jobs()}
+    kept = {name for name in before if "generation" not in name}
+    assert kept <= after.keys()
+    assert not {name for name in before if "generation" in name} & after.keys()
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_jobs_that_wait_are_made_anew_where_their_pods_would_differ_and_running_ones_are_left() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    world.complete(world.jobs()[0])
+    world.look(controller)
+    running, *waiting = world.jobs()
+    world.start_pod(running)
+    world.apply(spec={**SPEC, "cluster": {"nodeSelector": {"disk": "fast"}}})
+    world.look(controller)
+    selectors = {job["metadata"]["uid"]: job["spec"]["template"]["spec"].get("nodeSelector") for job in world.jobs()}
+    assert selectors.pop(running["metadata"]["uid"]) is None
+    assert len(selectors) == len(waiting)
+    assert all(selector == {"disk": "fast"} for selector in selectors.values())
+
+
+def test_a_step_that_another_experiment_runs_is_waited_for_and_taken_over_if_its_job_goes() -> None:
+    world = World()
+    world.apply("first")
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    world.apply("second")
+    world.look(controller)
+    assert len(world.jobs()) == 1
+    (pending,) = world.status("second")["pending"]
+    assert (pending["reason"], pending["message"]) == ("RunningElsewhere", "experiment first runs it")
+    world.api.remove("Experiment", NAMESPACE, "first")
+    world.look(controller)
+    (taken,) = world.jobs()
+    assert keys_of(taken) == keys_of(job)
+    assert taken["metadata"]["labels"]["syntrial.dev/experiment"] == "second"
+    world.settle(controller, name="second")
+    assert world.condition("Succeeded", "second")[0] == "True"
+
+
+def test_a_step_that_another_experiment_finishes_is_not_run_again() -> None:
+    world = World()
+    world.apply("first")
+    controller = world.start()
+    world.look(controller)
+    world.apply("second")
+    world.settle(controller, name="first")
+    world.settle(controller, name="second")
+    assert world.condition("Succeeded", "second")[0] == "True"
+    assert set(world.runs.values()) == {1}
+
+
+def test_a_quota_that_is_used_up_is_told_and_tried_again() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.api.refuse = ClusterRefused(
+        'jobs.batch "x" is forbidden: exceeded quota: few', status=403, reason="Forbidden", field="", remedy=""
+    )
+    world.look(controller)
+    (pending,) = world.status()["pending"]
+    assert pending["reason"] == "QuotaExceeded"
+    assert "exceeded quota: few" in pending["message"]
+    world.api.refuse = None
+    world.now += 11
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_queue_admits_jobs_and_takes_them_back() -> None:
+    world = World()
+    world.apply(spec={**SPEC, "cluster": {"queueName": "gpus"}})
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    assert job["spec"]["suspend"] is True
+    assert [item["reason"] for item in world.status()["pending"]] == ["Queued"]
+    admitted = {**job, "spec": {**job["spec"], "suspend": False}}
+    world.api.put(admitted)
+    world.start_pod(job)
+    world.look(controller)
+    assert world.status()["pending"] == []
+    assert world.status()["steps"]["running"] == 1
+    world.api.put(job)
+    world.look(controller)
+    assert [item["reason"] for item in world.status()["pending"]] == ["Queued"]
+    assert len(world.jobs()) == 1
+
+
+def test_an_input_that_was_lost_is_made_again() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    world.complete(job)
+    world.look(controller)
+    (dataset,) = keys_of(job)
+    victim = world.jobs()[0]
+    world.backend.delete(f"artifacts/{dataset}/manifest.json")
+    pod = world.start_pod(victim)
+    for key in keys_of(victim):
+        world.fail_step(victim, key, reason="ArtifactMissing")
+    world.end_pod(victim, pod, code=1)
+    world.look(controller)
+    assert (dataset,) in [keys_of(item) for item in world.jobs()]
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+    assert world.runs[dataset] == 2
+    assert uid
+
+
+def test_a_deleted_experiment_is_forgotten_and_its_memory_with_it() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    world.api.remove("Experiment", NAMESPACE, "small")
+    world.look(controller)
+    assert not world.jobs()
+    assert controller.queue.take(timeout=0.0) is None
+
+
+def test_an_experiment_that_is_done_is_found_done_by_a_new_controller() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.settle(controller)
+    before = world.status()
+    made = world.api.created.total()
+    world.kill(controller)
+    second = world.start()
+    world.look(second)
+    assert world.status() == before
+    assert world.api.created.total() == made
