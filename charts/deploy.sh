@@ -5,7 +5,7 @@
 #   VALUES               files of values, separated by spaces
 #   IMAGE_REPOSITORY     images are IMAGE_REPOSITORY/syntrial-PART:TAG
 #   TAG                  their tag
-#   TIMEOUT              how long to wait (default: 600s)
+#   TIMEOUT              how long to wait (default: 300s; images must be pulled in it)
 . "$(dirname "$0")/lib.sh"
 
 # What stands in the way: pods that are not ready, claims without a volume, the last warnings, the ends of logs.
@@ -67,4 +67,5 @@ if ! checks=$(helm test "$release" --namespace "$namespace" --timeout 180s --log
   stop "the object store cannot be used; see above, and the Secret of the store in each namespace."
 fi
 say "$checks" | grep -i '^the store ' || true
+helm get hooks "$release" --namespace "$namespace" | kubectl delete --ignore-not-found --wait=false -f - >/dev/null
 helm get notes "$release" --namespace "$namespace" | sed -n '/^Then run/,$p'

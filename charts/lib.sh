@@ -3,7 +3,7 @@ set -euo pipefail
 charts=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 release=${RELEASE:-syntrial}
 namespace=${NAMESPACE:-syntrial}
-timeout=${TIMEOUT:-600s}
+timeout=${TIMEOUT:-300s}
 crd=experiments.syntrial.dev
 # Where the cluster that the tests use keeps its tools, after those of the machine.
 export PATH=$PATH:${CLUSTER_HOME:-$HOME/.cache/test-cluster}/bin
