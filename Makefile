@@ -11,6 +11,7 @@ PYPROJECTS := $(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS))
 UNEMITTED := $(foreach name,syntrial syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
 HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.cache/test-cluster)/bin/helm))
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
+IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)'
 RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 ##@ Use
@@ -22,7 +23,16 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Deploy
-.PHONY: deploy undeploy
+.PHONY: images load push deploy undeploy
+images: ## Build the images with docker, podman or buildah: IMAGES=, IMAGE_REPOSITORY=, TAG=, BASE_IMAGE=
+	@$(IMAGE_SETTINGS) images/build.sh
+
+load: ## Put the images into the current cluster: kind, k3d, minikube, or by LOAD_COMMAND=
+	@$(IMAGE_SETTINGS) images/load.sh
+
+push: ## Push the images to the registry in IMAGE_REPOSITORY=
+	@$(IMAGE_SETTINGS) images/push.sh
+
 deploy: ## Install or upgrade on the current cluster by helm: NAMESPACE=, VALUES=, IMAGE_REPOSITORY=, TAG=
 	@NAMESPACE='$(NAMESPACE)' VALUES='$(VALUES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)' charts/deploy.sh
 
@@ -63,6 +73,7 @@ k8s: .venv/.installed ## Render k8s/ and the chart's golden files from the chart
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --extra local --extra cluster --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
+	UV=$(UV) $(PYTHON) images/locks.py
 
 record: .venv/.installed ## Record the results of stages whose source or version changed
 	$(PYTHON) -m tests.contract.recorded
@@ -71,6 +82,7 @@ verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) protos/generate.py --check
 	$(PYTHON) k8s/crd/generate.py --check
 	$(PYTHON) k8s/render.py --check
+	$(PYTHON) images/locks.py --check
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks

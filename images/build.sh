@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Builds the images and what they stand on (`make images`); lib.sh says how they are named and chosen.
+#
+#   BASE_IMAGE             what all stand on (default: python:3.11-slim-bookworm)
+#   BUILD_FLAGS            further flags of the builder's `build`
+#   TORCH_LOCK             another lock for torch's layer, for example one with torch's wheels for the processor alone
+#
+# Settings of the package clients that are set here (PIP_*, UV_*) reach the build as a secret, those of a proxy as build
+# arguments; neither stays in an image.
+. "$(dirname "$0")/lib.sh"
+find_builder
+
+settings=$(mktemp)
+trap 'rm -f "$settings"' EXIT
+for name in "${!PIP_@}" "${!UV_@}"; do
+  printf 'export %s=%q\n' "$name" "${!name}" >>"$settings"
+done
+read -ra flags <<<"${BUILD_FLAGS:-}"
+flags+=(--secret "id=package-client,src=$settings")
+[ "$builder" = docker ] || flags+=(--layers)
+for name in HTTP_PROXY HTTPS_PROXY NO_PROXY BASE_IMAGE TORCH_LOCK; do
+  [ -z "${!name:-}" ] || flags+=(--build-arg "$name=${!name}")
+done
+
+# build IMAGE FILE [FLAG…]
+build() {
+  local name=$repository/syntrial-$1:$tag file=$2 started=$SECONDS
+  shift 2
+  DOCKER_BUILDKIT=1 "$builder" build -q "${flags[@]}" "$@" -t "$name" -f "$file" . >"$settings.log" 2>&1 ||
+    { cat "$settings.log" >&2; stop "$file does not build"; }
+  echo "$name: $((SECONDS - started)) s"
+}
+trap 'rm -f "$settings" "$settings.log"' EXIT
+
+build build images/base.Dockerfile --target build
+done=' '
+for image in "${images[@]}"; do
+  case $image in
+    controller) file=syntrial/controller/Dockerfile runtime=python ;;
+    data-prep) file=services/data_prep/Dockerfile runtime=python ;;
+    *) file=services/$image/Dockerfile runtime=torch ;;
+  esac
+  if [[ $done != *" $runtime "* ]]; then
+    build $runtime images/base.Dockerfile --target $runtime
+    done+="$runtime "
+  fi
+  build "$image" "$file" --build-arg "BUILD_IMAGE=$repository/syntrial-build:$tag" \
+    --build-arg "RUNTIME_IMAGE=$repository/syntrial-$runtime:$tag" \
+    --build-arg "SYNTRIAL_LOCK_HASH=$(sha256sum requirements.lock | cut -d' ' -f1)"
+done

@@ -1,0 +1,29 @@
+# Shared by the scripts beside it: what the images are called, and which tool builds them.
+#
+#   IMAGE_REPOSITORY, TAG  an image is $IMAGE_REPOSITORY/syntrial-$IMAGE:$TAG (default: localhost/syntrial, the version)
+#   IMAGES                 which of them (default: all five)
+#   BUILDER                docker, podman or buildah (default: the first of them that works)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+ALL='controller data-prep generation filtering classification'
+repository=${IMAGE_REPOSITORY:-localhost/syntrial}
+tag=${TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)}
+read -ra images <<<"${IMAGES:-$ALL}"
+
+stop() { echo "images: $*" >&2; exit 2; }
+
+names=()
+for image in "${images[@]}"; do
+  [[ " $ALL " == *" $image "* ]] || stop "there is no image $image; IMAGES names some of: $ALL"
+  names+=("$repository/syntrial-$image:$tag")
+done
+
+# A client without its daemon does not count.
+find_builder() {
+  local tool
+  for tool in ${BUILDER:-docker podman buildah}; do
+    if command -v "$tool" >/dev/null && "$tool" info >/dev/null 2>&1; then builder=$tool; return; fi
+  done
+  stop "no builder works here (looked for: ${BUILDER:-docker, podman, buildah}); install one, or start its daemon"
+}
