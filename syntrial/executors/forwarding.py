@@ -44,7 +44,9 @@ class PodStream(PortForward):
         finally:
             for port in self.local_ports.values():
                 port.python.close()
+            # `close` leaves the socket open where the other side closed first.
             self.websocket.close()
+            self.websocket.shutdown()
 
 
 def open_stream(configuration: Configuration, url: str, headers: dict[str, str], *, port: int) -> PodStream:
@@ -140,7 +142,8 @@ class _Forwarder:
         local.close()
         remote.close()
         if said := stream.error(self._port):
-            _log.warning("port-forward ended", error=said.strip())
+            # Nothing listens there, or not yet; the client on this side sees its connection closed.
+            _log.debug("port-forward ended", error=said.strip())
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

@@ -12,6 +12,7 @@ import structlog
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
+from syntrial.rpc.attempt import STOP_PATIENCE
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
 from syntrial.rpc.status import from_status
@@ -28,6 +29,9 @@ STOPPED: Final = 143
 _ORPHAN_GRACE: Final = 1.0
 """Seconds to save a checkpoint in when the parent has gone; an orphan must not hold the machine for long."""
 
+_SAVING: Final = 12.0
+"""Seconds of the stop's grace that are kept for saving the checkpoint once it is reached."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -38,7 +42,7 @@ class Settings:
     cancel_grace: float = CANCEL_GRACE
     """What a cancelled step gets before the process ends itself."""
     stop_grace: float = 20.0
-    """What the running step gets after SIGTERM; below the 30 s that Kubernetes gives a pod."""
+    """What the running step gets after SIGTERM; below what Kubernetes gives a pod, 30 s unless its Job says more."""
     checkpoint_interval: float = 60.0
     """Between checkpoints: what a killed step may lose, against the time that writing takes."""
 
@@ -157,6 +161,7 @@ def _server(
         stage_version=stage.version,
         threads=stage.resources.threads,
         checkpoint_interval=settings.checkpoint_interval,
+        stop_patience=max(STOP_PATIENCE, settings.stop_grace - _SAVING),
         on_settled=on_settled,
     )
     return StageServer(stage, store=store, runner=runner, cancel_grace=settings.cancel_grace)

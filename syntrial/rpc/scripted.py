@@ -11,6 +11,8 @@ serves the data preparation stage. The class map of a request carries the script
 | `ticks`, `pause` | reports progress so many times, with a pause of so many seconds |
 | `counts`, `resumed` | the same with checkpoints; writes to a file at which count it began |
 | `sleep` | sleeps without heeding its cancellation |
+| `allocate` | holds so many MiB of memory to its end |
+| `exit` | ends the process with this exit status, without a word |
 | `source`, `environment` | reads a raw source by its digest; a variable |
 | `fail` | raises: `user`, `bug`, `memory`, `full`, `store`, `loss` |
 | `fail-times`, `die-times`, `marker` | fails, or is killed, so many times, counted in the file `marker` |
@@ -24,6 +26,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import structlog
+
 from syntrial.artifacts.keys import canonical_json
 from syntrial.errors import DataLoss, StoreFull, StoreUnavailable, UserError
 from syntrial.rpc.context import StepContext
@@ -34,6 +38,8 @@ from syntrial.v1.data_preparation_pb2 import ClassMapping, ImportImagesRequest, 
 
 COMMAND: Final = (sys.executable, "-m", "syntrial.rpc.scripted")
 """The command of the server, for an executor."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 def scripted(
@@ -63,6 +69,7 @@ def run_script(request: Any, context: StepContext) -> None:
         sys.stdout.write(script["print"] + "\n")
         sys.stdout.flush()
     _fail(script)
+    held = bytearray(b"x") * (int(script.get("allocate", "0")) * 2**20)
     if "counts" in script:
         _count(script, context)
     for index in range(int(script.get("ticks", "0"))):
@@ -70,6 +77,8 @@ def run_script(request: Any, context: StepContext) -> None:
         time.sleep(float(script.get("pause", "0.02")))
     if "sleep" in script:
         time.sleep(float(script["sleep"]))
+    if "exit" in script:
+        os._exit(int(script["exit"]))
     if "source" in script:
         place = context.source_path(script["source"])
         inputs["source"] = place.read_bytes() if place is not None else b""
@@ -77,6 +86,7 @@ def run_script(request: Any, context: StepContext) -> None:
         inputs["environment"] = os.environ.get(script["environment"], "").encode()
     text = script.get("value", "").encode() + b"".join(inputs[name] for name in sorted(inputs))
     context.output.write("train", "value", text)
+    del held
 
 
 def _fail(script: dict[str, str]) -> None:
@@ -113,6 +123,7 @@ def _count(script: dict[str, str], context: StepContext) -> None:
     saved = context.checkpoints.load()
     done = int(saved["done"]) if saved is not None else 0
     start, total = done, int(script["counts"])
+    _log.info("counting", start=start)
     while done < total:
         done += 1
         time.sleep(float(script.get("pause", "0.02")))

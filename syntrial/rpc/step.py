@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import Cancelled, DataLoss, StoreUnavailable, SyntrialError, UserError, VersionMismatch
-from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, Attempt, Report, scratch_folder
+from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Report, scratch_folder
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
@@ -76,6 +76,7 @@ class StepRunner:
         stage_version: int,
         threads: int,
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
+        stop_patience: float = STOP_PATIENCE,
         on_settled: Settled = lambda _key, _error, _log, _used: None,
     ) -> None:
         """`verbs` gives the stage's methods by name; it is asked in the thread that runs the steps."""
@@ -84,6 +85,7 @@ class StepRunner:
         self._stage_version = stage_version
         self._threads = threads
         self._checkpoint_interval = checkpoint_interval
+        self._stop_patience = stop_patience
         self._on_settled = on_settled
         self._attempt_log = AttemptLog()
 
@@ -130,6 +132,7 @@ class StepRunner:
                 stop=stop,
                 report=report,
                 checkpoint_interval=self._checkpoint_interval,
+                stop_patience=self._stop_patience,
             )
             verb(request, attempt)
         # The commit deletes the checkpoint too, after the manifest: a crash before that resumes from the checkpoint.

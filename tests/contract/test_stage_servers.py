@@ -1,6 +1,6 @@
 """What every stage's server keeps to on the wire, tested on a server whose steps do what their request says.
 
-Over 500 lines, since one contract is read as a whole by whoever writes a server.
+Jobs, the server's other life, have a contract of their own: `tests/contract/jobs.py`.
 """
 
 import os
@@ -27,7 +27,7 @@ from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient, operation_name, result_of
 from syntrial.rpc.scripted import COMMAND, run_script, scripted
 from syntrial.rpc.server import StageServer
-from syntrial.rpc.step import StepRunner, request_record
+from syntrial.rpc.step import StepRunner
 from syntrial.rpc.testing import put_artifact
 from syntrial.stages import STAGES
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -447,54 +447,6 @@ def test_a_store_that_does_not_exist_is_a_users_error(tmp_path: Path) -> None:
     assert ended.returncode == 2
     assert "ftp://nowhere" in ended.stderr
     assert "Traceback" not in ended.stderr
-
-
-def _job(folder: ArtifactStore, tmp_path: Path, keys: list[str], *more: str) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, "job", *keys, "--store", folder.url, "--address", f"unix:{tmp_path}/job.sock", *more]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-
-
-def test_a_job_runs_recorded_requests_records_attempts_and_ends(folder: ArtifactStore, tmp_path: Path) -> None:
-    file = tmp_path / "raw"
-    file.write_bytes(b"raw")
-    requests = [scripted({"value": "1"}), scripted({"fail": "user"}), scripted({"value": "2", "source": "sha256:9"})]
-    for request in requests:
-        folder.put_request(request.header.key, request_record(PREPARE, request))
-    keys = [request.header.key for request in requests]
-    ended = _job(folder, tmp_path, keys, "--experiment", "trial", "--source", f"sha256:9={file}")
-    assert ended.returncode == 2, ended.stderr
-    assert folder.done(keys) == {keys[0], keys[2]}
-    assert folder.open(MemberRef(key=keys[2], member="train")).read("value") == b"2raw"
-    (attempt,) = folder.attempts(keys[1], experiment="trial")
-    assert (attempt.entry["outcome"], attempt.entry["reason"]) == ("failed", "UserError")
-    assert "Mend it." in attempt.entry["log"]
-    (attempt,) = folder.attempts(keys[0], experiment="trial")
-    assert attempt.entry["outcome"] == "succeeded"
-    assert _job(folder, tmp_path, [keys[0], keys[2]]).returncode == 0
-    assert len(folder.attempts(keys[0])) == 1, "what is done is not run again"
-    assert _job(folder, tmp_path, ["d" * 64]).returncode == 1
-
-
-def test_a_job_that_is_asked_to_stop_saves_a_checkpoint_and_says_so(folder: ArtifactStore, tmp_path: Path) -> None:
-    requests = [scripted({"counts": 100_000, "pause": 0.02, "value": 1}), scripted({"value": 2})]
-    keys = [request.header.key for request in requests]
-    for request in requests:
-        folder.put_request(request.header.key, request_record(PREPARE, request))
-    socket = tmp_path / "job.sock"
-    command = [*COMMAND, "job", *keys, "--store", folder.url, "--address", f"unix:{socket}"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    with grpc.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS) as channel:
-        client = StageClient(channel)
-        _eventually(socket.exists, seconds=30)
-        _eventually(lambda: bool(client.list()))
-        next(response for response in client.watch(operation_name(keys[0])) if response.progress.done >= 3)
-        process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=120)
-    assert process.returncode == 143
-    assert folder.checkpoints(keys[0]).load() is not None
-    (attempt,) = folder.attempts(keys[0])
-    assert (attempt.entry["outcome"], attempt.entry["reason"]) == ("cancelled", "Cancelled")
-    assert not folder.attempts(keys[1])
 
 
 def _progress(operation: operations_pb2.Operation) -> StepProgress:
