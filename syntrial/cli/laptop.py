@@ -1,7 +1,7 @@
 """Commands for trials on this machine, and what they share with those that take a file of an experiment."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -118,7 +118,24 @@ def draft_of(
     from syntrial.trial import draft, resolve_sources
 
     opened = open_store(store)
-    return draft(experiment, resolve_sources(experiment, base=base, data_root=data_root, store=opened)), opened
+    with _copying() as show:
+        sources = resolve_sources(experiment, base=base, data_root=data_root, store=opened, on_progress=show)
+    return draft(experiment, sources), opened
+
+
+@contextmanager
+def _copying() -> Iterator[Callable[[int, int], None]]:
+    """Shows how far the copying of a source from a bucket is, where one is copied."""
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("copying into the store"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
+
+        def show(done: int, total: int) -> None:
+            task = bar.task_ids[-1] if bar.task_ids else bar.add_task("", total=total)
+            bar.update(task, completed=done, total=total)
+
+        yield show
 
 
 def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None) -> bool:
