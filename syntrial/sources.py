@@ -20,6 +20,7 @@ from rapidfuzz import process
 
 from syntrial.artifacts.content import file_digest, folder_digest, folder_files
 from syntrial.artifacts.keys import canonical_digest
+from syntrial.artifacts.uploads import check_names
 from syntrial.errors import SourceError, UserError
 from syntrial.medmnist import MEDMNIST, SIZES
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
@@ -237,6 +238,9 @@ def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", fi
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{path}, which is empty", remedy="Check the path."
         )
+    if path.is_dir():
+        # What a laptop takes, a cluster must be able to hold.
+        check_names([name for name, _ in files], title=str(path))
     listing = canonical_digest([[name, stat.st_size, str(stat.st_mtime_ns)] for name, stat in stats])
     folder = cache or Path(platformdirs.user_cache_dir("syntrial")) / "sources"
     entry = folder / f"{hashlib.sha256(f'{algorithm}:{path}'.encode()).hexdigest()}.json"

@@ -1,6 +1,7 @@
 import importlib.util
 import io
 import json
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -201,3 +202,18 @@ def test_a_wrong_source_is_named_with_its_rule_and_remedy(
 
 def test_the_tissue_phantom_needs_no_prevalence() -> None:
     check_phantom(phantom(variant=PhantomSource.VARIANT_TISSUE, prevalence=0.0).phantom)
+
+
+@pytest.mark.parametrize("name", [b"\xff.png", b"new\nline.png"])
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, name: bytes) -> None:
+    folder = image_folder(tmp_path / "images")
+    Path(os.fsdecode(os.fsencode(folder / "a") + b"/" + name)).write_bytes(b"1")
+    with pytest.raises(SourceError, match="Rename it"):
+        resolve(Source(folder=FolderSource()), folder, cache=tmp_path / "cache")
+
+
+def test_a_folder_that_holds_itself_by_a_link_is_digested(tmp_path: Path) -> None:
+    folder = image_folder(tmp_path / "images")
+    plain = resolve(Source(folder=FolderSource()), folder, cache=tmp_path / "cache").source.digest
+    (folder / "a" / "again").symlink_to(folder)
+    assert resolve(Source(folder=FolderSource()), folder, cache=tmp_path / "cache").source.digest == plain
