@@ -4,6 +4,7 @@ The official client opens one stream to one pod; here each local connection gets
 """
 
 import contextlib
+import http.client
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -61,7 +62,7 @@ def open_stream(configuration: Configuration, url: str, headers: dict[str, str],
         raise ClusterRefused(
             f"a port-forward to port {port} is refused",
             status=status,
-            reason=HTTPStatus(status).phrase,
+            reason=http.client.responses.get(status, ""),
             field=f"cluster {configuration.host}",
             remedy="Check that the pod runs, and that you may create pods/portforward in its namespace.",
         ) from error

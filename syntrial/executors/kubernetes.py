@@ -71,7 +71,7 @@ _PLURALS: Final = {
 }
 """API version and resource of each kind that Syntrial knows: none has to be discovered."""
 
-_REMEDIES: Final = {
+_REMEDIES: Final[dict[int, str]] = {
     HTTPStatus.UNAUTHORIZED: "Log in to the cluster again, or choose another context.",
     HTTPStatus.FORBIDDEN: "Ask for that permission or more quota, or choose another namespace or context.",
     HTTPStatus.NOT_FOUND: "Check the name and the namespace, and that Syntrial is deployed there.",
@@ -324,7 +324,7 @@ class Kubernetes:
         *,
         body: Mapping[str, Any] | None = None,
         content: str = "application/json",
-        timeout: tuple[float, float | None] = TIMEOUT,
+        timeout: tuple[float, float | None] | None = None,
     ) -> BaseHTTPResponse:
         """One request; its response has status 2xx."""
         url, headers = self._headers(method, path, query)
@@ -332,7 +332,7 @@ class Kubernetes:
             headers["Content-Type"] = content
         try:
             response: BaseHTTPResponse = self._client.rest_client.request(
-                method, url, headers=headers, body=body, _request_timeout=timeout
+                method, url, headers=headers, body=body, _request_timeout=timeout or TIMEOUT
             ).response
             if not HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES:
                 raise refusal(response.status, response.data, server=self.server, asked=f"{method} {path}")
@@ -385,7 +385,7 @@ def refusal(status: int, body: bytes, *, server: str, asked: str) -> ClusterRefu
     message = message or f"{asked} is refused"
     if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return ClusterUnavailable(f"the Kubernetes API at {server} is not able to answer: {status} {message}")
-    remedy = _REMEDIES.get(HTTPStatus(status), "Check the object that was sent.")
+    remedy = _REMEDIES.get(status, "Check the object that was sent.")
     return ClusterRefused(message, status=status, reason=reason, field=f"cluster {server}", remedy=remedy)
 
 
