@@ -17,7 +17,6 @@ alike. Beside what the report shows, no real image is exported.
 
 import csv
 import json
-import re
 import shutil
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,16 +24,17 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from syntrial import __version__, export_images
+from syntrial import __version__
 from syntrial.artifacts.backend import hash_file
 from syntrial.artifacts.imagesets import read_image_set
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.members import MemberReader
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.errors import ArtifactMissing, UserError
+from syntrial.errors import UserError
+from syntrial.filed import FiledTrial, filed_trial
+from syntrial.pictures import file_name, write_npz, write_pngs
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
 _FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
 _EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
 _WEIGHTS: Final = {
@@ -94,44 +94,6 @@ class Exported:
     images: int
     steps_missing: int
     """Steps of the plan that are not done: their results are not in the export."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FiledTrial:
-    """A trial as its store knows it."""
-
-    uid: str
-    labels: Mapping[str, str]
-    """Label of each step by key, in the plan's order."""
-    manifests: Mapping[str, Manifest]
-    """Of the steps that are done."""
-
-    def keys_of(self, method: str) -> list[str]:
-        """Keys of the finished steps of a method, in the plan's order."""
-        return [key for key in self.labels if key in self.manifests and self.manifests[key].method == method]
-
-    @property
-    def report(self) -> str | None:
-        """The key of the report, where there is one."""
-        return next(iter(self.keys_of(REPORT_METHOD)), None)
-
-
-def filed_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
-    """The label of each step by key, in the plan's order; raises ArtifactMissing where nothing is filed yet."""
-    data = store.experiment_file(uid, "plan.json")
-    if data is None:
-        raise ArtifactMissing(f"the store {store.url} has no plan of experiment {uid} yet")
-    plan = json.loads(data)
-    return {key: plan["labels"].get(key, key) for key in plan["keys"]}
-
-
-def filed_trial(store: ArtifactStore, *, uid: str) -> FiledTrial:
-    """The trial that the store files under `uid`; raises ArtifactMissing where it has none."""
-    labels = filed_labels(store, uid=uid)
-    done = store.done(labels)
-    keys = [key for key in labels if key in done]
-    found = zip(keys, store.each(store.manifest, keys), strict=True)
-    return FiledTrial(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
 
 
 def write_report(store: ArtifactStore, *, key: str, uid: str, out: Path) -> dict[str, Any]:
@@ -221,11 +183,6 @@ def export_trial(
     )
 
 
-def file_name(text: str) -> str:
-    """`text` as the name of a file or folder: what file systems refuse becomes '-'."""
-    return re.sub(r'[/\\:*?"<>|\x00-\x1f]+', "-", text).strip(" .") or "-"
-
-
 def _write_records(trial: FiledTrial, *, store: ArtifactStore, folder: Path) -> None:
     for name in ("experiment.yaml", "preregistration.json"):
         data = store.experiment_file(trial.uid, name)
@@ -266,9 +223,9 @@ def _write_images(
         images = read_image_set(store.open(MemberRef(key=key, member="accepted")))
         on_file(f"images/{name}: {len(images)}")
         if pictures is Pictures.NPZ:
-            export_images.write_npz(images, folder / f"{name}.npz")
+            write_npz(images, folder / f"{name}.npz")
         else:
-            export_images.write_pngs(images, folder / name, class_folder=file_name)
+            write_pngs(images, folder / name)
         count += len(images)
     return count
 

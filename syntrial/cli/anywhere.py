@@ -133,7 +133,7 @@ def logs(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Print what each attempt at a trial's steps left behind, and what running pods print."""
     from syntrial.errors import SyntrialError
-    from syntrial.export import filed_labels
+    from syntrial.filed import filed_labels
     from syntrial.remote.logs import chosen, no_such_step, recorded
     from syntrial.rpc.logs import readable
 

@@ -261,7 +261,7 @@ class _StatusScreen:
 
     def _look_at_pods(self) -> None:
         from syntrial.errors import SyntrialError
-        from syntrial.export import filed_labels
+        from syntrial.filed import filed_labels
         from syntrial.remote.progress import live_pods
 
         if not self._rates or self.remote.is_over:

@@ -5,7 +5,7 @@ from typing import Final
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.executors.manifests import INGEST, LABEL_COMPONENT, LABEL_EXPERIMENT_UID
-from syntrial.export import filed_labels
+from syntrial.filed import filed_labels
 from syntrial.remote.door import Door
 from syntrial.remote.experiments import Remote, find
 

@@ -11,8 +11,9 @@ from PIL import Image
 from syntrial.artifacts.imagesets import ImageSet
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, UserError
-from syntrial.export import Part, Pictures, chosen_parts, chosen_pictures, export_trial, filed_trial, write_report
-from syntrial.export_images import write_pngs
+from syntrial.export import Part, Pictures, chosen_parts, chosen_pictures, export_trial, write_report
+from syntrial.filed import filed_trial
+from syntrial.pictures import write_pngs
 from syntrial.rpc.testing import fake_key
 from tests.unit.filed_trials import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step
 
@@ -94,15 +95,17 @@ def test_images_of_several_labels_lie_together_and_their_labels_in_the_table(tmp
         classes=("a", "b"),
         task="multi-label",
     )
-    write_pngs(several, tmp_path / "set", class_folder=str)
+    write_pngs(several, tmp_path / "set")
     listed = rows(tmp_path / "set" / "images.csv")
     assert [(row["a"], row["b"]) for row in listed] == [("1", "0"), ("1", "1"), ("0", "0"), ("0", "1")]
     assert np.asarray(Image.open(tmp_path / "set" / listed[1]["file"])).shape == (8, 8, 3)
 
 
 def test_classes_that_a_file_system_cannot_tell_apart_get_folders_of_their_own(tmp_path: Path) -> None:
-    write_pngs(image_set(4), tmp_path / "set", class_folder=lambda _: "same")
-    assert sorted(path.name for path in (tmp_path / "set").iterdir() if path.is_dir()) == ["0-same", "1-same"]
+    made = image_set(4)
+    alike = ImageSet(images_NHWC=made.images_NHWC, labels=made.labels, classes=("a/b", "a:b"), task="multi-class")
+    write_pngs(alike, tmp_path / "set")
+    assert sorted(path.name for path in (tmp_path / "set").iterdir() if path.is_dir()) == ["0-a-b", "1-a-b"]
 
 
 def test_predictions_and_weights_are_exported_on_request(finished: ArtifactStore, tmp_path: Path) -> None:
