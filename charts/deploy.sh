@@ -47,7 +47,7 @@ fi
 # The definition of Experiments is the cluster's. One that another release looks after stays its; one without an owner,
 # from kubectl or left by a release that went, becomes ours.
 owner=$(crd_owner)
-if [ -n "$owner" ] && [ "$owner" != "$namespace/$release" ] && helm status "${owner#*/}" -n "${owner%/*}" >/dev/null 2>&1; then
+if [ -n "$owner" ]; then
   say "the definition of Experiments belongs to release ${owner#*/} in namespace ${owner%/*}, which upgrades it"
   options+=(--set crd.create=false)
 elif kubectl get crd "$crd" >/dev/null 2>&1; then
@@ -62,10 +62,16 @@ if ! helm upgrade --install "$release" "$charts/syntrial" --namespace "$namespac
 fi
 kubectl wait --for=condition=Established "crd/$crd" --timeout=60s >/dev/null
 say "the definition of Experiments is established, the controller is ready"
-if ! checks=$(helm test "$release" --namespace "$namespace" --timeout 180s --logs 2>&1); then
-  say "$checks" >&2
-  stop "the object store cannot be used; see above, and the Secret of the store in each namespace."
+
+# A pod in each namespace with a store opens it. Its log is read here, since helm reads those of its own namespace alone.
+checks() { helm get hooks "$release" --namespace "$namespace" | kubectl "$@" -f -; }
+works=yes
+helm test "$release" --namespace "$namespace" --timeout 180s >/dev/null 2>&1 || works=no
+checks get --ignore-not-found --no-headers -o custom-columns=NAMESPACE:.metadata.namespace,NAME:.metadata.name |
+  while read -r place pod; do kubectl logs -n "$place" "$pod" | sed "s/^error:/namespace $place:/"; done
+if [ $works = no ]; then
+  checks get --ignore-not-found >&2
+  stop "the object store cannot be used; see above, and the store's Secret in each namespace."
 fi
-say "$checks" | grep -i '^the store ' || true
-helm get hooks "$release" --namespace "$namespace" | kubectl delete --ignore-not-found --wait=false -f - >/dev/null
+checks delete --ignore-not-found --wait=false >/dev/null
 helm get notes "$release" --namespace "$namespace" | sed -n '/^Then run/,$p'

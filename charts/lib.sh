@@ -22,14 +22,34 @@ need_tools() {
 
 has_release() { helm status "$release" -n "$namespace" >/dev/null 2>&1; }
 
+# watched: the namespaces that the release's controller serves; * for all.
+watched() {
+  helm get values "$release" -n "$namespace" --all -o json | python3 -c '
+import json, sys
+values = json.load(sys.stdin)
+print("*" if values["clusterWide"] else "\n".join(values["watchNamespaces"] or sys.argv[1:]))' "$namespace"
+}
+
 # experiments: each as namespace/name.
 experiments() {
   kubectl get crd "$crd" >/dev/null 2>&1 || return 0
   kubectl get "$crd" --all-namespaces -o 'jsonpath={range .items[*]}{.metadata.namespace}/{.metadata.name}{"\n"}{end}'
 }
 
-# crd_owner: namespace/release that the definition of Experiments belongs to; nothing where helm did not make it.
+# releases: those of this chart in any namespace, each as namespace/release.
+releases() {
+  helm list --all-namespaces --all -o json | python3 -c '
+import json, re, sys
+for found in json.load(sys.stdin):
+    if re.fullmatch(r"syntrial-[0-9].*", found["chart"]):
+        print(found["namespace"] + "/" + found["name"])'
+}
+
+# crd_owner: namespace/release that looks after the definition of Experiments, if that is another one than ours.
 crd_owner() {
-  kubectl get crd "$crd" --ignore-not-found \
-    -o 'jsonpath={.metadata.annotations.meta\.helm\.sh/release-namespace}/{.metadata.annotations.meta\.helm\.sh/release-name}' | grep -vx / || true
+  local owner
+  owner=$(kubectl get crd "$crd" --ignore-not-found \
+    -o 'jsonpath={.metadata.annotations.meta\.helm\.sh/release-namespace}/{.metadata.annotations.meta\.helm\.sh/release-name}')
+  case $owner in "" | / | "$namespace/$release") return 0 ;; esac
+  ! helm status "${owner#*/}" -n "${owner%/*}" >/dev/null 2>&1 || say "$owner"
 }

@@ -6,18 +6,14 @@
 #   KEEP_CRD=1           leave the definition of Experiments
 #
 # Data are the claim of a bundled MinIO and the Secret that opens it. The namespace goes if `make deploy` made it and
-# nothing else is in it. The definition of Experiments goes once there are none in any namespace.
+# nothing else is in it. The definition of Experiments goes where there are none in any namespace and no other release.
 . "$(dirname "$0")/lib.sh"
 
 need_tools
-# What the controller watches: "*" for all namespaces.
-watched=$namespace
 if has_release; then
-  watched=$(helm get values "$release" -n "$namespace" --all -o json | python3 -c '
-import json, sys
-values = json.load(sys.stdin)
-print("*" if values["clusterWide"] else "\n".join(values["watchNamespaces"] or sys.argv[1:]))' "$namespace")
+  watched=$(watched)
 else
+  watched=$namespace
   say "no release $release in namespace $namespace"
 fi
 
@@ -27,7 +23,7 @@ done)
 if [ -n "$ours" ] && [ "${FORCE:-}" != 1 ]; then
   say "These experiments would go (their artifacts would stay in the store):" >&2
   sed 's/^/  /' <<<"$ours" >&2
-  stop "$(wc -l <<<"$ours") experiments exist; nothing was removed. \`make undeploy FORCE=1\` removes them too."
+  stop "nothing was removed, since experiments exist. \`make undeploy FORCE=1\` removes them too."
 fi
 
 if [ -n "$ours" ]; then
@@ -52,13 +48,12 @@ for place in $places; do
 done
 say "release $release is removed"
 
-owner=$(crd_owner)
 if [ "${KEEP_CRD:-}" = 1 ] || ! kubectl get crd "$crd" >/dev/null 2>&1; then
   :
 elif [ -n "$(experiments)" ]; then
   say "the definition of Experiments stays: there are some in other namespaces"
-elif [ -n "$owner" ] && [ "$owner" != "$namespace/$release" ]; then
-  say "the definition of Experiments stays: it belongs to release ${owner#*/} in namespace ${owner%/*}"
+elif [ -n "$(releases)" ]; then
+  say "the definition of Experiments stays: release $(releases | head -n 1) uses it"
 else
   kubectl delete crd "$crd" --timeout=60s >/dev/null
   say "the definition of Experiments is removed"

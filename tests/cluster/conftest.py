@@ -79,6 +79,13 @@ def python_image(cluster: "Kubernetes", cluster_environment: dict[str, str], sha
 
 
 @pytest.fixture(scope="session")
+def minio_image(cluster_environment: dict[str, str]) -> None:
+    """The image that tests/cluster/values.yaml names for the bundled MinIO, in the node."""
+    script = Path(__file__).parent / "minio-image" / "build.sh"
+    subprocess.run([script], env=cluster_environment, check=True, capture_output=True, timeout=600)
+
+
+@pytest.fixture(scope="session")
 def new_namespace(cluster: "Kubernetes") -> Iterator[Callable[[str], str]]:
     """Makes namespaces that enforce the Pod Security Standard `restricted`; they go at the end."""
     made = []

@@ -90,7 +90,7 @@ class Deployed:
 
 
 @pytest.fixture(scope="module")
-def deployed(cluster_environment: dict[str, str]) -> Iterator[Deployed]:
+def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator[Deployed]:
     """The product, deployed with its own MinIO, and undeployed at the end."""
     product = Deployed(environment=cluster_environment)
     product.make("deploy", "VALUES=tests/cluster/values.yaml")
