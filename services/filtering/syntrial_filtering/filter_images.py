@@ -4,6 +4,7 @@ Wiring only: the rules are in `decisions`, the scores in a file for each filter,
 The schema of `decisions.json` is in the service's README.
 """
 
+import math
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +40,12 @@ from syntrial_filtering.random_choice import item_uniforms
 
 SCHEMA: Final = 1
 """Version of `decisions.json`."""
+
+_MARGIN: Final = 1.1
+"""Over the share that was accepted, since the next candidates need not pass as often."""
+
+_MOST_OVERSAMPLE: Final = 100
+"""What an experiment may ask for."""
 
 
 def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
@@ -183,11 +190,19 @@ def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int,
                     field=f"class {names[group]!r}",
                     rule=f"{needed} synthetic images are needed",
                     received=f"{accepted} accepted of {int(members.sum())} candidates ({told})",
-                    remedy="Raise `oversample`, or loosen the filters' thresholds.",
+                    remedy=_remedy(accepted, of=int(members.sum())),
                 )
             )
     if missing:
         raise UserError(violations=missing)
+
+
+def _remedy(accepted: int, *, of: int) -> str:
+    """What to do where too few of a class's candidates were accepted, with the number that would have been enough."""
+    if not accepted or of / accepted * _MARGIN > _MOST_OVERSAMPLE:
+        return "Hardly any passes: look at the images, loosen the filters' thresholds, or change the generator."
+    enough = math.ceil(of / accepted * _MARGIN * 20) / 20
+    return f"Set the synthetic set's `oversample` to {enough:g} or more, or loosen the filters' thresholds."
 
 
 def _counts(reasons: np.ndarray) -> dict[str, int]:

@@ -115,6 +115,20 @@ def test_a_shortfall_names_each_class_unless_it_is_allowed(inputs):
     assert len(read_image_set(_filter(inputs, ratio=3.0, allow_shortfall=True).result("accepted"))) > 60
 
 
+def test_a_shortfall_says_how_many_candidates_would_have_been_enough(inputs):
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, ratio=3.0, filters=[Filter(centroid=CentroidFilter(keep=0.5))], copies=CopyFilter())
+    for violation in caught.value.violations:
+        assert "20 accepted of 40 candidates" in violation.received
+        assert "`oversample` to 2.2 or more" in violation.remedy
+
+
+def test_where_nothing_passes_no_number_of_candidates_is_enough(inputs):
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, ratio=3.0, filters=[Filter(confidence=ConfidenceFilter(minimum=0.999999))])
+    assert "Hardly any passes" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
