@@ -66,16 +66,16 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     inventory = controller.inventory
 
-    @kopf.on.login(registry=registry)  # type: ignore[arg-type]
+    @kopf.on.login(registry=registry)
     def login(**given: Any) -> kopf.ConnectionInfo | None:
         """As `syntrial.executors.kubernetes.connect` does: kubeconfig files, else the pod's service account."""
         return kopf.login_with_kubeconfig(**given) or kopf.login_with_service_account(**given)
 
-    @kopf.on.startup(registry=registry)  # type: ignore[arg-type]
+    @kopf.on.startup(registry=registry)
     async def start(**_: Any) -> None:
         await asyncio.to_thread(controller.start)
 
-    @kopf.on.cleanup(registry=registry)  # type: ignore[arg-type]
+    @kopf.on.cleanup(registry=registry)
     async def stop(**_: Any) -> None:
         await asyncio.to_thread(controller.stop)
 

@@ -1,7 +1,10 @@
 """Jobs as the cluster has them: made, deleted, and asked what became of their pods."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
+
+import structlog
 
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.memory import Memory
@@ -27,6 +30,8 @@ PODLESS_SECONDS: Final = 3.0
 
 ASK_SECONDS: Final = 15.0
 """Between two times that the events of such a Job are read."""
+
+_log = structlog.stdlib.get_logger(__name__)
 
 Manifest = dict[str, Any]
 Manifests = list[Manifest]
@@ -171,7 +176,7 @@ class Jobs:
         names = {view.name for view in views}
         for known in (memory.evidence, memory.outdated, memory.refused_pods, memory.asked_events):
             for name in [name for name in known if name not in names]:
-                del known[name]  # type: ignore[attr-defined]
+                del known[name]
         asked = False
         for view in views:
             try:
@@ -183,12 +188,17 @@ class Jobs:
                         asked = self._ask_events(view, memory)
                     elif view.pods:
                         memory.refused_pods.pop(view.name, None)
-            except ClusterUnavailable:
+            except (ClusterUnavailable, ClusterRefused) as error:
+                _log.warning("job not examined", job=view.name, error=str(error))
                 return
 
     def _postmortem(self, view: JobView) -> Any:
         pods = self._cluster.pods_of(view.namespace, view.name) if view.ended == "failed" else []
-        log = self._cluster.pod_log(view.namespace, pods[-1]["metadata"]["name"], tail=LOG_LINES) if pods else ""
+        log = ""
+        if pods:
+            # A node that is gone gives no log; what the pod's status says is known all the same.
+            with contextlib.suppress(ClusterUnavailable, ClusterRefused):
+                log = self._cluster.pod_log(view.namespace, pods[-1]["metadata"]["name"], tail=LOG_LINES)
         return postmortem(view, [pod_view(pod) for pod in pods], log=log)
 
     def _compare(self, view: JobView, trial: TrialState, memory: Memory) -> None:

@@ -14,7 +14,7 @@ from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
 from syntrial.controller.memory import Memory
 from syntrial.controller.planning import wanted
-from syntrial.controller.snapshot import AttemptView, Presence, Snapshot, TrialState
+from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.views import JobView
@@ -203,6 +203,8 @@ def _is_unsettled(job: JobView, memory: Memory) -> bool:
     """Whether it must be known what became of the pods of a Job that ended."""
     if job.source is not None:
         return job.ended == "failed"
+    # As if it had crashed: only a record of a failure or a success then needs no further word.
+    crash = Evidence(outcome="failed", reason="", message="")
     known = Snapshot(
         now=0.0,
         presence={key: Presence.PRESENT for key in job.keys if key in memory.present},
@@ -210,6 +212,7 @@ def _is_unsettled(job: JobView, memory: Memory) -> bool:
         failed_at={},
         jobs=(),
         elsewhere={},
+        evidence={job.name: crash} if job.ended == "failed" else {},
     )
     return not all(is_settled(key, job, snapshot=known) for key in job.keys)
 

@@ -53,7 +53,7 @@ def adopt(memory: Memory, trial: Trial) -> None:
 
 def _validate(body: Mapping[str, Any], memory: Memory) -> None:
     # The API server's object holds more than a file: its status, its managed fields.
-    tree = {
+    tree: dict[object, object] = {
         "apiVersion": body.get("apiVersion", API_VERSION),
         "kind": body.get("kind", "Experiment"),
         "metadata": {"name": body["metadata"]["name"]},

@@ -247,6 +247,8 @@ def _look_again(snapshot: Snapshot, stands: Standing, actions: tuple[Action, ...
     if _is_refused(snapshot):
         assert snapshot.refusal is not None
         times.append(snapshot.refusal.until - snapshot.now)
+    if stands.count(Stand.ENDING):
+        times.append(WATCH_PODS)
     if any(job.is_live and not job.pods and not job.is_suspended for job in snapshot.jobs):
         times.append(WATCH_PODS)
     if any(isinstance(action, StartJob) for action in actions) and stands.count(Stand.READY) > STARTS:

@@ -150,7 +150,8 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         waiting=waiting.get("reason", ""),
         message=(waiting.get("message") or terminated.get("message") or status.get("message") or "")[:MESSAGE_LENGTH],
         exit_code=terminated.get("exitCode"),
-        ended=terminated.get("reason") or status.get("reason") or "",
+        # The pod's own reason, such as a deadline, says more than how its container took it.
+        ended=status.get("reason") or terminated.get("reason") or "",
     )
 
 

@@ -85,6 +85,7 @@ class Api:
         self.created: Counter[str] = Counter()
         self.logs: dict[str, str] = {}
         self.on_call: Callable[[], None] = lambda: None
+        self.on_delete_job: Callable[[dict[str, Any]], None] = lambda _job: None
         self.refuse: ClusterRefused | None = None
         self._versions = itertools.count(1)
         self._uids = itertools.count(1)
@@ -137,6 +138,8 @@ class Api:
     ) -> bool:
         self.on_call()
         body = self.objects.get((kind, namespace or "", name))
+        if body is not None and kind == "Job":
+            self.on_delete_job(body)
         if body is None or (uid is not None and body["metadata"]["uid"] != uid):
             return False
         self.remove(kind, namespace or "", name)
@@ -195,7 +198,17 @@ class World:
         self.runs: Counter[str] = Counter()
         """How often each step was carried to its end."""
         self.members: dict[str, set[str]] = {}
+        self.api.on_delete_job = self._check_deletion
         self.api.put({"kind": "Secret", "metadata": {"namespace": NAMESPACE, "name": "syntrial-store"}})
+
+    def _check_deletion(self, job: dict[str, Any]) -> None:
+        """The controller deletes a Job that ended only once what became of all its steps is on record."""
+        if job.get("status", {}).get("conditions"):
+            owner = job["metadata"]["labels"]["syntrial.dev/experiment-uid"]
+            for key in keys_of(job):
+                recorded = [attempt.number for attempt in self.store.attempts(key, experiment=owner)]
+                known = self.store.is_done(key) or max(recorded, default=0) >= attempt_of(job)
+                assert known, "a Job goes only once its attempts are recorded"
 
     # Users
 
