@@ -71,7 +71,7 @@ def crd(kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
 def python_image(cluster: "Kubernetes", cluster_environment: dict[str, str], shared_cluster: Path) -> str:
     """An image with Python alone, in the node."""
     images = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
-    if any(PYTHON_IMAGE in image["names"] for image in images):
+    if any(PYTHON_IMAGE in (image.get("names") or ()) for image in images):
         return PYTHON_IMAGE
     for script in ([shared_cluster / "base-image"], [shared_cluster / "load", PYTHON_IMAGE]):
         subprocess.run(script, env=cluster_environment, check=True, capture_output=True, timeout=600)
