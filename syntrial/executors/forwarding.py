@@ -5,13 +5,13 @@ The official client opens one stream to one pod; here each local connection gets
 
 import contextlib
 import http.client
+import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Final, Protocol
 
-import structlog
 from kubernetes.client import Configuration
 from kubernetes.stream.ws_client import PortForward, create_websocket, get_websocket_url
 from websocket import WebSocketBadStatusException, WebSocketException
@@ -19,7 +19,7 @@ from websocket import WebSocketBadStatusException, WebSocketException
 from syntrial.errors import ClusterRefused, ClusterUnavailable, SyntrialError
 
 _CHUNK: Final = 256 * 1024
-_log = structlog.stdlib.get_logger(__name__)
+_log = logging.getLogger(__name__)
 
 
 class Stream(Protocol):
@@ -41,7 +41,7 @@ class PodStream(PortForward):
         try:
             super()._proxy()  # type: ignore[no-untyped-call]
         except (OSError, ValueError, RuntimeError, WebSocketException) as error:
-            _log.debug("port-forward broke off", error=str(error))
+            _log.debug("port-forward broke off: %s", error)
         finally:
             for port in self.local_ports.values():
                 port.python.close()
@@ -126,7 +126,7 @@ class _Forwarder:
         try:
             stream = stream or self._connect()
         except SyntrialError as error:
-            _log.warning("no port-forward", error=str(error))
+            _log.debug("no port-forward: %s", error)
             local.close()
             return
         remote = stream.socket(self._port)
@@ -144,7 +144,7 @@ class _Forwarder:
         remote.close()
         if said := stream.error(self._port):
             # Nothing listens there, or not yet; the client on this side sees its connection closed.
-            _log.debug("port-forward ended", error=said.strip())
+            _log.debug("port-forward ended: %s", said.strip())
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

@@ -41,9 +41,7 @@ def load(*, context: str | None = None) -> tuple[Configuration, str]:
         )
     configuration = Configuration()
     try:
-        config.load_kube_config(
-            config_file=os.pathsep.join(files), context=name, client_configuration=configuration, persist_config=False
-        )
+        config.load_kube_config(config_file=os.pathsep.join(files), context=name, client_configuration=configuration)
     except (config.ConfigException, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             field=f"context {name}",

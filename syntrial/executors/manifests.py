@@ -58,6 +58,9 @@ _NAME_LENGTH: Final = 30
 _MILLICORES_PER_THREAD: Final = 750
 """Below a whole core, so that a stage of two threads fits on a node of two cores beside what the node itself runs."""
 
+_UNITS: Final = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+"""Powers of ten in a quantity; "Ki", "Mi" and so on are powers of 1,024."""
+
 _ENVIRONMENT: Final = MappingProxyType(
     {
         "HOME": "/tmp",  # noqa: S108 - an emptyDir of the pod's own
@@ -274,6 +277,9 @@ def _job(
     environment = dict(_ENVIRONMENT)
     if digest := images.digest_of(component):
         environment["SYNTRIAL_IMAGE_DIGEST"] = digest
+    if placement.scratch:
+        # Half for the cache of artifacts, which grows to its limit; half for what the step itself writes.
+        environment["SYNTRIAL_CACHE_LIMIT"] = str(_bytes(placement.scratch) // 2)
     scratch, scratch_mounts = _scratch(placement)
     container = _present(
         {
@@ -375,6 +381,15 @@ def _scratch(placement: Placement) -> tuple[list[Manifest], list[Manifest]]:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": placement.shared_memory}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     return volumes, mounts
+
+
+def _bytes(quantity: str) -> int:
+    """The bytes that a quantity of Kubernetes stands for: 1.5Gi, 500M, 1000."""
+    number = float(re.match(r"[0-9.]+", quantity)[0])  # type: ignore[index]
+    unit = quantity.lstrip("0123456789.")
+    if unit.endswith("i"):
+        return int(number * 1024 ** ("KMGTPE".index(unit[0]) + 1))
+    return int(number / 1000 if unit == "m" else number * 10 ** _UNITS[unit])
 
 
 def _toleration(toleration: Toleration) -> Manifest:

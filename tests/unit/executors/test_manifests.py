@@ -204,3 +204,12 @@ def test_an_image_is_named_by_its_digest_where_that_is_known() -> None:
     assert images.of("data_prep") == "registry.example/syntrial/syntrial-data-prep@sha256:1"
     assert images.of("analysis") == "registry.example/syntrial/syntrial-controller@sha256:2"
     assert images.of("filtering").endswith(":0.1.0")
+
+
+@pytest.mark.parametrize(
+    ("scratch", "limit"),
+    [("20Gi", 10 * 2**30), ("1.5Gi", 3 * 2**28), ("500M", 250_000_000), ("4096", 2048), ("2000k", 1_000_000)],
+)
+def test_the_cache_of_artifacts_leaves_half_of_the_scratch_space_to_the_step(scratch: str, limit: int) -> None:
+    (container,) = step("generation", cluster={"scratch": scratch})["spec"]["template"]["spec"]["containers"]
+    assert {"name": "SYNTRIAL_CACHE_LIMIT", "value": str(limit)} in container["env"]
