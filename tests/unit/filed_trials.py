@@ -1,6 +1,7 @@
 """A finished trial in a store in memory, made by hand: a set, a classifier, its evaluation and the report."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ def file_plan(store: ArtifactStore, labels: list[str], *, uid: str = UID) -> Non
 def finished_store(*, uid: str = UID) -> ArtifactStore:
     """A store with the whole trial, filed under `uid`."""
     store = open_store("memory://")
+    put_trial(store, uid=uid)
+    return store
+
+
+def put_trial(store: ArtifactStore, *, uid: str, unfinished: Sequence[str] = ()) -> None:
+    """Puts the trial into a store; its plan has these further steps."""
     put_step(store, "filter edm", method="FilteringService/FilterImages", members={"accepted": image_set()})
     classifier = put_step(
         store,
@@ -86,5 +93,4 @@ def finished_store(*, uid: str = UID) -> ArtifactStore:
         members={"report": {"report.json": REPORT, "report.html": b"<!doctype html>"}},
     )
     labels = ["filter edm", "train real small-cnn 1/1", "evaluate real small-cnn 1/1", "write the report"]
-    file_plan(store, labels, uid=uid)
-    return store
+    file_plan(store, [*labels, *unfinished], uid=uid)
