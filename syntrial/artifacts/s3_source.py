@@ -60,13 +60,10 @@ class S3Source:
 
     def find(self, name: str, /) -> SourceObject | None:
         """The object of that name, or None."""
+        # Of the names that begin with it, an equal one is listed first. An answer to HEAD would not say what is wrong.
         with s3_errors(self._settings, bucket=self._bucket, place=self._place):
-            try:
-                return _source_object(self._client.stat_object(self._bucket, name))
-            except S3Error as error:
-                if error.code in _ABSENT:
-                    return None
-                raise
+            first = next(iter(self._client.list_objects(self._bucket, prefix=name, recursive=True)), None)
+        return _source_object(first) if first is not None and first.object_name == name else None
 
     def under(self, prefix: str, /) -> Iterator[SourceObject]:
         """The objects whose names begin with `prefix`, by name, without those that only stand for folders."""

@@ -276,8 +276,8 @@ def test_a_job_stops_on_sigterm_and_goes_on_later(bucket: Bucket, store: Artifac
     ("name", "changes", "said"),
     [
         ("absent", {}, "there is nothing"),
-        ("set", {"SOURCE_AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "SOURCE_AWS_SECRET_ACCESS_KEY"),
-        ("set", {"SOURCE_AWS_ACCESS_KEY_ID": "nobody"}, "SOURCE_AWS_ACCESS_KEY_ID"),
+        ("set", {"SOURCE_AWS_SECRET_ACCESS_KEY": "wrong-secret"}, "SOURCE_AWS_SECRET_ACCESS_KEY: the credentials"),
+        ("set", {"SOURCE_AWS_ACCESS_KEY_ID": "nobody"}, "SOURCE_AWS_ACCESS_KEY_ID: the credentials"),
         ("set", {"SOURCE_AWS_ACCESS_KEY_ID": "", "SOURCE_AWS_SECRET_ACCESS_KEY": ""}, "AccessDenied"),
         ("text.npz", {}, "no zip archive"),
     ],
