@@ -1,5 +1,6 @@
 """The two lives of a stage's process, from its start to its exit status: `serve` and `job`."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
 from syntrial.rpc.attempt import STOP_PATIENCE
 from syntrial.rpc.logs import configure_logging
+from syntrial.rpc.operations import Stopping
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
 from syntrial.rpc.status import from_status
 from syntrial.rpc.step import Settled, StepRunner, Verb, attempt_entry, recorded_request
@@ -106,7 +108,11 @@ def job(
     for key in keys:
         if stop.is_set():
             break
-        outcomes.append(_work_on(key, server, store=store, stage_name=stage_name, sources=sources))
+        outcome = _work_on(key, server, store=store, stage_name=stage_name, sources=sources)
+        if outcome.error is not None and not outcome.has_begun and not isinstance(outcome.error, Cancelled):
+            with contextlib.suppress(SyntrialError):
+                record(key, outcome.error, "", ResourcesUsed())
+        outcomes.append(outcome.error)
     was_stopped = stop.is_set()
     server.stop(grace=settings.stop_grace)
     failures = [error for error in outcomes if error is not None]
@@ -117,10 +123,19 @@ def job(
     return _leave(USER_ERROR if all(isinstance(error, UserError) for error in failures) else FAILED)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Outcome:
+    """What became of one of a job's keys."""
+
+    error: SyntrialError | None
+    has_begun: bool = True
+    """Whether the step began; the end of one that did is recorded by the server."""
+
+
 def _work_on(
     key: str, server: StageServer, *, store: ArtifactStore, stage_name: str, sources: Mapping[str, str]
-) -> SyntrialError | None:
-    """Runs one recorded request to its end; returns its error."""
+) -> _Outcome:
+    """Runs one recorded request to its end."""
     try:
         record = store.request(key)
         if record is None:
@@ -140,10 +155,12 @@ def _work_on(
         if not operation.done and work is not None:
             server.table.wait(work, timeout=None)
             operation = work.operation()
+    except Stopping:
+        return _Outcome(error=Cancelled("the job was asked to stop before the step began"), has_begun=False)
     except SyntrialError as error:
         _log.error("step not started", key=key, error=str(error))
-        return error
-    return from_status(operation.error, key=key) if operation.HasField("error") else None
+        return _Outcome(error=error, has_begun=False)
+    return _Outcome(error=from_status(operation.error, key=key) if operation.HasField("error") else None)
 
 
 def _server(

@@ -139,8 +139,10 @@ class JobContract:
 
     def test_a_key_without_a_request_fails_and_the_other_steps_go_on(self, runner: Runner) -> None:
         (key,) = recorded(runner, {"value": "beside nothing"})
-        assert runner.start(["d" * 64, key]).exit_status() == 1
+        unknown = "d" * 64
+        assert runner.start([unknown, key]).exit_status() == 1
         assert runner.store.is_done(key)
+        assert outcomes(runner, unknown) == [("failed", "ArtifactMissing")]
 
     def test_progress_can_be_watched(self, runner: Runner) -> None:
         (key,) = recorded(runner, {"ticks": 100_000, "pause": 0.05})
