@@ -23,9 +23,12 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Deploy
-.PHONY: images load push deploy undeploy
+.PHONY: images image-sizes load push deploy undeploy
 images: ## Build the images with docker, podman or buildah: IMAGES=, IMAGE_REPOSITORY=, TAG=, BASE_IMAGE=
 	@$(IMAGE_SETTINGS) images/build.sh
+
+image-sizes: ## Print the images' sizes; fails where the controller's is over 250 MB: IMAGES=
+	@$(IMAGE_SETTINGS) images/size.sh
 
 load: ## Put the images into the current cluster: kind, k3d, minikube, or by LOAD_COMMAND=
 	@$(IMAGE_SETTINGS) images/load.sh

@@ -27,3 +27,21 @@ find_builder() {
   done
   stop "no builder works here (looked for: ${BUILDER:-docker, podman, buildah}); install one, or start its daemon"
 }
+
+# Writes `archives` of the images: a single one, with each layer once, where the builder can do that.
+write_archives() {
+  folder=$(mktemp -d)
+  trap 'rm -rf "$folder"' EXIT
+  archives=("$folder/images.tar")
+  case $builder in
+    docker) docker save -o "$folder/images.tar" "${names[@]}" ;;
+    podman) podman save --quiet --multi-image-archive -o "$folder/images.tar" "${names[@]}" ;;
+    buildah)
+      archives=()
+      for name in "${names[@]}"; do
+        archives+=("$folder/${#archives[@]}.tar")
+        buildah push --quiet "$name" "docker-archive:${archives[-1]}:$name" >/dev/null
+      done
+      ;;
+  esac
+}

@@ -12,34 +12,10 @@ if [ -n "${LOAD_COMMAND:-}" ]; then
   exec "${command[@]}" "${names[@]}"
 fi
 find_builder
-if [ -n "${CONTAINERD_ADDRESS:-}" ] && [ "$builder" = buildah ]; then
-  exec "${PYTHON:-python3}" images/containerd.py "${names[@]}"
-fi
-
-# Archives of the images: one where the builder can share layers in it.
-write_archives() {
-  folder=$(mktemp -d)
-  trap 'rm -rf "$folder"' EXIT
-  archives=("$folder/images.tar")
-  case $builder in
-    docker) docker save -o "$folder/images.tar" "${names[@]}" ;;
-    podman) podman save --quiet --multi-image-archive -o "$folder/images.tar" "${names[@]}" ;;
-    buildah)
-      archives=()
-      for name in "${names[@]}"; do
-        archives+=("$folder/${#archives[@]}.tar")
-        buildah push --quiet "$name" "docker-archive:${archives[-1]}:$name" >/dev/null
-      done
-      ;;
-  esac
-}
-
-# Not a pipe: a loader that fails must fail here.
 if [ -n "${CONTAINERD_ADDRESS:-}" ]; then
+  [ "$builder" != buildah ] || exec "${PYTHON:-python3}" images/containerd.py "${names[@]}"
   write_archives
-  for archive in "${archives[@]}"; do
-    ctr --address "$CONTAINERD_ADDRESS" --namespace "${CONTAINERD_NAMESPACE:-k8s.io}" images import "$archive"
-  done
+  ctr --address "$CONTAINERD_ADDRESS" --namespace "${CONTAINERD_NAMESPACE:-k8s.io}" images import "${archives[0]}"
   exit
 fi
 context=$(kubectl config current-context) || stop "kubectl has no current context: name a cluster to load into"

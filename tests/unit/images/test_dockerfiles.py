@@ -1,0 +1,65 @@
+"""What every image promises, read from its Dockerfile: who it runs as, what it starts, what is installed how."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+MODULES = {
+    "syntrial/controller": "syntrial.controller",
+    "services/data_prep": "syntrial_data_prep",
+    "services/generation": "syntrial_generation",
+    "services/filtering": "syntrial_filtering",
+    "services/classification": "syntrial_classification",
+}
+BASE = (ROOT / "images/base.Dockerfile").read_text()
+
+
+@pytest.mark.parametrize("folder", MODULES)
+def test_the_entrypoint_is_the_stage_itself_without_a_shell(folder: str) -> None:
+    text = (ROOT / folder / "Dockerfile").read_text()
+    entrypoint = text.rpartition("ENTRYPOINT ")[2]
+    assert json.loads(entrypoint) == ["python", "-m", MODULES[folder]]
+
+
+@pytest.mark.parametrize("folder", MODULES)
+def test_packages_come_before_code_and_neither_is_built_in_the_image(folder: str) -> None:
+    last_stage = (ROOT / folder / "Dockerfile").read_text().rpartition("\nFROM ")[2]
+    assert re.findall(r"COPY --from=(\w+)", last_stage) == ["packages", "code"]
+    assert not re.findall(r"^(?:RUN|USER) ", last_stage, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("stage", ["python", "torch"])
+def test_what_images_stand_on_ends_as_the_one_user_that_is_not_root(stage: str) -> None:
+    text = BASE.partition(f" AS {stage}\n")[2].partition("\nFROM ")[0]
+    assert re.findall(r"^USER (.*)$", text, flags=re.MULTILINE)[-1] == "65532:65532"
+
+
+def test_the_base_image_is_an_argument_with_the_official_slim_python_as_default() -> None:
+    assert "ARG BASE_IMAGE=python:3.11-slim-bookworm\n" in BASE
+    assert set(re.findall(r"^FROM (\S+)", BASE, flags=re.MULTILINE)) == {"${BASE_IMAGE}", "python"}
+
+
+def test_packages_are_installed_by_hash_and_compiled() -> None:
+    script = (ROOT / "images/install.sh").read_text()
+    installs = [line for line in script.splitlines() if "pip install" in line]
+    assert installs
+    assert all("--compile-bytecode" in line for line in installs)
+    assert "--require-hashes" in installs[-1]
+    assert re.findall(r"pip install(?: --?[\w-]+)*", BASE)
+    assert "--require-hashes" in BASE
+
+
+def test_nothing_but_sources_and_locks_is_sent_to_the_builder() -> None:
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"
+    assert {line for line in lines if line.startswith("!")} == {
+        "!syntrial",
+        "!services",
+        "!images/*.lock",
+        "!images/install.sh",
+        "!pyproject.toml",
+        "!README.md",
+    }

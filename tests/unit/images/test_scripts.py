@@ -1,0 +1,167 @@
+"""The scripts behind `make images`, `load` and `push`, on played tools that write down their calls."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[3]
+PLAYED = """#!/bin/bash
+echo "$(basename "$0") $*" >>"$CALLS"
+case "$(basename "$0") $*" in
+  "docker info") exit ${DOCKER_INFO:-0} ;;
+  "kubectl config current-context") echo "$CONTEXT" ;;
+  *" push "*--digestfile*) while [ "$1" != --digestfile ]; do shift; done; echo sha256:abc >"$2" ;;
+  "docker image inspect"*) echo registry.example/x@sha256:abc ;;
+  *" build "*)
+    for word in "$@"; do case $word in id=package-client,src=*) cat "${word#*src=}" >"$CALLS.secret" ;; esac; done ;;
+esac
+"""
+TOOLS = ("docker", "podman", "buildah", "kubectl", "kind", "k3d", "minikube", "ctr", "loader")
+
+
+class Scripts:
+    def __init__(self, folder: Path) -> None:
+        self.calls = folder / "calls"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for tool in TOOLS:
+            (self.bin / tool).write_text(PLAYED)
+            (self.bin / tool).chmod(0o755)
+
+    def run(self, script: str, **settings: str) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+        """Runs images/SCRIPT.sh with these settings; returns its outcome and the calls that it made."""
+        environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", "CALLS": str(self.calls), "CONTEXT": "kind-lab"}
+        self.calls.write_text("")
+        done = subprocess.run(
+            [ROOT / "images" / f"{script}.sh"],
+            env=environment | settings,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done, self.calls.read_text().splitlines()
+
+
+@pytest.fixture
+def scripts(tmp_path: Path) -> Scripts:
+    return Scripts(tmp_path)
+
+
+def builds(calls: list[str]) -> list[str]:
+    return [call for call in calls if " build " in call]
+
+
+def test_five_images_and_what_they_stand_on_are_built_once_each(scripts: Scripts) -> None:
+    done, calls = scripts.run("build", TAG="9")
+    assert done.returncode == 0, done.stderr
+    tagged = [
+        call.partition(" -t ")[2].split()[0].removeprefix("localhost/syntrial/syntrial-") for call in builds(calls)
+    ]
+    assert tagged == [
+        "build:9",
+        "python:9",
+        "controller:9",
+        "data-prep:9",
+        "torch:9",
+        "generation:9",
+        "filtering:9",
+        "classification:9",
+    ]
+
+
+def test_the_first_builder_that_works_is_used(scripts: Scripts) -> None:
+    _, calls = scripts.run("build", IMAGES="controller")
+    assert all(call.startswith("docker ") for call in calls)
+    _, calls = scripts.run("build", IMAGES="controller", DOCKER_INFO="1")
+    assert {call.split()[0] for call in builds(calls)} == {"podman"}
+    _, calls = scripts.run("build", IMAGES="controller", BUILDER="buildah")
+    assert {call.split()[0] for call in calls} == {"buildah"}
+
+
+def test_without_a_builder_one_line_says_what_to_install(scripts: Scripts) -> None:
+    done, _ = scripts.run("build", BUILDER="nothing-of-this-name")
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "images: no builder works here (looked for: nothing-of-this-name); install one, or start its daemon"
+    ]
+
+
+def test_an_unknown_image_is_refused_by_name(scripts: Scripts) -> None:
+    done, calls = scripts.run("build", IMAGES="controler")
+    assert (done.returncode, calls) == (2, [])
+    assert "no image controler" in done.stderr
+
+
+def test_settings_of_the_package_client_are_a_secret_and_no_argument(scripts: Scripts) -> None:
+    index = "https://user:pass word@mirror.example/simple"
+    _, calls = scripts.run("build", IMAGES="controller", UV_INDEX_URL=index, PIP_TIMEOUT="9", HTTPS_PROXY="http://p:1")
+    assert not any("mirror.example" in call for call in calls)
+    assert all("--build-arg HTTPS_PROXY=http://p:1" in call for call in builds(calls))
+    told = subprocess.run(
+        ["/bin/sh", "-c", f'. {scripts.calls}.secret; printf "%s|%s" "$UV_INDEX_URL" "$PIP_TIMEOUT"'],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout == f"{index}|9"
+
+
+def test_base_image_and_flags_reach_every_build(scripts: Scripts) -> None:
+    _, calls = scripts.run("build", BASE_IMAGE="registry.example/python:3.11", BUILD_FLAGS="--network host")
+    assert all("--network host" in call for call in builds(calls))
+    assert all("BASE_IMAGE=registry.example/python:3.11" in call for call in builds(calls))
+
+
+@pytest.mark.parametrize(
+    ("context", "expected"),
+    [
+        ("kind-lab", "kind load image-archive {archive} --name lab"),
+        ("k3d-lab", "k3d image import {archive} --cluster lab"),
+        ("minikube", "minikube --profile minikube image load {archive}"),
+    ],
+)
+def test_images_are_loaded_as_the_current_cluster_wants(scripts: Scripts, context: str, expected: str) -> None:
+    done, calls = scripts.run("load", CONTEXT=context, TAG="9", IMAGES="controller filtering")
+    assert done.returncode == 0, done.stderr
+    saved = next(call for call in calls if call.startswith("docker save"))
+    assert saved.endswith("localhost/syntrial/syntrial-controller:9 localhost/syntrial/syntrial-filtering:9")
+    assert calls[-1] == expected.format(archive=saved.split()[3])
+
+
+def test_a_command_of_ones_own_is_given_the_names_alone(scripts: Scripts) -> None:
+    _, calls = scripts.run(
+        "load", LOAD_COMMAND="loader --quick", IMAGE_REPOSITORY="r.example/s", TAG="9", IMAGES="controller"
+    )
+    assert calls == ["loader --quick r.example/s/syntrial-controller:9"]
+
+
+def test_another_cluster_is_refused_with_what_to_do(scripts: Scripts) -> None:
+    (scripts.bin / "minikube").write_text("#!/bin/sh\nexit 1\n")
+    done, calls = scripts.run("load", CONTEXT="production")
+    assert done.returncode == 2
+    assert "LOAD_COMMAND" in done.stderr
+    assert not any("save" in call for call in calls)
+
+
+@pytest.mark.parametrize("builder", ["docker", "podman"])
+def test_a_push_prints_digests_as_values_of_the_chart(scripts: Scripts, builder: str) -> None:
+    done, calls = scripts.run("push", BUILDER=builder, IMAGE_REPOSITORY="r.example/s", TAG="9", IMAGES="generation")
+    assert done.stdout == "image.digests.generation=sha256:abc\n"
+    assert any("push" in call and call.endswith("r.example/s/syntrial-generation:9") for call in calls)
+
+
+def test_a_push_without_a_registry_is_refused(scripts: Scripts) -> None:
+    done, calls = scripts.run("push")
+    assert (done.returncode, calls) == (2, [])
+    assert "IMAGE_REPOSITORY" in done.stderr
+
+
+def test_a_build_that_fails_shows_its_log_and_stops(scripts: Scripts) -> None:
+    (scripts.bin / "docker").write_text('#!/bin/sh\n[ "$1" = info ] || { echo "no space left"; exit 1; }\n')
+    done, _ = scripts.run("build")
+    assert done.returncode == 2
+    assert "no space left" in done.stderr
+    assert "images/base.Dockerfile does not build" in done.stderr
