@@ -2,19 +2,27 @@
 
 The usual loop is a torch DataLoader over PIL images with torchvision's transforms, the better of 0 and 2 workers, and
 the same network, optimiser and batch size. Both take the same images and as many steps; the usual loop moves the images
-to the device and trains, with nothing else (no moving average, no counting of origins). Wall time, best of the rounds.
+to the device and trains, with nothing else (no moving average, no counting of origins). Rounds alternate; the best of
+each counts.
 
-    python benchmarks/classifier_training.py [--data pneumoniamnist.npz] [--threads 1]
+    python benchmarks/classifier_training.py [--data pneumoniamnist.npz] [--threads 1 2]
 
-Asks for a ratio of at least 1.5 on a CPU and 3 on a GPU, and ends with 1 where it is less.
+On a CPU the ratio asked for, 1.5, is that of images per CPU second with 1 thread, the stage's own number: a trial keeps
+every core busy with trainings, so a worker's seconds are taken from another training, and a machine that does other
+work does not decide. The wall clock's rates stand beside it, where workers have the other cores for nothing, and those
+of other numbers of threads (there CPU seconds say little: waiting threads spin). On a GPU the wall clock's ratio is to
+be at least 3. Ends with 1 where the ratio is less.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import torch
 from PIL import Image
 from syntrial_classification.models import build_model, model_spec
@@ -32,6 +40,29 @@ from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierReque
 
 MODEL = "small-cnn"
 RATIO_CPU, RATIO_GPU = 1.5, 3.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rate:
+    """Images in a second of the wall clock, and in a second of CPU time of this process and its workers."""
+
+    wall: float
+    cpu: float
+
+    def better(self, other: "Rate | None") -> "Rate":
+        """The larger of each."""
+        return self if other is None else Rate(wall=max(self.wall, other.wall), cpu=max(self.cpu, other.cpu))
+
+
+class Watch:
+    """Both clocks, from when it is made."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.wall, self.cpu = device, _now(device), _cpu_seconds()
+
+    def rate(self, images: int) -> Rate:
+        """Of so many images since."""
+        return Rate(wall=images / (_now(self.device) - self.wall), cpu=images / (_cpu_seconds() - self.cpu))
 
 
 class Pictures(Dataset[tuple[torch.Tensor, int]]):
@@ -64,8 +95,8 @@ def small_network(images: ImageSet) -> nn.Module:
     return build_model(spec, seed=0)
 
 
-def usual_rate(images: ImageSet, *, steps: int, workers: int) -> float:
-    """Images a second of the usual loop, after one batch that starts the workers."""
+def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
+    """The usual loop, after one batch that starts the workers."""
     recipe, device = recipe_preset(MODEL), pick_device()
     model = small_network(images).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=default_learning_rate(MODEL), weight_decay=recipe.weight_decay)
@@ -78,7 +109,7 @@ def usual_rate(images: ImageSet, *, steps: int, workers: int) -> float:
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
     )
-    done, start = -1, 0.0
+    done, watch = -1, Watch(device)
     while True:
         for batch, targets in loader:
             loss = nn.functional.cross_entropy(model(batch.to(device)), targets.to(device))
@@ -87,13 +118,13 @@ def usual_rate(images: ImageSet, *, steps: int, workers: int) -> float:
             optimizer.step()
             done += 1
             if done == 0:
-                start = _now(device)
+                watch = Watch(device)
             if done == steps:
-                return steps * recipe.batch_size / (_now(device) - start)
+                return watch.rate(steps * recipe.batch_size)
 
 
-def our_rate(images: ImageSet, *, steps: int) -> float:
-    """Images a second of Syntrial's loop, with its moving average and its counts, after one step."""
+def our_rate(images: ImageSet, *, steps: int) -> Rate:
+    """Syntrial's loop, with its moving average and its counts, after one step."""
     recipe, device = recipe_preset(MODEL), pick_device()
     recipe.validations = 1
     request = TrainClassifierRequest(
@@ -111,10 +142,10 @@ def our_rate(images: ImageSet, *, steps: int) -> float:
         device=device,
     )
     training.take_step()
-    start = _now(device)
+    watch = Watch(device)
     for _ in range(steps):
         training.take_step()
-    return steps * recipe.batch_size / (_now(device) - start)
+    return watch.rate(steps * recipe.batch_size)
 
 
 def load(path: Path | None) -> ImageSet:
@@ -136,28 +167,47 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
+def _cpu_seconds() -> float:
+    spent = psutil.Process().children(recursive=True)
+    return time.process_time() + sum(worker.cpu_times().user + worker.cpu_times().system for worker in spent)
+
+
+def measure(images: ImageSet, *, threads: int, steps: int, rounds: int) -> tuple[float, float]:
+    """Prints the rates with so many threads; gives the ratios to the usual loop by wall clock and by CPU time."""
+    loops: dict[str, Callable[[], Rate]] = {
+        "DataLoader, 0 workers": lambda: usual_rate(images, steps=steps, workers=0),
+        "DataLoader, 2 workers": lambda: usual_rate(images, steps=steps, workers=2),
+        "Syntrial": lambda: our_rate(images, steps=steps),
+    }
+    best: dict[str, Rate] = {}
+    with reproducible(threads):
+        for _ in range(rounds):
+            for name, loop in loops.items():
+                best[name] = loop().better(best.get(name))
+    print(f"{pick_device().type}, {threads} thread(s)        images/s   images per CPU second")
+    for name, rate in best.items():
+        print(f"  {name:22}{rate.wall:12.0f}{rate.cpu:14.0f}")
+    ours = best.pop("Syntrial")
+    usual = list(best.values())
+    wall = ours.wall / max(rate.wall for rate in usual)
+    cpu = ours.cpu / max(rate.cpu for rate in usual)
+    print(f"  ratio                 {wall:12.2f}{cpu:14.2f}")
+    return wall, cpu
+
+
 def main() -> int:
     """Measures, prints, and says whether the ratio is as asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="a MedMNIST file; default: noise of the same size")
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="the first decides")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
     images = load(options.data)
-    usual: dict[int, list[float]] = {0: [], 2: []}
-    ours = []
-    with reproducible(options.threads):
-        for _ in range(options.rounds):
-            for workers, rates in usual.items():
-                rates.append(usual_rate(images, steps=options.steps, workers=workers))
-            ours.append(our_rate(images, steps=options.steps))
-    for workers, rates in usual.items():
-        print(f"DataLoader, {workers} workers  {max(rates):8.0f} images/s")
-    print(f"Syntrial               {max(ours):8.0f} images/s")
-    ratio = max(ours) / max(max(rates) for rates in usual.values())
-    asked = RATIO_GPU if pick_device().type == "cuda" else RATIO_CPU
-    print(f"ratio {ratio:.2f} (asked: at least {asked}) on {pick_device().type}, {options.threads} thread(s)")
+    gpu = pick_device().type == "cuda"
+    ratios = [measure(images, threads=n, steps=options.steps, rounds=options.rounds) for n in options.threads]
+    ratio, asked = (ratios[0][0], RATIO_GPU) if gpu else (ratios[0][1], RATIO_CPU)
+    print(f"ratio {ratio:.2f} (asked: at least {asked})")
     return 0 if ratio >= asked else 1
 
 

@@ -1,6 +1,6 @@
 """Augmentation of a batch on the device: whole-pixel shifts with repeated edges, and horizontal flips.
 
-Shapes: B images a batch, H×W pixels, C channels; N images in the resident table.
+Shapes: B images a batch, H×W pixels, C channels; N images in the resident table; S the largest shift.
 """
 
 from dataclasses import dataclass
@@ -25,11 +25,11 @@ class Augmentation:
 
 
 def draw(codes: UInt64s, visits: UInt64s, *, seed: int, augmentation: Augmentation) -> np.ndarray:
-    """Shifts and flips for each item and visit: int64 (3, B) of rows, columns and flip (0 or 1).
+    """Shifts and flips for each item and visit: int64 (3, B) of rows, columns and flip (0 or 1); (2, B) without flips.
 
     A function of (seed, item, visit) alone, so an image's augmentation does not depend on its place in a batch.
     """
-    drawn = np.zeros((3, len(codes)), dtype=np.int64)
+    drawn = np.zeros((3 if augmentation.flip else 2, len(codes)), dtype=np.int64)
     visited = stream(codes, seed) ^ stream(visits, seed, 1)
     if augmentation.shift:
         span = 2 * augmentation.shift + 1
@@ -40,20 +40,30 @@ def draw(codes: UInt64s, visits: UInt64s, *, seed: int, augmentation: Augmentati
     return drawn
 
 
-def gather(images_NHWC: Tensor, indices: Tensor, drawn: Tensor | None) -> Tensor:
-    """Images `indices` (int64, B) of the uint8 table, shifted and flipped as `drawn` (3, B) says: uint8 (B, H, W, C).
+def windows(bordered_NHWC: Tensor, *, border: int) -> Tensor:
+    """The H×W windows of a table whose images have a border: a view (N, 2S+1, 2S+1, H, W, C), no copy.
 
-    One indexed read of the table; pixels beyond an edge repeat it.
+    S is `border`, the pixels on each side, which repeat the edge (`table.resident`).
     """
+    count, height, width, channels = bordered_NHWC.shape
+    places = 2 * border + 1
+    image, row, column, channel = bordered_NHWC.stride()
+    shape = (count, places, places, height - 2 * border, width - 2 * border, channels)
+    return bordered_NHWC.as_strided(shape, (image, row, column, row, column, channel))
+
+
+def gather(windows_NSSHWC: Tensor, indices: Tensor, drawn: Tensor | None) -> Tensor:
+    """Images `indices` (int64, B) of the uint8 table, shifted and flipped as `drawn` says: uint8 (B, H, W, C).
+
+    One indexed read, whole windows at a time; no shift is beyond the table's border.
+    """
+    border = windows_NSSHWC.shape[1] // 2
     if drawn is None:
-        return images_NHWC[indices]
-    height, width = images_NHWC.shape[1:3]
-    rows = torch.arange(height, device=indices.device)
-    columns = torch.arange(width, device=indices.device)
-    rows_BH = (rows[None] - drawn[0, :, None]).clamp_(0, height - 1)
-    columns_BW = (columns[None] - drawn[1, :, None]).clamp_(0, width - 1)
-    columns_BW = torch.where(drawn[2, :, None] == 1, columns_BW.flip(1), columns_BW)
-    return images_NHWC[indices[:, None, None], rows_BH[:, :, None], columns_BW[:, None, :]]
+        return windows_NSSHWC[indices, border, border]
+    images = windows_NSSHWC[indices, border - drawn[0], border - drawn[1]]
+    if len(drawn) == 2:
+        return images
+    return torch.where(drawn[2, :, None, None, None] == 1, images.flip(2), images)
 
 
 def normalise(images_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

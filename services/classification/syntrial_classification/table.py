@@ -43,13 +43,16 @@ def normalisation(images_NHWC: npt.NDArray[np.uint8]) -> Normalisation:
     return Normalisation(mean=tuple(means), std=tuple(stds))
 
 
-def resident(parts: tuple[npt.NDArray[np.uint8], ...], *, device: torch.device) -> Tensor:
-    """The parts, uint8 N×H×W×C each, as one tensor on the device, copied once."""
-    table = torch.empty((sum(map(len, parts)), *parts[0].shape[1:]), dtype=torch.uint8, device=device)
+def resident(parts: tuple[npt.NDArray[np.uint8], ...], *, device: torch.device, border: int = 0) -> Tensor:
+    """The parts, uint8 N×H×W×C each, as one tensor on the device, copied once; `border` pixels repeat each edge."""
+    height, width, channels = parts[0].shape[1:]
+    shape = (sum(map(len, parts)), height + 2 * border, width + 2 * border, channels)
+    table = torch.empty(shape, dtype=torch.uint8, device=device)
+    sides = ((0, 0), (border, border), (border, border), (0, 0))
     start = 0
     for part in parts:
         for chunk in range(0, len(part), 4096):
-            piece = np.array(part[chunk : chunk + 4096])
+            piece = np.pad(part[chunk : chunk + 4096], sides, mode="edge")
             table[start : start + len(piece)] = torch.from_numpy(piece).to(device)
             start += len(piece)
     return table

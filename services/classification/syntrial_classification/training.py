@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from syntrial.artifacts.imagesets import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import metrics
-from syntrial_classification.augment import Augmentation, draw, gather, normalise
+from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
 from syntrial_classification.ema import MovingAverage
 from syntrial_classification.losses import image_losses, probabilities
 from syntrial_classification.phases import Phase, TrainingPlan
@@ -71,13 +71,17 @@ class Training:
         self.validation_at = frozenset(validation_steps(self.total, validations=recipe.validations))
         self.history = History(seen=[[0] * len(ORIGINS) for _ in plan.phases], duplicated=[0] * len(plan.phases))
         self.validation_losses: list[npt.NDArray[np.float32]] = []
-        self._images = resident(plan.images, device=device)
+        border = recipe.augment_shift
+        self._windows = windows(resident(plan.images, device=device, border=border), border=border)
         self._targets = targets_of(plan.labels, device=device)
         self._mean_C, self._std_C = constants.tensors(device)
         self._validation_images = resident((validation.images_NHWC,), device=device)
         self._validation_labels = validation.labels
         self._augmentation = Augmentation(shift=recipe.augment_shift, flip=recipe.augment_flip)
         self._shadow = copy.deepcopy(self.model)
+        # The device's stream alone: `torch.manual_seed` asks after every kind of device, a hundredth of a small step.
+        streams = torch.cuda.default_generators if device.type == "cuda" else (torch.default_generator,)
+        self._noise = streams[device.index or 0]
         self.losses = torch.zeros((), device=device, dtype=torch.float64)
         self.losses_count = 0
         self.optimizer = self._new_optimizer()
@@ -111,8 +115,8 @@ class Training:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        # Dropout and the like draw from torch's own stream; seeded by the step, they need no state in checkpoints.
-        torch.manual_seed(word_of(self.seed, _STEP_NOISE, self.step))
+        # Dropout and the like draw from torch's own streams; seeded by the step, they need no state in checkpoints.
+        self._noise.manual_seed(word_of(self.seed, _STEP_NOISE, self.step))
         logits = self.model(images).float()
         loss = image_losses(logits, targets, loss=self.recipe.loss, label_smoothing=self.recipe.label_smoothing).mean()
         loss.backward()
@@ -146,7 +150,7 @@ class Training:
             drawn_np = draw(phase.pool.codes[items], visits, seed=self.seed, augmentation=self._augmentation)
             drawn = torch.from_numpy(drawn_np).to(self.device, non_blocking=True)
         where = torch.from_numpy(rows).to(self.device, non_blocking=True)
-        return normalise(gather(self._images, where, drawn), self._mean_C, self._std_C), self._targets[where]
+        return normalise(gather(self._windows, where, drawn), self._mean_C, self._std_C), self._targets[where]
 
     def _assert_seen(self, phase: Phase, index: int) -> None:
         """What the batches held is what the phase asks for; counted by the table's own origins."""

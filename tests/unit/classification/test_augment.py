@@ -1,7 +1,9 @@
 import numpy as np
 import torch
-from syntrial_classification.augment import Augmentation, draw, gather, normalise
+from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
 from syntrial_classification.streams import item_codes
+from syntrial_classification.table import resident
+from torch import Tensor
 
 CODES = item_codes(0, np.arange(4000), 0)
 VISITS = np.zeros(4000, dtype=np.uint64)
@@ -26,17 +28,24 @@ def test_an_image_is_augmented_alike_wherever_it_stands_and_otherwise_on_the_nex
     assert not np.array_equal(whole, draw(CODES, VISITS, seed=6, augmentation=some))
 
 
+def moved_image(image_HW: list[list[int]], *, border: int, drawn: list[int] | None) -> list[list[int]]:
+    images = np.array(image_HW, dtype=np.uint8)[None, :, :, None]
+    table = windows(resident((images,), device=torch.device("cpu"), border=border), border=border)
+    chosen: Tensor | None = None if drawn is None else torch.tensor(drawn)[:, None]
+    return gather(table, torch.tensor([0]), chosen)[0, :, :, 0].tolist()
+
+
 def test_a_shift_moves_pixels_and_repeats_the_edge() -> None:
-    image = torch.arange(12, dtype=torch.uint8).reshape(1, 3, 4, 1)
-    moved = gather(image, torch.tensor([0]), torch.tensor([[1], [-1], [0]]))[0, :, :, 0]
-    assert moved.tolist() == [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]]
+    image = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11]]
+    moved = moved_image(image, border=1, drawn=[1, -1, 0])
+    assert moved == [[1, 2, 3, 3], [1, 2, 3, 3], [5, 6, 7, 7]]
+    assert moved_image(image, border=2, drawn=[-2, 2, 0]) == [[8, 8, 8, 9], [8, 8, 8, 9], [8, 8, 8, 9]]
+    assert moved_image(image, border=0, drawn=None) == moved_image(image, border=2, drawn=None) == image
 
 
 def test_a_flip_mirrors_left_to_right_after_the_shift() -> None:
-    image = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 4, 1)
-    assert gather(image, torch.tensor([0]), torch.tensor([[0], [0], [1]]))[0, 0, :, 0].tolist() == [3, 2, 1, 0]
-    shifted = gather(image, torch.tensor([0]), torch.tensor([[0], [1], [1]]))[0, 0, :, 0].tolist()
-    assert shifted == [2, 1, 0, 0]
+    assert moved_image([[0, 1, 2, 3]], border=1, drawn=[0, 0, 1]) == [[3, 2, 1, 0]]
+    assert moved_image([[0, 1, 2, 3]], border=1, drawn=[0, 1, 1]) == [[2, 1, 0, 0]]
 
 
 def test_normalised_images_have_mean_0_and_deviation_1_in_channels_last_memory() -> None:
