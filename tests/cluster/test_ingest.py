@@ -1,0 +1,165 @@
+"""Sources that Jobs bring into the store on a real cluster: from a bucket, and from a PersistentVolumeClaim."""
+
+import io
+import os
+import time
+import tomllib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from minio import Minio
+
+from syntrial.artifacts.content import folder_digest
+from syntrial.artifacts.s3 import open_s3
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.artifacts.uploads import has_upload
+from syntrial.executors.manifests import Images, Owner, ingest_job
+from syntrial.experiment import Cluster
+from syntrial.ingest import recorded_source
+from syntrial.trial import Ingest
+
+if TYPE_CHECKING:
+    from syntrial.executors.kubernetes import Kubernetes
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+BUCKET = "test-ingest"
+SECONDS = 120.0
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
+
+
+class Place:
+    """A namespace with a store, a bucket and a volume of the test's own."""
+
+    def __init__(self, cluster: "Kubernetes", environment: dict[str, str], namespace: str, volume: Path) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.volume = volume
+        self.folder = uuid.uuid4().hex
+        self.owner = Owner(name="trial", uid=str(uuid.uuid4()), namespace=namespace)
+        credentials = {name: environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+        self.settings = credentials | {"SYNTRIAL_S3_ENDPOINT": environment["S3_ENDPOINT"]}
+        self.minio = Minio(
+            environment["S3_ENDPOINT"].partition("://")[2],
+            access_key=credentials["AWS_ACCESS_KEY_ID"],
+            secret_key=credentials["AWS_SECRET_ACCESS_KEY"],
+            secure=False,
+        )
+        if not self.minio.bucket_exists(BUCKET):
+            self.minio.make_bucket(BUCKET)
+        self.secret("syntrial-store", SYNTRIAL_STORE=f"s3://{BUCKET}/{self.folder}/store", **self.settings)
+        claim = {"storage": "1Gi"}
+        self.make("v1", "PersistentVolume", self.folder, namespace=None, spec={
+            "capacity": claim,
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": self.folder,
+            "hostPath": {"path": str(volume), "type": "Directory"},
+            "claimRef": {"namespace": namespace, "name": "scans"},
+        })  # fmt: skip
+        self.make("v1", "PersistentVolumeClaim", "scans", namespace=namespace, spec={
+            "accessModes": ["ReadWriteOnce"], "storageClassName": self.folder, "resources": {"requests": claim},
+        })  # fmt: skip
+
+    def make(self, version: str, kind: str, name: str, *, namespace: str | None, **parts: Any) -> None:
+        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
+        assert self.cluster.create({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
+
+    def secret(self, name: str, **entries: str) -> None:
+        self.make("v1", "Secret", name, namespace=self.namespace, stringData=entries)
+
+    def store(self, cache: Path) -> ArtifactStore:
+        environment = self.settings | {"SYNTRIAL_CACHE_DIR": str(cache)}
+        return ArtifactStore(open_s3(bucket=BUCKET, prefix=f"{self.folder}/store", environment=environment))
+
+    def ingest(self, ingest: Ingest) -> dict[str, Any]:
+        """Runs the Job to its end; how its container ended."""
+        version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+        images = Images(
+            repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
+        )
+        job = ingest_job(
+            ingest, attempt=1, owner=self.owner, cluster=Cluster(), images=images, store_secret="syntrial-store"
+        )
+        # Nothing owns it: there is no Experiment, and the garbage collector would take it away.
+        del job["metadata"]["ownerReferences"]
+        assert self.cluster.create(job)
+        deadline = time.monotonic() + SECONDS
+        while time.monotonic() < deadline:
+            for pod in self.cluster.pods_of(self.namespace, job["metadata"]["name"]):
+                state: dict[str, Any] = (pod["status"].get("containerStatuses") or [{}])[0].get("state", {})
+                if "terminated" in state:
+                    return dict(state["terminated"])
+            time.sleep(0.5)
+        raise AssertionError(f"the Job did not end in {SECONDS:.0f} s")
+
+    def remove(self) -> None:
+        self.cluster.delete("PersistentVolume", None, self.folder)
+        for found in self.minio.list_objects(BUCKET, prefix=f"{self.folder}/", recursive=True):
+            self.minio.remove_object(BUCKET, found.object_name or "")
+
+
+@pytest.fixture(scope="module")
+def place(
+    cluster: "Kubernetes",
+    cluster_environment: dict[str, str],
+    new_namespace: Callable[[str], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Place]:
+    present = {
+        name
+        for node in cluster.list("Node")
+        for image in node["status"].get("images") or ()
+        for name in image.get("names") or ()
+    }
+    if not any("syntrial-controller" in name for name in present):
+        pytest.skip("no image of the controller in the node: run `make images load` once")
+    volume = tmp_path_factory.mktemp("volume")
+    (volume / "chest" / "a").mkdir(parents=True)
+    for index in range(5):
+        (volume / "chest" / "a" / f"{index}.png").write_bytes(os.urandom(200))
+    for path in (volume, *volume.rglob("*")):
+        path.chmod(0o755)
+    made = Place(cluster, cluster_environment, new_namespace("ingest"), volume)
+    yield made
+    made.remove()
+
+
+def test_a_bucket_s_content_comes_into_the_store(place: Place, tmp_path: Path) -> None:
+    for path in (place.volume / "chest").rglob("*.png"):
+        data = path.read_bytes()
+        name = f"{place.folder}/source/{path.relative_to(place.volume / 'chest')}"
+        place.minio.put_object(BUCKET, name, io.BytesIO(data), len(data))
+    place.secret("own", **place.settings)
+    address = f"s3://{BUCKET}/{place.folder}/source"
+    ended = place.ingest(Ingest(name="dataset", address=address, secret="own"))
+    assert ended["exitCode"] == 0, ended
+    store = place.store(tmp_path)
+    digest = folder_digest(place.volume / "chest")
+    assert recorded_source(store, uid=place.owner.uid, name="dataset", address=address) == digest
+    assert has_upload(store, digest)
+
+
+def test_a_claim_s_content_comes_into_the_store(place: Place, tmp_path: Path) -> None:
+    ended = place.ingest(Ingest(name="synthetic/x", address="claim://scans/chest", secret=None))
+    assert ended["exitCode"] == 0, ended
+    digest = recorded_source(
+        place.store(tmp_path), uid=place.owner.uid, name="synthetic/x", address="claim://scans/chest"
+    )
+    assert digest == folder_digest(place.volume / "chest")
+
+
+def test_wrong_credentials_are_told_as_the_pod_s_end(place: Place) -> None:
+    place.secret("wrong", **place.settings | {"AWS_SECRET_ACCESS_KEY": "not-the-one"})
+    ended = place.ingest(Ingest(name="synthetic/y", address=f"s3://{BUCKET}/{place.folder}/source", secret="wrong"))
+    assert ended["exitCode"] == 2
+    assert ended["message"].startswith("SOURCE_AWS_SECRET_ACCESS_KEY: ")
+    assert "not-the-one" not in ended["message"]
+
+
+def test_a_path_that_a_claim_has_not_is_told_as_the_pod_s_end(place: Place) -> None:
+    ended = place.ingest(Ingest(name="synthetic/z", address="claim://scans/nothing", secret=None))
+    assert ended["exitCode"] == 2
+    assert "claim://scans/nothing, which does not" in ended["message"]
