@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-TENANT_VALUES = {
+VALUES = {
+    "minio": {"persistence": {"enabled": True, "size": "1Gi"}},
     # Of the served stages the one without torch: the others start likewise, and take a minute on two cores.
     "stageServices": {
         "enabled": True,
@@ -104,8 +105,10 @@ def deployment(
         values=str(tmp_path_factory.mktemp("values") / "values.yaml"),
     )
     values = yaml.safe_load((REPOSITORY / "tests" / "cluster" / "values.yaml").read_text())
-    values |= TENANT_VALUES | {"watchNamespaces": [made.namespace, made.tenant]}
+    values["minio"] |= VALUES["minio"]
+    values |= {"stageServices": VALUES["stageServices"], "watchNamespaces": [made.namespace, made.tenant]}
     Path(made.values).write_text(yaml.safe_dump(values))
+    volume = volume_for(made, tmp_path_factory.mktemp("volume"))
     try:
         done = made.deploy()
         assert done.returncode == 0, done.stdout + done.stderr
@@ -116,6 +119,26 @@ def deployment(
     finally:
         made.make("undeploy", "FORCE=1", "KEEP_CRD=1")
         made.kubectl("delete", "namespace", made.namespace, "--ignore-not-found", "--wait=false")
+        made.kubectl("delete", "persistentvolume", volume, "--wait=false")
+
+
+def volume_for(deployment: Deployment, folder: Path) -> str:
+    """Makes a volume for MinIO's claim, since no provisioner is here; its name."""
+    folder.chmod(0o777)
+    volume = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolume",
+        "metadata": {"name": deployment.namespace},
+        "spec": {
+            "capacity": {"storage": "1Gi"},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "hostPath": {"path": str(folder), "type": "Directory"},
+            "claimRef": {"name": "data-syntrial-minio-0", "namespace": deployment.namespace},
+        },
+    }
+    deployment.kubectl("apply", "-f", "-", stdin=json.dumps(volume))
+    return deployment.namespace
 
 
 def _images(environment: dict[str, str]) -> str:
@@ -188,6 +211,37 @@ def test_the_collector_runs_with_what_it_may_do(deployment: Deployment) -> None:
     deployment.kubectl("delete", "job", "gc-now", "-n", deployment.namespace)
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *sorted((REPOSITORY / "tests" / "unit" / "chart" / "golden").glob("*.yaml")),
+        REPOSITORY / "k8s" / "base" / "syntrial.yaml",
+        REPOSITORY / "k8s" / "components" / "minio" / "minio.yaml",
+        REPOSITORY / "k8s" / "components" / "gpu" / "gpu.yaml",
+    ],
+    ids=lambda path: path.stem,
+)
+def test_the_api_server_takes_every_rendering(deployment: Deployment, path: Path) -> None:
+    known = [
+        found for found in yaml.safe_load_all(path.read_text()) if found and "monitoring" not in found["apiVersion"]
+    ]
+    for item in known:
+        # All into one namespace that is there and enforces `restricted`; what is alike then is asked twice.
+        item["metadata"]["name"] += "-tried"
+        if "namespace" in item["metadata"]:
+            item["metadata"]["namespace"] = deployment.tenant
+    taken = deployment.kubectl(
+        "apply",
+        "--server-side",
+        "--dry-run=server",
+        "--validate=strict",
+        "-f",
+        "-",
+        stdin=yaml.safe_dump_all(known),
+    )
+    assert taken.count("serverside-applied (server dry run)") == len(known) > 0
+
+
 def test_an_upgrade_keeps_the_credentials_and_the_namespaces_stores(deployment: Deployment) -> None:
     before = [deployment.secret("syntrial-minio", deployment.namespace)]
     before += [deployment.secret("syntrial-store", place) for place in (deployment.namespace, deployment.tenant)]
@@ -217,7 +271,7 @@ def test_a_store_that_refuses_the_credentials_is_named(deployment: Deployment, t
     assert "Traceback" not in done.stderr
 
 
-def test_undeploy_asks_before_experiments_go_and_then_leaves_nothing(deployment: Deployment) -> None:
+def test_undeploy_asks_before_experiments_go_and_then_leaves_nothing_but_data(deployment: Deployment) -> None:
     experiment = {
         "apiVersion": "syntrial.dev/v1alpha1",
         "kind": "Experiment",
@@ -238,13 +292,32 @@ def test_undeploy_asks_before_experiments_go_and_then_leaves_nothing(deployment:
 
     done = deployment.make("undeploy", "KEEP_CRD=1", "FORCE=1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"namespace {deployment.namespace} is removed" in done.stdout
-    assert deployment.kubectl("get", "namespace", deployment.namespace, "--ignore-not-found") == ""
     kinds = "experiments,deployments,jobs,pods,secrets,configmaps,services,networkpolicies,roles,rolebindings"
     left = {found["metadata"]["name"] for found in deployment.objects(kinds, deployment.tenant)}
     assert left == {"kube-root-ca.crt"}
-    bound = deployment.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name")
-    assert deployment.namespace not in bound
+    left = {found["metadata"]["name"] for found in deployment.objects(kinds, deployment.namespace)}
+    assert left == {"kube-root-ca.crt", "syntrial-minio"}
+    assert [found["metadata"]["name"] for found in deployment.objects("pvc", deployment.namespace)] == [
+        "data-syntrial-minio-0"
+    ]
+    assert deployment.namespace not in deployment.kubectl("get", "clusterroles,clusterrolebindings", "-o", "name")
+    assert "persistentvolumeclaim/data-syntrial-minio-0 secret/syntrial-minio" in done.stdout
+
+
+def test_a_new_deployment_finds_the_data_and_without_data_undeploy_takes_the_namespace_too(
+    deployment: Deployment,
+) -> None:
+    assert deployment.objects("pvc", deployment.namespace)
+    before = deployment.secret("syntrial-minio", deployment.namespace)
+    done = deployment.deploy()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert deployment.secret("syntrial-minio", deployment.namespace) == before
+
+    assert deployment.make("undeploy", "KEEP_CRD=1").returncode == 0
+    data = ["persistentvolumeclaim/data-syntrial-minio-0", "secret/syntrial-minio"]
+    deployment.kubectl("delete", "-n", deployment.namespace, *data)
     again = deployment.make("undeploy", "KEEP_CRD=1")
     assert again.returncode == 0, again.stderr
     assert "no release" in again.stdout
+    assert f"namespace {deployment.namespace} is removed" in again.stdout
+    assert deployment.kubectl("get", "namespace", deployment.namespace, "--ignore-not-found") == ""

@@ -51,3 +51,12 @@
   to: {{- toYaml . | nindent 4 }}
   {{- end }}
 {{- end }}
+
+{{/* Egress to where users' data may lie. */}}
+{{- define "syntrial.egressDownloads" -}}
+- to: {{- toYaml .Values.networkPolicies.downloadPeers | nindent 4 }}
+  ports:
+    {{- range .Values.networkPolicies.downloadPorts }}
+    - {protocol: TCP, port: {{ . }}}
+    {{- end }}
+{{- end }}
