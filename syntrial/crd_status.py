@@ -73,7 +73,7 @@ class Verdict(Model):
 
     decision: Literal["improves", "harms", "equivalent", "inconclusive"] | None = Field(
         None,
-        description="improves or harms: the 95% interval excludes 0; equivalent: the 90% interval lies within the "
+        description="improves or harms: the 95% interval excludes 0; equivalent: it lies within the "
         "smallest effect that matters; else inconclusive.",
     )
     effect: float | None = Field(None, description="Difference of the metric between arm and control.")

@@ -9,7 +9,7 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     verdict                the primary comparison (as in `comparisons`) with `speaks_of`: "these images" | "this method"
     qualifications         [{kind, severity: "serious" | "note", words, keys}], the weightiest first
     comparisons            [{arm, control (names of cells), arm_label, control_label, role, estimate, standard_error,
-                           degrees_of_freedom, interval_95, interval_90, p_value, p_value_holm (exploratory),
+                           degrees_of_freedom, interval_95, p_value, p_value_holm (exploratory),
                            arm_mean, control_mean, replicates, generators, outcome, outcome_unadjusted,
                            by_less_than_margin, detectable_effect, words, notes, keys}]
     baseline               the primary arm against the same arm on the baseline's images, as in `comparisons`, or null
@@ -199,7 +199,6 @@ def _comparison(data: TrialData, *, arm: str, control: str, role: int) -> Json:
         "standard_error": found.standard_error,
         "degrees_of_freedom": found.degrees_of_freedom,
         "interval_95": list(found.interval_95),
-        "interval_90": list(found.interval_90),
         "p_value": found.p_value,
         "p_value_holm": None,
         "arm_mean": found.arm_mean,
