@@ -4,7 +4,7 @@ An argument that is an existing file, or ends in .yaml or .yml, is a laptop's ex
 Experiment on the cluster.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -35,6 +35,7 @@ from syntrial.cli.options import (
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
+    from syntrial.remote.logs import Section
 
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
@@ -142,22 +143,23 @@ def logs(  # noqa: PLR0917 - options of a command
         from syntrial.experiment_file import read_experiment
 
         drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-        for section in recorded(opened, chosen({s.key: s.label for s in drafted.plan.steps}, step=step)):
-            _print_section(section.title, section.text)
+        labels = chosen({s.key: s.label for s in drafted.plan.steps}, step=step)
+        if not labels and step is not None:
+            raise no_such_step(step)
+        _print_sections(recorded(opened, labels))
         return
     from syntrial.remote.logs import follow as followed
     from syntrial.remote.logs import live
     from syntrial.remote.progress import live_pods
 
     door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-    labels: dict[str, str] = {}
+    labels, shown = {}, 0
     try:
         with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
             labels = chosen(filed_labels(opened, uid=remote.uid), step=step)
             if step is not None and not labels:
                 raise no_such_step(step)
-            for section in recorded(opened, labels):
-                _print_section(section.title, section.text)
+            shown = _print_sections(recorded(opened, labels))
     except SyntrialError as error:
         if step is not None:
             raise  # which step is meant is known by its label, and labels are in the store
@@ -165,8 +167,9 @@ def logs(  # noqa: PLR0917 - options of a command
     keys = set(labels) if step is not None else None
     if not follow:
         pods = live_pods(door, namespace=remote.namespace, uid=remote.uid)
-        for section in live(door, pods, namespace=remote.namespace, keys=keys):
-            _print_section(section.title, section.text)
+        shown += _print_sections(live(door, pods, namespace=remote.namespace, keys=keys))
+        if not shown:
+            errors.print("nothing has run yet")
         return
     from syntrial.remote.experiments import find
 
@@ -233,8 +236,12 @@ def _filed(
         yield opened, remote.uid, remote.name
 
 
-def _print_section(title: str, text: str) -> None:
+def _print_sections(sections: "Iterable[Section]") -> int:
+    """Prints logs as they are read; returns how many there were."""
     from syntrial.rpc.logs import readable
 
-    console.print(Text(title, style="bold"), soft_wrap=True)
-    console.print(Text(readable(text).rstrip()), soft_wrap=True)
+    shown = 0
+    for shown, section in enumerate(sections, start=1):  # noqa: B007 - counted
+        console.print(Text(section.title, style="bold"), soft_wrap=True)
+        console.print(Text(readable(section.text).rstrip()), soft_wrap=True)
+    return shown
