@@ -33,7 +33,6 @@ DEFAULT_AGE_SECONDS: Final = 7 * 86400.0
 PLAN: Final = "plan.json"
 
 _ROOT = re.compile(r"experiments/[^/]+/(plan|source-[^/]*)\.json")
-_CLUSTER_UID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _NAMING = ("artifacts/", "uploads/")
 
 
@@ -151,33 +150,33 @@ def drop_roots(
     """Takes the roots of a cluster's experiments that were deleted, so that `collect` may take what they reached.
 
     `living` gives the uids of the Experiments that exist; it is asked after the store's were listed, so that one which
-    begins meanwhile is among them. Left alone are also experiments of a laptop (whose uid is a name) and those that ask
-    for `retention: retain`. Specification and pre-registration stay: they are the record of what was asked. Returns the
-    uids.
+    begins meanwhile is among them. Left alone are also experiments of a laptop (filed under their names) and those that
+    ask for `retention: retain`. Specification and pre-registration stay: they are the record of what was asked. Returns
+    the uids.
     """
     found: dict[str, list[str]] = {}
     for info in store.backend.scan("experiments/"):
         if _ROOT.fullmatch(info.name):
             found.setdefault(info.name.split("/")[1], []).append(info.name)
     there = living()
-    dropped = [
-        uid
-        for uid in sorted(found)
-        if _CLUSTER_UID.fullmatch(uid) and uid not in there and not _is_retained(store, uid)
-    ]
+    dropped = [uid for uid in sorted(found) if uid not in there and not _is_retained(store, uid)]
     if not dry_run:
         store.each(store.backend.delete, [name for uid in dropped for name in found[uid]])
     return tuple(dropped)
 
 
 def _is_retained(store: ArtifactStore, uid: str) -> bool:
-    """Whether an experiment asks that its artifacts stay; one whose specification cannot be read does."""
+    """Whether an experiment asks that its artifacts stay, or is a laptop's, which is filed under its own name.
+
+    One whose specification cannot be read stays.
+    """
     data = store.experiment_file(uid, "experiment.yaml")
     if data is None:
-        # Its sources came in, but it was never planned.
+        # Its sources came in, but it was never planned: only a cluster does that.
         return False
     try:
-        return bool(yaml.safe_load(data)["spec"].get("retention", "collect") != "collect")
+        tree = yaml.safe_load(data)
+        return bool(tree["metadata"]["name"] == uid or tree["spec"].get("retention", "collect") != "collect")
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
         return True
 

@@ -311,8 +311,10 @@ def test_roots_of_deleted_experiments_go_unless_they_are_to_be_kept(store: Artif
         store.put_experiment_file(uid, "plan.json", b'{"keys": []}')
         store.put_experiment_file(uid, "preregistration.json", b"{}")
         record_source(store, uid=uid, name="dataset", address="s3://x/y", digest="sha256:" + "0" * 64)
-        spec = b"spec: {retention: retain}" if uid == retained else b"{" if uid == unreadable else b"spec: {}"
-        store.put_experiment_file(uid, "experiment.yaml", spec)
+        name = uid if uid == "a-laptop-s-name" else "some-name"
+        retention = "retain" if uid == retained else "collect"
+        spec = f"metadata: {{name: {name}}}\nspec: {{retention: {retention}}}"
+        store.put_experiment_file(uid, "experiment.yaml", b"{" if uid == unreadable else spec.encode())
     assert drop_roots(store, living=lambda: {live}, dry_run=True) == (gone,)
     assert drop_roots(store, living=lambda: {live}) == (gone,)
     left = {info.name for info in store.backend.scan(f"experiments/{gone}/")}
