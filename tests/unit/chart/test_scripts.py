@@ -61,3 +61,32 @@ def test_a_file_of_values_that_is_not_there_is_named(tools: Path) -> None:
     add(tools, "helm", "exit 0")
     add(tools, "kubectl", "echo here")
     assert "nowhere.yaml, which is no file" in run("deploy.sh", tools, VALUES="nowhere.yaml").stderr
+
+
+@pytest.mark.parametrize(
+    ("releases", "experiments", "goes"),
+    [
+        ('[{"name": "other", "namespace": "team-b", "chart": "syntrial-0.1.0"}]', "", False),
+        ('[{"name": "other", "namespace": "team-b", "chart": "minio-5.0.0"}]', "", True),
+        ("[]", "team-b/pneumonia", False),
+        ("[]", "", True),
+    ],
+)
+def test_the_definition_of_experiments_goes_only_where_nobody_needs_it(
+    tools: Path, releases: str, experiments: str, goes: bool
+) -> None:
+    add(tools, "helm", f"[ $1 != list ] || echo '{releases}'; [ $1 != status ]")
+    add(
+        tools,
+        "kubectl",
+        f"""echo "$*" >>{tools}/calls
+case "$*" in
+  "config current-context") echo here ;;
+  *--all-namespaces*) echo '{experiments}' ;;
+  "get crd"*) echo it ;;
+esac""",
+    )
+    done = run("undeploy.sh", tools, PATH=f"{tools}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    assert ("delete crd experiments.syntrial.dev --timeout=60s" in (tools / "calls").read_text().splitlines()) == goes
+    assert ("is removed" in done.stdout.splitlines()[-1]) == goes
