@@ -27,7 +27,6 @@ from typing import Any, Final
 from syntrial import __version__
 from syntrial.artifacts.backend import hash_file
 from syntrial.artifacts.imagesets import read_image_set
-from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.members import MemberReader
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import UserError
@@ -37,10 +36,6 @@ from syntrial.v1.artifacts_pb2 import MemberRef
 
 _FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
 _EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
-_WEIGHTS: Final = {
-    "generators": ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
-    "classifiers": ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
-}
 
 
 class Part(StrEnum):
@@ -50,6 +45,12 @@ class Part(StrEnum):
     PREDICTIONS = "predictions"
     GENERATORS = "generators"
     CLASSIFIERS = "classifiers"
+
+
+_WEIGHTS: Final = {
+    Part.GENERATORS: ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
+    Part.CLASSIFIERS: ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
+}
 
 
 class Pictures(StrEnum):
@@ -137,7 +138,8 @@ def export_trial(
             remedy="Name another folder, or remove this one.",
         )
     trial = filed_trial(store, uid=uid)
-    draft = out.with_name(f".{out.name}.part")
+    whole = out.resolve()
+    draft = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
     try:
@@ -146,31 +148,18 @@ def export_trial(
         if Part.IMAGES in parts:
             images = _write_images(trial, store=store, folder=draft / "images", pictures=pictures, on_file=on_file)
         if Part.PREDICTIONS in parts:
-            for key in trial.keys_of(_EVALUATE):
-                name = file_name(trial.labels[key].removeprefix("evaluate "))
-                on_file(f"predictions/{name}.csv")
-                _write_predictions(
-                    store.open(MemberRef(key=key, member="predictions")),
-                    store,
-                    trial.manifests[key],
-                    path=draft / "predictions" / f"{name}.csv",
-                )
-        for part, (method, member) in _WEIGHTS.items():
-            for key in trial.keys_of(method) if Part(part) in parts else ():
-                folder = draft / part / file_name(trial.labels[key].removeprefix("train "))
-                on_file(f"{part}/{folder.name}")
-                folder.mkdir(parents=True)
-                reader = store.open(MemberRef(key=key, member=member))
-                for name in reader.names():
-                    shutil.copyfile(reader.path(name), folder / name)
+            _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
+        for part in _WEIGHTS.keys() & parts:
+            _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
         (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
         paths = sorted(path for path in draft.rglob("*") if path.is_file())
         sums = [f"{hash_file(path)[0]}  {path.relative_to(draft).as_posix()}\n" for path in paths]
         (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
         size = sum(path.stat().st_size for path in paths)
-        if out.exists():
-            out.rmdir()
-        draft.rename(out)
+        out.mkdir(exist_ok=True)
+        for path in draft.iterdir():
+            path.rename(out / path.name)
+        draft.rmdir()
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
@@ -230,12 +219,22 @@ def _write_images(
     return count
 
 
-def _write_predictions(reader: MemberReader, store: ArtifactStore, manifest: Manifest, *, path: Path) -> None:
-    """Scores of each test image, with the class names of the classifier that gave them."""
+def _write_predictions(
+    trial: FiledTrial, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+) -> None:
+    for key in trial.keys_of(_EVALUATE):
+        name = file_name(trial.labels[key].removeprefix("evaluate "))
+        on_file(f"predictions/{name}.csv")
+        # The names of the classes are those of the classifier that gave the scores.
+        asked = trial.manifests[key].request["classifier"]
+        head = store.open(MemberRef(key=asked["key"], member=asked["member"])).json("classifier.json")
+        reader = store.open(MemberRef(key=key, member="predictions"))
+        _write_csv(folder / f"{name}.csv", _prediction_rows(reader, classes=[str(one) for one in head["classes"]]))
+
+
+def _prediction_rows(reader: MemberReader, *, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each test image: its position in the split, its patient, its label or labels, and all scores."""
     scores_NK, labels, patients = (reader.array(f"{name}.npy") for name in ("scores", "labels", "patients"))
-    classifier = manifest.request["classifier"]
-    head = store.open(MemberRef(key=classifier["key"], member=classifier["member"])).json("classifier.json")
-    classes = [str(name) for name in head["classes"]]
     rows = []
     for image in range(len(scores_NK)):
         row: dict[str, Any] = {"image": image, "patient": int(patients[image])}
@@ -245,7 +244,20 @@ def _write_predictions(reader: MemberReader, store: ArtifactStore, manifest: Man
             row |= {f"label {name}": int(labels[image, k]) for k, name in enumerate(classes)}
         row |= {f"score {name}": repr(float(scores_NK[image, k])) for k, name in enumerate(classes)}
         rows.append(row)
-    _write_csv(path, rows)
+    return rows
+
+
+def _write_weights(
+    trial: FiledTrial, part: Part, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+) -> None:
+    method, member = _WEIGHTS[part]
+    for key in trial.keys_of(method):
+        place = folder / file_name(trial.labels[key].removeprefix("train "))
+        on_file(f"{part}/{place.name}")
+        place.mkdir(parents=True)
+        reader = store.open(MemberRef(key=key, member=member))
+        for name in reader.names():
+            shutil.copyfile(reader.path(name), place / name)
 
 
 def _readme(trial: FiledTrial, *, name: str, folder: Path) -> str:

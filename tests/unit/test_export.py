@@ -129,6 +129,7 @@ def test_predictions_and_weights_are_exported_on_request(finished: ArtifactStore
     ]
     weights = tmp_path / "out" / "classifiers" / "real small-cnn 1-1" / "weights.safetensors"
     assert weights.read_bytes() == b"weights"
+    assert (tmp_path / "out" / "README.md").read_text().startswith("# Trial `small`")
     assert not (tmp_path / "out" / "images").exists()
 
 
@@ -145,6 +146,14 @@ def test_an_export_touches_no_folder_that_holds_something(finished: ArtifactStor
     with pytest.raises(UserError, match="new or empty folder"):
         export_trial(finished, uid=UID, name="small", out=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_an_empty_folder_is_filled(finished: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    export_trial(finished, uid=UID, name="small", out=Path())
+    assert (tmp_path / "here" / "report.html").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
 def test_an_export_that_breaks_off_leaves_nothing(finished: ArtifactStore, tmp_path: Path) -> None:
