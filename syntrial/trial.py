@@ -4,7 +4,6 @@ The one place that knows the order of things: what is registered before the test
 Called by the command line. A trial may be killed anywhere and run again: every finished step stays finished.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +15,7 @@ from syntrial.addresses import ClaimAddress, LocalPath, S3Address, StoredContent
 from syntrial.artifacts.keys import canonical_json
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import Progress, find_upload, has_upload
-from syntrial.errors import ArtifactMissing, SourceError, UserError, Violation
+from syntrial.errors import SourceError, UserError, Violation
 from syntrial.executors.drive import Outcome, drive
 from syntrial.executors.executor import Event, Executor
 from syntrial.experiment import Experiment
@@ -352,25 +351,6 @@ def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:
     """The trial planned anew with its report, now that the looks are known."""
     whole = plan(trial.experiment, trial.sources.by_name, looks=looks)
     return replace(trial, plan=whole)
-
-
-def fetch_report(trial: Trial, *, store: ArtifactStore, out: Path) -> dict[str, Any]:
-    """Writes report.json, report.html and the experiment that ran into `out`; returns the report.
-
-    Raises ArtifactMissing where the trial has no report yet.
-    """
-    if not trial.plan.report:
-        raise ArtifactMissing(f"{trial.experiment.metadata.name} has no report yet: run it first")
-    reader = store.open(MemberRef(key=trial.plan.report[-1].key, member="report"))
-    out.mkdir(parents=True, exist_ok=True)
-    files = {name: reader.read(name) for name in reader.names()}
-    files["experiment.yaml"] = to_yaml(trial.experiment).encode()
-    for name, data in files.items():
-        draft_path = out / f".{name}.part"
-        draft_path.write_bytes(data)
-        draft_path.replace(out / name)
-    report: dict[str, Any] = json.loads(files["report.json"])
-    return report
 
 
 def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:

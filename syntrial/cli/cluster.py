@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from syntrial.cli.laptop import interruptible
+from syntrial.cli.laptop import draft_of, interruptible, show_progress
 from syntrial.cli.options import (
+    ANYWHERE,
     CLUSTER,
+    DEFAULT_STORE,
     STORE_SECRET,
     Context,
     DataRoot,
@@ -21,6 +23,8 @@ from syntrial.cli.options import (
     Name,
     Namespace,
     Secret,
+    StoreOption,
+    Trial,
     app,
     console,
     errors,
@@ -96,11 +100,13 @@ def upload(  # noqa: PLR0917 - options of a command
     console.print(Text(source.digest), soft_wrap=True)
 
 
-@app.command(rich_help_panel=CLUSTER)
+@app.command(rich_help_panel=ANYWHERE)
 def status(  # noqa: PLR0917 - options of a command
-    name: Name,
+    trial: Trial,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on looking until the trial is over.")] = False,
     rates: Annotated[bool, typer.Option(help="Ask running pods how fast they are.")] = True,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
     context: Context = None,
     namespace: Namespace = None,
     secret: Secret = STORE_SECRET,
@@ -110,7 +116,14 @@ def status(  # noqa: PLR0917 - options of a command
 
     With --watch the exit code is 1 where the trial ended without a verdict.
     """
-    door, remote = experiment_on_cluster(name, context=context, namespace=namespace)
+    file = file_of(trial)
+    if file is not None:
+        from syntrial.experiment_file import read_experiment
+
+        drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+        show_progress(drafted, store=opened)
+        return
+    door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
     with interruptible("the trial goes on; this only stopped looking"):
         screen = _StatusScreen(
             door, remote, rates=rates, secret=secret, endpoint=endpoint, options=options_words(context, namespace)
@@ -163,8 +176,16 @@ def connected(context: str | None, namespace: str | None) -> "Door":
 
 def experiment_on_cluster(name: str, *, context: str | None, namespace: str | None) -> "tuple[Door, Remote]":
     """The cluster, and the Experiment of that name in the namespace that is meant; raises UserError."""
+    from syntrial.errors import UserError
     from syntrial.remote.experiments import find
 
+    if file_of(name) is not None:
+        raise UserError(
+            field="NAME",
+            rule="names an Experiment on the cluster",
+            received=f"{name}, a file",
+            remedy="Give the name in its metadata.",
+        )
     door = connected(context, namespace)
     return door, find(door, name, namespace=door.namespace)
 

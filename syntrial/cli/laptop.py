@@ -203,13 +203,33 @@ def run_here(
 def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> Path:
     """Fetches the report, prints its summary and returns the folder that it was written to."""
     from syntrial.analysis.tables import terminal_summary
-    from syntrial.trial import fetch_report
+    from syntrial.errors import ArtifactMissing
+    from syntrial.export import write_report
 
-    folder = out or Path("runs") / trial.experiment.metadata.name
-    found = fetch_report(trial, store=store, out=folder)
+    name = trial.experiment.metadata.name
+    key = trial.plan.report[-1].key if trial.plan.report else None
+    if key is None or store.manifest(key) is None:
+        raise ArtifactMissing(f"{name} has no report yet: run it first")
+    folder = out or Path("runs") / name
+    found = write_report(store, key=key, uid=trial.uid, out=folder)
     console.print(terminal_summary(found))
     console.print(Text(f"report: {folder / 'report.html'}"))
     return folder
+
+
+def show_progress(trial: "Trial", *, store: "ArtifactStore") -> None:
+    """Prints how far a trial on this machine is, by what its store has, and what failed for good."""
+    from syntrial.terminal import work_view
+    from syntrial.trial import known_looks, remembered_failures, with_looks
+
+    whole = with_looks(trial, known_looks(trial, store=store))
+    done = store.done(step.key for step in whole.plan.steps)
+    # The report is planned last; before that, it is one step more than the plan has.
+    total = len(whole.plan.steps) + (0 if whole.plan.report else 1)
+    console.print(f"[bold]{trial.experiment.metadata.name}[/]: {len(done)} of {total} steps done; store {store.url}")
+    console.print(work_view(whole.plan, done=done))
+    for step, message in remembered_failures(whole, store=store):
+        console.print(Text(f"failed: {step.label} (key {step.key[:12]})\n  {message}", style="red"), soft_wrap=True)
 
 
 @contextmanager

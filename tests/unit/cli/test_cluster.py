@@ -286,10 +286,25 @@ def test_a_trial_on_the_cluster_is_exported(
 def test_a_file_means_the_trial_on_this_machine(cluster: MemoryCluster, run: Run, tmp_path: Path) -> None:
     cluster.forbidden |= {("get", "Experiment"), ("list", "Experiment")}
     (tmp_path / "small.yaml").write_text(PHANTOM)
-    for command in ("report", "logs"):
+    for command, expected in (("report", 1), ("logs", 0), ("status", 0)):
         code, _, err = run(command, "small.yaml", "--store", "here")
-        assert code in {0, 1}
+        assert code == expected, err
         assert "forbidden" not in err
     code, _, err = run("report", "absent.yaml")
     assert code == 2
     assert "experiment file must be readable" in err
+
+
+def test_the_status_of_a_trial_on_this_machine_is_what_its_store_has(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(PHANTOM)
+    code, out, _ = run("status", "small.yaml", "--store", "here")
+    assert code == 0
+    assert "0 of " in out
+    assert "TrainClassifier" in out
+
+
+def test_a_run_on_this_machine_is_not_cancelled_from_here(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(PHANTOM)
+    code, _, err = run("cancel", "small.yaml")
+    assert code == 2
+    assert "small.yaml, a file" in err
