@@ -178,6 +178,9 @@ def told(new: Status, current: Mapping[str, Any] | None) -> list[tuple[str, str,
         kind, value, reason = item["type"], item["status"], item["reason"]
         if known.get(kind) == (value, reason) or (kind not in known and value == "Unknown"):
             continue
+        if kind == PROGRESSING and value == "True" and known.get(kind, ("", ""))[0] == "True":
+            # Between running and waiting it goes to and fro: no event each time.
+            continue
         if (kind, value) == (AUDITED, "Unknown") or (kind == SUCCEEDED and value == "Unknown"):
             continue
         if reason == "Invalid" and kind != VALID:

@@ -30,6 +30,9 @@ from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable,
 from syntrial.rpc.step import request_record
 from syntrial.trial import open_test_split, register, with_looks
 
+EXPERIMENTS_PER_SECOND: Final = 20
+"""Statuses that are written in a second at most where only counts change."""
+
 ERROR_SECONDS: Final = 5.0
 """After a look that ended in an error, until the next."""
 
@@ -188,7 +191,8 @@ class Controller:
         except (ArtifactMissing, DataLoss):
             memory.is_full_due = True
             return ERROR_SECONDS
-        return ERROR_SECONDS if memory.refusal is not None else again
+        # What the API server refused is for the status to say, at once.
+        return 0.0 if memory.refusal is not snapshot.refusal else again
 
     def _start(self, action: reconcile.StartJob, trial: TrialState, memory: Memory) -> None:
         if memory.refusal is not None and self._clock() < memory.refusal.until:
@@ -224,8 +228,10 @@ class Controller:
         if status == current:
             return
         events = conditions.told(decision.status, current)
-        if not events and self._clock() - memory.status_written_at < self._settings.status_seconds:
-            self.queue.add(body["metadata"]["uid"], after=self._settings.status_seconds)
+        # Many experiments at once write their counts more rarely: the API server has other work.
+        interval = self._settings.status_seconds * max(1.0, len(self._memories) / EXPERIMENTS_PER_SECOND)
+        if not events and self._clock() - memory.status_written_at < interval:
+            self.queue.add(body["metadata"]["uid"], after=interval)
             return
         about = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": body["metadata"]}
         try:

@@ -48,7 +48,8 @@ class Inventory:
         uid = body["metadata"]["uid"]
         with self._lock:
             known = self._experiments.get(uid)
-            if known is not None and _older(body, known):
+            if known is not None and _not_newer(body, known):
+                # What the controller's own writes gave back comes by the watch once more.
                 return
             self._experiments[uid] = body
         if not quietly:
@@ -71,7 +72,9 @@ class Inventory:
             held[view.name] = Held(view=view, heard=self._clock())
             self._index(view)
             released = self._released(view) if not view.is_live and (was is None or was.view.is_live) else set()
-        for uid in {view.experiment, *released}:
+        if was is None or not _is_same(was.view, view):
+            released.add(view.experiment)
+        for uid in released:
             self._wake(uid)
 
     def drop_job(self, experiment: str, name: str, *, uid: str = "") -> None:
@@ -261,9 +264,14 @@ class Inventory:
                 del self._carriers[name]
 
 
-def _older(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether `body` is an older version of `known`; versions of one object are compared as numbers where they are."""
+def _is_same(was: JobView, view: JobView) -> bool:
+    """Whether nothing of note has changed; a Job that was just made is remembered without its UID at first."""
+    return was == view or (not was.uid and replace(was, uid=view.uid) == view)
+
+
+def _not_newer(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
+    """Whether `body` is `known` or an older version of it; versions are compared as numbers where they are some."""
     try:
-        return int(body["metadata"]["resourceVersion"]) < int(known["metadata"]["resourceVersion"])
+        return int(body["metadata"]["resourceVersion"]) <= int(known["metadata"]["resourceVersion"])
     except (KeyError, ValueError):
         return False

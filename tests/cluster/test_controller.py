@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -19,6 +20,7 @@ import yaml
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.executors.kubernetes import Kubernetes
 from tests.cluster.kubelet import NODE_SELECTOR, Kubelet
+from tests.cluster.proxy import Proxy
 from tests.unit.controller.world import SPEC
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -376,3 +378,40 @@ def test_an_invalid_experiment_is_told_what_the_laptop_says(site: Site) -> None:
     site.until(lambda: site.condition("Valid") == ("False", "Invalid"))
     assert "syntrial submit" in site.status()["conditions"][0]["message"]
     assert not site.jobs()
+
+
+def test_outages_of_the_api_server_and_of_the_store_are_outlived(site: Site, kubelet: Kubelet) -> None:
+    """Both are reached by proxies that go away; the played kubelet has its own way to both and works on."""
+    server = urlsplit(site.cluster.server)
+    bucket = urlsplit(site.environment["SYNTRIAL_S3_ENDPOINT"])
+    api, store = Proxy(server.hostname or "", server.port or 443), Proxy(bucket.hostname or "", bucket.port or 80)
+    api.up()
+    store.up()
+    config = (
+        Path(site.environment["KUBECONFIG"]).read_text().replace(site.cluster.server, f"https://127.0.0.1:{api.port}")
+    )
+    (site.folder / "kubeconfig").write_text(config)
+    site.environment["KUBECONFIG"] = str(site.folder / "kubeconfig")
+    endpoint = base64.b64encode(f"http://127.0.0.1:{store.port}".encode()).decode()
+    site.cluster.patch("Secret", site.namespace, "syntrial-store", {"data": {"SYNTRIAL_S3_ENDPOINT": endpoint}})
+    kubelet.seconds = 0.5
+    site.start()
+    site.apply(tiny())
+    site.until(lambda: site.status().get("steps", {}).get("done", 0) >= 1)
+    api.down()
+    time.sleep(8.0)
+    api.up()
+    done = site.status()["steps"]["done"]
+    site.until(lambda: site.status()["steps"]["done"] > done)
+    store.down()
+    site.until(lambda: "StoreUnreachable" in site.pending())
+    assert site.condition("Progressing") == ("Unknown", "StoreUnreachable")
+    time.sleep(3.0)
+    store.up()
+    site.until(lambda: site.condition("Succeeded")[0] == "True", seconds=180)
+    assert set(kubelet.runs.values()) == {1}
+    assert site.process is not None
+    assert site.process.poll() is None
+    site.until(lambda: not site.jobs())
+    api.down()
+    store.down()

@@ -138,7 +138,8 @@ class Api:
     ) -> bool:
         self.on_call()
         body = self.objects.get((kind, namespace or "", name))
-        if body is not None and kind == "Job":
+        # One that is deleted as live may have ended unseen a moment before.
+        if body is not None and kind == "Job" and propagation == "Background":
             self.on_delete_job(body)
         if body is None or (uid is not None and body["metadata"]["uid"] != uid):
             return False

@@ -1,0 +1,125 @@
+from typing import Any
+
+from syntrial.controller.inventory import Inventory
+from syntrial.executors.manifests import Batch, Images, Owner, step_job
+from syntrial.experiment import Cluster, Placement
+from syntrial.rpc.testing import fake_key
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def build() -> tuple[Inventory, list[str], Clock]:
+    woken: list[str] = []
+    clock = Clock()
+    return Inventory(wake=woken.append, clock=clock), woken, clock
+
+
+def job(uid: str, *names: str, namespace: str = "trials", ended: str = "") -> dict[str, Any]:
+    body = step_job(
+        Batch(stage="generation", keys=tuple(fake_key(name) for name in names)),
+        owner=Owner(name=f"name-of-{uid}", uid=uid, namespace=namespace),
+        placement=Placement(),
+        cluster=Cluster(),
+        images=Images(repository="r", tag="t"),
+        store_secret="s",
+    )
+    body["metadata"]["uid"] = f"uid-of-{body['metadata']['name']}"
+    if ended:
+        body["status"] = {"conditions": [{"type": ended, "status": "True"}]}
+    return body
+
+
+def experiment(uid: str, *, version: int = 1) -> dict[str, Any]:
+    return {"metadata": {"uid": uid, "namespace": "trials", "name": f"name-of-{uid}", "resourceVersion": str(version)}}
+
+
+def test_an_event_wakes_the_experiment_that_it_is_of_and_no_other() -> None:
+    inventory, woken, _ = build()
+    inventory.put_job(job("one", "a"))
+    assert woken == ["one"]
+    inventory.put_job(job("one", "a"))
+    assert woken == ["one"], "nothing has changed"
+    inventory.put_job(job("one", "a", ended="Complete"))
+    assert woken == ["one", "one"]
+
+
+def test_an_older_version_of_an_experiment_changes_nothing() -> None:
+    inventory, woken, _ = build()
+    inventory.put_experiment(experiment("one", version=5))
+    inventory.put_experiment(experiment("one", version=4))
+    inventory.put_experiment(experiment("one", version=5))
+    assert woken == ["one"]
+    found = inventory.experiment("one")
+    assert found is not None
+    assert found["metadata"]["resourceVersion"] == "5"
+
+
+def test_who_waits_for_a_step_is_woken_when_its_job_ends_or_goes() -> None:
+    for end in ("Complete", "deleted"):
+        inventory, woken, _ = build()
+        inventory.put_experiment(experiment("one"))
+        inventory.put_job(job("one", "a", "b"))
+        found = inventory.elsewhere("two", "trials", [fake_key("a"), fake_key("c")])
+        assert found == {fake_key("a"): "name-of-one"}
+        assert not inventory.elsewhere("two", "another-namespace", [fake_key("a")])
+        woken.clear()
+        if end == "deleted":
+            inventory.drop_job("one", job("one", "a", "b")["metadata"]["name"])
+        else:
+            inventory.put_job(job("one", "a", "b", ended=end))
+        assert set(woken) == {"one", "two"}
+        assert not inventory.elsewhere("two", "trials", [fake_key("a")])
+
+
+def test_of_two_experiments_that_want_a_step_one_gets_it() -> None:
+    inventory, _, _ = build()
+    keys = [fake_key("a"), fake_key("b")]
+    assert inventory.reserve("one", "trials", keys)
+    assert not inventory.reserve("two", "trials", keys[:1])
+    assert inventory.reserve("one", "trials", keys)
+    inventory.release("one", "trials", keys)
+    assert inventory.reserve("two", "trials", keys)
+
+
+def test_a_list_drops_what_is_gone_but_nothing_that_came_meanwhile() -> None:
+    inventory, woken, clock = build()
+    old, new = job("one", "old"), job("one", "new")
+    inventory.put_job(old)
+    clock.now = 10.0
+    inventory.put_job(new)
+    woken.clear()
+    inventory.repair(namespaces=("trials",), since=5.0, kind="Job", items=[])
+    assert [view.name for view in inventory.jobs_of("one")] == [new["metadata"]["name"]]
+    assert woken == ["one"]
+    inventory.repair(namespaces=("elsewhere",), since=20.0, kind="Job", items=[])
+    assert len(inventory.jobs_of("one")) == 1
+
+
+def test_a_list_of_experiments_tells_of_new_and_of_deleted_ones() -> None:
+    inventory, woken, _ = build()
+    inventory.put_experiment(experiment("one"))
+    woken.clear()
+    inventory.repair(namespaces=None, since=1.0, kind="Experiment", items=[experiment("two")])
+    assert inventory.experiments() == ["two"]
+    assert set(woken) == {"one", "two"}
+
+
+def test_a_deletion_that_comes_late_spares_the_job_that_took_the_name() -> None:
+    inventory, _, _ = build()
+    body = job("one", "a")
+    inventory.put_job(body)
+    inventory.drop_job("one", body["metadata"]["name"], uid="an-earlier-one")
+    assert len(inventory.jobs_of("one")) == 1
+
+
+def test_what_is_no_job_of_the_controllers_making_is_left_aside() -> None:
+    inventory, woken, _ = build()
+    foreign = job("one", "a")
+    foreign["metadata"]["labels"] = {}
+    inventory.put_job(foreign)
+    assert not woken
