@@ -305,6 +305,9 @@ def _job(
         {
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
+            # The stage is then not the first process of its namespace, to which SIGTERM does nothing by default: a pod
+            # that is stopped while Python still starts would be waited for in vain.
+            "shareProcessNamespace": True,
             "enableServiceLinks": False,
             # The pod's own deadline counts from its start: neither a queue nor a full cluster uses it up.
             "activeDeadlineSeconds": deadline,

@@ -10,7 +10,6 @@ Named by a string, the stage's code (and torch with it) is imported by the worke
 
 import importlib
 import os
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Final
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
     from syntrial.rpc.step import Verb
 
 _THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-
-_STOPPED: Final = 143
-"""Exit status of a job that was asked to stop; as `syntrial.rpc.life` has it, which is not imported yet."""
 
 
 def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]", /) -> None:
@@ -85,10 +81,6 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
     ) -> None:
         """Works on recorded requests one after another, and ends."""
-        if os.getpid() == 1:
-            # To the first process of a container, SIGTERM does nothing by default: a pod that is stopped while its
-            # stage is still imported would be waited for in vain.
-            signal.signal(signal.SIGTERM, lambda _number, _frame: os._exit(_STOPPED))
         from syntrial.rpc import life
 
         settings = life.Settings(stop_grace=stop_grace, checkpoint_interval=checkpoint_interval)

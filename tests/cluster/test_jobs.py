@@ -23,7 +23,7 @@ from urllib3.exceptions import HTTPError
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.executors.kubernetes import Kubernetes
-from syntrial.executors.manifests import PORT, Batch, Images, Manifest, Owner, step_job
+from syntrial.executors.manifests import GRACE_SECONDS, PORT, Batch, Images, Manifest, Owner, step_job
 from syntrial.experiment import Cluster
 from tests.contract.jobs import EXPERIMENT, JobContract, eventually, outcomes, recorded, watched
 
@@ -50,8 +50,8 @@ class PodWatch:
             # A server that is busy ends watches; the next one begins with all pods that there are.
             with contextlib.suppress(client.ApiException, HTTPError):
                 for event in self._watch.stream(*self._arguments):
-                    pod = event["raw_object"]
-                    self.pods[pod["metadata"]["name"]] = pod
+                    if event is not None:
+                        self.pods[event["raw_object"]["metadata"]["name"]] = event["raw_object"]
 
     def of(self, job: str) -> list[Manifest]:
         """The pods of a Job, oldest first."""
@@ -142,6 +142,10 @@ class Jobs:
         """Makes the Job."""
         job = self.manifest(keys, **changes)
         assert self.cluster.create(job)
+        return self.running(job)
+
+    def running(self, job: Manifest) -> RunningJob:
+        """The Job that was made."""
         return RunningJob(
             cluster=self.cluster, watch=self.watch, namespace=self.namespace, name=job["metadata"]["name"]
         )
@@ -241,12 +245,27 @@ def test_an_evicted_pod_is_replaced_by_the_job_and_goes_on_from_its_checkpoint(j
 
 
 def test_a_deadline_stops_an_attempt_and_is_told_apart(jobs: Jobs) -> None:
-    (key,) = recorded(jobs, {"counts": 10_000, "pause": 0.05})
-    running = jobs.start([key], placement={"activeDeadlineSeconds": 10})
+    (key,) = recorded(jobs, {"counts": 100_000, "pause": 0.05})
+    running = jobs.start([key], placement={"activeDeadlineSeconds": 30})
+    with watched(running, key) as responses:
+        next(response for response in responses if response.progress.done >= 1)
     assert running.condition() == ("Failed", "BackoffLimitExceeded")
     (pod,) = running.pods()
     assert (pod["status"]["phase"], pod["status"]["reason"]) == ("Failed", "DeadlineExceeded")
     assert jobs.store.checkpoints(key).load() is not None
+
+
+def test_a_pod_that_is_stopped_before_its_stage_listens_to_signals_ends_at_once(jobs: Jobs) -> None:
+    job = jobs.manifest(recorded(jobs, {"value": "not yet started"}))
+    # Python as it is while it still imports.
+    job["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", "import time; time.sleep(600)"]
+    assert jobs.cluster.create(job)
+    running = jobs.running(job)
+    eventually(lambda: any(pod["status"]["phase"] == "Running" for pod in running.pods()))
+    started = time.monotonic()
+    running.stop()
+    assert running.exit_status() == 143
+    assert time.monotonic() - started < GRACE_SECONDS / 2
 
 
 def test_a_queued_job_waits_until_it_is_admitted(jobs: Jobs) -> None:
