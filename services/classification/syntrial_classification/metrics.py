@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 THRESHOLD = 0.5
 """Probability from which a label of several counts as predicted."""
@@ -14,6 +13,9 @@ _FLOOR = 1e-12
 
 def class_aurocs(scores_NK: npt.NDArray[np.float64], truth_NK: npt.NDArray[np.bool_]) -> list[float | None]:
     """AUROC of each class against the rest; None where a class has no positive or no negative image."""
+    # More than a second of imports, which a server that is only asked for its health need not spend.
+    from sklearn.metrics import roc_auc_score
+
     return [
         float(roc_auc_score(truth, scores)) if 0 < truth.sum() < len(truth) else None
         for truth, scores in zip(truth_NK.T, scores_NK.T, strict=True)

@@ -10,11 +10,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from functools import cache
+from importlib import import_module
 from typing import Any
 
-import timm
 import torch
-from timm.layers import PatchEmbed
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -105,11 +104,18 @@ def model_spec(model: ClassifierModel, *, classes: int, channels: int, side: int
     return ModelSpec(name=model.name, small_stem=small, classes=classes, channels=channels, side=side)
 
 
+def timm() -> Any:
+    """The package timm, imported for the first model of it: it brings torchvision and torch's compiler with it."""
+    return import_module("timm")
+
+
 def build_model(spec: ModelSpec, *, seed: int) -> nn.Module:
     """The network with its initial weights, which depend on (spec, seed) alone; torch's own stream stays untouched.
 
     Raises UserError where the model cannot take images of this size.
     """
+    if spec.name != SMALL_CNN:
+        timm()  # What an import may draw is not drawn from the weights' stream.
     with seeded(seed):
         if spec.name == SMALL_CNN:
             return SmallCnn(channels=spec.channels, classes=spec.classes, side=spec.side)
@@ -140,7 +146,7 @@ def create_timm(spec: ModelSpec, **extra: Any) -> nn.Module:
             raise _refused_size(spec, f"the side is no multiple of its patches' {patch} pixels")
         arguments["img_size"] = spec.side
     try:
-        model: nn.Module = timm.create_model(spec.name, **arguments)
+        model: nn.Module = timm().create_model(spec.name, **arguments)
     except UserError:
         raise
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
@@ -176,9 +182,9 @@ def head_names(model: nn.Module) -> tuple[str, ...]:
 
 def check_name(name: str) -> None:
     """Raises UserError, with the nearest names, for a model that neither Syntrial nor timm has."""
-    if name == SMALL_CNN or timm.is_model(name.partition(".")[0]):
-        if "." in name and not timm.is_model_pretrained(name):
-            tags = timm.list_pretrained(f"{name.partition('.')[0]}.*")
+    if name == SMALL_CNN or timm().is_model(name.partition(".")[0]):
+        if "." in name and not timm().is_model_pretrained(name):
+            tags = timm().list_pretrained(f"{name.partition('.')[0]}.*")
             raise UserError(
                 field="model.name",
                 rule="the part behind the point names weights that timm has for the model",
@@ -186,7 +192,7 @@ def check_name(name: str) -> None:
                 remedy=f"Use one of: {', '.join(tags[:8])}." if tags else "Leave the part behind the point out.",
             )
         return
-    nearest = get_close_matches(name, [SMALL_CNN, *timm.list_models()], n=3, cutoff=0.5)
+    nearest = get_close_matches(name, [SMALL_CNN, *timm().list_models()], n=3, cutoff=0.5)
     raise UserError(
         field="model.name",
         rule="a classifier is small-cnn or a model of timm",
@@ -227,10 +233,16 @@ def _has_stem(name: str) -> bool:
     return name == SMALL_CNN or _patch_based(name) or _stem_layers(name)
 
 
+def _outline(name: str) -> Any:
+    """The model with shapes alone: its weights take no memory."""
+    library = timm()
+    with torch.device("meta"):
+        return library.create_model(name)
+
+
 @cache
 def _stem_layers(name: str) -> bool:
-    with torch.device("meta"):
-        model = timm.create_model(name)
+    model = _outline(name)
     features = getattr(model, "features", None)
     return (hasattr(model, "conv1") and hasattr(model, "maxpool")) or (
         hasattr(features, "conv0") and hasattr(features, "pool0")
@@ -240,20 +252,18 @@ def _stem_layers(name: str) -> bool:
 @cache
 def _patch_based(name: str) -> bool:
     """Whether the model is a plain transformer over patches, which takes `img_size` and `patch_size`."""
-    with torch.device("meta"):
-        model = timm.create_model(name)
+    model = _outline(name)
     takes = {name for kind in type(model).__mro__ for name in inspect.signature(kind.__init__).parameters}
-    return isinstance(getattr(model, "patch_embed", None), PatchEmbed) and {"img_size", "patch_size"} <= takes
+    patches = getattr(model, "patch_embed", None)
+    return isinstance(patches, timm().layers.PatchEmbed) and {"img_size", "patch_size"} <= takes
 
 
 @cache
 def _patch_side(name: str) -> int:
-    with torch.device("meta"):
-        return int(timm.create_model(name).patch_embed.patch_size[0])
+    return int(_outline(name).patch_embed.patch_size[0])
 
 
 @cache
 def _default_side(name: str) -> int:
-    with torch.device("meta"):
-        size = timm.create_model(name).pretrained_cfg.get("input_size") or (3, 224, 224)
+    size = _outline(name).pretrained_cfg.get("input_size") or (3, 224, 224)
     return int(math.sqrt(size[1] * size[2]))

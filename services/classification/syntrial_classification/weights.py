@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
-from syntrial_classification.models import SMALL_CNN, ModelSpec, create_timm, head_names, seeded
+from syntrial_classification.models import SMALL_CNN, ModelSpec, create_timm, head_names, seeded, timm
 
 _LISTED = 6
 
@@ -96,13 +95,15 @@ def load_hub_weights(spec: ModelSpec, *, tag: str, seed: int) -> tuple[nn.Module
             remedy="Use `pretraining: none`, or a safetensors file.",
         )
     name = f"{spec.name}.{tag}" if tag else spec.name
-    configuration = timm.get_pretrained_cfg(name, allow_unregistered=False) if timm.is_model_pretrained(name) else None
+    library = timm()
+    known = library.is_model_pretrained(name)
+    configuration = library.get_pretrained_cfg(name, allow_unregistered=False) if known else None
     if configuration is None or not configuration.hf_hub_id:
         raise UserError(
             field="model.pretraining",
             rule="the hub must have weights of this name",
             received=name,
-            remedy=f"Tags: {_some(timm.list_pretrained(spec.name.partition('.')[0] + '.*')) or 'none'}.",
+            remedy=f"Tags: {_some(library.list_pretrained(spec.name.partition('.')[0] + '.*')) or 'none'}.",
         )
     try:
         path = Path(hf_hub_download(configuration.hf_hub_id, "model.safetensors", etag_timeout=20))
