@@ -148,6 +148,10 @@ def test_a_trial_with_faults_has_the_keys_and_the_verdict_of_the_laptop(deployed
     deployed.syntrial("run", "laptop.yaml", "--store", "store", "--out", "local", folder=tmp_path)
     fetched = json.loads((tmp_path / "fetched" / "report.json").read_bytes())
     local = json.loads((tmp_path / "local" / "report.json").read_bytes())
+    # What made an artifact differs: an image here, a checkout there. No figure does, on one kind of processor.
+    for report in (fetched, local):
+        for item in report["provenance"]:
+            del item["provenance"]
     assert fetched == local
     assert status["verdict"]["decision"] == local["verdict"]["outcome"]
 
