@@ -35,8 +35,9 @@ class Deployed:
 
     def kubectl(self, *arguments: str, check: bool = True) -> str:
         """What kubectl prints."""
+        command = ["kubectl", "-n", NAMESPACE, *arguments]
         done = subprocess.run(
-            ["kubectl", "-n", NAMESPACE, *arguments],
+            command,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -67,8 +68,9 @@ class Deployed:
 
     def make(self, *arguments: str) -> None:
         """Runs a target of the Makefile."""
+        command = ["make", *arguments, f"NAMESPACE={NAMESPACE}"]
         done = subprocess.run(
-            ["make", *arguments, f"NAMESPACE={NAMESPACE}"],
+            command,
             env=self.environment,
             cwd=REPOSITORY,
             capture_output=True,
