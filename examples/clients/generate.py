@@ -34,7 +34,8 @@ def generate(store: ArtifactStore, step: str, *, address: str, ratio: float = 0.
 
 def show(progress: StepProgress) -> None:
     """One line that says how far the step is."""
-    print(f"\r{progress.activity} {progress.done} of {progress.total} {progress.unit}", end="", file=sys.stderr)
+    if progress.total:
+        print(f"\r{progress.activity} {progress.done} of {progress.total} {progress.unit}", end="", file=sys.stderr)
 
 
 def main(

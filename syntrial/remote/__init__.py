@@ -1,5 +1,6 @@
 """What the command line does with a cluster: submits, looks, fetches, stops. All through `executors.kubernetes`.
 
+door.py          what is needed of a cluster, as a protocol; memory.py is one in memory, for tests
 experiments.py   Experiment objects: found by name, applied, suspended, deleted
 store.py         the namespace's store, opened from here
 submit.py        local sources to the store, and the experiment with their digests

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -20,9 +20,11 @@ from syntrial.errors import SourceError
 from syntrial.experiment import Classifier, Experiment
 from syntrial.experiment_file import read_experiment, validate
 from syntrial.medmnist import MEDMNIST
-from syntrial.planner import DATASET, source_fields
+from syntrial.planner import DATASET, plan, source_fields
 from syntrial.sources import resolve, resolve_weights
 from syntrial.v1.data_preparation_pb2 import FolderSource, NpzSource, Source
+
+UNREAD: Final = f"sha256:{'0' * 64}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,28 +59,32 @@ def prepare(file: Path, *, data_root: Path | None = None) -> Submission:
     experiment = read_experiment(file)
     tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
     found: list[LocalSource] = []
+    resolved: dict[str, Source] = {}
     for name, (source, given) in source_fields(experiment).items():
         part, _, item = name.partition("/")
-        if source.WhichOneof("kind") == "medmnist":
-            official = _official_file(source, data_root)
-            if official is not None:
-                digest = resolve(source, official, field=f"spec.{part}").source.digest
-                found.append(LocalSource(field=f"spec.{part}", path=official, digest=digest))
-            continue
+        resolved[name] = Source()
+        resolved[name].CopyFrom(source)
         if given is None:
+            official = _official_file(source, data_root)
+            resolved[name] = resolve(source, official, field=f"spec.{part}").source
+            if official is not None:
+                found.append(LocalSource(field=f"spec.{part}", path=official, digest=resolved[name].digest))
             continue
         place, key, field = _place(tree, experiment, part=part, item=item)
         address = parse_address(given, field=field)
-        if not isinstance(address, LocalPath):
-            continue
-        path = file.parent / address.path.expanduser()
-        if part == "weights":
-            digest = resolve_weights(path, field=field)
-            _keep_title(tree, place, _classifier(experiment, item))
+        if isinstance(address, LocalPath):
+            path = file.parent / address.path.expanduser()
+            if part == "weights":
+                digest = resolve_weights(path, field=field)
+                _keep_title(tree, place, _classifier(experiment, item))
+            else:
+                digest = resolve(source, path, field=field).source.digest
+            place[key] = resolved[name].digest = digest
+            found.append(LocalSource(field=field, path=path, digest=digest))
         else:
-            digest = resolve(source, path, field=field).source.digest
-        place[key] = digest
-        found.append(LocalSource(field=field, path=path, digest=digest))
+            # What lies elsewhere has a digest once the cluster has read it; any will do to see that a plan can be made.
+            resolved[name].digest = UNREAD
+    plan(experiment, resolved)
     return Submission(experiment=validate(tree), tree=tree, sources=tuple(found))
 
 
@@ -102,7 +108,7 @@ def send(
 
 def _official_file(source: Source, data_root: Path | None) -> Path | None:
     """The official file of a MedMNIST set where the data root holds it."""
-    if data_root is None:
+    if data_root is None or source.WhichOneof("kind") != "medmnist":
         return None
     if not data_root.is_dir():
         raise SourceError(

@@ -101,6 +101,18 @@ def test_an_experiment_against_a_rule_is_told_as_on_the_laptop(folder: Path) -> 
         prepare(write(folder, replicates=0))
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({"synthetic": [{"name": "edm", "generator": {"diffusion": {"preset": "nanno"}}}]}, "nanno"),
+        ({"dataset": {"medmnist": "pneumonamnist"}}, "Did you mean pneumoniamnist"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_before_anything_is_sent(folder: Path, spec: dict[str, Any], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        prepare(write(folder, **spec))
+
+
 def test_medmnist_is_local_where_the_data_root_holds_it(shared_data: Path, folder: Path) -> None:
     file = write(folder, dataset={"medmnist": "breastmnist", "size": 28})
     (found,) = prepare(file, data_root=shared_data / "medmnist").sources
