@@ -5,6 +5,7 @@ training has a Job of its own, and so has every step that was tried before: what
 neighbours again.
 """
 
+import functools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
@@ -31,7 +32,7 @@ def batches(
     made: list[tuple[str, list[Step]]] = []
     open_batches: dict[str, list[Step]] = {}
     for step in ready:
-        stage = stage_of(step.method).name
+        stage = stage_name(step.method)
         if step.key in alone or work[step.key] > SHORT_WORK:
             made.append((stage, [step]))
             continue
@@ -42,6 +43,12 @@ def batches(
             made.append((stage, batch))
         batch.append(step)
     return [(stage, tuple(steps)) for stage, steps in made]
+
+
+@functools.cache
+def stage_name(method: str) -> str:
+    """The stage that serves a method."""
+    return stage_of(method).name
 
 
 def expected_work(steps: Iterable[Step]) -> dict[str, float]:

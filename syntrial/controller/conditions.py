@@ -6,6 +6,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Rate, Snapshot, TrialState
 from syntrial.controller.standing import ATTEMPTS, Stand, Standing, since_retry
 from syntrial.controller.waiting import (
@@ -18,7 +19,7 @@ from syntrial.controller.waiting import (
 )
 from syntrial.experiment import Experiment
 from syntrial.plan import Plan, Step
-from syntrial.stages import STAGES, stage_of
+from syntrial.stages import STAGES
 
 VALID: Final = "Valid"
 AUDITED: Final = "Audited"
@@ -211,7 +212,7 @@ def seconds_left(plan: Plan, rates: Mapping[str, Rate], stands: Standing, *, lan
     for step in plan.steps:
         if stands.of[step.key] in (Stand.DONE, Stand.FAILED):
             continue
-        rate = rates.get(stage_of(step.method).name)
+        rate = rates.get(stage_name(step.method))
         if rate is None or not rate.steps:
             if step.work:
                 return None
@@ -233,7 +234,7 @@ def shortened(text: str, *, length: int = MESSAGE_BYTES) -> str:
 
 
 def _audited(plan: Plan, snapshot: Snapshot, stands: Standing) -> dict[str, Any]:
-    steps = [step for step in plan.steps if stage_of(step.method).name == "data_prep"]
+    steps = [step for step in plan.steps if stage_name(step.method) == "data_prep"]
     failed = [step for step in steps if stands.of[step.key] is Stand.FAILED]
     if failed:
         attempt = since_retry(snapshot.attempts[failed[0].key])[-1]
@@ -290,7 +291,7 @@ def _running(snapshot: Snapshot, stands: Standing) -> dict[str, str]:
 def _stages(plan: Plan, stands: Standing, *, running: Mapping[str, str]) -> list[dict[str, Any]]:
     found = []
     for name in STAGES:
-        steps = [step for step in plan.steps if stage_of(step.method).name == name]
+        steps = [step for step in plan.steps if stage_name(step.method) == name]
         extra = 1 if name == "analysis" and not plan.report else 0
         if steps or extra:
             of = [stands.of[step.key] for step in steps]

@@ -28,6 +28,38 @@ class _Forever:
             yield 5.0
 
 
+class _NoDifferences(kopf.DiffBaseStorage):
+    """Keeps no last state of an object, and takes no copy of it for each event as kopf's own do."""
+
+    def build(self, **_: Any) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: Any) -> kopf.BodyEssence | None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing."""
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Keeps no progress of handlers: there are none that go on."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        """Nothing."""
+
+    def purge(self, **_: Any) -> None:
+        """Nothing."""
+
+    def touch(self, **_: Any) -> None:
+        """Nothing."""
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
 def serve(controller: Controller, settings: Settings, *, liveness: str) -> None:
     """Watches until SIGTERM or SIGINT; `liveness` is where the health endpoint listens, "http://0.0.0.0:8080/healthz".
 
@@ -50,6 +82,8 @@ def serve(controller: Controller, settings: Settings, *, liveness: str) -> None:
 def _kopf_settings() -> kopf.OperatorSettings:
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
+    settings.persistence.diffbase_storage = _NoDifferences()
+    settings.persistence.progress_storage = _NoProgress()
     # Neither definitions nor namespaces are watched: that would need rights in the whole cluster.
     settings.scanning.disabled = True
     settings.networking.error_backoffs = _Forever()

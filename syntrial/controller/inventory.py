@@ -77,6 +77,14 @@ class Inventory:
         for uid in released:
             self._wake(uid)
 
+    def mark_deleting(self, experiment: str, name: str) -> None:
+        """A Job whose deletion the API server has accepted: it goes when what it owns has gone."""
+        with self._lock:
+            held = self._jobs.get(experiment, {}).get(name)
+            if held is not None:
+                view = replace(held.view, is_deleting=True)
+                self._jobs[experiment][name] = Held(view=view, heard=held.heard)
+
     def drop_job(self, experiment: str, name: str, *, uid: str = "") -> None:
         """A Job that is gone; with `uid`, unless another of its name took its place."""
         with self._lock:

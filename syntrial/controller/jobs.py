@@ -165,7 +165,9 @@ class Jobs:
         view = next(view for view in views if view.name == action.name)
         propagation = "Foreground" if action.is_live else "Background"
         there = self._cluster.delete("Job", namespace, action.name, propagation=propagation, uid=view.uid or None)
-        if not there:
+        if there:
+            self._inventory.mark_deleting(view.experiment, view.name)
+        else:
             self._inventory.drop_job(view.experiment, view.name, uid=view.uid)
 
     def examine(

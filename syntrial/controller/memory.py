@@ -28,6 +28,8 @@ class Memory:
     """Keys of the plan that is on record in the store."""
     present: set[str] = field(default_factory=set)
     """Keys whose artifacts were seen to stand."""
+    members: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Of steps that were seen to stand: the digests of their artifacts' members."""
     presence_read: dict[str, float] = field(default_factory=dict)
     """When the absence of a key was read."""
     attempts: dict[str, tuple[AttemptView, ...]] = field(default_factory=dict)

@@ -6,9 +6,10 @@ requests for small objects in all.
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from syntrial.artifacts.manifest import Manifest, split_reference
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
@@ -18,6 +19,7 @@ from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapsh
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.views import JobView
+from syntrial.errors import DataLoss
 from syntrial.plan import Plan
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -153,6 +155,7 @@ def _read_all(plan: Plan, memory: Memory, *, also: Iterable[str], store: Artifac
     """Reads the presence of every step; attempts are then read again when they are needed."""
     keys = list(dict.fromkeys([*(step.key for step in plan.steps), *also]))
     memory.present = store.done(keys)
+    memory.members.clear()
     memory.presence_read = dict.fromkeys(keys, now)
     memory.attempts.clear()
     memory.full_read_at = now
@@ -162,8 +165,39 @@ def _read_all(plan: Plan, memory: Memory, *, also: Iterable[str], store: Artifac
 def _read_presence(keys: Iterable[str], memory: Memory, *, store: ArtifactStore, now: float) -> None:
     wanted_keys = [key for key in dict.fromkeys(keys) if key not in memory.present]
     if wanted_keys:
-        memory.present |= store.done(wanted_keys)
+        memory.present |= _standing(wanted_keys, memory, store=store)
         memory.presence_read.update(dict.fromkeys(wanted_keys, now))
+
+
+def _standing(keys: Sequence[str], memory: Memory, *, store: ArtifactStore) -> set[str]:
+    """Those of `keys` that stand, as `ArtifactStore.done` says it, where the inputs of the others are known to stand.
+
+    One small object is read for each key, and each input once in the experiment's life, in place of a whole history.
+    """
+
+    def read(key: str) -> Manifest | None:
+        try:
+            return store.manifest(key)
+        except DataLoss:
+            return None
+
+    found = dict(zip(keys, store.each(read, list(keys)), strict=True))
+    manifests = {key: manifest for key, manifest in found.items() if manifest is not None}
+    inputs = {key for manifest in manifests.values() for key in manifest.input_keys}
+    if not inputs <= memory.present:
+        # Several steps of one chain at once, or inputs that are not of this plan.
+        return store.done(manifests)
+    unread = sorted(inputs - memory.members.keys())
+    for key, manifest in zip(unread, store.each(read, unread), strict=True):
+        if manifest is not None:
+            memory.members[key] = {name: member.digest for name, member in manifest.members.items()}
+    standing = set()
+    for key, manifest in manifests.items():
+        references = ((*split_reference(reference), digest) for reference, digest in manifest.inputs.items())
+        if all(memory.members.get(source, {}).get(member) == digest for source, member, digest in references):
+            memory.members[key] = {name: member.digest for name, member in manifest.members.items()}
+            standing.add(key)
+    return standing
 
 
 def _read_attempts(keys: Iterable[str], memory: Memory, *, uid: str, store: ArtifactStore) -> bool:

@@ -31,11 +31,18 @@ SPEC: dict[str, Any] = {
     "controls": "none",
     "budget": {"steps": 60},
 }
-MEMBERS = (
-    *("train", "validation", "test", "audit", "encoder", "generator", "images", "accepted", "rejected", "decisions"),
-    *("quality", "curves", "classifier", "training", "predictions"),
-)
-"""Every member that a step may ask for."""
+MEMBERS = {
+    "PrepareDataset": ("train", "validation", "test", "audit"),
+    "TrainEncoder": ("encoder",),
+    "TrainGenerator": ("generator", "curves"),
+    "SampleImages": ("images",),
+    "FilterImages": ("accepted", "rejected", "decisions"),
+    "AssessImages": ("quality",),
+    "TrainClassifier": ("classifier", "training"),
+    "EvaluateClassifier": ("predictions",),
+    "WriteReport": (),
+}
+"""The members of each method's artifact that others ask for."""
 VERDICT = {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03], "words": "It helps."}
 
 
@@ -180,7 +187,7 @@ def pretend(store: ArtifactStore, key: str) -> bool:
     writer = store.writer(key, method=method, stage_version=record["stage_version"], request=body)
     for ref in member_refs(request):
         writer.record_input(ref, digest=store.open(ref).digest)
-    for name in MEMBERS:
+    for name in MEMBERS[method.rpartition("/")[2]]:
         writer.write(name, "value", f"{key}/{name}".encode())
     writer.json("report", "report.json", {"verdict": VERDICT, "endpoint": {"metric": "auroc"}})
     store.commit(writer)
