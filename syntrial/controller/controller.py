@@ -67,6 +67,7 @@ class Controller:
         self._memories: dict[str, Memory] = {}
         self._looked_at: dict[str, float] = {}
         self._threads: list[threading.Thread] = []
+        self._stopping = threading.Event()
         self._starters = ThreadPoolExecutor(settings.threads, thread_name_prefix="start")
 
     # Life
@@ -74,13 +75,15 @@ class Controller:
     def start(self) -> None:
         """Reads what the cluster holds, and starts the threads that look."""
         self.repair()
-        for number in range(self._settings.threads):
-            thread = threading.Thread(target=self._work, name=f"look-{number}", daemon=True)
+        works = [(f"look-{number}", self._work) for number in range(self._settings.threads)]
+        for name, work in [*works, ("resync", self._resync_for_ever)]:
+            thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
     def stop(self) -> None:
         """Ends the threads; a look that is under way ends first."""
+        self._stopping.set()
         self.queue.close()
         for thread in self._threads:
             thread.join(timeout=10.0)
@@ -103,6 +106,13 @@ class Controller:
             if memory is not None and self._clock() - memory.full_read_at > self._settings.resync_seconds / 2:
                 memory.is_full_due = True
             self.queue.add(uid)
+
+    def _resync_for_ever(self) -> None:
+        while not self._stopping.wait(self._settings.resync_seconds):
+            try:
+                self.resync()
+            except (ClusterUnavailable, ClusterRefused) as error:
+                _log.warning("not resynced", error=str(error))
 
     def _wake(self, uid: str) -> None:
         since = self._clock() - self._looked_at.get(uid, float("-inf"))

@@ -1,13 +1,16 @@
 """The whole controller but for kopf, in a world in memory."""
 
 import itertools
+import threading
+import time
 from typing import Any
 
 import pytest
 
 from syntrial.controller.controller import Controller
+from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.executors.manifests import keys_of
+from syntrial.executors.manifests import Images, keys_of
 from syntrial.experiment_file import validate
 from tests.unit.controller.world import NAMESPACE, SPEC, World
 
@@ -474,3 +477,28 @@ def test_an_experiment_that_is_done_is_found_done_by_a_new_controller() -> None:
     world.look(second)
     assert world.status() == before
     assert world.api.created.total() == made
+
+
+def test_threads_look_and_resync_until_they_are_stopped() -> None:
+    world = World()
+    world.apply()
+    settings = Settings(
+        namespaces=(NAMESPACE,),
+        images=Images(repository="r", tag="t"),
+        threads=2,
+        settle_seconds=0.01,
+        resync_seconds=0.05,
+    )
+    controller = Controller(world.api, settings, open_store=lambda _secret, _namespace: world.store)
+    controller.start()
+    try:
+        # No event is delivered here: the Job comes of the first list, the verdict of resyncs alone.
+        deadline = time.monotonic() + 60
+        while world.condition("Succeeded")[0] != "True":
+            assert time.monotonic() < deadline, world.status()
+            for job in world.jobs():
+                world.complete(job)
+            time.sleep(0.05)
+    finally:
+        controller.stop()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("look-", "resync"))]

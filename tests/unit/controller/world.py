@@ -125,7 +125,7 @@ class Api:
     def list(self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = "") -> Any:
         return [
             json.loads(json.dumps(body))
-            for (found, where, _), body in self.objects.items()
+            for (found, where, _), body in list(self.objects.items())
             if found == kind and namespace in (None, where)
         ]
 

@@ -1,0 +1,115 @@
+# ruff: noqa: ARG002 - the methods are those of a cluster and of `open_store`
+
+from collections.abc import Mapping
+
+import pytest
+
+from syntrial.artifacts.memory import MemoryBackend
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.stores import QUIET_SECONDS, SECRET_SECONDS, Stores, StoreUnreachable, open_from_secret
+from syntrial.errors import ClusterUnavailable, StoreUnavailable, UserError
+
+
+class Site:
+    """A namespace whose Secret and store are as they are told to be."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.secret: dict[str, str] | Exception = {"key": "first"}
+        self.broken: Exception | None = None
+        self.reads = 0
+        self.opened: list[str] = []
+        self.stores = Stores(self, secret="syntrial-store", open_store=self.open, clock=lambda: self.now)
+
+    def read_secret(self, namespace: str, name: str) -> dict[str, str]:
+        self.reads += 1
+        if isinstance(self.secret, Exception):
+            raise self.secret
+        return self.secret
+
+    def open(self, secret: Mapping[str, str], namespace: str) -> ArtifactStore:
+        if self.broken is not None:
+            raise self.broken
+        self.opened.append(secret["key"])
+        return ArtifactStore(MemoryBackend())
+
+    def use(self, error: Exception | None = None) -> None:
+        with self.stores.use("trials"):
+            if error is not None:
+                raise error
+
+
+def credentials() -> UserError:
+    return UserError(field="AWS_SECRET_ACCESS_KEY", rule="must be valid", received="no", remedy="Set it.")
+
+
+def test_a_store_is_opened_once_and_its_secret_is_read_now_and_then() -> None:
+    site = Site()
+    for _ in range(5):
+        site.use()
+    assert (site.reads, site.opened) == (1, ["first"])
+    site.now += SECRET_SECONDS
+    site.use()
+    assert (site.reads, site.opened) == (2, ["first"])
+    site.now += SECRET_SECONDS
+    site.secret = {"key": "second"}
+    site.use()
+    assert site.opened == ["first", "second"]
+
+
+def test_a_store_that_did_not_answer_is_left_alone_for_a_while() -> None:
+    site = Site()
+    with pytest.raises(StoreUnreachable, match="gone"):
+        site.use(StoreUnavailable("gone"))
+    site.now += QUIET_SECONDS / 2
+    with pytest.raises(StoreUnreachable, match="gone"):
+        site.use()
+    site.now += QUIET_SECONDS
+    site.use()
+    assert site.opened == ["first"]
+
+
+def test_refused_credentials_have_the_secret_read_again() -> None:
+    site = Site()
+    with pytest.raises(StoreUnreachable, match="AWS_SECRET_ACCESS_KEY"):
+        site.use(credentials())
+    site.secret = {"key": "second"}
+    site.now += QUIET_SECONDS
+    site.use()
+    assert site.opened == ["first", "second"]
+
+
+def test_a_users_error_that_is_not_about_the_store_passes() -> None:
+    site = Site()
+    with pytest.raises(UserError, match=r"spec\.dataset"):
+        site.use(UserError(field="spec.dataset", rule="r", received="x", remedy="m"))
+    site.use()
+
+
+def test_a_store_that_cannot_be_opened_and_a_secret_that_is_not_there_say_why() -> None:
+    site = Site()
+    site.broken = credentials()
+    with pytest.raises(StoreUnreachable, match="AWS_SECRET_ACCESS_KEY"):
+        site.use()
+    site.now += QUIET_SECONDS
+    site.secret = UserError(field="secret syntrial-store", rule="must exist", received="none", remedy="Create it.")
+    with pytest.raises(StoreUnreachable, match="syntrial-store"):
+        site.use()
+    site.now += QUIET_SECONDS
+    site.secret, site.broken = {"key": "first"}, None
+    site.use()
+
+
+def test_while_the_api_server_is_away_what_was_known_of_the_secret_goes_on() -> None:
+    site = Site()
+    site.use()
+    site.secret = ClusterUnavailable("away")
+    site.now += SECRET_SECONDS
+    site.use()
+    assert site.opened == ["first"]
+
+
+@pytest.mark.parametrize("address", ["", "runs/.store", "file:///data"])
+def test_a_secret_that_names_no_bucket_is_refused(address: str) -> None:
+    with pytest.raises(UserError, match="s3://bucket/prefix"):
+        open_from_secret({"SYNTRIAL_STORE": address}, "trials", environment={}, cache_folder="")
