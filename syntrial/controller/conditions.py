@@ -140,6 +140,11 @@ def condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any
     return {"type": kind, "status": value, "reason": reason, "message": message}
 
 
+def has_succeeded(status: Status) -> bool:
+    """Whether a status says that the verdict is there."""
+    return any(item["type"] == SUCCEEDED and item["status"] == "True" for item in status["conditions"])
+
+
 def merged(new: Status, current: Mapping[str, Any] | None, *, now: str, created: str) -> Status:
     """The status as it is written: `new` with times of transition, and what it leaves open as it was.
 

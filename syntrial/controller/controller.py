@@ -30,6 +30,9 @@ from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable,
 from syntrial.rpc.step import request_record
 from syntrial.trial import open_test_split, register, with_looks
 
+FINISHED_RESYNCS: Final = 12
+"""Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
+
 EXPERIMENTS_PER_SECOND: Final = 20
 """Statuses that are written in a second at most where only counts change."""
 
@@ -66,6 +69,8 @@ class Controller:
         )
         self._memories: dict[str, Memory] = {}
         self._looked_at: dict[str, float] = {}
+        self._finished: dict[str, float] = {}
+        """When finished trials were looked at last; nothing else is remembered of them."""
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
         self._starters = ThreadPoolExecutor(settings.threads, thread_name_prefix="start")
@@ -102,6 +107,11 @@ class Controller:
         """Has everything read anew: the cluster's lists now, the store at each experiment's next look."""
         self.repair()
         for uid in self.inventory.experiments():
+            if (
+                self._clock() - self._finished.get(uid, float("-inf"))
+                < FINISHED_RESYNCS * self._settings.resync_seconds
+            ):
+                continue
             memory = self._memories.get(uid)
             if memory is not None and self._clock() - memory.full_read_at > self._settings.resync_seconds / 2:
                 memory.is_full_due = True
@@ -137,6 +147,11 @@ class Controller:
             if after is not None:
                 self.queue.add(uid, after=max(after, self._settings.settle_seconds))
 
+    @property
+    def remembered(self) -> list[str]:
+        """UIDs of the experiments of which more than their objects is held in memory."""
+        return list(self._memories)
+
     # One look
 
     def look(self, uid: str) -> float | None:
@@ -146,7 +161,9 @@ class Controller:
             # Its Jobs go with it: it owns them.
             self._memories.pop(uid, None)
             self._looked_at.pop(uid, None)
+            self._finished.pop(uid, None)
             return None
+        self._finished.pop(uid, None)
         memory = self._memories.setdefault(uid, Memory())
         try:
             trial, snapshot = observe(
@@ -159,7 +176,11 @@ class Controller:
         with RECONCILE_SECONDS.time():
             decision = reconcile.reconcile(trial, snapshot)
         # First what is known now: actions take time, and a person watches.
-        self._say(body, memory, decision)
+        stands = self._say(body, memory, decision)
+        if stands and not decision.actions and not snapshot.jobs and conditions.has_succeeded(decision.status):
+            self._memories.pop(uid)
+            self._finished[uid] = self._clock()
+            return None
         again = self._act(decision.actions, trial, snapshot, memory)
         waits = [after for after in (again, decision.look_again_after) if after is not None]
         return min(waits, default=None)
@@ -230,25 +251,25 @@ class Controller:
 
     # What is said
 
-    def _say(self, body: Mapping[str, Any], memory: Memory, decision: Decision) -> None:
-        """Writes the status where it differs from what the object has, and tells what changed."""
+    def _say(self, body: Mapping[str, Any], memory: Memory, decision: Decision) -> bool:
+        """Writes the status where it differs from what the object has, and tells what changed; whether it stands."""
         current = body.get("status") or {}
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         status = conditions.merged(decision.status, current, now=now, created=body["metadata"]["creationTimestamp"])
         if status == current:
-            return
+            return True
         events = conditions.told(decision.status, current)
         # Many experiments at once write their counts more rarely: the API server has other work.
         interval = self._settings.status_seconds * max(1.0, len(self._memories) / EXPERIMENTS_PER_SECOND)
         if not events and self._clock() - memory.status_written_at < interval:
             self.queue.add(body["metadata"]["uid"], after=interval)
-            return
+            return False
         about = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": body["metadata"]}
         try:
             written = self._cluster.patch_status({**about, "status": status}, field_manager=FIELD_MANAGER)
         except ClusterRefused as error:
             if error.status == 404:
-                return
+                return False
             raise
         memory.status_written_at = self._clock()
         self.inventory.put_experiment(written, quietly=True)
@@ -256,3 +277,4 @@ class Controller:
             self._cluster.create_event(
                 about, reason=reason, message=conditions.shortened(message), warning=bad, component=FIELD_MANAGER
             )
+        return True

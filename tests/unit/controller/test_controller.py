@@ -502,3 +502,25 @@ def test_threads_look_and_resync_until_they_are_stopped() -> None:
     finally:
         controller.stop()
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith(("look-", "resync"))]
+
+
+def test_of_a_finished_trial_nothing_is_remembered_and_its_artifacts_are_looked_after_now_and_then() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.settle(controller)
+    for _ in range(3):
+        world.now += 1
+        world.look(controller)
+    assert not controller.remembered
+    world.store.quarantine(world.status()["report"]["key"])
+    world.backend.delete(f"artifacts/{world.status()['report']['key']}/manifest.json")
+    for _ in range(5):
+        world.now += 300
+        controller.resync()
+        assert controller.queue.take(timeout=0.0) is None
+    world.now += 3600
+    controller.resync()
+    world.look(controller)
+    assert [job["metadata"]["labels"]["app.kubernetes.io/component"] for job in world.jobs()] == ["analysis"]
+    assert controller.remembered == [uid]
