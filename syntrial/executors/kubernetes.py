@@ -11,6 +11,7 @@ may be repeated: names are given by the caller, and changes are server-side appl
 import base64
 import hashlib
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -48,6 +49,9 @@ RETRIES: Final = urllib3.Retry(
 
 TIMEOUT: Final = (5.0, 30.0)
 """Seconds to connect in, and to wait for bytes in."""
+
+FRESH_SECONDS: Final = 5.0
+"""How long credentials serve before the client is asked for them again, which renews them where they have aged."""
 
 PAGE: Final = 500
 """Objects of a list that the API gives at a time."""
@@ -97,6 +101,7 @@ class Kubernetes:
     def __init__(self, client: ApiClient, *, namespace: str) -> None:
         """`namespace` is the one meant where a caller's user names none."""
         self._client = client
+        self._credentials: tuple[float, dict[str, str]] = (float("-inf"), {})
         self.namespace = namespace
 
     @property
@@ -343,11 +348,16 @@ class Kubernetes:
 
     def _headers(self, method: str, path: str, query: Mapping[str, str] | None = None) -> tuple[str, dict[str, str]]:
         """Address and headers of a request, with credentials that are renewed where they have aged."""
+        now = time.monotonic()
+        asked_at, headers = self._credentials
+        if now - asked_at > FRESH_SECONDS:
+            # The client works out proxies, tokens and addresses anew for this: a good part of what a request costs.
+            headers = self._client.param_serialize(
+                method, path, header_params={"Accept": "application/json, */*"}, auth_settings=["BearerToken"]
+            )[2]
+            self._credentials = (now, headers)
         given = {name: value for name, value in (query or {}).items() if value}
-        prepared = self._client.param_serialize(
-            method, path, header_params={"Accept": "application/json, */*"}, auth_settings=["BearerToken"]
-        )
-        url, headers = prepared[1], prepared[2]
+        url = self.server + path
         return (f"{url}?{urlencode(given)}" if given else url), dict(headers)
 
     def _pod_behind(self, namespace: str, target: str, port: int) -> tuple[str, int]:
