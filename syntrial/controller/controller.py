@@ -233,7 +233,8 @@ class Controller:
             for step in action.steps:
                 store.put_request(step.key, request_record(step.method, step.request))
         job = self._jobs.manifest(action.batch, trial, experiment=trial.experiment)
-        self._jobs.start(job, action.batch.keys, memory)
+        if self._jobs.start(job, action.batch.keys, memory):
+            memory.outdated[job["metadata"]["name"]] = (trial.generation, False)
 
     def _record(self, action: RecordAttempt, trial: TrialState, memory: Memory) -> None:
         evidence = action.evidence

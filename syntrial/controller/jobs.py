@@ -31,6 +31,9 @@ PODLESS_SECONDS: Final = 3.0
 ASK_SECONDS: Final = 15.0
 """Between two times that the events of such a Job are read."""
 
+QUIET_SECONDS: Final = 1.0
+"""Between two such readings, whatever the Job: the API server goes through all events of a namespace for each."""
+
 _log = structlog.stdlib.get_logger(__name__)
 
 Manifest = dict[str, Any]
@@ -104,6 +107,7 @@ class Jobs:
         self._images = images
         self._store_secret = store_secret
         self._clock = clock
+        self._asked_at = float("-inf")
 
     def manifest(self, batch: Batch, trial: TrialState, *, experiment: Experiment) -> Manifest:
         """The Job of a batch of steps, labelled with the hash of its pods."""
@@ -219,9 +223,9 @@ class Jobs:
         """Reads why Kubernetes makes no pods for a Job, now and then; says whether it was asked."""
         now = self._clock()
         asked = memory.asked_events.setdefault(view.name, now - ASK_SECONDS + PODLESS_SECONDS)
-        if now - asked < ASK_SECONDS:
+        if now - asked < ASK_SECONDS or 0 <= now - self._asked_at < QUIET_SECONDS:
             return False
-        memory.asked_events[view.name] = now
+        memory.asked_events[view.name] = self._asked_at = now
         events = self._cluster.list(
             "Event", view.namespace, fields=f"involvedObject.name={view.name},involvedObject.kind=Job,type=Warning"
         )
