@@ -188,6 +188,7 @@ class Controller:
     def _act(self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, memory: Memory) -> float | None:
         """Carries out what was decided; returns when to look again, where that is soon."""
         starts = [action for action in actions if isinstance(action, reconcile.StartJob)]
+        stops = [action for action in actions if isinstance(action, DeleteJob)]
         again: float | None = None
         try:
             for action in actions:
@@ -200,8 +201,6 @@ class Controller:
                     case RecordAttempt():
                         self._record(action, trial, memory)
                         again = 0.0
-                    case DeleteJob():
-                        self._jobs.delete(action, trial.namespace, snapshot.jobs)
                     case OpenTestSplit():
                         assert memory.trial is not None
                         with self._stores.use(trial.namespace) as store:
@@ -213,8 +212,13 @@ class Controller:
                             action.ingest, trial, attempt=action.attempt, experiment=trial.experiment
                         )
                         self._jobs.start(job, (), memory)
-                    case reconcile.StartJob():
+                    case DeleteJob() | reconcile.StartJob():
+                        # Of these there may be many: several at a time, and room for the new ones first.
                         pass
+            if stops:
+                list(
+                    self._starters.map(lambda action: self._jobs.delete(action, trial.namespace, snapshot.jobs), stops)
+                )
             if starts:
                 list(self._starters.map(lambda action: self._start(action, trial, memory), starts))
         except StoreUnreachable:
