@@ -142,7 +142,8 @@ class Controller:
                 LOOK_ERRORS.inc()
                 _log.exception("look failed", experiment=uid)
             finally:
-                self._looked_at[uid] = self._clock()
+                if self.inventory.experiment(uid) is not None:
+                    self._looked_at[uid] = self._clock()
                 self.queue.finish(uid)
             if after is not None:
                 self.queue.add(uid, after=max(after, self._settings.settle_seconds))

@@ -67,6 +67,8 @@ def serve(controller: Controller, settings: Settings, *, liveness: str) -> None:
     """
     for name in ("kopf", "aiohttp"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # That many threads share a store's connections, and that a request is repeated, is not worth a line each time.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     asyncio.run(
         kopf.operator(
             registry=_registry(controller),
