@@ -16,14 +16,9 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.batching import BATCH_STEPS
 from syntrial.experiment_file import validate
 from syntrial.plan import Step, member_refs
-from syntrial.rpc.step import recorded_request, request_record
-from syntrial.trial import Pending, draft, resolve_recorded
-
-MEMBERS = (
-    *("train", "validation", "test", "audit", "encoder", "generator", "images", "accepted", "rejected", "decisions"),
-    *("quality", "curves", "classifier", "training", "predictions"),
-)
-"""Every member that a step may ask for."""
+from syntrial.rpc.step import request_record
+from syntrial.trial import Pending, draft, resolve_recorded, with_looks
+from syntrial.v1.analysis_pb2 import Look
 
 BEFOREHAND = frozenset({"PrepareDataset", "TrainEncoder", "TrainGenerator", "SampleImages", "FilterImages"})
 """Methods whose artifacts are there at the start."""
@@ -89,55 +84,43 @@ class Artifacts:
         self._manifests: dict[str, bytes] = {}
         nothing = ArtifactStore(MemoryBackend())
         beforehand: list[str] = []
+        report = self._member(json.dumps(REPORT).encode(), name="report.json")
         for tree in trees:
             trial = validate({key: tree[key] for key in ("apiVersion", "kind", "metadata", "spec")})
             sources = resolve_recorded(trial, store=nothing, uid="none")
             assert not isinstance(sources, Pending)
-            # The test split's content is the trial's own: so is, then, its record of looks.
             member = self._member(trial.metadata.name.encode())
-            for step in draft(trial, sources).plan.steps:
-                self._manifests[step.key] = self._manifest(step, member)
+            planned = draft(trial, sources)
+            # The test split's content is the trial's own: so is, then, its record of looks, with one look in it.
+            look = Look(number=1, evaluations=planned.plan.evaluations_digest, changed=[])
+            plan = with_looks(planned, [look]).plan
+            names: dict[str, set[str]] = {plan.dataset: {"test"}}
+            for step in plan.steps:
+                for ref in member_refs(step.request):
+                    names.setdefault(ref.key, set()).add(ref.member)
+            for step in plan.steps:
+                members = dict.fromkeys(names.get(step.key, ()), member) or {"report": report}
+                self._manifests[step.key] = self._manifest(step, members, source=member.digest)
                 if step.method.partition("/")[2] in BEFOREHAND:
                     beforehand.append(step.key)
-        self._report = self._member(json.dumps(REPORT).encode(), name="report.json")
         store.each(self.put, beforehand)
 
     def put(self, key: str) -> None:
         """Commits the artifact of a step, as its pod does at its end."""
-        data = self._manifests.get(key)
-        if data is None:
-            data = self._report_manifest(key)
-        self._store.backend.create(f"artifacts/{key}/manifest.json", data)
+        self._store.backend.create(f"artifacts/{key}/manifest.json", self._manifests[key])
 
     def _member(self, data: bytes, *, name: str = "value") -> Member:
         writer = self._store.writer("0" * 64, method="", stage_version=1, request={})
         writer.write("any", name, data)
         return writer.members()["any"]
 
-    def _manifest(self, step: Step, member: Member) -> bytes:
+    def _manifest(self, step: Step, members: Mapping[str, Member], *, source: str) -> bytes:
+        """The manifest of a step's artifact; all members that are read have the digest `source`."""
         return Manifest(
             key=step.key,
             method=step.method,
             stage_version=int(str(request_record(step.method, step.request)["stage_version"])),
             request=canonical_request(step.request),
-            inputs={reference(ref.key, ref.member): member.digest for ref in member_refs(step.request)},
-            members=dict.fromkeys(MEMBERS, member),
-        ).to_bytes()
-
-    def _report_manifest(self, key: str) -> bytes:
-        """Of a report nothing is known before the look at the test split: its request says what it reads."""
-        record = self._store.request(key)
-        assert record is not None
-        method, request = recorded_request(record, key=key)
-        inputs = {}
-        for ref in member_refs(request):
-            tree = json.loads(self._manifests[ref.key])
-            inputs[reference(ref.key, ref.member)] = tree["members"][ref.member]["digest"]
-        return Manifest(
-            key=key,
-            method=method,
-            stage_version=record["stage_version"],
-            request=record["request"],
-            inputs=inputs,
-            members={"report": self._report},
+            inputs={reference(ref.key, ref.member): source for ref in member_refs(step.request)},
+            members=members,
         ).to_bytes()
