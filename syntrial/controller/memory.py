@@ -60,6 +60,8 @@ class Memory:
         self.generation = generation
         self.experiment, self.invalid, self.trial = None, "", None
         self.lacks_source = False
+        # Also where no key differs: what is on record says whether the artifacts are kept for good.
+        self.registered = ()
         self.verdict, self.verdict_key = None, ""
         self.refusal = None
         self.is_full_due = True

@@ -53,7 +53,10 @@ def observe(
             trial = wanted(body, memory, store=store)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, memory, inventory=inventory)
-                _read(trial, memory, views, elsewhere, store=store, now=clock())
+                if _read(trial, memory, views, elsewhere, store=store, now=clock()):
+                    # It may be a source that is gone: the trial is then planned once its content is there again.
+                    memory.trial = None
+                    trial = wanted(body, memory, store=store)
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:
@@ -106,8 +109,8 @@ def _read(
     *,
     store: ArtifactStore,
     now: float,
-) -> None:
-    """Reads from the store what is not known or not fresh."""
+) -> bool:
+    """Reads from the store what is not known or not fresh; says whether a step failed for want of an input."""
     assert trial.plan is not None
     plan = trial.plan
     ended = [key for job in views if not job.is_live for key in job.keys]
@@ -136,6 +139,7 @@ def _read(
     if plan.report and plan.report[-1].key in memory.present and memory.verdict_key != plan.report[-1].key:
         memory.verdict = read_verdict(store, plan.report[-1].key)
         memory.verdict_key = plan.report[-1].key
+    return lost
 
 
 def _startable(plan: Plan, memory: Memory, *, busy: set[str]) -> list[str]:

@@ -3,10 +3,13 @@
 import itertools
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from syntrial.artifacts.content import file_digest
+from syntrial.artifacts.uploads import put_upload, set_aside
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
@@ -452,6 +455,41 @@ def test_an_input_that_was_lost_is_made_again() -> None:
     assert world.condition("Succeeded")[0] == "True"
     assert world.runs[dataset] == 2
     assert uid
+
+
+def test_a_source_that_was_found_damaged_is_waited_for(tmp_path: Path) -> None:
+    file = tmp_path / "data.npz"
+    file.write_bytes(b"what is in it matters to the stage alone")
+    digest = file_digest(file)
+    world = World()
+    store = world.store
+    put_upload(store, file, digest=digest)
+    world.apply(spec={**SPEC, "dataset": {"npz": digest}})
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    set_aside(store, digest)
+    pod = world.start_pod(job)
+    for key in keys_of(job):
+        world.fail_step(job, key, reason="DataLoss")
+    world.end_pod(job, pod, code=1)
+    world.look(controller)
+    assert world.condition("Valid")[0] == "False"
+    assert not world.jobs()
+    put_upload(store, file, digest=digest)
+    world.now += 31
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_another_retention_alone_is_put_on_record() -> None:
+    world = World()
+    uid = world.apply()
+    controller = world.start()
+    world.settle(controller)
+    world.apply(spec={**SPEC, "retention": "retain"})
+    world.look(controller)
+    assert b"retain" in (world.store.experiment_file(uid, "experiment.yaml") or b"")
 
 
 def test_a_deleted_experiment_is_forgotten_and_its_memory_with_it() -> None:
