@@ -486,7 +486,7 @@ def test_another_retention_alone_is_put_on_record() -> None:
     world = World()
     uid = world.apply()
     controller = world.start()
-    world.settle(controller)
+    world.look(controller)
     world.apply(spec={**SPEC, "retention": "retain"})
     world.look(controller)
     assert b"retain" in (world.store.experiment_file(uid, "experiment.yaml") or b"")
