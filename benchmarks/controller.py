@@ -164,7 +164,7 @@ def crowd(
 
     until(is_over, seconds=900)
     verdicts = time.monotonic() - began
-    until(lambda: not progress.there, seconds=120)
+    until(lambda: not progress.there, seconds=900)
     progress.close()
     put.shutdown()
     return Run(
@@ -219,6 +219,26 @@ def judge(words: str, *, value: float, bar: float, unit: str = "") -> bool:
     return kept
 
 
+def report(run: Run, *, first: Run, peer: float, experiments: int, few: int) -> list[bool]:
+    """Prints what a run took; which bars it keeps to."""
+    kept = []
+    print(
+        f"controller: {run.jobs} Jobs of {experiments} experiments complete after {run.seconds:.1f} s, all "
+        f"verdicts after {run.verdicts:.1f} s; {run.most} Jobs at most at a time; {run.again} second attempts"
+    )
+    kept.append(judge("  times the bare client", value=run.seconds / peer, bar=RATIO))
+    reconcile, look = "syntrial_reconcile_seconds", "syntrial_look_seconds"
+    kept.append(judge("  reconcile, p99", value=run.after.p99(reconcile, run.before), bar=RECONCILE, unit=" s"))
+    count, p99 = run.after.count(look, run.before), run.after.p99(look, run.before)
+    print(f"  looks, with the store's and the API's answers: {count}, p99 {p99:.2f} s")
+    kept.append(judge("  peak memory", value=run.after.memory / 2**20, bar=MEMORY / 2**20, unit=" MiB"))
+    cpu = run.after.cpu_seconds - run.before.cpu_seconds
+    print(f"  CPU: {cpu:.1f} s, {1000 * run.cpu_per_job:.1f} ms a Job; with {few}: {1000 * first.cpu_per_job:.1f} ms")
+    growth = run.cpu_per_job / first.cpu_per_job
+    kept.append(judge(f"  CPU a Job, times that with {few} experiments", value=growth, bar=GROWTH))
+    return kept
+
+
 def main() -> int:
     """Runs the benchmark; the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -262,23 +282,10 @@ def main() -> int:
                     trees=trees("trial", options.experiments, few),
                     jobs=options.experiments * each,
                 )
+                kept += report(run, first=first, peer=peer, experiments=options.experiments, few=few)
         except BaseException:
             print(controller.log.read_text()[-4000:], file=sys.stderr)
             raise
-    print(
-        f"controller: {run.jobs} Jobs of {options.experiments} experiments complete after {run.seconds:.1f} s, all "
-        f"verdicts after {run.verdicts:.1f} s; {run.most} Jobs at most at a time; {run.again} second attempts"
-    )
-    kept.append(judge("  times the bare client", value=run.seconds / peer, bar=RATIO))
-    reconcile, look = "syntrial_reconcile_seconds", "syntrial_look_seconds"
-    kept.append(judge("  reconcile, p99", value=run.after.p99(reconcile, run.before), bar=RECONCILE, unit=" s"))
-    count, p99 = run.after.count(look, run.before), run.after.p99(look, run.before)
-    print(f"  looks, with the store's and the API's answers: {count}, p99 {p99:.2f} s")
-    kept.append(judge("  peak memory", value=run.after.memory / 2**20, bar=MEMORY / 2**20, unit=" MiB"))
-    cpu = run.after.cpu_seconds - run.before.cpu_seconds
-    print(f"  CPU: {cpu:.1f} s, {1000 * run.cpu_per_job:.1f} ms a Job; with {few}: {1000 * first.cpu_per_job:.1f} ms")
-    growth = run.cpu_per_job / first.cpu_per_job
-    kept.append(judge(f"  CPU a Job, times that with {few} experiments", value=growth, bar=GROWTH))
     return 0 if all(kept) else 1
 
 
