@@ -33,16 +33,8 @@ from syntrial.trial import open_test_split, register, with_looks
 FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
 
-EXPERIMENTS_PER_SECOND: Final = 5
+EXPERIMENTS_PER_SECOND: Final = 20
 """Statuses that are written in a second at most where only counts change."""
-
-DELETIONS_PER_SECOND: Final = 10
-"""Ended Jobs that are removed in a second at most, past the first `DELETIONS_AT_ONCE`: work that is left goes first."""
-
-DELETIONS_AT_ONCE: Final = 100
-
-DELETION_SECONDS: Final = 10.0
-"""After a look that left ended Jobs for later, until the next."""
 
 ERROR_SECONDS: Final = 5.0
 """After a look that ended in an error, until the next."""
@@ -81,8 +73,6 @@ class Controller:
         """When finished trials were looked at last; nothing else is remembered of them."""
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._deletions = (clock(), float(DELETIONS_AT_ONCE))
-        self._deletions_lock = threading.Lock()
         self._starters = ThreadPoolExecutor(settings.threads, thread_name_prefix="start")
 
     # Life
@@ -199,9 +189,8 @@ class Controller:
     def _act(self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, memory: Memory) -> float | None:
         """Carries out what was decided; returns when to look again, where that is soon."""
         starts = [action for action in actions if isinstance(action, reconcile.StartJob)]
-        ends = [action for action in actions if isinstance(action, DeleteJob)]
-        stops = [action for action in ends if action.is_live or self._may_remove()]
-        again: float | None = DELETION_SECONDS if len(stops) < len(ends) else None
+        stops = [action for action in actions if isinstance(action, DeleteJob)]
+        again: float | None = None
         try:
             for action in actions:
                 match action:
@@ -240,15 +229,6 @@ class Controller:
             return ERROR_SECONDS
         # What the API server refused is for the status to say, at once.
         return 0.0 if memory.refusal is not snapshot.refusal else again
-
-    def _may_remove(self) -> bool:
-        """Whether an ended Job may be removed now; says so to as many as `DELETIONS_PER_SECOND` allows."""
-        with self._deletions_lock:
-            now, (then, left) = self._clock(), self._deletions
-            left = min(float(DELETIONS_AT_ONCE), left + (now - then) * DELETIONS_PER_SECOND)
-            may = left >= 1.0
-            self._deletions = (now, left - may)
-        return may
 
     def _start(self, action: reconcile.StartJob, trial: TrialState, memory: Memory) -> None:
         if memory.refusal is not None and self._clock() < memory.refusal.until:

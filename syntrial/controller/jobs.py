@@ -31,7 +31,7 @@ PODLESS_SECONDS: Final = 3.0
 ASK_SECONDS: Final = 15.0
 """Between two times that the events of such a Job are read."""
 
-QUIET_SECONDS: Final = 3.0
+QUIET_SECONDS: Final = 1.0
 """Between two such readings, whatever the Job: the API server goes through all events of a namespace for each."""
 
 _log = structlog.stdlib.get_logger(__name__)
