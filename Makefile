@@ -45,13 +45,13 @@ undeploy: ## Remove it, all but data; FORCE=1 where experiments exist, KEEP_CRD=
 ##@ Develop
 .PHONY: test test-e2e test-cluster lint format protos crd k8s lock record verify verify-full benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
 
 test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' tests/e2e
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' $(PYTEST_OPTIONS) tests/e2e
 
 test-cluster: .venv/.installed ## Tests on a real Kubernetes: CRD, controller, chart; skipped where there is none
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'cluster and not slow' tests/cluster
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'cluster and not slow' $(PYTEST_OPTIONS) tests/cluster
 
 lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
 	.venv/bin/ruff check .
