@@ -137,7 +137,7 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
         metadata = event["object"]["metadata"]
         owner = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
         if event["type"] == "DELETED":
-            inventory.drop_pod(owner, metadata["name"])
+            inventory.drop_pod(owner, metadata["name"], uid=metadata["uid"])
         else:
             inventory.put_pod(event["object"])
 

@@ -1,15 +1,16 @@
 """What the cluster holds, as the watches tell it: Experiments, and their Jobs and pods by experiment.
 
 Fed by the event handlers and by what the controller itself creates; put right by lists, since an object that vanishes
-while a watch is broken is told of by no event. Work per event does not grow with the number of other experiments.
-Safe from several threads.
+while a watch is broken is told of by no event. What is told may come late, from an event, from a list and from the
+answer to a call at once: by its version and its UID, what is older than what is known changes nothing. Work per event
+does not grow with the number of other experiments. Safe from several threads.
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final, Generic, TypeVar
 
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
 from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
@@ -17,12 +18,18 @@ from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
 Name = tuple[str, str]
 """Namespace and name."""
 
+GONE_SECONDS: Final = 600.0
+"""How long the UID of what is gone is remembered: what a list or an answer still says of it is on its way no longer."""
+
+_View = TypeVar("_View", JobView, PodView)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Held:
-    """A Job, and when this process last heard of it."""
+class Held(Generic[_View]):
+    """A Job or a pod, its version, and when this process last heard of it."""
 
-    view: JobView
+    view: _View
+    version: int
     heard: float
 
 
@@ -34,8 +41,10 @@ class Inventory:
         self._clock = clock
         self._lock = threading.RLock()
         self._experiments: dict[str, Mapping[str, Any]] = {}
-        self._jobs: dict[str, dict[str, Held]] = {}
-        self._pods: dict[str, dict[str, tuple[PodView, float]]] = {}
+        self._jobs: dict[str, dict[str, Held[JobView]]] = {}
+        self._pods: dict[str, dict[str, Held[PodView]]] = {}
+        self._gone: dict[str, float] = {}
+        """By UID: when it was told that an object is gone."""
         self._carriers: dict[Name, set[str]] = {}
         """Experiments with a live Job for a key, by namespace and key."""
         self._waiting: dict[Name, set[str]] = {}
@@ -48,8 +57,8 @@ class Inventory:
         uid = body["metadata"]["uid"]
         with self._lock:
             known = self._experiments.get(uid)
-            if known is not None and _not_newer(body, known):
-                # What the controller's own writes gave back comes by the watch once more.
+            # What the controller's own writes gave back comes by the watch once more.
+            if self._is_stale(body, known=_version(known) if known is not None else 0):
                 return
             self._experiments[uid] = body
         if not quietly:
@@ -59,6 +68,7 @@ class Inventory:
         """An Experiment that is gone; its Jobs go after it, each with an event of its own."""
         with self._lock:
             self._experiments.pop(uid, None)
+            self._gone[uid] = self._clock()
         self._wake(uid)
 
     def put_job(self, body: Mapping[str, Any]) -> None:
@@ -67,12 +77,14 @@ class Inventory:
         if view is None:
             return
         with self._lock:
-            held = self._jobs.setdefault(view.experiment, {})
-            was = held.get(view.name)
-            held[view.name] = Held(view=view, heard=self._clock())
+            was = self._jobs.get(view.experiment, {}).get(view.name)
+            if self._is_stale(body, known=was.version if was is not None else 0):
+                return
+            held = Held(view=view, version=_version(body), heard=self._clock())
+            self._jobs.setdefault(view.experiment, {})[view.name] = held
             self._index(view)
             released = self._released(view) if not view.is_live and (was is None or was.view.is_live) else set()
-        if was is None or not _is_same(was.view, view):
+        if was is None or was.view != view:
             released.add(view.experiment)
         for uid in released:
             self._wake(uid)
@@ -82,13 +94,14 @@ class Inventory:
         with self._lock:
             held = self._jobs.get(experiment, {}).get(name)
             if held is not None:
-                view = replace(held.view, is_deleting=True)
-                self._jobs[experiment][name] = Held(view=view, heard=held.heard)
+                self._jobs[experiment][name] = replace(held, view=replace(held.view, is_deleting=True))
 
     def drop_job(self, experiment: str, name: str, *, uid: str = "") -> None:
         """A Job that is gone; with `uid`, unless another of its name took its place."""
         with self._lock:
             held = self._jobs.get(experiment, {}).get(name)
+            if uid:
+                self._gone[uid] = self._clock()
             if held is None or (uid and held.view.uid and held.view.uid != uid):
                 return
             released = self._remove(experiment, name)
@@ -102,16 +115,20 @@ class Inventory:
         if not experiment or not view.job:
             return
         with self._lock:
-            pods = self._pods.setdefault(experiment, {})
-            was = pods.get(view.name)
-            pods[view.name] = (view, self._clock())
-        if was is None or was[0] != view:
+            was = self._pods.get(experiment, {}).get(view.name)
+            if self._is_stale(body, known=was.version if was is not None else 0):
+                return
+            held = Held(view=view, version=_version(body), heard=self._clock())
+            self._pods.setdefault(experiment, {})[view.name] = held
+        if was is None or was.view != view:
             self._wake(experiment)
 
-    def drop_pod(self, experiment: str, name: str) -> None:
+    def drop_pod(self, experiment: str, name: str, *, uid: str = "") -> None:
         """A pod that is gone."""
         with self._lock:
             pods = self._pods.get(experiment, {})
+            if uid:
+                self._gone[uid] = self._clock()
             if pods.pop(name, None) is None:
                 return
             if not pods:
@@ -157,10 +174,13 @@ class Inventory:
                 missing = [
                     (uid, name)
                     for uid, pods in self._pods.items()
-                    for name, (_, heard) in pods.items()
-                    if heard < since and name not in names and self._is_within(uid, within)
+                    for name, held in pods.items()
+                    if held.heard < since and name not in names and self._is_within(uid, within)
                 ]
                 drop = [lambda uid=uid, name=name: self.drop_pod(uid, name) for uid, name in missing]  # type: ignore[misc]
+            forget = [uid for uid, when in self._gone.items() if when < self._clock() - GONE_SECONDS]
+            for uid in forget:
+                del self._gone[uid]
         for call in drop:
             call()
 
@@ -180,8 +200,8 @@ class Inventory:
         """The experiment's Jobs with their pods, by name."""
         with self._lock:
             pods: dict[str, list[PodView]] = {}
-            for pod, _ in self._pods.get(uid, {}).values():
-                pods.setdefault(pod.job, []).append(pod)
+            for pod in self._pods.get(uid, {}).values():
+                pods.setdefault(pod.view.job, []).append(pod.view)
             held = [item.view for item in self._jobs.get(uid, {}).values()]
         return tuple(
             replace(view, pods=tuple(pods[view.name])) if view.name in pods else view
@@ -224,6 +244,10 @@ class Inventory:
                     self._uncarry(uid, (namespace, key))
 
     # Inside
+
+    def _is_stale(self, body: Mapping[str, Any], *, known: int) -> bool:
+        """Whether what is told is no newer than the version `known`, or of an object that has gone since."""
+        return body["metadata"].get("uid") in self._gone or 0 < _version(body) <= known
 
     def _name_of(self, uid: str) -> str:
         body = self._experiments.get(uid)
@@ -272,14 +296,9 @@ class Inventory:
                 del self._carriers[name]
 
 
-def _is_same(was: JobView, view: JobView) -> bool:
-    """Whether nothing of note has changed; a Job that was just made is remembered without its UID at first."""
-    return was == view or (not was.uid and replace(was, uid=view.uid) == view)
-
-
-def _not_newer(body: Mapping[str, Any], known: Mapping[str, Any]) -> bool:
-    """Whether `body` is `known` or an older version of it; versions are compared as numbers where they are some."""
+def _version(body: Mapping[str, Any]) -> int:
+    """The version that the API server gave; 0 where there is none that can be compared, and anything is news then."""
     try:
-        return int(body["metadata"]["resourceVersion"]) <= int(known["metadata"]["resourceVersion"])
+        return int(body["metadata"]["resourceVersion"])
     except (KeyError, ValueError):
-        return False
+        return 0

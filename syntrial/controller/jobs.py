@@ -51,8 +51,8 @@ class Cluster(Protocol):
         """Objects of a kind."""
         ...
 
-    def create(self, obj: Mapping[str, Any]) -> bool:
-        """Makes an object; False where one of this name exists."""
+    def create(self, obj: Mapping[str, Any]) -> Manifest | None:
+        """Makes an object and returns it; None where one of this name exists."""
         ...
 
     def delete(
@@ -142,7 +142,6 @@ class Jobs:
         uid, namespace = metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         if not self._inventory.reserve(uid, namespace, keys):
             return False
-        made = False
         try:
             made = self._cluster.create(job)
         except ClusterRefused as error:
@@ -155,14 +154,15 @@ class Jobs:
             self._inventory.release(uid, namespace, keys)
             raise
         memory.refusal = None
-        if made:
+        if made is not None:
             JOBS_CREATED.inc()
-            self._inventory.put_job(job)
+            # Its events may have come before this answer.
+            self._inventory.put_job(made)
         elif (found := self._cluster.get("Job", namespace, metadata["name"])) is not None:
             self._inventory.put_job(found)
         else:
             self._inventory.release(uid, namespace, keys)
-        return made
+        return made is not None
 
     def delete(self, action: DeleteJob, namespace: str, views: Iterable[JobView]) -> None:
         """Deletes a Job as it was seen; a live one stays until its pods have ended: none runs beside the next."""

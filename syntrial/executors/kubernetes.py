@@ -141,16 +141,15 @@ class Kubernetes:
                 return items
             query["continue"] = token
 
-    def create(self, obj: Mapping[str, Any]) -> bool:
-        """Makes an object; says False where one of this name exists, whatever is in it."""
+    def create(self, obj: Mapping[str, Any]) -> Manifest | None:
+        """Makes an object and returns it; None where one of this name exists, whatever is in it."""
         metadata = obj["metadata"]
         try:
-            self._json("POST", _path(obj["kind"], metadata.get("namespace")), body=obj)
+            return self._json("POST", _path(obj["kind"], metadata.get("namespace")), body=obj)
         except ClusterRefused as error:
             if error.status == HTTPStatus.CONFLICT and error.reason == "AlreadyExists":
-                return False
+                return None
             raise
-        return True
 
     def apply(self, obj: Mapping[str, Any], *, field_manager: str, force: bool = True) -> Manifest:
         """Server-side apply: makes the object, or changes the fields that `obj` names; returns it as it is then.

@@ -40,6 +40,21 @@ def test_an_applied_experiment_goes_to_its_verdict() -> None:
     assert world.store.experiment_file(uid, "plan.json") is not None
 
 
+def test_a_job_may_end_before_the_answer_to_its_making_comes() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+
+    def end(job: dict[str, Any]) -> None:
+        world.complete(job)
+        world.deliver(controller)
+
+    world.api.on_created = end
+    world.look(controller, most=200)
+    assert world.condition("Succeeded") == ("True", "VerdictReached"), world.status()
+    assert not world.jobs(live=False)
+
+
 def test_an_invalid_experiment_is_told_what_the_laptop_says() -> None:
     world = World()
     world.apply(spec={**SPEC, "replicates": 0})

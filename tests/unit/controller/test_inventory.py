@@ -34,6 +34,10 @@ def job(uid: str, *names: str, namespace: str = "trials", ended: str = "") -> di
     return body
 
 
+def at_version(body: dict[str, Any], version: int) -> dict[str, Any]:
+    return {**body, "metadata": {**body["metadata"], "resourceVersion": str(version)}}
+
+
 def experiment(uid: str, *, version: int = 1) -> dict[str, Any]:
     return {"metadata": {"uid": uid, "namespace": "trials", "name": f"name-of-{uid}", "resourceVersion": str(version)}}
 
@@ -57,6 +61,46 @@ def test_an_older_version_of_an_experiment_changes_nothing() -> None:
     found = inventory.experiment("one")
     assert found is not None
     assert found["metadata"]["resourceVersion"] == "5"
+
+
+def test_an_answer_that_comes_after_the_events_changes_nothing() -> None:
+    inventory, woken, _ = build()
+    made, done = at_version(job("one", "a"), 7), at_version(job("one", "a", ended="Complete"), 12)
+    inventory.put_job(done)
+    woken.clear()
+    # The answer to the call that made it, or a list that was read before it ended.
+    inventory.put_job(made)
+    inventory.repair(namespaces=("trials",), since=-1.0, kind="Job", items=[made])
+    assert [view.ended for view in inventory.jobs_of("one")] == ["complete"]
+    assert not woken
+
+
+def test_what_is_gone_is_not_brought_back_by_what_was_said_before() -> None:
+    inventory, _, clock = build()
+    body = at_version(job("one", "a"), 7)
+    pod = {
+        "metadata": {
+            **{"name": "pod", "namespace": "trials", "uid": "uid-of-pod", "resourceVersion": "8"},
+            "labels": {**body["metadata"]["labels"], "job-name": body["metadata"]["name"]},
+        }
+    }
+    inventory.put_experiment(experiment("one", version=5))
+    inventory.put_job(body)
+    inventory.put_pod(pod)
+    assert [len(view.pods) for view in inventory.jobs_of("one")] == [1]
+    clock.now = 100.0
+    inventory.drop_experiment("one")
+    inventory.drop_job("one", body["metadata"]["name"], uid=body["metadata"]["uid"])
+    inventory.drop_pod("one", "pod", uid="uid-of-pod")
+    lists = {"Experiment": experiment("one", version=6), "Job": body, "Pod": pod}
+    for kind, item in lists.items():
+        inventory.repair(namespaces=("trials",), since=99.0, kind=kind, items=[item])
+    assert inventory.experiment("one") is None
+    assert not inventory.jobs_of("one")
+    # The memory of what is gone does not grow for ever.
+    clock.now = 1000.0
+    inventory.repair(namespaces=("trials",), since=999.0, kind="Pod", items=[])
+    assert not inventory._gone
 
 
 def test_who_waits_for_a_step_is_woken_when_its_job_ends_or_goes() -> None:

@@ -92,6 +92,8 @@ class Api:
         self.created: Counter[str] = Counter()
         self.logs: dict[str, str] = {}
         self.on_call: Callable[[], None] = lambda: None
+        self.on_created: Callable[[dict[str, Any]], None] = lambda _made: None
+        """Called before whoever asked gets an answer."""
         self.on_delete_job: Callable[[dict[str, Any]], None] = lambda _job: None
         self.refuse: ClusterRefused | None = None
         self._versions = itertools.count(1)
@@ -129,16 +131,17 @@ class Api:
             if found == kind and namespace in (None, where)
         ]
 
-    def create(self, obj: Mapping[str, Any]) -> bool:
+    def create(self, obj: Mapping[str, Any]) -> dict[str, Any] | None:
         self.on_call()
         if self.refuse is not None:
             raise self.refuse
         key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
         if key in self.objects:
-            return False
+            return None
         self.created[obj["metadata"]["name"]] += 1
-        self.put(obj, change="ADDED")
-        return True
+        made = self.put(obj, change="ADDED")
+        self.on_created(made)
+        return made
 
     def delete(
         self, kind: str, namespace: str | None, name: str, *, propagation: Any = "Background", uid: str | None = None
@@ -279,7 +282,7 @@ class World:
             elif kind == "Job":
                 inventory.put_job(body)
             elif kind == "Pod" and change == "DELETED":
-                inventory.drop_pod(owner, metadata["name"])
+                inventory.drop_pod(owner, metadata["name"], uid=metadata["uid"])
             elif kind == "Pod":
                 inventory.put_pod(body)
 

@@ -132,7 +132,7 @@ def test_an_object_is_got_by_its_path_with_the_users_token(cluster: Kubernetes, 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
 def test_a_busy_server_is_asked_again(cluster: Kubernetes, api: Api, status: int) -> None:
     api.answers = [refused(status, "Busy")] * 3
-    assert cluster.create(JOB)
+    assert cluster.create(JOB) is not None
     assert [asked.method for asked in api.asked] == ["POST"] * 4
     assert all(asked.body == JOB for asked in api.asked)
 
@@ -164,7 +164,7 @@ def test_a_server_that_does_not_answer_in_time_is_unavailable(tmp_path: Path, mo
 
 def test_what_exists_is_not_made_again(cluster: Kubernetes, api: Api) -> None:
     api.answers = [refused(409, "AlreadyExists"), refused(409, "Conflict", "the namespace is going")]
-    assert not cluster.create(JOB)
+    assert cluster.create(JOB) is None
     with pytest.raises(ClusterRefused, match="the namespace is going"):
         cluster.create(JOB)
 
