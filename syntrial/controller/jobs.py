@@ -154,6 +154,8 @@ class Jobs:
             self._inventory.release(uid, namespace, keys)
             raise
         memory.refusal = None
+        # It may have ended by the next look: what its steps left is then read.
+        memory.carried[metadata["name"]] = keys
         if made is not None:
             JOBS_CREATED.inc()
             # Its events may have come before this answer.

@@ -37,7 +37,7 @@ class Memory:
     failed_at: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By key, or by the name of an ingest's Job: the number of the failed attempt, and when it was first seen."""
     carried: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """The live Jobs of the last look with their keys."""
+    """The live Jobs of the last look, and those started since, with their keys."""
     elsewhere: set[str] = field(default_factory=set)
     evidence: dict[str, Evidence] = field(default_factory=dict)
     outdated: dict[str, tuple[int, bool]] = field(default_factory=dict)

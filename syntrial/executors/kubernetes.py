@@ -277,7 +277,7 @@ class Kubernetes:
             "lastTimestamp": now,
             "count": 1,
         }
-        if not self.create(event):
+        if self.create(event) is None:
             known = self.get("Event", namespace, name) or event
             change = {"count": known.get("count", 1) + 1, "lastTimestamp": now}
             self.patch("Event", namespace, name, change)
