@@ -132,7 +132,7 @@ def bare(cluster: Kubernetes, *, jobs: int) -> float:
 def crowd(
     cluster: Kubernetes, name: str, store: ArtifactStore, controller: Controller, *, trees: list[Manifest], jobs: int
 ) -> Run:
-    """Applies experiments, and waits until all have succeeded; `jobs` is how many Jobs that takes."""
+    """Applies experiments, waits until all have succeeded, and deletes them; `jobs` is how many Jobs that takes."""
     artifacts = Artifacts(store, trees)
     put = ThreadPoolExecutor(THREADS)
     failures: list[BaseException] = []
@@ -164,6 +164,10 @@ def crowd(
 
     until(is_over, seconds=900)
     verdicts = time.monotonic() - began
+    after = controller.read()
+    # Their Jobs go with them.
+    for tree in trees:
+        cluster.delete("Experiment", name, tree["metadata"]["name"])
     until(lambda: not progress.there, seconds=900)
     progress.close()
     put.shutdown()
@@ -174,7 +178,7 @@ def crowd(
         most=progress.most,
         again=progress.again,
         before=before,
-        after=controller.read(),
+        after=after,
     )
 
 
@@ -275,8 +279,6 @@ def main() -> int:
             with fake_nodes(cluster):
                 peer = bare(cluster, jobs=options.experiments * each)
                 first = crowd(cluster, name, store, controller, trees=trees("first", few, 0), jobs=few * each)
-                for tree in trees("first", few, 0):
-                    cluster.delete("Experiment", name, tree["metadata"]["name"])
                 run = crowd(
                     *(cluster, name, store, controller),
                     trees=trees("trial", options.experiments, few),

@@ -11,6 +11,7 @@ from typing import Final
 
 from rapidfuzz import process
 
+from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, UserError
@@ -43,7 +44,7 @@ class FiledTrial:
 
 def filed_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
     """The label of each step by key, in the plan's order; raises ArtifactMissing where nothing is filed yet."""
-    data = store.experiment_file(uid, "plan.json")
+    data = store.experiment_file(uid, PLAN)
     if data is None:
         raise ArtifactMissing(f"the store {store.url} has no plan of experiment {uid} yet")
     plan = json.loads(data)

@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from syntrial.addresses import ClaimAddress, LocalPath, S3Address, StoredContent, parse_address
+from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.keys import canonical_json
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import Progress, find_upload, has_upload
@@ -298,7 +299,7 @@ def run(
 def register(trial: Trial, *, store: ArtifactStore) -> None:
     """Files the experiment and its plan in the store: the roots of garbage collection, and the pre-registration.
 
-    The comparison that decides is thereby on record before anything is trained.
+    The comparison that decides is thereby on record before anything is trained. The plan is filed last.
     """
     spec = trial.experiment.spec
     comparisons = [json_format.MessageToDict(item) for item in trial.plan.comparisons]
@@ -315,7 +316,7 @@ def register(trial: Trial, *, store: ArtifactStore) -> None:
     for name, data in (
         ("experiment.yaml", to_yaml(trial.experiment).encode()),
         ("preregistration.json", canonical_json(registration)),
-        ("plan.json", canonical_json(keys)),
+        (PLAN, canonical_json(keys)),
     ):
         if store.experiment_file(trial.uid, name) != data:
             store.put_experiment_file(trial.uid, name, data)
@@ -333,18 +334,23 @@ def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
         "spec": _spec_tree(trial.experiment),
     }
     _, entries = store.append_look(split, entry)
-    looks = []
-    for number, this in enumerate(entries, start=1):
-        before = entries[number - 2]["spec"] if number > 1 else this["spec"]
-        looks.append(Look(number=number, evaluations=this["evaluations"], changed=changed_fields(before, this["spec"])))
-    return looks
+    return _looks(entries)
 
 
 def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     """The looks up to this trial's own, or none where it has not opened the test split yet."""
     manifest = store.manifest(trial.plan.dataset)
-    evaluated = manifest is not None and store.done(step.key for step in trial.plan.evaluation)
-    return open_test_split(trial, store=store) if evaluated else []
+    if manifest is None:
+        return []
+    return _looks(store.looks(manifest.member("test").digest, evaluations=trial.plan.evaluations_digest))
+
+
+def _looks(entries: Sequence[Mapping[str, Any]]) -> list[Look]:
+    looks = []
+    for number, this in enumerate(entries, start=1):
+        before = entries[number - 2]["spec"] if number > 1 else this["spec"]
+        looks.append(Look(number=number, evaluations=this["evaluations"], changed=changed_fields(before, this["spec"])))
+    return looks
 
 
 def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:

@@ -29,8 +29,8 @@ from syntrial.errors import DataLoss
 DEFAULT_AGE_SECONDS: Final = 7 * 86400.0
 """Seven days: longer than a step or a pause between two runs, shorter than it takes to fill a disk."""
 
-
 PLAN: Final = "plan.json"
+"""An experiment's file with the keys of its steps."""
 
 _ROOT = re.compile(r"experiments/[^/]+/(plan|source-[^/]*)\.json")
 _NAMING = ("artifacts/", "uploads/")

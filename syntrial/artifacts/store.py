@@ -16,6 +16,7 @@ says what a place must offer; `open_store` finds the place that an address names
 """
 
 import json
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -55,6 +56,11 @@ class ArtifactStore:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
+        self._inside = threading.local()
+        self._pool: ThreadPoolExecutor | None = None
+        if backend.parallel > 1:
+            # Its threads start when they are needed.
+            self._pool = ThreadPoolExecutor(backend.parallel, "store", initializer=self._enter)
 
     @property
     def url(self) -> str:
@@ -224,26 +230,37 @@ class ArtifactStore:
         `entry` has "evaluations", the hash of the keys that it evaluates: a look that is recorded already is found by
         that and not recorded again.
         """
-        folder = f"ledger/{split_digest}"
-        looks: list[dict[str, Any]] = []
-        data = canonical_json(entry)
         while True:
-            name = f"{folder}/{len(looks) + 1:06d}"
-            present = self.backend.read(name)
-            if present is None:
-                if not self.backend.create(name, data):
-                    continue
-                present = data
-            looks.append(json.loads(present))
-            if looks[-1]["evaluations"] == entry["evaluations"]:
+            looks, is_known = self._looks(split_digest, evaluations=entry["evaluations"])
+            if is_known:
                 return len(looks), looks
+            self.backend.create(_look_name(split_digest, len(looks) + 1), canonical_json(entry))
+
+    def looks(self, split_digest: str, /, *, evaluations: str) -> list[dict[str, Any]]:
+        """The looks at a test split up to the one that evaluates these keys; none where that one is not there."""
+        looks, is_known = self._looks(split_digest, evaluations=evaluations)
+        return looks if is_known else []
+
+    def _looks(self, split_digest: str, *, evaluations: str) -> tuple[list[dict[str, Any]], bool]:
+        """All looks, or those up to the one that is meant; and whether that one is there."""
+        looks: list[dict[str, Any]] = []
+        while (data := self.backend.read(_look_name(split_digest, len(looks) + 1))) is not None:
+            looks.append(json.loads(data))
+            if looks[-1]["evaluations"] == evaluations:
+                return looks, True
+        return looks, False
 
     def each(self, function: Callable[[_T], _R], items: list[_T], /) -> list[_R]:
-        """`function` of each item in order, as many at a time as the backend can use."""
-        if self.backend.parallel == 1 or len(items) < 2:
+        """`function` of each item in order, as many at a time as the backend can use.
+
+        Those who ask at the same time share that; what `function` asks in turn is done one after another.
+        """
+        if self._pool is None or len(items) < 2 or getattr(self._inside, "each", False):
             return [function(item) for item in items]
-        with ThreadPoolExecutor(self.backend.parallel) as pool:
-            return list(pool.map(function, items))
+        return list(self._pool.map(function, items))
+
+    def _enter(self) -> None:
+        self._inside.each = True
 
 
 def open_store(url: str | Path, /) -> ArtifactStore:
@@ -304,6 +321,10 @@ def _check_key(key: str) -> str:
     if not KEY_PATTERN.fullmatch(key):
         raise ValueError(f"not a step's key: {key!r}")
     return key
+
+
+def _look_name(split_digest: str, number: int) -> str:
+    return f"ledger/{split_digest}/{number:06d}"
 
 
 def _manifest_name(key: str) -> str:

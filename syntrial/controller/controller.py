@@ -34,7 +34,7 @@ FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
 
 EXPERIMENTS_PER_SECOND: Final = 20
-"""Statuses that are written in a second at most where only counts change."""
+"""Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time."""
 
 ERROR_SECONDS: Final = 5.0
 """After a look that ended in an error, until the next."""
@@ -126,7 +126,11 @@ class Controller:
 
     def _wake(self, uid: str) -> None:
         since = self._clock() - self._looked_at.get(uid, float("-inf"))
-        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds - since))
+        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds * self._crowding() - since))
+
+    def _crowding(self) -> float:
+        """How much more rarely each experiment is looked at and spoken of where there are many: 1 or more."""
+        return max(1.0, len(self._memories) / EXPERIMENTS_PER_SECOND)
 
     def _work(self) -> None:
         while (uid := self.queue.take()) is not None:
@@ -265,8 +269,7 @@ class Controller:
         if status == current:
             return True
         events = conditions.told(decision.status, current)
-        # Many experiments at once write their counts more rarely: the API server has other work.
-        interval = self._settings.status_seconds * max(1.0, len(self._memories) / EXPERIMENTS_PER_SECOND)
+        interval = self._settings.status_seconds * self._crowding()
         if not events and self._clock() - memory.status_written_at < interval:
             self.queue.add(body["metadata"]["uid"], after=interval)
             return False

@@ -31,7 +31,7 @@ PODLESS_SECONDS: Final = 3.0
 ASK_SECONDS: Final = 15.0
 """Between two times that the events of such a Job are read."""
 
-QUIET_SECONDS: Final = 1.0
+QUIET_SECONDS: Final = 5.0
 """Between two such readings, whatever the Job: the API server goes through all events of a namespace for each."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -147,6 +147,7 @@ class Jobs:
         except ClusterRefused as error:
             self._inventory.release(uid, namespace, keys)
             reason = QUOTA_EXCEEDED if error.is_quota else REFUSED
+            memory.has_met_quota |= error.is_quota
             memory.refusal = Refusal(reason=reason, message=error.message, until=self._clock() + REFUSED_SECONDS)
             return False
         except ClusterUnavailable:

@@ -42,16 +42,21 @@ class Memory:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     outdated: dict[str, tuple[int, bool]] = field(default_factory=dict)
     """By the name of a Job: the generation with which it was compared, and whether it would be made otherwise today."""
+    ended: dict[str, float] = field(default_factory=dict)
+    """By the name of a Job that ended: when that was first seen."""
     counted: set[str] = field(default_factory=set)
     """UIDs of the ended Jobs that `rates` holds."""
     rates: dict[str, Rate] = field(default_factory=dict)
     verdict: dict[str, Any] | None = None
     verdict_key: str = ""
     refusal: Refusal | None = None
+    has_met_quota: bool = False
     refused_pods: dict[str, str] = field(default_factory=dict)
     asked_events: dict[str, float] = field(default_factory=dict)
     full_read_at: float = float("-inf")
     is_full_due: bool = True
+    is_new: bool = False
+    """Whether nothing of it was on record when it was planned: there are no attempts to be read."""
     status_written_at: float = float("-inf")
     failures_read_at: float = float("-inf")
 

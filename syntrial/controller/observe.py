@@ -65,6 +65,7 @@ def observe(
         elsewhere = _elsewhere(trial, memory, inventory=inventory)
     jobs.examine(views, trial, memory, is_wanted=lambda job: _is_unsettled(job, memory))
     now = clock()
+    memory.ended = {view.name: memory.ended.get(view.name, now) for view in views if not view.is_live}
     keys = [step.key for step in trial.plan.steps] if trial.plan is not None else []
     carried = {key for job in views for key in job.keys}
     absence = Presence.UNKNOWN if store_error else Presence.ABSENT
@@ -78,10 +79,12 @@ def observe(
         attempts=dict(memory.attempts),
         failed_at=_failed_at(memory, views, now=now),
         jobs=views,
+        ended_at=memory.ended,
         elsewhere=elsewhere,
         evidence=dict(memory.evidence),
         store_error=store_error,
         refusal=memory.refusal,
+        has_met_quota=memory.has_met_quota,
         is_registered=memory.registered == tuple(keys),
         verdict=memory.verdict,
         report_address=f"{address}/artifacts/{memory.verdict_key}" if memory.verdict_key else "",
@@ -156,12 +159,20 @@ def _startable(plan: Plan, memory: Memory, *, busy: set[str]) -> list[str]:
 
 
 def _read_all(plan: Plan, memory: Memory, *, also: Iterable[str], store: ArtifactStore, now: float) -> None:
-    """Reads the presence of every step; attempts are then read again when they are needed."""
-    keys = list(dict.fromkeys([*(step.key for step in plan.steps), *also]))
-    memory.present = store.done(keys)
-    memory.members.clear()
+    """Finds out the presence of every step; attempts are then read again when they are needed."""
+    memory.present, memory.members = set(), {}
+    unread = {step.key: step.after for step in plan.steps}
+    # A step stands upon its inputs: where one of them does not, it need not be read.
+    while layer := [key for key, after in unread.items() if memory.present.issuperset(after)]:
+        for key in layer:
+            del unread[key]
+        memory.present |= _standing(layer, memory, store=store)
+    others = {*also} - {step.key for step in plan.steps}
+    memory.present |= _standing(sorted(others), memory, store=store)
+    keys = [*(step.key for step in plan.steps), *others]
     memory.presence_read = dict.fromkeys(keys, now)
-    memory.attempts.clear()
+    memory.attempts = dict.fromkeys(keys, ()) if memory.is_new else {}
+    memory.is_new = False
     memory.full_read_at = now
     memory.is_full_due = False
 

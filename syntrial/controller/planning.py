@@ -6,6 +6,7 @@ The order of things is that of `syntrial.trial`, on a laptop as here.
 from collections.abc import Mapping
 from typing import Any
 
+from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.memory import Memory
 from syntrial.controller.snapshot import TrialState
@@ -79,6 +80,8 @@ def _plan(memory: Memory, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ..
             raise
         memory.experiment, memory.invalid, memory.lacks_source = None, str(error), True
         return ()
+    # An attempt is recorded under an experiment that is on record.
+    memory.is_new = store.experiment_file(uid, PLAN) is None
     looks = known_looks(trial, store=store)
     adopt(memory, with_looks(trial, looks) if looks else trial)
     return ()

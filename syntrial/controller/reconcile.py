@@ -39,6 +39,10 @@ WATCH_SOURCES: Final = 30.0
 WATCH_PODS: Final = 5.0
 """Seconds after which a Job for which Kubernetes has made no pod yet is looked into."""
 
+KEPT_SECONDS: Final = 300.0
+"""How long a Job whose end is on record stays: for people to look into, and because the API server, where many end at
+once, has other work than to remove them and their pods."""
+
 WATCH_STORE: Final = 10.0
 """Seconds between two looks at a store that did not answer."""
 
@@ -131,7 +135,8 @@ def _settle(job: JobView, trial: TrialState, snapshot: Snapshot) -> list[Action]
         return []
     unsettled = [key for key in job.keys if not is_settled(key, job, snapshot=snapshot)]
     if not unsettled:
-        return [] if job.is_deleting else [DeleteJob(name=job.name, is_live=False)]
+        is_due = _removed_after(job, snapshot) <= 0
+        return [DeleteJob(name=job.name, is_live=False)] if is_due and not job.is_deleting else []
     evidence = snapshot.evidence.get(job.name)
     if evidence is None or not all(key in snapshot.attempts for key in unsettled):
         return []
@@ -145,6 +150,13 @@ def _settle(job: JobView, trial: TrialState, snapshot: Snapshot) -> list[Action]
         )
         for index, key in enumerate(unsettled)
     ]
+
+
+def _removed_after(job: JobView, snapshot: Snapshot) -> float:
+    """Seconds for which a Job that ended still stays; where a quota is met it may be in the way of the next."""
+    if snapshot.has_met_quota:
+        return 0.0
+    return snapshot.ended_at.get(job.name, snapshot.now) + KEPT_SECONDS - snapshot.now
 
 
 def _settle_ingest(job: JobView, trial: TrialState) -> list[Action]:
@@ -251,6 +263,8 @@ def _look_again(snapshot: Snapshot, stands: Standing, actions: tuple[Action, ...
         times.append(WATCH_PODS)
     if any(job.is_live and not job.pods and not job.is_suspended for job in snapshot.jobs):
         times.append(WATCH_PODS)
+    leaving = (_removed_after(job, snapshot) for job in snapshot.jobs if not job.is_live and not job.is_deleting)
+    times += [after for after in leaving if after > 0]
     if any(isinstance(action, StartJob) for action in actions) and stands.count(Stand.READY) > STARTS:
         times.append(0.0)
     return max(0.0, min(times)) if times else None

@@ -94,6 +94,8 @@ class Snapshot:
     """By key: when this process first saw the last failed attempt."""
     jobs: tuple[JobView, ...]
     """Of this experiment, with their pods."""
+    ended_at: Mapping[str, float] = field(default_factory=dict)
+    """By the name of a Job that ended: when this process first saw that."""
     elsewhere: Mapping[str, str]
     """Keys that a live Job of another experiment in the namespace carries, with that experiment's name."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
@@ -101,6 +103,8 @@ class Snapshot:
     store_error: str = ""
     """Why the store is not to be reached, for the user; "" where it is."""
     refusal: Refusal | None = None
+    has_met_quota: bool = False
+    """Whether a Job of this experiment was ever refused for a quota."""
     is_registered: bool = False
     """Whether this plan is on record in the store."""
     verdict: Mapping[str, Any] | None = None

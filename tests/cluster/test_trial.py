@@ -81,8 +81,10 @@ def test_a_trial_with_faults_has_the_keys_and_the_verdict_of_the_laptop(deployed
 
     deployed.verdict(name, seconds=900)
     compare_with_laptop(deployed, name, SMALL, folder=tmp_path, options=())
-    until(lambda: not deployed.objects("jobs", "-l", f"syntrial.dev/experiment={name}"), seconds=60)
+    jobs = deployed.objects("jobs", "-l", f"syntrial.dev/experiment={name}")
+    assert not any(job["status"].get("active") for job in jobs), "nothing runs after the verdict"
     deployed.kubectl("delete", "experiment", name)
+    until(lambda: not deployed.objects("jobs", "-l", f"syntrial.dev/experiment={name}"), seconds=60)
 
 
 def test_the_controller_runs_as_nobody_and_its_secrets_are_in_no_specification(deployed: Deployed) -> None:

@@ -387,6 +387,9 @@ def test_a_look_at_a_test_split_is_recorded_once(store: ArtifactStore) -> None:
     assert store.append_look(split, second) == (2, [first, second])
     assert store.append_look(split, first) == (1, [first])
     assert store.append_look(key_of("other split"), second) == (1, [second])
+    assert store.looks(split, evaluations="e1") == [first]
+    assert store.looks(split, evaluations="e2") == [first, second]
+    assert store.looks(split, evaluations="e3") == []
 
 
 def test_looks_recorded_at_once_by_processes_are_all_kept_in_one_order(store: ArtifactStore) -> None:
@@ -475,6 +478,14 @@ def test_after_any_history_of_crashes_what_is_done_can_be_read(history: list[tup
         for other in "abc":
             found = store.checkpoints(key_of(other)).load()
             assert found is None or found["n"] == found["m"]
+
+
+def test_many_questions_may_each_ask_many_more(store: ArtifactStore) -> None:
+    def ask(number: int) -> list[int]:
+        return store.each(lambda other: number * other, list(range(20)))
+
+    expected = [[number * other for other in range(20)] for number in range(50)]
+    assert store.each(ask, list(range(50))) == expected
 
 
 # Garbage

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from syntrial.artifacts.backend import ObjectInfo
 from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.uploads import put_upload, set_aside
 from syntrial.controller.controller import Controller
+from syntrial.controller.reconcile import KEPT_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.executors.manifests import Images, keys_of
@@ -36,8 +38,34 @@ def test_an_applied_experiment_goes_to_its_verdict() -> None:
     assert status["verdict"]["decision"] == "improves"
     assert status["steps"]["done"] == status["steps"]["total"] == len(world.runs)
     assert set(world.runs.values()) == {1}
+    assert world.jobs(live=False), "people may look into what has just ended"
+    world.now += KEPT_SECONDS
+    world.look(controller)
     assert not world.jobs(live=False)
     assert world.store.experiment_file(uid, "plan.json") is not None
+
+
+def test_of_a_new_experiment_no_attempts_are_read_before_there_are_any(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World()
+    world.apply()
+    asked: list[str] = []
+    scan = world.backend.scan
+
+    def listen(prefix: str, /) -> list[ObjectInfo]:
+        asked.append(prefix)
+        return scan(prefix)
+
+    monkeypatch.setattr(world.backend, "scan", listen)
+    first = world.start()
+    world.look(first)
+    assert world.jobs()
+    assert not asked
+    # Another controller cannot know that there are none.
+    world.kill(first)
+    for job in world.jobs():
+        world.api.remove("Job", NAMESPACE, job["metadata"]["name"])
+    world.look(world.start())
+    assert any(prefix.startswith("attempts/") for prefix in asked)
 
 
 def test_a_job_may_end_before_the_answer_to_its_making_comes() -> None:
@@ -52,7 +80,7 @@ def test_a_job_may_end_before_the_answer_to_its_making_comes() -> None:
     world.api.on_created = end
     world.look(controller, most=200)
     assert world.condition("Succeeded") == ("True", "VerdictReached"), world.status()
-    assert not world.jobs(live=False)
+    assert not world.jobs()
 
 
 def test_an_invalid_experiment_is_told_what_the_laptop_says() -> None:
@@ -421,7 +449,7 @@ def test_of_a_finished_trial_nothing_is_remembered_and_its_artifacts_are_looked_
     controller = world.start()
     world.settle(controller)
     for _ in range(3):
-        world.now += 1
+        world.now += KEPT_SECONDS
         world.look(controller)
     assert not controller.remembered
     world.store.quarantine(world.status()["report"]["key"])

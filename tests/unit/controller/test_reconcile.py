@@ -1,6 +1,7 @@
 """The decision as a table: what is known, and what follows."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from syntrial.controller.reconcile import (
+    KEPT_SECONDS,
     Action,
     DeleteJob,
     OpenTestSplit,
@@ -189,7 +191,19 @@ def test_a_job_that_ended_stays_until_all_its_steps_are_accounted_for() -> None:
     died = AttemptView(number=1, outcome="cancelled", reason=JOB_DIED)
     recorded = {"a": (failed(1, "OutOfMemory"),), "b": (died,)}
     decision = reconcile(trial(), snapshot(**base, evidence={ended.name: OOM}, attempts=recorded))
+    assert not any(isinstance(action, DeleteJob) for action in decision.actions), "people may look into it"
+    long_ago = {ended.name: 100.0 - KEPT_SECONDS}
+    decision = reconcile(trial(), snapshot(**base, evidence={ended.name: OOM}, attempts=recorded, ended_at=long_ago))
     assert DeleteJob(name=ended.name, is_live=False) in decision.actions
+
+
+def test_jobs_that_ended_make_room_where_a_quota_counts_them() -> None:
+    ended = job("a", ended="complete")
+    known = snapshot(done=["dataset", "a"], jobs=(ended,), ended_at={ended.name: 90.0})
+    assert not any(isinstance(action, DeleteJob) for action in reconcile(trial(), known).actions)
+    assert reconcile(trial(), known).look_again_after == pytest.approx(KEPT_SECONDS - 10.0)
+    crowded = reconcile(trial(), replace(known, has_met_quota=True))
+    assert DeleteJob(name=ended.name, is_live=False) in crowded.actions
 
 
 def test_the_step_that_a_pod_died_at_is_the_first_that_is_neither_done_nor_recorded() -> None:
