@@ -94,8 +94,9 @@ class Kubelet:
         self.say(pod, phase="Succeeded" if code == 0 else "Failed", state={"terminated": ended})
 
     def pods(self) -> list[Pod]:
-        """The pods of the namespace."""
-        return self.cluster.list("Pod", self.namespace)
+        """The pods of the namespace that have not ended."""
+        found = self.cluster.list("Pod", self.namespace)
+        return [pod for pod in found if pod["status"].get("phase") not in {"Succeeded", "Failed"}]
 
     def _play(self) -> None:
         while not self._stop.is_set():
