@@ -88,8 +88,9 @@ verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) images/locks.py --check
 	@if grep -nE '(https?|git|file)://' requirements.lock; then echo 'requirements.lock names an address'; exit 1; fi
 
-verify-full: verify lint ## All tests, the slow ones too, and the benchmarks
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m ''
+verify-full: verify lint ## All tests, the slow ones too, and the benchmarks; those on a cluster want the images loaded
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'not cluster'
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m cluster tests/cluster
 	$(MAKE) benchmarks
 
 benchmarks: .venv/.installed ## Print each benchmark's ratio to its peer

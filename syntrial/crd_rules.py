@@ -67,8 +67,9 @@ _SOURCE: Final = (
 )
 
 # The name of a classifier in cells: `Classifier.title`.
-_TITLE: Final = """(has(c.name) ? c.name : has(c.pretraining) && c.pretraining != 'none'
-    ? c.model + '-' + c.pretraining.substring(c.pretraining.lastIndexOf('/') + 1) : c.model)"""
+_TITLE: Final = (
+    """(has(c.name) ? c.name : has(c.pretraining) && c.pretraining != 'none' ? c.model + '-hub' : c.model)"""
+)
 _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
@@ -86,6 +87,12 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             rule="!has(self.arms) || self.arms.exists(arm, arm != 'real')",
             message="needs an arm beside the control `real`",
             field=".arms",
+        ),
+    ),
+    "Classifier": (
+        Rule(
+            rule="has(self.name) || !has(self.pretraining) || self.pretraining in ['none', 'hub']",
+            message="a classifier that begins with a file of weights needs a `name`",
         ),
     ),
     "Budget": (_exactly_one("steps", "epochs"),),

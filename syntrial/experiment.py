@@ -221,7 +221,9 @@ class Classifier(Model):
 
     model: str = Field(max_length=253, description="small-cnn, or the name of any timm model.")
     name: Name | None = Field(
-        None, description="The name in cells, tables and the report; unique. Default: model, and its pretraining."
+        None,
+        description="The name in cells, tables and the report; unique. Default: model, or model-hub with published "
+        "weights. Needed with a file of weights.",
     )
     pretraining: Address = Field(
         "none",
@@ -238,12 +240,17 @@ class Classifier(Model):
         None, description="How it is trained, where that differs from the recipe of the model's family."
     )
 
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        # A file has another address on each machine and in each store: results are not called after it.
+        if self.pretraining not in {"none", "hub"} and self.name is None:
+            raise ValueError("a classifier that begins with a file of weights needs a `name`")
+        return self
+
     @property
     def title(self) -> str:
         """The name in cells."""
-        if self.name:
-            return self.name
-        return self.model if self.pretraining == "none" else f"{self.model}-{self.pretraining.rpartition('/')[2]}"
+        return self.name or (self.model if self.pretraining == "none" else f"{self.model}-hub")
 
 
 class Primary(Model):
@@ -252,7 +259,7 @@ class Primary(Model):
     arm: ArmName = Field(description="The arm that is compared with its control.")
     synthetic: ArmName | None = Field(None, description="The synthetic set's name. Default: the first.")
     classifier: str | None = Field(
-        None, max_length=2304, description="The classifier's name in cells. Default: the first."
+        None, max_length=257, description="The classifier's name in cells. Default: the first."
     )
 
 

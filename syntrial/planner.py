@@ -6,12 +6,12 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from syntrial import requests
 from syntrial.arms import REAL, REAL_TWICE, Arm, duplicated, resampled, shuffled
 from syntrial.artifacts.keys import step_key
-from syntrial.experiment import Classifier, Cluster, Experiment, Generator, PcaGenerator, Spec, Synthetic
+from syntrial.experiment import Classifier, Cluster, Experiment, Generator, PcaGenerator, SourceFields, Spec, Synthetic
 from syntrial.experiment_file import to_yaml
 from syntrial.plan import Plan, Step, member_refs
 from syntrial.stages import stage_of
@@ -32,6 +32,8 @@ from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterIma
 BASELINE: Final = "pca-baseline"
 DATASET: Final = "dataset"
 
+_Fields = TypeVar("_Fields", bound=SourceFields)
+
 
 def source_fields(experiment: Experiment) -> dict[str, tuple[Source, str | None]]:
     """Every source of data by name, as an unresolved message and the path that the user gave, if any.
@@ -49,6 +51,39 @@ def source_fields(experiment: Experiment) -> dict[str, tuple[Source, str | None]
         if classifier.pretraining not in ("none", "hub"):
             found[f"weights/{classifier.title}"] = (Source(), classifier.pretraining)
     return found
+
+
+def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
+    """The experiment without what says where and when it runs, its sources by content in place of their addresses.
+
+    A report's key and bytes, and what is on record of a look, do not hang on the rest.
+    """
+    spec = experiment.spec
+    digests = {
+        name: sources[name].digest for name, (_, given) in source_fields(experiment).items() if given is not None
+    }
+
+    def by_content(fields: _Fields, name: str) -> _Fields:
+        kind = "npz" if fields.npz is not None else "folder"
+        return fields.model_copy(update={kind: digests[name]}) if name in digests else fields
+
+    changes = {
+        "suspend": False,
+        "retention": "collect",
+        "cluster": Cluster(),
+        "dataset": by_content(spec.dataset, DATASET),
+        "synthetic": tuple(
+            item.model_copy(update={"images": by_content(item.images, f"synthetic/{item.name}")})
+            if item.images is not None
+            else item
+            for item in spec.synthetic
+        ),
+        "classifiers": tuple(
+            item.model_copy(update={"pretraining": digests.get(f"weights/{item.title}", item.pretraining)})
+            for item in spec.classifiers
+        ),
+    }
+    return experiment.model_copy(update={"spec": spec.model_copy(update=changes)})
 
 
 def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequence[Look] = ()) -> Plan:
@@ -374,7 +409,7 @@ class _Planner:
         metric = f"METRIC_{endpoint.metric.upper().replace('-', '_')}"
         request = WriteReportRequest(
             title=self.experiment.metadata.name,
-            experiment=to_yaml(_science_of(self.experiment)),
+            experiment=to_yaml(science_of(self.experiment, self.sources)),
             endpoint=Endpoint(metric=metric, smallest_effect=endpoint.smallest_effect),
             audit=self._split("audit"),
             train=self._split("train"),
@@ -406,12 +441,6 @@ class _Planner:
 
 def _member(key: str, name: str) -> MemberRef:
     return MemberRef(key=key, member=name)
-
-
-def _science_of(experiment: Experiment) -> Experiment:
-    """The experiment without what says where and when it runs: a report's key and bytes do not hang on that."""
-    where = {"suspend": False, "retention": "collect", "cluster": Cluster()}
-    return experiment.model_copy(update={"spec": experiment.spec.model_copy(update=where)})
 
 
 def _qualifications(spec: Spec) -> list[str]:

@@ -24,7 +24,7 @@ from syntrial.experiment_file import to_yaml
 from syntrial.ingest import WEIGHTS, ingest, recorded_source
 from syntrial.medmnist import MEDMNIST
 from syntrial.plan import Plan, Step
-from syntrial.planner import DATASET, plan, source_fields
+from syntrial.planner import DATASET, plan, science_of, source_fields
 from syntrial.sources import resolve, resolve_weights
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -331,7 +331,7 @@ def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     entry = {
         "evaluations": trial.plan.evaluations_digest,
         "name": trial.experiment.metadata.name,
-        "spec": _spec_tree(trial.experiment),
+        "spec": _spec_tree(trial),
     }
     _, entries = store.append_look(split, entry)
     return _looks(entries)
@@ -374,9 +374,9 @@ def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:
     return [] if before == after else [path]
 
 
-def _spec_tree(experiment: Experiment) -> dict[str, Any]:
+def _spec_tree(trial: Trial) -> dict[str, Any]:
     """What of the specification bears on the result."""
-    tree: dict[str, Any] = experiment.spec.model_dump(
+    tree: dict[str, Any] = science_of(trial.experiment, trial.sources.by_name).spec.model_dump(
         mode="json", by_alias=True, exclude_none=True, exclude={"suspend", "retention", "cluster"}
     )
     return tree

@@ -5,7 +5,6 @@ digest of its content, and the experiment says `sha256:…` in its place: keys a
 """
 
 import copy
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from syntrial.addresses import LocalPath, parse_address
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
 from syntrial.errors import SourceError
-from syntrial.experiment import Classifier, Experiment
+from syntrial.experiment import Experiment
 from syntrial.experiment_file import read_experiment, validate
 from syntrial.medmnist import MEDMNIST
 from syntrial.planner import DATASET, plan, source_fields
@@ -76,7 +75,6 @@ def prepare(file: Path, *, data_root: Path | None = None) -> Submission:
             path = file.parent / address.path.expanduser()
             if part == "weights":
                 digest = resolve_weights(path, field=field)
-                _keep_title(tree, place, _classifier(experiment, item))
             else:
                 digest = resolve(source, path, field=field).source.digest
             place[key] = resolved[name].digest = digest
@@ -134,18 +132,3 @@ def _place(tree: dict[str, Any], experiment: Experiment, *, part: str, item: str
         number = [one.title for one in experiment.spec.classifiers].index(item)
         return spec["classifiers"][number], "pretraining", f"spec.classifiers[{number}].pretraining"
     return place, "npz" if place.get("npz") is not None else "folder", field
-
-
-def _classifier(experiment: Experiment, title: str) -> Classifier:
-    return next(one for one in experiment.spec.classifiers if one.title == title)
-
-
-def _keep_title(tree: dict[str, Any], place: dict[str, Any], classifier: Classifier) -> None:
-    """Names a classifier that is called after its file of weights, since that name is not in the digest."""
-    if classifier.name is not None:
-        return
-    name = re.sub(r"[^a-z0-9]+", "-", classifier.title.lower()).strip("-")[:63].rstrip("-")
-    place["name"] = name
-    primary = (tree["spec"].get("endpoint") or {}).get("primary") or {}
-    if primary.get("classifier") == classifier.title:
-        primary["classifier"] = name

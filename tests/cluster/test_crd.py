@@ -252,7 +252,12 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernet
         for number in range(64)
     ]
     classifiers = [
-        {"model": f"m{number}{'x' * 250}", "pretraining": f"s3://{'d/' * 1000}w{number}"} for number in range(64)
+        {
+            "model": f"m{number}{'x' * 250}",
+            "name": f"c{number:02d}{'x' * 60}",
+            "pretraining": f"s3://{'d/' * 1000}w{number}",
+        }
+        for number in range(64)
     ]
     amounts = {"cpu": "1", "memory": "1Gi", "ephemeral-storage": "1Gi", "a.b/c": 1, "a.b/d": 1, "a.b/e": 1}
     placement = {
@@ -260,7 +265,7 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernet
         "tolerations": [{"key": f"a.b/{'x' * 60}", "operator": "Exists"}] * 64,
     }
     stages = ("dataPrep", "generation", "filtering", "classification", "analysis")
-    primary = {"arm": "finetune", "synthetic": sets[-1]["name"], "classifier": f"{classifiers[-1]['model']}-w63"}
+    primary = {"arm": "finetune", "synthetic": sets[-1]["name"], "classifier": classifiers[-1]["name"]}
     largest = experiment(
         "largest",
         {

@@ -6,7 +6,7 @@ from typing import Any
 API = "syntrial.dev/v1alpha1"
 EDM: dict[str, Any] = {"name": "edm", "generator": {"diffusion": {}}}
 IMPORTED: dict[str, Any] = {"name": "made", "images": {"phantom": {}}}
-TWO_CLASSIFIERS: list[dict[str, Any]] = [{"model": "resnet18"}, {"model": "resnet18", "pretraining": "s3://b/w.st"}]
+TWO_CLASSIFIERS: list[dict[str, Any]] = [{"model": "resnet18"}, {"model": "resnet18", "pretraining": "hub"}]
 PHASE: dict[str, Any] = {"real": 1, "synthetic": 1}
 
 
@@ -159,11 +159,17 @@ CASES: dict[str, Case] = {
         message="names must differ",
         field="spec.classifiers",
     ),
-    "two classifiers of one model and weights of one name": Case(
-        bad={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "pretraining": "s3://other/w.st"}]},
-        good={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "pretraining": "hub"}]},
+    "two classifiers of one model and the same weights": Case(
+        bad={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "pretraining": "hub", "learningRate": 0.01}]},
+        good={"classifiers": [*TWO_CLASSIFIERS, {"model": "resnet18", "name": "x", "pretraining": "hub"}]},
         message="names must differ",
         field="spec.classifiers",
+    ),
+    "weights of one's own without a name": Case(
+        bad={"classifiers": [{"model": "resnet18", "pretraining": "s3://b/w.safetensors"}]},
+        good={"classifiers": [{"model": "resnet18", "name": "ours", "pretraining": "s3://b/w.safetensors"}]},
+        message="a classifier that begins with a file of weights needs a `name`",
+        field="spec.classifiers[0]",
     ),
     "a primary set that is not there": Case(
         bad=primary(synthetic="edn"),
@@ -173,7 +179,7 @@ CASES: dict[str, Case] = {
     ),
     "a primary classifier that is not there": Case(
         bad={"classifiers": TWO_CLASSIFIERS, **primary(classifier="small-cnn")},
-        good={"classifiers": TWO_CLASSIFIERS, **primary(classifier="resnet18-w.st")},
+        good={"classifiers": TWO_CLASSIFIERS, **primary(classifier="resnet18-hub")},
         message="must be part of this experiment",
         field="spec.endpoint.primary.classifier",
     ),

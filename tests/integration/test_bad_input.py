@@ -131,13 +131,13 @@ def unreadable_images(folder: Path) -> dict[str, Any]:
 def pickled_weights(folder: Path) -> dict[str, Any]:
     npz(folder)
     (folder / "weights.pt").write_bytes(pickle.dumps({"a": 1}))
-    return experiment(classifiers=[{"model": "small-cnn", "pretraining": "weights.pt"}])
+    return experiment(classifiers=[{"model": "small-cnn", "name": "ours", "pretraining": "weights.pt"}])
 
 
 def truncated_weights(folder: Path) -> dict[str, Any]:
     npz(folder)
     (folder / "weights.safetensors").write_bytes(b"\x10\x00\x00\x00\x00\x00\x00\x00{}")
-    return experiment(classifiers=[{"model": "small-cnn", "pretraining": "weights.safetensors"}])
+    return experiment(classifiers=[{"model": "small-cnn", "name": "ours", "pretraining": "weights.safetensors"}])
 
 
 def unknown_model(folder: Path) -> dict[str, Any]:

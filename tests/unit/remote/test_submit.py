@@ -15,6 +15,7 @@ from syntrial.experiment_file import read_experiment
 from syntrial.planner import plan
 from syntrial.remote.submit import digest_of, prepare, send
 from syntrial.trial import resolve_sources
+from syntrial.v1.analysis_pb2 import Look
 
 
 def write(folder: Path, **spec: Any) -> Path:
@@ -62,22 +63,22 @@ def test_local_addresses_become_digests_and_the_rest_of_the_file_stays(folder: P
 
 
 def test_keys_on_the_cluster_are_those_on_the_laptop(folder: Path) -> None:
-    file = write(folder, synthetic=[{"name": "given", "images": {"folder": "made"}}])
+    classifier = {"model": "small-cnn", "name": "ours", "pretraining": "Own_1.safetensors"}
+    file = write(folder, synthetic=[{"name": "given", "images": {"folder": "made"}}], classifiers=[classifier])
     here = read_experiment(file)
     sources = resolve_sources(here, base=folder).by_name
     there = prepare(file).experiment
-    assert [step.key for step in plan(there, sources).steps] == [step.key for step in plan(here, sources).steps]
+    looks = [Look(number=1, evaluations="e")]
+    keys = [[step.key for step in plan(one, sources, looks=looks).steps] for one in (here, there)]
+    assert keys[0] == keys[1], "the report's too"
     assert {source.digest for source in prepare(file).sources} == {source.digest for source in sources.values()}
 
 
-def test_a_classifier_that_is_called_after_its_weights_keeps_a_name(folder: Path) -> None:
-    classifier = {"model": "small-cnn", "pretraining": "Own_1.safetensors"}
-    primary = {"arm": "augment-100", "classifier": "small-cnn-Own_1.safetensors"}
-    submission = prepare(write(folder, classifiers=[classifier], endpoint={"primary": primary}))
-    (found,) = submission.tree["spec"]["classifiers"]
-    assert found["pretraining"] == digest_of(folder / "Own_1.safetensors")
-    assert found["name"] == "small-cnn-own-1-safetensors"
-    assert submission.experiment.spec.primary_classifier.title == found["name"]
+def test_weights_become_their_digest(folder: Path) -> None:
+    classifier = {"model": "small-cnn", "name": "ours", "pretraining": "Own_1.safetensors"}
+    submission = prepare(write(folder, classifiers=[classifier]))
+    digest = digest_of(folder / "Own_1.safetensors")
+    assert submission.tree["spec"]["classifiers"] == [classifier | {"pretraining": digest}]
 
 
 @pytest.mark.parametrize("address", ["s3://bucket/data.npz", "claim://data/set.npz", "sha256:" + "0" * 64])
