@@ -15,6 +15,7 @@ from tests.unit.controller.world import NAMESPACE, SPEC, Killed, World
 EVENTS = (
     *("complete", "complete", "complete", "begin", "crash", "oom", "lose", "stop", "fail", "store fails"),
     *("store away", "store back", "delete job", "suspend", "resume", "time", "resync", "miss events", "restart"),
+    *("hurry", "tarry"),
 )
 """What may happen; twice or thrice what happens often."""
 
@@ -28,6 +29,10 @@ def happen(world: World, event: str, number: int, controllers: list[Controller])
             world.backend.is_away = True
         case "store back":
             world.backend.is_away = False
+        case "hurry":
+            world.api.on_created = lambda job: complete_before_the_answer(world, job, controllers)
+        case "tarry":
+            world.api.on_created = lambda _job: None
         case "suspend":
             world.apply(spec={**SPEC, "suspend": True})
         case "resume":
@@ -79,6 +84,17 @@ def happen(world: World, event: str, number: int, controllers: list[Controller])
             world.end_pod(job, pod, code=1 if done < len(keys) else 0)
         case "delete job":
             world.api.remove("Job", NAMESPACE, job["metadata"]["name"])
+
+
+def complete_before_the_answer(world: World, job: dict[str, Any], controllers: list[Controller]) -> None:
+    """Ends a Job, and lets all watches tell of it, before the controller that made it hears that it is made."""
+    calls = world.api.on_call, world.backend.on_call
+    # Those of its pod are no calls of the controller.
+    world.api.on_call = world.backend.on_call = lambda: None
+    world.complete(job)
+    world.api.on_call, world.backend.on_call = calls
+    for controller in controllers:
+        world.deliver(controller)
 
 
 def look_until_killed(world: World, controllers: list[Controller], *, which: int, calls: int, lag: int) -> None:
