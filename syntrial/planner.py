@@ -64,8 +64,10 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
     }
 
     def by_content(fields: _Fields, name: str) -> _Fields:
+        if name not in digests:
+            return fields
         kind = "npz" if fields.npz is not None else "folder"
-        return fields.model_copy(update={kind: digests[name]}) if name in digests else fields
+        return fields.model_copy(update={kind: digests[name], "secret": None})
 
     changes = {
         "suspend": False,

@@ -41,6 +41,8 @@ class Inventory:
         self._clock = clock
         self._lock = threading.RLock()
         self._experiments: dict[str, Mapping[str, Any]] = {}
+        self._told: dict[str, float] = {}
+        """By the UID of an experiment: when this process last heard of it."""
         self._jobs: dict[str, dict[str, Held[JobView]]] = {}
         self._pods: dict[str, dict[str, Held[PodView]]] = {}
         self._gone: dict[str, float] = {}
@@ -61,6 +63,7 @@ class Inventory:
             if self._is_stale(body, known=_version(known) if known is not None else 0):
                 return
             self._experiments[uid] = body
+            self._told[uid] = self._clock()
         if not quietly:
             self._wake(uid)
 
@@ -68,6 +71,7 @@ class Inventory:
         """An Experiment that is gone; its Jobs go after it, each with an event of its own."""
         with self._lock:
             self._experiments.pop(uid, None)
+            self._told.pop(uid, None)
             self._gone[uid] = self._clock()
         self._wake(uid)
 
@@ -156,7 +160,9 @@ class Inventory:
                 gone = [
                     uid
                     for uid, body in self._experiments.items()
-                    if uid not in seen and (within is None or body["metadata"]["namespace"] in within)
+                    if self._told[uid] < since
+                    and uid not in seen
+                    and (within is None or body["metadata"]["namespace"] in within)
                 ]
                 drop: list[Callable[[], None]] = [lambda uid=uid: self.drop_experiment(uid) for uid in gone]  # type: ignore[misc]
             elif kind == "Job":

@@ -9,11 +9,12 @@ import yaml
 
 from syntrial.errors import UserError
 from syntrial.experiment import Experiment
-from syntrial.experiment_file import validate
+from syntrial.experiment_file import to_yaml, validate
 from syntrial.plan import Plan, member_refs
-from syntrial.planner import plan
+from syntrial.planner import plan, science_of, source_fields
 from syntrial.trial import resolve_sources
 from syntrial.v1.analysis_pb2 import CellComparison, Look
+from syntrial.v1.data_preparation_pb2 import Source
 
 TREE: dict[str, Any] = {
     "apiVersion": "syntrial.dev/v1alpha1",
@@ -205,3 +206,26 @@ def test_where_and_when_a_trial_runs_is_in_no_key_not_even_the_reports() -> None
         return [step.key for step in plan(chosen, resolve_sources(chosen, base=Path()).by_name, looks=looks).steps]
 
     assert all_keys(item) == all_keys(elsewhere)
+
+
+def test_where_the_same_content_lies_is_in_no_key_not_even_the_reports() -> None:
+    weights = {"model": "small-cnn", "name": "ours", "pretraining": "here/w.safetensors"}
+    made = {"name": "made", "images": {"npz": "made.npz"}}
+    here = experiment(dataset={"folder": "images", "size": 16}, synthetic=[made], classifiers=[weights])
+    there = experiment(
+        dataset={"folder": "s3://lab/images", "size": 16, "secret": "lab"},
+        synthetic=[made | {"images": {"npz": "s3://lab/made.npz", "secret": "lab"}}],
+        classifiers=[weights | {"pretraining": "claim://weights/w.safetensors"}],
+    )
+    looks = [Look(number=1, evaluations="a")]
+    found = []
+    for chosen in (here, there):
+        sources = {}
+        for number, (name, (source, _)) in enumerate(source_fields(chosen).items()):
+            sources[name] = Source()
+            sources[name].CopyFrom(source)
+            sources[name].digest = f"sha256:{number:064x}"
+        found.append([step.key for step in plan(chosen, sources, looks=looks).steps])
+        # What a report gives is an experiment that can be run where the store has the content.
+        validate(yaml.safe_load(to_yaml(science_of(chosen, sources))))
+    assert found[0] == found[1]

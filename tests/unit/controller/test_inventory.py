@@ -153,6 +153,15 @@ def test_a_list_of_experiments_tells_of_new_and_of_deleted_ones() -> None:
     assert set(woken) == {"one", "two"}
 
 
+def test_an_experiment_that_came_after_a_list_was_asked_for_stays() -> None:
+    inventory, _, clock = build()
+    inventory.put_experiment(experiment("old"))
+    clock.now = 10.0
+    inventory.put_experiment(experiment("new"))
+    inventory.repair(namespaces=("trials",), since=5.0, kind="Experiment", items=[])
+    assert inventory.experiments() == ["new"]
+
+
 def test_a_deletion_that_comes_late_spares_the_job_that_took_the_name() -> None:
     inventory, _, _ = build()
     body = job("one", "a")
