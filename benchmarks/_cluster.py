@@ -51,9 +51,15 @@ def start_cluster() -> Kubernetes:
     os.environ["SYNTRIAL_S3_ENDPOINT"] = exports["S3_ENDPOINT"]
     apply = ["kubectl", "apply", "--server-side", "--force-conflicts", "-f", CRD]
     subprocess.run(apply, check=True, capture_output=True)
-    wait = ["kubectl", "wait", "--for=condition=Established", "--timeout=60s", "-f", CRD]
-    subprocess.run(wait, check=True, capture_output=True)
-    return connect()
+    cluster = connect()
+    # `kubectl wait` fails where an object has no conditions yet.
+    until(lambda: _is_established(cluster.get("CustomResourceDefinition", None, CRD.stem)))
+    return cluster
+
+
+def _is_established(definition: Manifest | None) -> bool:
+    conditions = ((definition or {}).get("status") or {}).get("conditions") or ()
+    return any(item["type"] == "Established" and item["status"] == "True" for item in conditions)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,7 +64,12 @@ def kubectl(cluster_environment: dict[str, str]) -> Callable[..., "subprocess.Co
 def crd(kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
     """The CustomResourceDefinition of this checkout, applied and established; its name."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    kubectl("wait", "--for=condition=Established", "--timeout=60s", "-f", str(CRD))
+    # `kubectl wait` fails where an object has no conditions yet, as this one in its first moments.
+    state = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
+    deadline = time.monotonic() + 60.0
+    while kubectl("get", "crd", CRD.stem, "-o", state).stdout != "True":
+        assert time.monotonic() < deadline, "the definition is not established"
+        time.sleep(0.2)
     return CRD.stem
 
 

@@ -28,7 +28,8 @@ def wide(
     file.write_text(yaml.safe_dump(values))
     product.make("deploy", f"VALUES={file}")
     yield product, tenant
-    product.make("undeploy", "FORCE=1")
+    # Other tests of this session need the definition.
+    product.make("undeploy", "FORCE=1", "KEEP_CRD=1")
 
 
 def pending(place: Deployed, name: str) -> list[dict[str, Any]]:
