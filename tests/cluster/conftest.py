@@ -61,16 +61,18 @@ def kubectl(cluster_environment: dict[str, str]) -> Callable[..., "subprocess.Co
 
 
 @pytest.fixture(scope="session")
-def crd(kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
+def crd(cluster: "Kubernetes", kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
     """The CustomResourceDefinition of this checkout, applied and established; its name."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
     # `kubectl wait` fails where an object has no conditions yet, as this one in its first moments.
-    state = 'jsonpath={.status.conditions[?(@.type=="Established")].status}'
     deadline = time.monotonic() + 60.0
-    while kubectl("get", "crd", CRD.stem, "-o", state).stdout != "True":
+    while True:
+        found = cluster.get("CustomResourceDefinition", None, CRD.stem) or {}
+        conditions = found.get("status", {}).get("conditions") or ()
+        if any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
+            return CRD.stem
         assert time.monotonic() < deadline, "the definition is not established"
         time.sleep(0.2)
-    return CRD.stem
 
 
 @pytest.fixture(scope="session")
