@@ -103,9 +103,9 @@ def gc(  # noqa: PLR0917 - options of a command
 
     cluster = connect(context=kube_context)
     served = _namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace)
-    for namespace in served or [item["metadata"]["name"] for item in cluster.list("Namespace")]:
-        if not served and cluster.get("Secret", namespace, store_secret) is None:
-            continue
+    errors: list[SyntrialError] = []
+
+    def collect(namespace: str) -> None:
         store = open_from_secret(
             cluster.read_secret(namespace, store_secret),
             namespace,
@@ -113,7 +113,7 @@ def gc(  # noqa: PLR0917 - options of a command
             cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", ""),
         )
 
-        def living(namespace: str = namespace) -> set[str]:
+        def living() -> set[str]:
             return {item["metadata"]["uid"] for item in cluster.list("Experiment", namespace)}
 
         found = collect_namespace(store, living=living, older_than=older_than_days * 86400.0, dry_run=dry_run)
@@ -122,6 +122,18 @@ def gc(  # noqa: PLR0917 - options of a command
             f"{found.bytes / 2**20:.1f} MiB, of {len(found.removed)} artifacts and "
             f"{len(found.forgotten)} deleted experiments; kept: {len(found.kept)} artifacts"
         )
+
+    for namespace in served or [item["metadata"]["name"] for item in cluster.list("Namespace")]:
+        if not served and cluster.get("Secret", namespace, store_secret) is None:
+            continue
+        try:
+            collect(namespace)
+        except SyntrialError as error:
+            # One namespace's trouble must not keep the others' stores full.
+            typer.echo(f"{namespace}: not collected: {error}", err=True)
+            errors.append(error)
+    if errors:
+        raise typer.Exit(2 if all(isinstance(error, UserError) for error in errors) else 1)
 
 
 def main() -> None:

@@ -1,8 +1,15 @@
 from pathlib import Path
 
+import pytest
+from typer.testing import CliRunner
+
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller import stores
+from syntrial.controller.__main__ import app
 from syntrial.controller.collection import collect_namespace
+from syntrial.errors import StoreUnavailable, SyntrialError, UserError
+from syntrial.executors import kubernetes
 from syntrial.rpc.step import request_record
 from syntrial.trial import Trial, draft, register, resolve_sources
 from tests.unit.controller.test_reconcile import EXPERIMENT
@@ -64,3 +71,35 @@ def test_an_experiment_whose_specification_cannot_be_read_is_kept() -> None:
     filed(store, "odd")
     store.put_experiment_file("odd", "experiment.yaml", b"[not: a")
     assert not collect_namespace(store, living=set, older_than=-1.0, dry_run=False).forgotten
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (StoreUnavailable("no answer"), 1),
+        (UserError(field="store", rule="the bucket must exist", received="none", remedy="Create it."), 2),
+    ],
+)
+def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
+    monkeypatch: pytest.MonkeyPatch, error: SyntrialError, code: int
+) -> None:
+    class Cluster:
+        namespace = "here"
+
+        def read_secret(self, *_: str) -> dict[str, str]:
+            return {}
+
+        def list(self, *_: str) -> list[dict[str, object]]:
+            return []
+
+    def open_from_secret(_secret: object, namespace: str, **_: object) -> ArtifactStore:
+        if namespace == "away":
+            raise error
+        return ArtifactStore(MemoryBackend())
+
+    monkeypatch.setattr(kubernetes, "connect", lambda **_: Cluster())
+    monkeypatch.setattr(stores, "open_from_secret", open_from_secret)
+    done = CliRunner().invoke(app, ["gc", "--namespaces=away,here"])
+    assert done.exit_code == code
+    assert f"away: not collected: {error}" in done.output
+    assert "here: removed 0 objects" in done.output
