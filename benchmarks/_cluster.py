@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from prometheus_client.parser import text_string_to_metric_families
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.executors.kubernetes import Kubernetes, connect
+from syntrial.cluster.client import Kubernetes, connect
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SCRIPTS = Path(os.environ.get("SYNTRIAL_SHARED_CLUSTER", REPOSITORY.parent / "shared" / "cluster"))

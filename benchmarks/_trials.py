@@ -14,10 +14,10 @@ from syntrial.artifacts.manifest import Manifest, Member, reference
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.batching import BATCH_STEPS
-from syntrial.experiment_file import validate
-from syntrial.plan import Step, member_refs
+from syntrial.experiment.file import validate
+from syntrial.plan.steps import Step, member_refs
 from syntrial.rpc.step import request_record
-from syntrial.trial import Pending, draft, resolve_recorded, with_looks
+from syntrial.trial.run import Pending, draft, resolve_recorded, with_looks
 from syntrial.v1.analysis_pb2 import Look
 
 BEFOREHAND = frozenset({"PrepareDataset", "TrainEncoder", "TrainGenerator", "SampleImages", "FilterImages"})

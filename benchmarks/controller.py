@@ -28,9 +28,9 @@ from _trials import ON_FAKE_NODES, Artifacts, experiment, jobs_of, replicates_fo
 
 from syntrial import __version__
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.executors.kubernetes import Kubernetes
-from syntrial.executors.manifests import Batch, Images, Owner, attempt_of, keys_of, step_job
-from syntrial.experiment import Cluster
+from syntrial.cluster.client import Kubernetes
+from syntrial.cluster.manifests import Batch, Images, Owner, attempt_of, keys_of, step_job
+from syntrial.experiment.model import Cluster
 
 THREADS = 16
 """Of the bare client, and of whoever applies experiments."""

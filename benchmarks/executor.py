@@ -15,7 +15,7 @@ from pathlib import Path
 from syntrial.artifacts.store import open_store
 from syntrial.executors.drive import drive
 from syntrial.executors.local import LocalExecutor
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.rpc.scripted import COMMAND, run_script, scripted
 from syntrial.rpc.testing import method_of, run_step
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import typer
 
-from syntrial.artifacts.imagesets import read_image_set
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import SyntrialError
-from syntrial.filed import find_step
-from syntrial.pictures import read_pictures
+from syntrial.imagesets.files import read_pictures
+from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.calls import asked, put_images, run, stage_at
+from syntrial.trial.record import find_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest, TrainClassifierRequest
 

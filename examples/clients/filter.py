@@ -15,12 +15,12 @@ from typing import Any
 
 import typer
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import SyntrialError
-from syntrial.filed import find_step
-from syntrial.pictures import read_class_folders, write_pngs
+from syntrial.imagesets.files import read_class_folders, write_pngs
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.calls import asked, put_images, run, stage_at
+from syntrial.trial.record import find_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.filtering_pb2 import FilterImagesRequest
 

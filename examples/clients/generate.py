@@ -12,12 +12,12 @@ from pathlib import Path
 
 import typer
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import SyntrialError
-from syntrial.filed import find_step
-from syntrial.pictures import write_pngs
+from syntrial.imagesets.files import write_pngs
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.calls import asked, run, stage_at
+from syntrial.trial.record import find_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 from syntrial.v1.progress_pb2 import StepProgress

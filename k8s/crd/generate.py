@@ -13,7 +13,7 @@ import yaml
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_tools import protoc
 
-from syntrial.crd import NAME, definition
+from syntrial.cluster.crd.definition import NAME, definition
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TARGETS = (

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import MemberReader
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.stages import METHODS
 from syntrial.v1.analysis_pb2 import Cell, SyntheticSummary, WriteReportRequest

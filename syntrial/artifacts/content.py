@@ -1,7 +1,7 @@
 """Digests of raw content: what a file or a folder of the user's holds, wherever it lies and whenever it was written.
 
-Called by `syntrial.sources`, which plans with these digests, and by services, which check that what they read is what
-was planned.
+Called by `syntrial.sources.digests`, which plans with these digests, and by services, which check that what they read
+is what was planned.
 """
 
 import errno

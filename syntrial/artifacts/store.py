@@ -7,7 +7,7 @@
     checkpoints/<key>/                   of steps under way
     experiments/<uid>/<file>             specification, plan and report: the roots of garbage collection
     uploads/<algorithm>/<digest>         raw content by its digest: which blobs it consists of (`uploads.py`)
-    ingests/<address's hash>             what was read from a bucket, so that it is read once (`syntrial.ingest`)
+    ingests/<address's hash>             what was read from a bucket, so that it is read once (`sources.ingest`)
     ledger/<split digest>/<n>            looks at a test split, append-only
     damaged/<key>/<digest>               manifests that were set aside
 

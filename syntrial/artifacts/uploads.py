@@ -116,9 +116,9 @@ def has_upload(store: ArtifactStore, digest: str, /) -> bool:
 def put_upload(store: ArtifactStore, path: Path, /, *, digest: str, on_progress: Progress | None = None) -> int:
     """Puts a file or folder into the store; returns how many bytes had to be sent.
 
-    `digest` is that of the content ("sha256:…" as `syntrial.sources` resolves it, or "md5:…" of one file): content that
-    changed since then is not recorded. Blobs that are there are not sent again, so an upload that was broken off goes
-    on where it was. Raises SourceError for files that cannot be read or that change meanwhile.
+    `digest` is that of the content ("sha256:…" as `syntrial.sources.digests` resolves it, or "md5:…" of one file):
+    content that changed since then is not recorded. Blobs that are there are not sent again, so an upload that was
+    broken off goes on where it was. Raises SourceError for files that cannot be read or that change meanwhile.
     """
     kind, parts = local_parts(path)
     return put_parts(store, parts, kind=kind, name=path.name, digest=digest, on_progress=on_progress)[1]

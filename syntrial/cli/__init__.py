@@ -26,7 +26,7 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except UserError as error:
-        from syntrial.terminal import print_error
+        from syntrial.cli.terminal import print_error
 
         print_error(errors, error)
         sys.exit(2)

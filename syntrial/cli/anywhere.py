@@ -55,14 +55,14 @@ def report(  # noqa: PLR0917 - options of a command
     """Fetch the report of a trial that has run, and print its summary."""
     file = file_of(trial)
     if file is not None:
-        from syntrial.experiment_file import read_experiment
-        from syntrial.trial import known_looks, with_looks
+        from syntrial.experiment.file import read_experiment
+        from syntrial.trial.run import known_looks, with_looks
 
         drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
         folder = show_report(with_looks(drafted, known_looks(drafted, store=opened)), store=opened, out=out)
     else:
         from syntrial.analysis.tables import terminal_summary
-        from syntrial.export import write_report
+        from syntrial.trial.export import write_report
 
         door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
         folder = out or Path("runs") / remote.name
@@ -92,7 +92,7 @@ def retry(  # noqa: PLR0917 - options of a command
     """Try again the steps that failed because of something of yours; takes up again what was cancelled."""
     file = file_of(trial)
     if file is not None:
-        from syntrial.experiment_file import read_experiment
+        from syntrial.experiment.file import read_experiment
 
         run_here(
             read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores, again=True
@@ -134,13 +134,13 @@ def logs(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Print what each attempt at a trial's steps left behind, and what running pods print."""
     from syntrial.errors import SyntrialError
-    from syntrial.filed import filed_labels
     from syntrial.remote.logs import chosen, no_such_step, recorded
     from syntrial.rpc.logs import readable
+    from syntrial.trial.record import filed_labels
 
     file = file_of(trial)
     if file is not None:
-        from syntrial.experiment_file import read_experiment
+        from syntrial.experiment.file import read_experiment
 
         drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
         labels = chosen({s.key: s.label for s in drafted.plan.steps}, step=step)
@@ -197,7 +197,7 @@ def export(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Take a trial home: experiment, report, tables, provenance, and on request images, predictions and weights."""
-    from syntrial.export import chosen_parts, chosen_pictures, export_trial
+    from syntrial.trial.export import chosen_parts, chosen_pictures, export_trial
 
     parts, pictures = chosen_parts(include or ()), chosen_pictures(picture_format)
     with _filed(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint) as found:
@@ -226,7 +226,7 @@ def _filed(
     file = file_of(trial)
     if file is not None:
         from syntrial.artifacts.store import open_store
-        from syntrial.experiment_file import read_experiment
+        from syntrial.experiment.file import read_experiment
 
         name = read_experiment(file).metadata.name
         yield open_store(store), name, name

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from syntrial.artifacts.store import ArtifactStore
-    from syntrial.remote.door import Door
+    from syntrial.cluster.door import Door
     from syntrial.remote.experiments import Remote
     from syntrial.remote.submit import LocalSource
 
@@ -118,7 +118,7 @@ def status(  # noqa: PLR0917 - options of a command
     """
     file = file_of(trial)
     if file is not None:
-        from syntrial.experiment_file import read_experiment
+        from syntrial.experiment.file import read_experiment
 
         drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
         show_progress(drafted, store=opened)
@@ -169,7 +169,7 @@ def file_of(trial: str) -> Path | None:
 
 def connected(context: str | None, namespace: str | None) -> "Door":
     """The cluster that the options mean, as kubectl understands them."""
-    from syntrial.executors.kubernetes import connect
+    from syntrial.cluster.client import connect
 
     return connect(context, namespace)
 
@@ -282,8 +282,8 @@ class _StatusScreen:
 
     def _look_at_pods(self) -> None:
         from syntrial.errors import SyntrialError
-        from syntrial.filed import filed_labels
         from syntrial.remote.progress import live_pods
+        from syntrial.trial.record import filed_labels
 
         if not self._rates or self.remote.is_over:
             self._pods.close()

@@ -14,8 +14,8 @@ from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, DataRoot, File, Out
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
-    from syntrial.experiment import Experiment
-    from syntrial.trial import Trial
+    from syntrial.experiment.model import Experiment
+    from syntrial.trial.run import Trial
 
 
 @app.command(rich_help_panel=HERE)
@@ -27,7 +27,7 @@ def run(
     cores: Cores = None,
 ) -> None:
     """Run an experiment to its verdict; what is finished is never run again."""
-    from syntrial.experiment_file import read_experiment
+    from syntrial.experiment.file import read_experiment
 
     run_here(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
 
@@ -35,8 +35,8 @@ def run(
 @app.command(rich_help_panel=HERE)
 def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None) -> None:
     """Print every step with its key, what the store has, and the effect that the trial could detect."""
-    from syntrial.experiment_file import read_experiment
-    from syntrial.terminal import plan_view
+    from syntrial.cli.terminal import plan_view
+    from syntrial.experiment.file import read_experiment
 
     trial, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
     done = opened.done(step.key for step in trial.plan.steps)
@@ -58,7 +58,7 @@ def judge(  # noqa: PLR0917 - options of a command
     cores: Cores = None,
 ) -> None:
     """Judge ready-made synthetic images against real ones: a full trial without a file; writes the one that it ran."""
-    from syntrial.starters import judging_experiment
+    from syntrial.experiment.templates import judging_experiment
 
     experiment = judging_experiment(
         name=name,
@@ -76,7 +76,7 @@ def judge(  # noqa: PLR0917 - options of a command
 @app.command(rich_help_panel=HERE)
 def demo(store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None, out: Out = None, cores: Cores = None) -> None:
     """Run a small trial: on BreastMNIST where it is at hand, else on drawn images."""
-    from syntrial.starters import demo_experiment
+    from syntrial.experiment.templates import demo_experiment
 
     experiment = demo_experiment(real=True)
     if _can_prepare(experiment, store=store, data_root=data_root):
@@ -115,7 +115,7 @@ def draft_of(
 ) -> "tuple[Trial, ArtifactStore]":
     """The trial of an experiment as planned before the test split is opened, and its store."""
     from syntrial.artifacts.store import open_store
-    from syntrial.trial import draft, resolve_sources
+    from syntrial.trial.run import draft, resolve_sources
 
     opened = open_store(store)
     with _copying() as show:
@@ -141,7 +141,7 @@ def _copying() -> Iterator[Callable[[int, int], None]]:
 def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None) -> bool:
     """Whether the data set can be prepared: its file is at hand, or its download answers."""
     from syntrial.executors.local import LocalExecutor
-    from syntrial.trial import prepare
+    from syntrial.trial.run import prepare
 
     trial, opened = draft_of(experiment, base=Path.cwd(), store=store, data_root=data_root)
     with closing(LocalExecutor(opened.url, source_locations=trial.sources.locations)) as executor:
@@ -149,8 +149,8 @@ def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None
 
 
 def _detectable(trial: "Trial") -> str:
-    from syntrial.detectable import detectable_words
-    from syntrial.planner import DATASET
+    from syntrial.plan.planner import DATASET
+    from syntrial.trial.detectable_effect import detectable_words
 
     return detectable_words(trial.experiment, trial.sources.by_name[DATASET])
 
@@ -166,10 +166,10 @@ def run_here(
     again: bool = False,
 ) -> None:
     """Runs an experiment on this machine and shows its report; with `again`, also what failed because of the user."""
+    from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
-    from syntrial.terminal import LiveRun, print_failure
-    from syntrial.trial import forget_failures, remembered_failures
-    from syntrial.trial import run as run_trial
+    from syntrial.trial.run import forget_failures, remembered_failures
+    from syntrial.trial.run import run as run_trial
 
     trial, opened = draft_of(experiment, base=base, store=store, data_root=data_root)
     if again:
@@ -204,7 +204,7 @@ def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> 
     """Fetches the report, prints its summary and returns the folder that it was written to."""
     from syntrial.analysis.tables import terminal_summary
     from syntrial.errors import ArtifactMissing
-    from syntrial.export import write_report
+    from syntrial.trial.export import write_report
 
     name = trial.experiment.metadata.name
     key = trial.plan.report[-1].key if trial.plan.report else None
@@ -219,8 +219,8 @@ def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> 
 
 def show_progress(trial: "Trial", *, store: "ArtifactStore") -> None:
     """Prints how far a trial on this machine is, by what its store has, and what failed for good."""
-    from syntrial.terminal import work_view
-    from syntrial.trial import known_looks, remembered_failures, with_looks
+    from syntrial.cli.terminal import work_view
+    from syntrial.trial.run import known_looks, remembered_failures, with_looks
 
     whole = with_looks(trial, known_looks(trial, store=store))
     done = store.done(step.key for step in whole.plan.steps)

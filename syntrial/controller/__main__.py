@@ -53,12 +53,12 @@ def serve(  # noqa: PLR0917 - options of a command
         return
     from prometheus_client import start_http_server
 
+    from syntrial.cluster.client import connect
+    from syntrial.cluster.manifests import Images
     from syntrial.controller.controller import Controller
     from syntrial.controller.handlers import serve as serve_events
     from syntrial.controller.settings import Settings
     from syntrial.controller.stores import open_from_secret
-    from syntrial.executors.kubernetes import connect
-    from syntrial.executors.manifests import Images
     from syntrial.rpc.logs import configure_logging
 
     configure_logging()
@@ -97,9 +97,9 @@ def gc(  # noqa: PLR0917 - options of a command
     kube_context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None,
 ) -> None:
     """Collect garbage: what no Experiment that exists, and none that asked to be retained, reaches."""
+    from syntrial.cluster.client import connect
     from syntrial.controller.collection import collect_namespace
     from syntrial.controller.stores import open_from_secret
-    from syntrial.executors.kubernetes import connect
 
     cluster = connect(context=kube_context)
     served = _namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace)

@@ -9,7 +9,7 @@ import functools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.stages import stage_of
 
 SHORT_WORK: Final = 50_000.0

@@ -17,8 +17,8 @@ from syntrial.controller.waiting import (
     pending,
     why_job_waits,
 )
-from syntrial.experiment import Experiment
-from syntrial.plan import Plan, Step
+from syntrial.experiment.model import Experiment
+from syntrial.plan.steps import Plan, Step
 from syntrial.stages import STAGES
 
 VALID: Final = "Valid"

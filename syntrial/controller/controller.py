@@ -28,7 +28,7 @@ from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.workqueue import WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
 from syntrial.rpc.step import request_record
-from syntrial.trial import open_test_split, register, with_looks
+from syntrial.trial.run import open_test_split, register, with_looks
 
 FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import kopf
 
+from syntrial.cluster.manifests import LABEL_EXPERIMENT_UID
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import MANAGED, Settings
-from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
 
 LISTED_AT_ONCE: Final = 500
 """Objects of a page when a watch begins."""
@@ -104,7 +104,7 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
 
     @kopf.on.login(registry=registry)
     def login(**given: Any) -> kopf.ConnectionInfo | None:
-        """As `syntrial.executors.kubernetes.connect` does: kubeconfig files, else the pod's service account."""
+        """As `syntrial.cluster.client.connect` does: kubeconfig files, else the pod's service account."""
         return kopf.login_with_kubeconfig(**given) or kopf.login_with_service_account(**given)
 
     @kopf.on.startup(registry=registry)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
+from syntrial.cluster.manifests import LABEL_EXPERIMENT_UID
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
-from syntrial.executors.manifests import LABEL_EXPERIMENT_UID
 
 Name = tuple[str, str]
 """Namespace and name."""

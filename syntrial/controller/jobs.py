@@ -6,6 +6,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from syntrial.cluster.manifests import Batch, Images, Ingest, Owner, ingest_job, step_job
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.memory import Memory
 from syntrial.controller.metrics import JOBS_CREATED
@@ -16,8 +17,7 @@ from syntrial.controller.standing import ran_out_of_memory
 from syntrial.controller.views import LABEL_TEMPLATE, JobView, pod_view, template_of
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
-from syntrial.executors.manifests import Batch, Images, Ingest, Owner, ingest_job, step_job
-from syntrial.experiment import Experiment
+from syntrial.experiment.model import Experiment
 
 LOG_LINES: Final = 200
 """Of a pod that died without recording its attempt, what is recorded for it."""
@@ -41,7 +41,7 @@ Manifests = list[Manifest]
 
 
 class Cluster(Protocol):
-    """What is asked of the Kubernetes API; `syntrial.executors.kubernetes.Kubernetes` has it."""
+    """What is asked of the Kubernetes API; `syntrial.cluster.client.Kubernetes` has it."""
 
     def get(self, kind: str, namespace: str | None, name: str) -> Manifest | None:
         """An object, or None."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from syntrial.controller.snapshot import AttemptView, Evidence, Rate, Refusal
 from syntrial.controller.views import JobView
-from syntrial.experiment import Experiment
-from syntrial.trial import Trial
+from syntrial.experiment.model import Experiment
+from syntrial.trial.run import Trial
 
 
 @dataclass(kw_only=True, slots=True)

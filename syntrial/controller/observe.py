@@ -20,7 +20,7 @@ from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, r
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.views import JobView
 from syntrial.errors import DataLoss
-from syntrial.plan import Plan
+from syntrial.plan.steps import Plan
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 FRESH_SECONDS: Final = 30.0

@@ -1,6 +1,6 @@
 """From an Experiment object to its plan, as far as it is known: validated, resolved, planned, with the looks on record.
 
-The order of things is that of `syntrial.trial`, on a laptop as here.
+The order of things is that of `syntrial.trial.run`, on a laptop as here.
 """
 
 from collections.abc import Mapping
@@ -8,15 +8,15 @@ from typing import Any
 
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.manifests import Ingest
 from syntrial.controller.memory import Memory
 from syntrial.controller.snapshot import TrialState
 from syntrial.controller.stores import is_of_store
 from syntrial.errors import UserError
 from syntrial.executors.drive import priorities
-from syntrial.executors.manifests import Ingest
-from syntrial.experiment import API_VERSION
-from syntrial.experiment_file import validate
-from syntrial.trial import Pending, Trial, draft, known_looks, resolve_recorded, with_looks
+from syntrial.experiment.file import validate
+from syntrial.experiment.model import API_VERSION
+from syntrial.trial.run import Pending, Trial, draft, known_looks, resolve_recorded, with_looks
 
 
 def wanted(body: Mapping[str, Any], memory: Memory, *, store: ArtifactStore | None) -> TrialState:

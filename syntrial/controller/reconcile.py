@@ -8,6 +8,7 @@ the same actions, and the controller may be killed before, between and after any
 from dataclasses import dataclass
 from typing import Any, Final
 
+from syntrial.cluster.manifests import Batch, Ingest
 from syntrial.controller import conditions
 from syntrial.controller.batching import batches, expected_work
 from syntrial.controller.snapshot import Evidence, Presence, Refusal, Snapshot, TrialState
@@ -23,9 +24,8 @@ from syntrial.controller.standing import (
     standing,
 )
 from syntrial.controller.views import JobView
-from syntrial.executors.manifests import Batch, Ingest
-from syntrial.experiment import Experiment
-from syntrial.plan import Step
+from syntrial.experiment.model import Experiment
+from syntrial.plan.steps import Step
 
 STARTS: Final = 64
 """Jobs that one reconcile starts at most: the status is written in between."""

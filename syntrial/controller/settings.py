@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Final
 
-from syntrial.executors.manifests import Images
+from syntrial.cluster.manifests import Images
 
 FIELD_MANAGER: Final = "syntrial-controller"
 """Under which name the controller writes objects and tells events."""

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+from syntrial.cluster.manifests import Ingest
 from syntrial.controller.views import JobView
-from syntrial.executors.manifests import Ingest
-from syntrial.experiment import Experiment
-from syntrial.plan import Plan
+from syntrial.experiment.model import Experiment
+from syntrial.plan.steps import Plan
 
 
 class Presence(Enum):

@@ -10,8 +10,8 @@ from typing import Final
 
 from syntrial.controller.snapshot import AttemptView, Presence, Snapshot, TrialState
 from syntrial.controller.views import JobView
-from syntrial.plan import Plan, Step
-from syntrial.trial import USER_REASONS
+from syntrial.plan.steps import Plan, Step
+from syntrial.trial.run import USER_REASONS
 
 ATTEMPTS: Final = 3
 """Failed attempts at a step before it is given up until `syntrial retry`."""

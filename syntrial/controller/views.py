@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import canonical_json
-from syntrial.executors.manifests import (
+from syntrial.cluster.manifests import (
     CONTAINER,
     LABEL_EXPERIMENT_UID,
     attempt_of,

@@ -14,7 +14,7 @@ from typing import Final
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, Cancelled, DataLoss, StoreUnavailable
 from syntrial.executors.executor import Event, Executor, StepFailed, StepSucceeded, StepWaits
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 
 ATTEMPTS: Final = 3
 """Attempts at a step within one walk."""

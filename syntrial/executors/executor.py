@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from syntrial.errors import SyntrialError
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.v1.progress_pb2 import StepProgress
 
 LOG_TAIL_LINES: Final = 40

@@ -28,9 +28,9 @@ from syntrial.executors.executor import (
     StepStarted,
     StepSucceeded,
 )
-from syntrial.executors.placement import Machine, Placement, Slot, place, this_machine
 from syntrial.executors.processes import ServerProcess, backoff_seconds, describe_end, serve_command, wait_all
-from syntrial.plan import Step
+from syntrial.executors.slots import Machine, Placement, Slot, place, this_machine
+from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import thread_environment

@@ -8,9 +8,9 @@ from typing import Any, Final
 
 from rapidfuzz import process
 
+from syntrial.cluster.door import Door
 from syntrial.errors import ArtifactMissing, ClusterRefused, UserError
-from syntrial.experiment import API_VERSION
-from syntrial.remote.door import Door
+from syntrial.experiment.model import API_VERSION
 
 KIND: Final = "Experiment"
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.door import Door
+from syntrial.cluster.manifests import LABEL_COMPONENT, keys_of
 from syntrial.errors import SyntrialError, UserError
-from syntrial.executors.manifests import LABEL_COMPONENT, keys_of
-from syntrial.remote.door import Door
 from syntrial.remote.experiments import Remote
 from syntrial.remote.progress import live_pods
 

@@ -7,9 +7,9 @@ from typing import Any, Final
 import grpc
 from google.longrunning import operations_pb2
 
+from syntrial.cluster.door import Door
+from syntrial.cluster.manifests import LABEL_EXPERIMENT_UID, PORT
 from syntrial.errors import SyntrialError
-from syntrial.executors.manifests import LABEL_EXPERIMENT_UID, PORT
-from syntrial.remote.door import Door
 from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient
 from syntrial.v1.progress_pb2 import StepProgress
 

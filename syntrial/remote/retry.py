@@ -4,13 +4,13 @@ import time
 from typing import Final
 
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.executors.manifests import INGEST, LABEL_COMPONENT, LABEL_EXPERIMENT_UID
-from syntrial.filed import filed_labels
-from syntrial.remote.door import Door
+from syntrial.cluster.door import Door
+from syntrial.cluster.manifests import INGEST, LABEL_COMPONENT, LABEL_EXPERIMENT_UID
 from syntrial.remote.experiments import Remote, find
+from syntrial.trial.record import filed_labels
 
 FORGIVEN: Final = {"outcome": "retry", "reason": "", "message": "asked for by the user", "log": ""}
-"""The entry that ends what earlier attempts forbid; `syntrial.trial.forget_failures` writes the same."""
+"""The entry that ends what earlier attempts forbid; `syntrial.trial.run.forget_failures` writes the same."""
 
 PATIENCE: Final = 30.0
 """Seconds in which a controller that runs takes a retry up: it looks at trials with failures every 10."""

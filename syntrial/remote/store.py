@@ -12,8 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.door import Door
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.remote.door import Door
 
 _SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)(\.(?P<namespace>[a-z0-9-]+)(?P<suffix>\.svc(\.[a-z0-9.-]+)?)?)?")
 _OF_THIS_MACHINE: Final = ("SYNTRIAL_CACHE_DIR", "SYNTRIAL_CACHE_LIMIT")

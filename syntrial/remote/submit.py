@@ -12,15 +12,15 @@ from typing import Any, Final
 
 import yaml
 
-from syntrial.addresses import LocalPath, parse_address
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
 from syntrial.errors import SourceError
-from syntrial.experiment import Experiment
-from syntrial.experiment_file import read_experiment, validate
-from syntrial.medmnist import MEDMNIST
-from syntrial.planner import DATASET, plan, source_fields
-from syntrial.sources import resolve, resolve_weights
+from syntrial.experiment.file import read_experiment, validate
+from syntrial.experiment.model import Experiment
+from syntrial.plan.planner import DATASET, plan, source_fields
+from syntrial.sources.addresses import LocalPath, parse_address
+from syntrial.sources.digests import resolve, resolve_weights
+from syntrial.sources.medmnist import MEDMNIST
 from syntrial.v1.data_preparation_pb2 import FolderSource, NpzSource, Source
 
 UNREAD: Final = f"sha256:{'0' * 64}"

@@ -17,10 +17,10 @@ import numpy as np
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from syntrial.artifacts.imagesets import ImageSet, write_image_set
 from syntrial.artifacts.keys import canonical_json, step_key
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing
+from syntrial.imagesets.imageset import ImageSet, write_image_set
 from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient, operation_name, result_of
 from syntrial.stages import METHODS, stage_of
 from syntrial.v1.artifacts_pb2 import MemberRef

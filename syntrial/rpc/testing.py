@@ -16,11 +16,11 @@ from typing import Any, TypeVar
 import numpy as np
 from google.protobuf.message import Message
 
-from syntrial.artifacts.imagesets import ImageSet, write_image_set
 from syntrial.artifacts.keys import step_key
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader, open_store
 from syntrial.errors import ArtifactMissing, Cancelled
+from syntrial.imagesets.imageset import ImageSet, write_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.step import StepRunner
 from syntrial.stages import METHODS, stage_of

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from syntrial.executors.kubernetes import Kubernetes
+    from syntrial.cluster.client import Kubernetes
 
 CRD = Path(__file__).resolve().parents[2] / "k8s" / "crd" / "experiments.syntrial.dev.yaml"
 PYTHON_IMAGE = "localhost/python:3.11-bookworm"
@@ -38,7 +38,7 @@ def cluster_environment(shared_cluster: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def cluster(cluster_environment: dict[str, str]) -> "Kubernetes":
     """A connection to the test cluster as its administrator."""
-    from syntrial.executors.kubernetes import connect
+    from syntrial.cluster.client import connect
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KUBECONFIG", cluster_environment["KUBECONFIG"])

@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.client import Kubernetes
+from syntrial.cluster.manifests import keys_of
 from syntrial.errors import ClusterUnavailable, SyntrialError
-from syntrial.executors.kubernetes import Kubernetes
-from syntrial.executors.manifests import keys_of
 from tests.unit.controller.world import pretend
 
 NODE_SELECTOR = {"syntrial-test/played": "true"}

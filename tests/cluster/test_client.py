@@ -13,9 +13,9 @@ import yaml
 
 from syntrial import cli
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.executors.kubernetes import Kubernetes
-from syntrial.executors.manifests import Batch, Images, Owner, step_job
-from syntrial.experiment import Cluster
+from syntrial.cluster.client import Kubernetes
+from syntrial.cluster.manifests import Batch, Images, Owner, step_job
+from syntrial.experiment.model import Cluster
 from syntrial.remote.store import remote_store
 from syntrial.rpc.testing import fake_key
 from tests.unit.filed_trials import REPORT, put_trial

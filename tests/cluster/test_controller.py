@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.executors.kubernetes import Kubernetes
+from syntrial.cluster.client import Kubernetes
 from tests.cluster.kubelet import NODE_SELECTOR, Kubelet
 from tests.cluster.proxy import Proxy
 from tests.unit.controller.world import SPEC

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from syntrial.crd import NAME
+from syntrial.cluster.crd.definition import NAME
 from syntrial.errors import ClusterRefused
-from syntrial.experiment_file import validate
+from syntrial.experiment.file import validate
 from tests.contract.refusals import CASES, EDM, Case, experiment
 
 if TYPE_CHECKING:
-    from syntrial.executors.kubernetes import Kubernetes
+    from syntrial.cluster.client import Kubernetes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted([*REPOSITORY.glob("examples/*.yaml"), *REPOSITORY.glob("k8s/samples/*.yaml")])

@@ -16,13 +16,13 @@ from syntrial.artifacts.content import folder_digest
 from syntrial.artifacts.s3 import open_s3
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import has_upload
-from syntrial.executors.manifests import Images, Owner, ingest_job
-from syntrial.experiment import Cluster
-from syntrial.ingest import recorded_source
-from syntrial.trial import Ingest
+from syntrial.cluster.manifests import Images, Owner, ingest_job
+from syntrial.experiment.model import Cluster
+from syntrial.sources.ingest import recorded_source
+from syntrial.trial.run import Ingest
 
 if TYPE_CHECKING:
-    from syntrial.executors.kubernetes import Kubernetes
+    from syntrial.cluster.client import Kubernetes
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 BUCKET = "test-ingest"

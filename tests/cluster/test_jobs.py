@@ -1,6 +1,6 @@
 """Jobs on a real Kubernetes: the contract of `tests/contract/jobs.py`, and what only a cluster does to a pod.
 
-The Jobs are those of `syntrial.executors.manifests`, whole; their container runs the scripted stage of the controller's
+The Jobs are those of `syntrial.cluster.manifests`, whole; their container runs the scripted stage of the controller's
 image. Their namespace enforces the Pod Security Standard `restricted`.
 """
 
@@ -22,9 +22,9 @@ from minio import Minio
 from urllib3.exceptions import HTTPError
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.executors.kubernetes import Kubernetes
-from syntrial.executors.manifests import GRACE_SECONDS, PORT, Batch, Images, Manifest, Owner, step_job
-from syntrial.experiment import Cluster
+from syntrial.cluster.client import Kubernetes
+from syntrial.cluster.manifests import GRACE_SECONDS, PORT, Batch, Images, Manifest, Owner, step_job
+from syntrial.experiment.model import Cluster
 from tests.contract.jobs import EXPERIMENT, JobContract, eventually, outcomes, recorded, watched
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from syntrial.cluster.client import Kubernetes, connect
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.executors.kubernetes import Kubernetes, connect
 
 pytestmark = pytest.mark.cluster
 
@@ -57,7 +57,7 @@ def test_apply_owns_the_fields_that_it_names(cluster: Kubernetes, namespace: str
 def test_a_list_is_read_in_pages_and_chosen_by_labels(
     cluster: Kubernetes, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syntrial.executors.kubernetes.PAGE", 2)
+    monkeypatch.setattr("syntrial.cluster.client.PAGE", 2)
     for number in range(5):
         listed = config_map(namespace, f"listed-{number}")
         listed["metadata"]["labels"] = {"listed": "yes", "odd": str(number % 2)}

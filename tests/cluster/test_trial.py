@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from syntrial.artifacts.store import open_store
-from syntrial.executors.kubernetes import connect
+from syntrial.cluster.client import connect
 from syntrial.remote.store import remote_store
 from tests.cluster.product import REPOSITORY, Deployed, experiment_on, figures, until
 

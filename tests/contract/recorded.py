@@ -16,11 +16,11 @@ import numpy as np
 from safetensors.numpy import load as load_safetensors
 
 from syntrial.artifacts.store import open_store
-from syntrial.experiment_file import validate
-from syntrial.planner import plan
+from syntrial.experiment.file import validate
+from syntrial.plan.planner import plan
 from syntrial.rpc.testing import run_step
 from syntrial.stages import STAGES, stage_of
-from syntrial.trial import resolve_sources
+from syntrial.trial.run import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 

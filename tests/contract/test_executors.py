@@ -16,7 +16,7 @@ from syntrial.errors import UserError
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, ServerDied, StepFailed, StepProgressed, StepStarted, StepWaits
 from syntrial.executors.local import LocalExecutor
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.rpc.scripted import COMMAND, scripted
 from syntrial.rpc.testing import method_of
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -248,7 +248,7 @@ def test_threads_are_a_constant_of_the_stage(
 
 DRIVER = """
 import sys
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.rpc.scripted import COMMAND, scripted
 from syntrial.rpc.testing import method_of
 from syntrial.artifacts.store import open_store

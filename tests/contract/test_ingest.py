@@ -18,16 +18,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syntrial.addresses import parse_address
-from syntrial.artifacts import s3_source
 from syntrial.artifacts.content import file_digest, folder_digest
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.artifacts.uploads import find_upload, has_upload, materialise
 from syntrial.errors import Cancelled, SourceError, UserError
-from syntrial.experiment_file import validate
-from syntrial.ingest import ingest, recorded_source
-from syntrial.planner import plan
-from syntrial.trial import Ingest, Pending, Sources, resolve_recorded, resolve_sources
+from syntrial.experiment.file import validate
+from syntrial.plan.planner import plan
+from syntrial.sources import bucket as s3_source
+from syntrial.sources.addresses import parse_address
+from syntrial.sources.ingest import ingest, recorded_source
+from syntrial.trial.run import Ingest, Pending, Sources, resolve_recorded, resolve_sources
 
 
 class Bucket:
@@ -114,7 +114,7 @@ def bring(bucket: Bucket, store: ArtifactStore, name: str, *, weights: bool = Fa
 
 
 def run_job(store: ArtifactStore, *words: str, environment: Mapping[str, str], wait: bool = True) -> Any:
-    command = [sys.executable, "-m", "syntrial.ingest", f"--store={store.url}", "--experiment=uid", *words]
+    command = [sys.executable, "-m", "syntrial.sources.ingest", f"--store={store.url}", "--experiment=uid", *words]
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SYNTRIAL_", "SOURCE_"))}
     process = subprocess.Popen(command, env={**clean, **environment}, stderr=subprocess.PIPE, text=True)
     if not wait:

@@ -21,7 +21,7 @@ from syntrial.artifacts.s3 import S3Backend, connect, settings_from
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import SMALL_BYTES, Part, find_upload, has_upload, materialise, put_parts, put_upload
 from syntrial.errors import Cancelled, DataLoss, SourceError
-from syntrial.ingest import record_source
+from syntrial.sources.ingest import record_source
 
 UID = "0b1c2d3e-0000-4000-8000-00000000000{}"
 

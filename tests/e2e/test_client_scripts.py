@@ -15,11 +15,11 @@ import pytest
 
 from syntrial.artifacts.store import open_store
 from syntrial.errors import SourceError
-from syntrial.experiment_file import parse_experiment
+from syntrial.experiment.file import parse_experiment
 from syntrial.rpc.server import StageServer
 from syntrial.rpc.step import StepRunner, Verb
 from syntrial.stages import STAGES, stage_of
-from syntrial.trial import draft, register, resolve_sources
+from syntrial.trial.run import draft, register, resolve_sources
 
 pytestmark = pytest.mark.e2e
 CLIENTS = Path(__file__).resolve().parents[2] / "examples" / "clients"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.experiment_file import read_experiment
-from syntrial.planner import plan
-from syntrial.trial import resolve_sources
+from syntrial.experiment.file import read_experiment
+from syntrial.plan.planner import plan
+from syntrial.trial.run import resolve_sources
 from tests.e2e.conftest import Laptop
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syntrial.experiment_file import read_experiment
+from syntrial.experiment.file import read_experiment
 
 pytestmark = pytest.mark.e2e
 

@@ -11,11 +11,11 @@ from syntrial_data_prep.service import METHODS
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.artifacts.uploads import put_upload
-from syntrial.experiment_file import validate
-from syntrial.planner import plan
+from syntrial.experiment.file import validate
+from syntrial.plan.planner import plan
 from syntrial.rpc.step import StepRunner
 from syntrial.stages import STAGES
-from syntrial.trial import Sources, resolve_recorded, resolve_sources
+from syntrial.trial.run import Sources, resolve_recorded, resolve_sources
 
 
 def experiment(**dataset: Any) -> Any:

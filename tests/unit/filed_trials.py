@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from syntrial.artifacts.imagesets import ImageSet
 from syntrial.artifacts.store import ArtifactStore, open_store
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import MemberValue, fake_key, put_member
 
 UID = "6a9f7000-bb7e-40a7-b062-cd96b79e1598"

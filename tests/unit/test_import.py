@@ -8,7 +8,7 @@ import pytest
 HEAVY = ("torch", "torchvision", "timm", "diffusers", "sklearn", "medmnist", "syntrial_generation")
 
 
-@pytest.mark.parametrize("module", ["syntrial", "syntrial.cli", "syntrial.planner", "syntrial.trial"])
+@pytest.mark.parametrize("module", ["syntrial", "syntrial.cli", "syntrial.plan.planner", "syntrial.trial.run"])
 def test_the_platform_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([name for name in {HEAVY!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

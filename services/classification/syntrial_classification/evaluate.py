@@ -5,9 +5,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
 from syntrial_classification import metrics

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
-from syntrial.artifacts.quotas import class_quota, total_quota
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
+from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase
 from syntrial.v1.generation_pb2 import Balance
 from syntrial_classification.pools import (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial_classification.augment import normalise
 
 MICRO_BATCH = 256

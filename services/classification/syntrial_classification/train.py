@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingRecipe
 from syntrial_classification import convergence, metrics

@@ -9,8 +9,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 
-from syntrial.artifacts.imagesets import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.errors import SourceError, UserError
+from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.v1.data_preparation_pb2 import ImageFormat
 from syntrial_data_prep import resample
 from syntrial_data_prep.classes import Classes, Labels, relabel

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.artifacts.imagesets import write_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import write_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import LeakPolicy, PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources, split

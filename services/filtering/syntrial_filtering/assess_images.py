@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import AssessImagesRequest
 from syntrial_filtering import frechet

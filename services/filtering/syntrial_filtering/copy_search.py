@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from syntrial.artifacts.imagesets import ImageSet
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_filtering.copies import CopyScores, CopyThreshold, calibrate, index_training, is_copy, score
 from syntrial_filtering.inputs import reporter

@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, write_image_set
-from syntrial.artifacts.quotas import class_quota, total_quota
 from syntrial.errors import UserError, Violation
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
+from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import FilterImagesRequest
 from syntrial.v1.generation_pb2 import Balance

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial_filtering.encoder import Embedding, Encoder, embed

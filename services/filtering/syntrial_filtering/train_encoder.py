@@ -1,6 +1,6 @@
 """The verb TrainEncoder: a feature encoder fitted to the training split, the only images that its request names."""
 
-from syntrial.artifacts.imagesets import read_image_set
+from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import TrainEncoderRequest
 from syntrial_filtering.encoder import EncoderSettings, EncoderTraining, dump

@@ -1,7 +1,7 @@
 """What must hold of requests and their inputs, told to users field by field."""
 
-from syntrial.artifacts.imagesets import ImageSet
 from syntrial.errors import UserError, Violation
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.generation_pb2 import (
     DiffusionConfig,
     DiffusionSampler,

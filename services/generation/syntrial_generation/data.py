@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

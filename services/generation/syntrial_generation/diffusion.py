@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler
 from syntrial_generation import edm

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import GanConfig, GanSampler
 from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range

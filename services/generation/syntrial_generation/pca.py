@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import PcaConfig
 from syntrial_generation.data import Subject, label_vectors, to_pixels

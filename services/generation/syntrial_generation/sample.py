@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from syntrial.artifacts.imagesets import MULTI_LABEL, ImageSet, read_image_set, write_image_set
-from syntrial.artifacts.quotas import candidates, class_quota, total_quota
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
+from syntrial.imagesets.quotas import candidates, class_quota, total_quota
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 from syntrial_generation.checks import check_sampling

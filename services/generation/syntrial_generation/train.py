@@ -1,7 +1,7 @@
 """The verb TrainGenerator: a training split to a generator and the curves of its training."""
 
-from syntrial.artifacts.imagesets import read_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 from syntrial_generation.checks import check_diffusion, check_gan, check_pca

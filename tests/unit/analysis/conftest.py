@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import FakeContext, MemberValue, fake_key
 from syntrial.v1.analysis_pb2 import (
     Cell,

@@ -15,7 +15,7 @@ import typer
 import yaml
 
 from k8s.render import BASE, CASES, CHART, MINIO, REPOSITORY, documents, find_helm, golden, template
-from syntrial.executors.manifests import Owner, labels_of
+from syntrial.cluster.manifests import Owner, labels_of
 from syntrial.stages import STAGES
 
 VALUES = sorted((CASES / "values").glob("*.yaml"))
@@ -184,13 +184,13 @@ def test_each_namespace_has_a_key_and_a_prefix_of_its_own() -> None:
 
 
 def test_the_arguments_of_every_container_are_those_that_its_program_takes() -> None:
-    from syntrial.artifacts import tenants
+    from syntrial.cluster import tenants
     from syntrial.controller.__main__ import app as controller
 
     programs = {
         (): typer.main.get_command(controller),
         ("python", "-m", "syntrial.controller"): typer.main.get_command(controller),
-        ("python", "-m", "syntrial.artifacts.tenants"): typer.main.get_command(tenants.app),
+        ("python", "-m", "syntrial.cluster.tenants"): typer.main.get_command(tenants.app),
     }
     parsed = set()
     for case in VALUES:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from syntrial_classification.train import train_classifier
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingPhase, TrainingRecipe

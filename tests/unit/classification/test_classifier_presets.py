@@ -1,6 +1,12 @@
 import pytest
 
-from syntrial.presets.classifiers import RECIPES, default_learning_rate, default_steps, recipe_family, recipe_preset
+from syntrial.plan.presets.classifiers import (
+    RECIPES,
+    default_learning_rate,
+    default_steps,
+    recipe_family,
+    recipe_preset,
+)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import pytest
 
 from syntrial import cli
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import UserError
-from syntrial.remote.memory import MemoryCluster
 from syntrial.rpc.testing import fake_key
 from tests.unit.filed_trials import REPORT, finished_store
 
@@ -38,7 +38,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> MemoryCluster:
         made.namespace = namespace or "lab"
         return made
 
-    monkeypatch.setattr("syntrial.executors.kubernetes.connect", connect)
+    monkeypatch.setattr("syntrial.cluster.client.connect", connect)
     return made
 
 
@@ -170,7 +170,7 @@ def test_what_is_forbidden_is_told(cluster: MemoryCluster, run: Run) -> None:
 
 def test_a_cluster_without_syntrial_is_told(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bare = MemoryCluster(namespace="lab", kinds=frozenset())
-    monkeypatch.setattr("syntrial.executors.kubernetes.connect", lambda *_: bare)
+    monkeypatch.setattr("syntrial.cluster.client.connect", lambda *_: bare)
     (tmp_path / "small.yaml").write_text(PHANTOM)
     for arguments in (("submit", "small.yaml"), ("status", "small")):
         code, _, err = run(*arguments)

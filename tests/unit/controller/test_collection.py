@@ -5,13 +5,13 @@ from typer.testing import CliRunner
 
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster import client as kubernetes
 from syntrial.controller import stores
 from syntrial.controller.__main__ import app
 from syntrial.controller.collection import collect_namespace
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
-from syntrial.executors import kubernetes
 from syntrial.rpc.step import request_record
-from syntrial.trial import Trial, draft, register, resolve_sources
+from syntrial.trial.run import Trial, draft, register, resolve_sources
 from tests.unit.controller.test_reconcile import EXPERIMENT
 from tests.unit.controller.world import pretend
 

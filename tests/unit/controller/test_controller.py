@@ -10,12 +10,12 @@ import pytest
 from syntrial.artifacts.backend import ObjectInfo
 from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.uploads import put_upload, set_aside
+from syntrial.cluster.manifests import Images, keys_of
 from syntrial.controller.controller import Controller
 from syntrial.controller.reconcile import KEPT_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.executors.manifests import Images, keys_of
-from syntrial.experiment_file import validate
+from syntrial.experiment.file import validate
 from tests.unit.controller.world import NAMESPACE, SPEC, World
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syntrial.cluster.manifests import keys_of
 from syntrial.controller.controller import Controller
-from syntrial.executors.manifests import keys_of
 from tests.unit.controller.world import NAMESPACE, SPEC, Killed, World
 
 EVENTS = (

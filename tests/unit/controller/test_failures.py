@@ -3,8 +3,8 @@
 import itertools
 from typing import Any
 
+from syntrial.cluster.manifests import keys_of
 from syntrial.controller.controller import Controller
-from syntrial.executors.manifests import keys_of
 from tests.unit.controller.world import SPEC, World
 
 

@@ -1,8 +1,8 @@
 from typing import Any
 
+from syntrial.cluster.manifests import Batch, Images, Owner, step_job
 from syntrial.controller.inventory import Inventory
-from syntrial.executors.manifests import Batch, Images, Owner, step_job
-from syntrial.experiment import Cluster, Placement
+from syntrial.experiment.model import Cluster, Placement
 from syntrial.rpc.testing import fake_key
 
 

@@ -23,10 +23,10 @@ from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Refusa
 from syntrial.controller.standing import JOB_DIED, is_given_up, pause
 from syntrial.controller.views import JobView, PodView
 from syntrial.executors.drive import priorities
-from syntrial.experiment_file import validate
-from syntrial.plan import Plan, Step
+from syntrial.experiment.file import validate
+from syntrial.plan.steps import Plan, Step
 from syntrial.rpc.testing import fake_key
-from syntrial.trial import Ingest
+from syntrial.trial.run import Ingest
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest
 from tests.unit.controller.world import SPEC
 

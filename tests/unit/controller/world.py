@@ -3,7 +3,7 @@
 The controller that runs in it is the whole one but for kopf; its watches may lag, and it may be killed at any call.
 """
 
-# ruff: noqa: ARG002 - the methods of `Api` are those of `syntrial.executors.kubernetes.Kubernetes`
+# ruff: noqa: ARG002 - the methods of `Api` are those of `syntrial.cluster.client.Kubernetes`
 
 import itertools
 import json
@@ -15,10 +15,10 @@ from syntrial.artifacts.backend import ObjectInfo
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.manifests import Images, attempt_of, keys_of
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import Settings
 from syntrial.errors import ArtifactMissing, ClusterRefused, StoreUnavailable, UserError
-from syntrial.executors.manifests import Images, attempt_of, keys_of
 from syntrial.rpc.attempt import member_refs
 from syntrial.rpc.step import recorded_request
 

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from syntrial_data_prep.importing import import_images
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeContext, fake_key
-from syntrial.sources import resolve
+from syntrial.sources.digests import resolve
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import (
     ClassMapping,

@@ -10,7 +10,7 @@ import pytest
 from syntrial_data_prep.sources import medmnist
 
 from syntrial.errors import Cancelled, SourceError
-from syntrial.medmnist import MEDMNIST
+from syntrial.sources.medmnist import MEDMNIST
 from syntrial.v1.data_preparation_pb2 import MedMnistSource
 
 CONTENT = b"official content" * 50_000

@@ -14,11 +14,11 @@ from PIL import Image
 from syntrial_data_prep.prepare import prepare_dataset
 from syntrial_data_prep.service import METHODS
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import open_store
 from syntrial.errors import Cancelled, UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeContext, run_step
-from syntrial.sources import resolve
+from syntrial.sources.digests import resolve
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import (
     ClassMapping,

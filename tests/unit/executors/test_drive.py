@@ -12,7 +12,7 @@ from syntrial.errors import ArtifactMissing, DataLoss, StoreUnavailable, Syntria
 from syntrial.executors import drive as drive_module
 from syntrial.executors.drive import drive, priorities
 from syntrial.executors.executor import Event, StepFailed, StepSucceeded, StepWaits
-from syntrial.plan import Step
+from syntrial.plan.steps import Step
 from syntrial.rpc.status import is_retryable, reason_of
 from syntrial.rpc.testing import fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from syntrial_filtering.service import METHODS
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.errors import Cancelled, UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.filtering_pb2 import (

@@ -9,7 +9,7 @@ import torch
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
 
-from syntrial.artifacts.imagesets import ImageSet
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import (

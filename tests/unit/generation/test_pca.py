@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from syntrial_generation.pca import principal_components
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.errors import UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.v1.generation_pb2 import PcaConfig
 
 

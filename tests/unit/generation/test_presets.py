@@ -1,7 +1,7 @@
 import pytest
 
 from syntrial.errors import UserError
-from syntrial.presets.generators import PRESETS, generator_preset, sampler_preset
+from syntrial.plan.presets.generators import PRESETS, generator_preset, sampler_preset
 
 ALL = [(family, preset) for family, presets in PRESETS.items() for preset in presets]
 

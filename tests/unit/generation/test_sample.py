@@ -3,8 +3,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.errors import Cancelled, UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
 from syntrial.v1.generation_pb2 import Balance, DiffusionSampler
 

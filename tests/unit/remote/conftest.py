@@ -1,7 +1,7 @@
 import pytest
 
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.remote.memory import MemoryCluster
+from syntrial.cluster.fake import MemoryCluster
 from tests.unit.filed_trials import finished_store
 
 

@@ -2,10 +2,10 @@ from typing import Any
 
 import pytest
 
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import ArtifactMissing, ClusterRefused, UserError
 from syntrial.remote import experiments
 from syntrial.remote.experiments import Remote, apply, find, namespace_of, suspend
-from syntrial.remote.memory import MemoryCluster
 
 TREE: dict[str, Any] = {
     "apiVersion": "syntrial.dev/v1alpha1",

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import Remote
 from syntrial.remote.logs import chosen, follow, live, recorded
-from syntrial.remote.memory import MemoryCluster
 from syntrial.rpc.testing import fake_key
 
 ONE, TWO = fake_key("one"), fake_key("two")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from syntrial.artifacts.store import open_store
-from syntrial.remote.memory import MemoryCluster
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.progress import PodWatch, live_pods
 from syntrial.rpc.scripted import run_script, scripted
 from syntrial.rpc.server import StageServer

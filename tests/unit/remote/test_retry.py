@@ -1,6 +1,6 @@
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import Remote
-from syntrial.remote.memory import MemoryCluster
 from syntrial.remote.retry import forgive_ingests, forgive_steps, wait_until_taken_up
 from syntrial.rpc.testing import fake_key
 from tests.unit.filed_trials import UID, file_plan

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
+from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import UserError
-from syntrial.remote.memory import MemoryCluster
 from syntrial.remote.store import remote_store, service_behind
 
 

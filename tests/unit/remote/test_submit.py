@@ -11,10 +11,10 @@ from PIL import Image
 from syntrial.artifacts.store import open_store
 from syntrial.artifacts.uploads import find_upload
 from syntrial.errors import SourceError, UserError
-from syntrial.experiment_file import read_experiment
-from syntrial.planner import plan
+from syntrial.experiment.file import read_experiment
+from syntrial.plan.planner import plan
 from syntrial.remote.submit import digest_of, prepare, send
-from syntrial.trial import resolve_sources
+from syntrial.trial.run import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
 
 

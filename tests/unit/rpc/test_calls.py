@@ -4,9 +4,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, UserError
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.calls import asked, put_images, run, stage_at
 from syntrial.rpc.scripted import run_script, scripted
 from syntrial.rpc.server import StageServer

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from syntrial.artifacts.imagesets import ImageSet, read_image_set
 from syntrial.artifacts.store import open_store
 from syntrial.errors import ArtifactMissing, Cancelled
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key, method_of, run_step, with_header
 from syntrial.v1.artifacts_pb2 import MemberRef

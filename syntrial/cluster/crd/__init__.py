@@ -1,0 +1,1 @@
+"""The CustomResourceDefinition of Experiment, generated from the model."""

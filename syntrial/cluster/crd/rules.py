@@ -1,0 +1,190 @@
+"""What crosses the fields of an Experiment, for the API server: CEL rules by the model that they stand on.
+
+Each says what a `model_validator` of `syntrial.experiment.model` says, in the same words. `has` is false for a null.
+What CEL cannot see is left to the controller, which says it as `Valid=False`: regular expressions, and the arms of the
+whole trial, whose items are names or objects and therefore have no type that CEL knows.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rule:
+    """A rule of x-kubernetes-validations."""
+
+    rule: str
+    """In CEL; `self` is the object of the model."""
+    message: str
+    """What must hold, in the words of the laptop."""
+    field: str = ""
+    """The field below that the message is about, for example `.endpoint.primary.arm`."""
+    with_received: str = ""
+    """CEL whose value is the message in full, where it names what was received; `message` is what stays the same."""
+
+    def tree(self) -> dict[str, Any]:
+        """As it stands in the schema."""
+        tree: dict[str, Any] = {"rule": " ".join(self.rule.split()), "message": self.message}
+        if self.with_received:
+            tree["messageExpression"] = " ".join(self.with_received.split())
+        if self.field:
+            tree["fieldPath"] = self.field
+        return tree
+
+
+def _exactly_one(*names: str) -> Rule:
+    *most, last = names
+    given = ", ".join(f"has(self.{name}) ? '{name} ' : ''" for name in names)
+    message = f"needs exactly one of {', '.join(most)} and {last}"
+    return Rule(
+        rule=" + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1",
+        message=message,
+        with_received=f"'{message}; received ' + (" + " + ".join(f"({part})" for part in given.split(", ")) + ")",
+    )
+
+
+def _resource_names(field: str) -> Rule:
+    return Rule(
+        rule=f"""!has(self.{field}) || self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage']
+        || name.startsWith('hugepages-') || name.matches('^[^/]+/[^/]+$'))""",
+        message="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
+        field=f".{field}",
+    )
+
+
+_SOURCE: Final = (
+    _exactly_one("medmnist", "npz", "folder", "phantom"),
+    Rule(
+        rule="!has(self.classes) || has(self.npz)",
+        message="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
+    ),
+    Rule(
+        rule="""!has(self.secret) || (has(self.npz) && self.npz.startsWith('s3://'))
+        || (has(self.folder) && self.folder.startsWith('s3://'))""",
+        message="`secret` belongs to an s3:// address",
+    ),
+    Rule(rule="!has(self.patientPattern) || has(self.folder)", message="`patientPattern` belongs to a folder"),
+)
+
+# The name of a classifier in cells: `Classifier.title`.
+_TITLE: Final = (
+    """(has(c.name) ? c.name : has(c.pretraining) && c.pretraining != 'none' ? c.model + '-hub' : c.model)"""
+)
+_PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
+
+RULES: Final[dict[str, tuple[Rule, ...]]] = {
+    "Dataset": _SOURCE,
+    "SourceFields": _SOURCE,
+    "Filter": (_exactly_one("centroid", "confidence"),),
+    "Generator": (_exactly_one("diffusion", "gan", "pca"),),
+    "Synthetic": (
+        _exactly_one("generator", "images"),
+        Rule(
+            rule="!has(self.images) || !has(self.replicates) || self.replicates == 1",
+            message="a ready-made set has one replicate; `replicates` repeats a generator's training",
+        ),
+        Rule(
+            rule="!has(self.arms) || self.arms.exists(arm, arm != 'real')",
+            message="needs an arm beside the control `real`",
+            field=".arms",
+        ),
+    ),
+    "Classifier": (
+        Rule(
+            rule="has(self.name) || !has(self.pretraining) || self.pretraining in ['none', 'hub']",
+            message="a classifier that begins with a file of weights needs a `name`",
+        ),
+    ),
+    "Budget": (_exactly_one("steps", "epochs"),),
+    "Resources": (
+        _resource_names("requests"),
+        _resource_names("limits"),
+        Rule(
+            rule="""!has(self.limits) || self.limits.all(name, !name.contains('/')
+            || type(self.limits[name]) == int || quantity(self.limits[name]).isInteger())""",
+            message="a device is asked for whole",
+            field=".limits",
+        ),
+        Rule(
+            rule="""!has(self.requests) || self.requests.all(name, !name.contains('/')
+            || (has(self.limits) && name in self.limits))""",
+            message="devices are asked for by limits",
+            field=".requests",
+        ),
+        Rule(
+            rule="""!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits)
+            || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name])))
+            in (name.contains('/') ? [0] : [-1, 0]))""",
+            message="a request is at most its limit, and equal to it where it is of a device",
+            field=".requests",
+        ),
+    ),
+    "Toleration": (
+        Rule(
+            rule="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
+            message="a toleration without `key` needs operator Exists",
+        ),
+        Rule(
+            rule="""!has(self.value) || self.value == '' || !has(self.operator) || self.operator != 'Exists'""",
+            message="operator Exists takes no `value`",
+        ),
+        Rule(
+            rule="!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')",
+            message="`tolerationSeconds` needs effect NoExecute",
+        ),
+    ),
+    "Spec": (
+        Rule(
+            rule=f"""!has(self.classifiers) || [self.classifiers.map(c, {_TITLE})].all(titles,
+            titles.all(title, titles.exists_one(other, other == title)))""",
+            message="names must differ",
+            field=".classifiers",
+        ),
+        Rule(
+            rule=f"""!({_PRIMARY} && has(self.endpoint.primary.synthetic))
+            || self.synthetic.exists(s, s.name == self.endpoint.primary.synthetic)""",
+            message="must be part of this experiment",
+            with_received="""'must be part of this experiment; received ' + self.endpoint.primary.synthetic
+            + '. Name a set of spec.synthetic.'""",
+            field=".endpoint.primary.synthetic",
+        ),
+        Rule(
+            rule=f"""!({_PRIMARY} && has(self.endpoint.primary.classifier)) || (has(self.classifiers)
+            ? self.classifiers.exists(c, {_TITLE} == self.endpoint.primary.classifier)
+            : self.endpoint.primary.classifier == 'small-cnn')""",
+            message="must be part of this experiment",
+            with_received="""'must be part of this experiment; received ' + self.endpoint.primary.classifier
+            + '. Name a classifier of spec.classifiers.'""",
+            field=".endpoint.primary.classifier",
+        ),
+        Rule(
+            rule=f"""!({_PRIMARY}) || self.endpoint.primary.arm != 'real'""",
+            message="must be an arm of",
+            with_received="'must be an arm of the primary synthetic set beside the control; received real'",
+            field=".endpoint.primary.arm",
+        ),
+        Rule(
+            rule=f"""!({_PRIMARY}) || [has(self.endpoint.primary.synthetic) ? self.endpoint.primary.synthetic
+            : self.synthetic[0].name].all(name, self.synthetic.all(s, s.name != name || !has(s.arms)
+            || self.endpoint.primary.arm in s.arms))""",
+            message="must be an arm of",
+            with_received="""'must be an arm of ' + (has(self.endpoint.primary.synthetic)
+            ? self.endpoint.primary.synthetic : self.synthetic[0].name) + '; received ' + self.endpoint.primary.arm""",
+            field=".endpoint.primary.arm",
+        ),
+    ),
+}
+
+ARM_PATTERN: Final = r"^(real|synthetic|finetune|augment-0{0,4}[1-9][0-9]{0,4}|replace-0{0,4}[1-9][0-9]?)$"
+"""The names that `syntrial.experiment.arms.arm_preset` knows, and a few with more zeros in front than it does."""
+# Arms have no type that CEL knows: the same in what a schema can say (the API server's words are poorer for it).
+PHASE_RULES: Final[dict[str, Any]] = {
+    # A phase needs images.
+    "anyOf": [
+        {"required": [name], "properties": {name: {"minimum": 0, "exclusiveMinimum": True}}}
+        for name in ("real", "synthetic")
+    ],
+    # Its length is given in steps or in epochs.
+    "not": {"required": ["steps", "epochs"]},
+}
+ARM_NAME_RULES: Final[dict[str, Any]] = {"not": {"enum": ["real", "real-twice"]}}

@@ -1,0 +1,450 @@
+"""The Experiment: what a user may write, and its validation.
+
+A Kubernetes-style object, so that one file serves a laptop and a cluster. Fields are camelCase in YAML. Everything that
+can be checked without reading data is checked here, once, at construction; nothing here reads a file but
+`syntrial.experiment.file`, which calls this. Defaults are applied here alone. Descriptions are the text of `kubectl
+explain`; the API server's schema is made of these models (`syntrial.cluster.crd.definition`), with the rules of the
+validators in CEL (`syntrial.cluster.crd.rules`).
+"""
+
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+
+from syntrial.experiment import arms as arms_module
+from syntrial.experiment.base import Model, Name, Seed, overrides, wrong
+from syntrial.experiment.dataset import Address, Dataset, Leaks, SourceFields
+from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
+from syntrial.v1.classification_pb2 import TrainingRecipe
+from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig, GanSampler, PcaConfig
+
+__all__ = [
+    "API_VERSION",
+    "Classifier",
+    "Cluster",
+    "Dataset",
+    "Experiment",
+    "Generator",
+    "Leaks",
+    "Model",
+    "PcaGenerator",
+    "Placement",
+    "Resources",
+    "SourceFields",
+    "Spec",
+    "Synthetic",
+    "Toleration",
+]
+
+API_VERSION: Final = "syntrial.dev/v1alpha1"
+ArmName = Annotated[str, Field(max_length=63)]
+
+
+class Metadata(Model):
+    """Kubernetes object metadata; only what Syntrial reads."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+    name: Name
+
+
+class CentroidFilter(Model):
+    """Keeps the share of each class's candidates nearest to the centroid of the class's real features."""
+
+    keep: float = Field(gt=0, le=1, description="Share of the candidates that is kept.")
+
+
+class ConfidenceFilter(Model):
+    """Keeps candidates to whose class a classifier trained on real images gives at least this probability."""
+
+    minimum: float = Field(gt=0, lt=1, description="Smallest probability of the candidate's own class.")
+
+
+class Filter(Model):
+    """One filter: exactly one of centroid and confidence."""
+
+    centroid: CentroidFilter | None = None
+    confidence: ConfidenceFilter | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if (self.centroid is None) == (self.confidence is None):
+            raise ValueError("needs exactly one of centroid and confidence")
+        return self
+
+
+Diffusion = overrides(DiffusionConfig)
+Gan = overrides(GanConfig)
+Pca = overrides(PcaConfig)
+DiffusionSampling = overrides(DiffusionSampler)
+GanSampling = overrides(GanSampler)
+
+
+class DiffusionGenerator(Diffusion):  # type: ignore[misc, valid-type]
+    """A class-conditional diffusion model (EDM)."""
+
+    preset: str = Field(
+        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
+    )
+    sampler: DiffusionSampling | None = Field(  # type: ignore[valid-type]
+        None, description="How images are drawn from the trained model. Default: as the preset has it."
+    )
+
+
+class GanGenerator(Gan):  # type: ignore[misc, valid-type]
+    """A class-conditional GAN."""
+
+    preset: str = Field(
+        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
+    )
+    sampler: GanSampling | None = Field(  # type: ignore[valid-type]
+        None, description="How images are drawn from the trained model. Default: as the preset has it."
+    )
+
+
+class PcaGenerator(Pca):  # type: ignore[misc, valid-type]
+    """A Gaussian in the principal components of each class: the baseline that a generator must beat."""
+
+    preset: str = Field("default", max_length=63, description="Values of the other fields that are left out.")
+
+
+class Generator(Model):
+    """What makes the images: exactly one of diffusion, gan and pca."""
+
+    diffusion: DiffusionGenerator | None = None
+    gan: GanGenerator | None = None
+    pca: PcaGenerator | None = None
+
+    @model_validator(mode="after")
+    def _one_family(self) -> Self:
+        if len(self.model_fields_set) != 1 or self.kind is None:
+            raise ValueError("needs exactly one of diffusion, gan and pca")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """Which family."""
+        return next((name for name in ("diffusion", "gan", "pca") if getattr(self, name) is not None), "")
+
+
+class Synthetic(Model):
+    """A synthetic set: images that a generator makes, or ready-made ones."""
+
+    name: Name = Field(description="The set's name in arms, tables and the report; unique in the experiment.")
+    generator: Generator | None = Field(
+        None, description="What makes the images, trained on the training split alone: one of diffusion, gan and pca."
+    )
+    images: SourceFields | None = Field(
+        None, description="A ready-made set instead of a generator; its lineage cannot be proven."
+    )
+    filters: tuple[Filter, ...] = Field(
+        (), max_length=16, description="What candidates must pass, one filter after another. Default: none."
+    )
+    copies: float = Field(
+        0.001,
+        ge=0,
+        lt=0.5,
+        description="A candidate that is nearer to a training image than this share of real images are to others "
+        "counts as a copy and is left out; 0: copies are kept.",
+    )
+    balance: Literal["match", "uniform", "fill"] = Field(
+        "match",
+        description="Classes of the synthetic images: match (as in training), uniform (as many of each), or fill "
+        "(the rare ones first, until real and synthetic together are even).",
+    )
+    oversample: float | None = Field(
+        None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
+    )
+    replicates: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Repetitions of the generator's training and sampling. With three or more the verdict speaks of "
+        "the method, with fewer of these images.",
+    )
+    seed: Seed = Field(0, description="Seed of the generator's training and sampling.")
+    arms: tuple[ArmName, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names of this set's arms: presets, or arms of spec.arms. Default: all of spec.arms.",
+    )
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        if (self.generator is None) == (self.images is None):
+            raise ValueError("needs exactly one of generator and images")
+        if self.images is not None and self.replicates != 1:
+            raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
+        return self
+
+
+class PhaseSpec(Model):
+    """A pool of images and the length of training over it."""
+
+    real: float = Field(0, ge=0, le=1, description="Share of the real training images in the pool.")
+    synthetic: float = Field(
+        0, ge=0, le=100, description="Accepted synthetic images in the pool, as a ratio to the real training images."
+    )
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps. Default: spec.budget.")
+    epochs: float | None = Field(
+        None, gt=0, le=100_000, description="Passes over the pool, instead of steps. Default: spec.budget."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak of the learning rate. Default: as the classifier has it."
+    )
+
+    @model_validator(mode="after")
+    def _has_images(self) -> Self:
+        if self.real == 0 and self.synthetic == 0:
+            raise ValueError("a phase needs images: real, synthetic or both above 0")
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("a phase's length is given in steps or in epochs, not both")
+        return self
+
+
+class ArmSpec(Model):
+    """An arm in full."""
+
+    name: Name = Field(description="The arm's name; unique, and neither real nor real-twice, which are controls.")
+    phases: tuple[PhaseSpec, ...] = Field(
+        min_length=1,
+        max_length=16,
+        description="Training phases, one after another; each needs real or synthetic images, and has steps or epochs.",
+    )
+
+
+Recipe = overrides(TrainingRecipe)
+
+
+class Classifier(Model):
+    """A model and how it is trained."""
+
+    model: str = Field(max_length=253, description="small-cnn, or the name of any timm model.")
+    name: Name | None = Field(
+        None,
+        description="The name in cells, tables and the report; unique. Default: model, or model-hub with published "
+        "weights. Needed with a file of weights.",
+    )
+    pretraining: Address = Field(
+        "none",
+        description="Weights to begin with: none (random), hub (the model's published ones), or the address of a "
+        "safetensors file, written as for dataset.npz.",
+    )
+    stem: Literal["auto", "standard", "small"] = Field(
+        "auto", description="First layer: standard, small (keeps the resolution of small images), or auto (by size)."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, description="Peak of the learning rate. Default: that of the model's family."
+    )
+    recipe: Recipe | None = Field(  # type: ignore[valid-type]
+        None, description="How it is trained, where that differs from the recipe of the model's family."
+    )
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        # A file has another address on each machine and in each store: results are not called after it.
+        if self.pretraining not in {"none", "hub"} and self.name is None:
+            raise ValueError("a classifier that begins with a file of weights needs a `name`")
+        return self
+
+    @property
+    def title(self) -> str:
+        """The name in cells."""
+        return self.name or (self.model if self.pretraining == "none" else f"{self.model}-hub")
+
+
+class Primary(Model):
+    """The one comparison that decides."""
+
+    arm: ArmName = Field(description="The arm that is compared with its control.")
+    synthetic: ArmName | None = Field(None, description="The synthetic set's name. Default: the first.")
+    classifier: str | None = Field(
+        None, max_length=257, description="The classifier's name in cells. Default: the first."
+    )
+
+
+class Endpoint(Model):
+    """What is measured on the real test split, and the smallest difference that matters."""
+
+    metric: Literal["auroc", "accuracy", "balanced-accuracy"] = Field("auroc", description="What is measured.")
+    smallest_effect: float = Field(
+        0.01, gt=0, lt=0.5, description="Smallest difference of the metric that matters: the margin of equivalence."
+    )
+    primary: Primary | None = Field(
+        None,
+        description="The one comparison that decides; all others are exploratory. Default: augment-100 where it is an "
+        "arm, else the first arm, of the first synthetic set with the first classifier.",
+    )
+
+
+class Budget(Model):
+    """The length of every phase: optimiser steps, or passes over the phase's pool."""
+
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps of every phase.")
+    epochs: float | None = Field(
+        None, gt=0, le=100_000, description="Passes over the pool of each phase; arms with more images train longer."
+    )
+
+    @model_validator(mode="after")
+    def _one_unit(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("needs exactly one of steps and epochs")
+        return self
+
+
+class Encoder(Model):
+    """The network, fitted to real training images alone, in whose features filters and Fréchet distances are taken."""
+
+    steps: int = Field(600, ge=1, le=1_000_000, description="Optimiser steps.")
+    batch_size: int = Field(64, ge=2, le=65_536, description="Images a step.")
+    feature_size: int = Field(64, ge=2, le=4096, description="Length of a feature vector.")
+
+
+def _arm(value: object) -> object:
+    if isinstance(value, str):
+        arms_module.arm_preset(value)
+    return value
+
+
+class Spec(Model):
+    """A trial: real data, synthetic sets, arms that train with them, classifiers, and the endpoint that decides."""
+
+    dataset: Dataset = Field(description="The real data: exactly one of medmnist, npz, folder and phantom.")
+    synthetic: tuple[Synthetic, ...] = Field(
+        min_length=1, max_length=64, description="The synthetic sets: a generator each, or ready-made images."
+    )
+    arms: tuple[Annotated[str | ArmSpec, BeforeValidator(_arm)], ...] = Field(
+        ("augment-100",),
+        min_length=1,
+        max_length=64,
+        description="Ways to train a classifier, each compared with the control `real`, which always runs. A preset: "
+        "synthetic (synthetic images alone), augment-N (all real images and N% as many synthetic ones), replace-N (N% "
+        "of the real images replaced), finetune (synthetic, then real); or an object with a name and phases.",
+    )
+    classifiers: tuple[Classifier, ...] = Field(
+        (Classifier(model="small-cnn"),),
+        min_length=1,
+        max_length=64,
+        description="The classifiers that every arm trains. Default: small-cnn.",
+    )
+    replicates: int = Field(
+        5, ge=1, le=100, description="Seeds of the primary comparison's classifier, and of its control."
+    )
+    exploratory_replicates: int | None = Field(
+        None, ge=1, le=100, description="Seeds of all other cells. Default: as replicates."
+    )
+    budget: Budget | None = Field(
+        None, description="Length of every training phase, in steps or in epochs. Default: steps, by the classifier."
+    )
+    endpoint: Endpoint = Field(Endpoint(), description="What is measured, and the one comparison that decides.")
+    encoder: Encoder = Field(
+        Encoder(), description="The network, fitted to real training images, in whose features filters measure."
+    )
+    controls: Literal["primary", "all", "none"] = Field(
+        "primary",
+        description="Which arms get negative controls, the pca baseline and random filters beside them: that of the "
+        "primary comparison, all, or none.",
+    )
+    seed: Seed = Field(0, description="Seed of the classifiers; replicates follow from it.")
+    suspend: bool = Field(False, description="On a cluster: true stops the trial where it is, false takes it up again.")
+    retention: Literal["collect", "retain"] = Field(
+        "collect",
+        description="On a cluster: whether garbage collection takes the trial's artifacts once the object is deleted.",
+    )
+    cluster: Cluster = Field(
+        Cluster(),
+        description="On a cluster: resources, nodes, queue and other settings of pods, for all stages and by stage.",
+    )
+
+    @model_validator(mode="after")
+    def _names(self) -> Self:
+        for what, names in (
+            ("synthetic", [item.name for item in self.synthetic]),
+            ("classifiers", [item.title for item in self.classifiers]),
+            ("arms", [arm if isinstance(arm, str) else arm.name for arm in self.arms]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise wrong(what, "names must differ", twice, "Rename all but one.")
+        custom = {arm.name for arm in self.arms if not isinstance(arm, str)}
+        if reserved := sorted(custom & {"real", "real-twice"}):
+            raise wrong("arms", "these are names of controls", reserved, "Choose another name.")
+        for number, item in enumerate(self.synthetic):
+            for name in item.arms or ():
+                if name not in custom:
+                    try:
+                        arms_module.arm_preset(name)
+                    except ValueError as error:
+                        raise wrong(f"synthetic[{number}].arms", str(error), name, "Name an arm.") from None
+            if not self.arms_of(item):
+                raise wrong("arms", "needs an arm beside the control `real`", "real", "Add one, such as augment-100.")
+            used = any(arm.synthetic_ratio > 0 for arm in self.arms_of(item))
+            if not used:
+                rule = "a synthetic set needs an arm that uses synthetic images"
+                raise wrong("arms", rule, [arm.name for arm in self.arms_of(item)], "Give a ratio above 0.")
+        return self
+
+    @model_validator(mode="after")
+    def _primary(self) -> Self:
+        """Checks that the primary comparison names what exists."""
+        primary = self.endpoint.primary
+        if primary is None:
+            return self
+        for field, value, valid in (
+            ("synthetic", primary.synthetic, [item.name for item in self.synthetic]),
+            ("classifier", primary.classifier, [item.title for item in self.classifiers]),
+        ):
+            if value is not None and value not in valid:
+                remedy = f"Name one of {', '.join(valid)}."
+                raise wrong(f"endpoint.primary.{field}", "must be part of this experiment", value, remedy)
+        names = [arm.name for arm in self.arms_of(self.primary_synthetic)]
+        if primary.arm not in names:
+            rule = f"must be an arm of {self.primary_synthetic.name!r}"
+            raise wrong(
+                "endpoint.primary.arm", rule, primary.arm, f"Name one of {', '.join(names)}, or add it to arms."
+            )
+        return self
+
+    def arm(self, name: str) -> arms_module.Arm:
+        """The arm of this name, preset or the user's own."""
+        for arm in self.arms:
+            if not isinstance(arm, str) and arm.name == name:
+                phases = tuple(arms_module.Phase(**phase.model_dump()) for phase in arm.phases)
+                return arms_module.Arm(name=name, phases=phases)
+        return arms_module.arm_preset(name)
+
+    def arms_of(self, synthetic: Synthetic) -> tuple[arms_module.Arm, ...]:
+        """The arms of a synthetic set, without the control `real`."""
+        names = synthetic.arms or tuple(arm if isinstance(arm, str) else arm.name for arm in self.arms)
+        return tuple(self.arm(name) for name in dict.fromkeys(names) if name != "real")
+
+    @property
+    def primary_synthetic(self) -> Synthetic:
+        """The synthetic set of the primary comparison."""
+        primary = self.endpoint.primary
+        name = primary.synthetic if primary else None
+        return next(item for item in self.synthetic if name in (None, item.name))
+
+    @property
+    def primary_arm(self) -> arms_module.Arm:
+        """The arm of the primary comparison: as stated, else augment-100 where it is among the arms, else the first."""
+        if self.endpoint.primary:
+            return self.arm(self.endpoint.primary.arm)
+        available = self.arms_of(self.primary_synthetic)
+        return next((arm for arm in available if arm.name == "augment-100"), available[0])
+
+    @property
+    def primary_classifier(self) -> Classifier:
+        """The classifier of the primary comparison."""
+        primary = self.endpoint.primary
+        name = primary.classifier if primary else None
+        return next(item for item in self.classifiers if name in (None, item.title))
+
+
+class Experiment(Model):
+    """One trial of synthetic data."""
+
+    api_version: Literal["syntrial.dev/v1alpha1"]
+    kind: Literal["Experiment"]
+    metadata: Metadata
+    spec: Spec

@@ -1,0 +1,181 @@
+"""Where and with what a trial's pods run: the part of an Experiment that only a cluster reads.
+
+Nothing here enters a step's key.
+"""
+
+import re
+from decimal import Decimal
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from syntrial.experiment.base import Model, Name, wrong
+
+_FACTORS: Final = {"": Decimal(1), "m": Decimal("0.001")} | {
+    prefix + suffix: Decimal(base**power)
+    for suffix, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate(("K" if suffix else "k", "M", "G", "T", "P", "E"), 1)
+}
+
+
+def _quantity(value: object) -> object:
+    if isinstance(value, float):
+        # YAML's 0.5 is no quantity for an API server either, whose schema knows integers and strings.
+        raise ValueError("a quantity is a whole number, or text such as 500m or 4Gi")
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+Quantity = Annotated[
+    str,
+    Field(
+        pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$",
+        max_length=32,
+        json_schema_extra={"x-kubernetes-int-or-string": True},
+    ),
+    BeforeValidator(_quantity),
+]
+"""A number of Kubernetes, for example 500m or 4Gi."""
+
+ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
+"""The name of an object of the cluster."""
+
+LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
+
+_RESOURCE: Final = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/[^/]+")
+
+
+def _amount(quantity: str) -> Decimal:
+    number = quantity.rstrip("mkKMGTPEi")
+    return Decimal(number) * _FACTORS[quantity[len(number) :]]
+
+
+class Resources(Model):
+    """Resources of a pod, as in Kubernetes; any resource name."""
+
+    requests: dict[str, Quantity] = Field(
+        {},
+        max_length=6,
+        description="What the scheduler sets aside. Default: the CPU and memory that the stage is known to need.",
+    )
+    limits: dict[str, Quantity] = Field(
+        {},
+        max_length=6,
+        description="What a pod may use at most, for example nvidia.com/gpu: 1. Default: no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _schedulable(self) -> Self:
+        for field, amounts in (("requests", self.requests), ("limits", self.limits)):
+            for name, quantity in amounts.items():
+                if not _RESOURCE.fullmatch(name):
+                    rule = "names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu"
+                    raise wrong(field, rule, name, "Name a resource of the cluster's nodes.")
+                if "/" in name and _amount(quantity) % 1:
+                    rule = "a device is asked for whole"
+                    raise wrong(field, rule, f"{name}: {quantity}", "Give a whole number.")
+        for name, quantity in self.requests.items():
+            limit = self.limits.get(name)
+            device = "/" in name
+            if device and limit is None:
+                rule = "devices are asked for by limits"
+                raise wrong("requests", rule, f"{name}: {quantity}", "Give it in limits.")
+            if limit is not None and (
+                _amount(quantity) > _amount(limit) or (device and _amount(quantity) != _amount(limit))
+            ):
+                rule = "a request is at most its limit, and equal to it where it is of a device"
+                raise wrong("requests", rule, f"{name}: {quantity}", f"The limit is {limit}.")
+        return self
+
+
+class Toleration(Model):
+    """A taint that pods tolerate, as in Kubernetes."""
+
+    key: str | None = Field(
+        None, max_length=317, description="The taint's key. Default: every key, which needs operator Exists."
+    )
+    operator: Literal["Exists", "Equal"] = Field(
+        "Equal", description="Exists: whatever the taint's value; Equal: the value below."
+    )
+    value: LabelValue | None = Field(None, description="The taint's value, for operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="The taint's effect. Default: all effects."
+    )
+    toleration_seconds: int | None = Field(
+        None, ge=0, description="How long a taint with effect NoExecute is tolerated. Default: for ever."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.key and self.operator != "Exists":
+            raise ValueError("a toleration without `key` needs operator Exists")
+        if self.value and self.operator == "Exists":
+            raise ValueError("operator Exists takes no `value`")
+        if self.toleration_seconds is not None and self.effect != "NoExecute":
+            raise ValueError("`tolerationSeconds` needs effect NoExecute")
+        return self
+
+
+class Placement(Model):
+    """Where pods run on a cluster, and with what; never part of a step's key."""
+
+    resources: Resources = Field(
+        Resources(), description="CPU, memory, GPUs and any other resource of each pod, as in Kubernetes."
+    )
+    node_selector: dict[str, LabelValue] = Field(
+        {}, max_length=64, description="Labels that a node must have. Default: any node."
+    )
+    tolerations: tuple[Toleration, ...] = Field(
+        (), max_length=64, description="Taints of nodes that the pods tolerate. Default: none."
+    )
+    priority_class_name: ObjectName | None = Field(
+        None, description="PriorityClass of the pods. Default: that of the cluster."
+    )
+    runtime_class_name: ObjectName | None = Field(
+        None, description="RuntimeClass of the pods, for example nvidia. Default: that of the node."
+    )
+    active_deadline_seconds: int | None = Field(
+        None, ge=1, description="Longest time of one attempt, in seconds. Default: no limit."
+    )
+    shared_memory: Quantity | None = Field(
+        None, description="Size of /dev/shm, in memory, for example 1Gi. Default: the container runtime's."
+    )
+    scratch: Quantity | None = Field(
+        None,
+        description="Most disk that an attempt may use for inputs and results under way, as 20Gi. Default: no limit.",
+    )
+    out_of_memory_limit: Quantity | None = Field(
+        None, description="Memory limit of one more attempt after a pod ran out of memory. Default: no such attempt."
+    )
+
+
+class StagePlacements(Model):
+    """What one stage's pods have instead of what all have; a field left out is as all have it."""
+
+    data_prep: Placement | None = Field(None, description="Pods that read, audit and split the data.")
+    generation: Placement | None = Field(None, description="Pods that train generators and draw images.")
+    filtering: Placement | None = Field(None, description="Pods that fit the encoder and filter synthetic images.")
+    classification: Placement | None = Field(None, description="Pods that train and evaluate classifiers.")
+    analysis: Placement | None = Field(None, description="Pods that make the verdict and the report.")
+
+
+class Cluster(Placement):
+    """How the trial runs on a cluster: for the pods of all stages, and by stage. A laptop leaves it aside."""
+
+    queue_name: Name | None = Field(
+        None,
+        description="A Kueue LocalQueue of this namespace, which then admits the Jobs. Default: no queue.",
+    )
+    image_pull_secrets: tuple[ObjectName, ...] = Field(
+        (), max_length=16, description="Secrets with credentials of the images' registry. Default: none."
+    )
+    stages: StagePlacements = Field(
+        StagePlacements(), description="By stage, what its pods have instead of what all have."
+    )
+
+    def placement(self, stage: str) -> Placement:
+        """The placement of a stage's pods: each field as the stage has it, else as all have it."""
+        own = getattr(self.stages, stage)
+        fields = {name: getattr(self, name) for name in Placement.model_fields}
+        if own is not None:
+            fields |= {name: getattr(own, name) for name in own.model_fields_set}
+        return Placement(**fields)

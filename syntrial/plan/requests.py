@@ -1,0 +1,224 @@
+"""Turns parts of an Experiment into the requests of the stages: presets expanded, defaults filled in.
+
+Pure. Called by the planner alone. Every function returns a message without its header.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from syntrial.experiment.arms import Arm, Phase
+from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Model, SourceFields, Spec, Synthetic
+from syntrial.plan.presets.classifiers import default_learning_rate, default_steps, recipe_preset
+from syntrial.plan.presets.generators import generator_preset, sampler_preset
+from syntrial.v1.classification_pb2 import (
+    ClassifierModel,
+    FileWeights,
+    HubWeights,
+    TrainingPhase,
+    TrainingRecipe,
+)
+from syntrial.v1.data_preparation_pb2 import (
+    ClassMapping,
+    FolderSource,
+    ImageFormat,
+    LeakPolicy,
+    MedMnistSource,
+    NpzSource,
+    PhantomSource,
+    Source,
+    SplitRule,
+)
+from syntrial.v1.filtering_pb2 import CentroidFilter, ConfidenceFilter, Filter, RandomFilter
+from syntrial.v1.generation_pb2 import (
+    DiffusionConfig,
+    DiffusionSampler,
+    GanConfig,
+    GanSampler,
+    PcaConfig,
+    SampleImagesRequest,
+    TrainGeneratorRequest,
+)
+
+COPY_HEADROOM = 1.04
+"""Candidates drawn beyond what the filters take, for those that turn out to be copies."""
+CONFIDENCE_HEADROOM = 2.0
+"""Candidates drawn for each one needed where a confidence filter's share cannot be known beforehand."""
+
+
+def raw_source(fields: SourceFields, *, size: int) -> Source:
+    """The source as a message whose digest is still to be resolved; `size` in pixels."""
+    if fields.medmnist is not None:
+        return Source(medmnist=MedMnistSource(name=fields.medmnist, size=_medmnist_size(size)))
+    if fields.npz is not None:
+        return Source(npz=NpzSource(classes=fields.classes or ()))
+    if fields.folder is not None:
+        return Source(folder=FolderSource(patient_pattern=fields.patient_pattern or ""))
+    phantom = fields.phantom
+    assert phantom is not None
+    variant = f"VARIANT_{phantom.variant.upper()}"
+    numbers = phantom.model_dump(exclude={"variant"})
+    return Source(phantom=PhantomSource(variant=variant, size=size, **numbers))
+
+
+def _medmnist_size(size: int) -> int:
+    """The smallest official size that need not be enlarged, else the largest."""
+    return next((official for official in (28, 64, 128, 224) if official >= size), 224)
+
+
+def image_format(dataset: Dataset) -> ImageFormat:
+    """How images enter the trial."""
+    return ImageFormat(
+        size=dataset.size,
+        color_mode=f"COLOR_MODE_{dataset.color_mode.upper()}",
+        resize=f"RESIZE_{dataset.resize.upper()}",
+    )
+
+
+def split_rule(dataset: Dataset) -> SplitRule:
+    """How data without splits is split."""
+    return SplitRule(validation=dataset.split.validation, test=dataset.split.test, seed=dataset.split.seed)
+
+
+def leak_policy(leaks: Leaks) -> LeakPolicy:
+    """What happens to images on both sides of a split."""
+    return LeakPolicy(
+        exact_duplicates=f"ACTION_{leaks.exact_duplicates.upper()}",
+        shared_patients=f"ACTION_{leaks.shared_patients.upper()}",
+        near_duplicates=f"ACTION_{leaks.near_duplicates.upper()}",
+    )
+
+
+def class_mappings(fields: SourceFields) -> list[ClassMapping]:
+    """The class map, sorted by the source's class so that the order in the file makes no difference."""
+    return [ClassMapping(**{"from": source, "to": to or ""}) for source, to in sorted((fields.class_map or {}).items())]
+
+
+def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:
+    """The training of a generator, without its input; raises UserError for an unknown preset."""
+    kind = generator.kind
+    chosen: Model = getattr(generator, kind)
+    config = generator_preset(kind, chosen.preset, image_size=size)  # type: ignore[attr-defined]
+    override(config, chosen, exclude=frozenset({"preset", "sampler"}))
+    match config:
+        case DiffusionConfig():
+            return TrainGeneratorRequest(seed=seed, diffusion=config)
+        case GanConfig():
+            return TrainGeneratorRequest(seed=seed, gan=config)
+        case PcaConfig():
+            return TrainGeneratorRequest(seed=seed, pca=config)
+    raise AssertionError(kind)
+
+
+def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int) -> SampleImagesRequest:
+    """The sampling of a generator, without its inputs."""
+    kind = generator.kind
+    chosen: Any = getattr(generator, kind)
+    sampler, micro_batch = sampler_preset(kind, chosen.preset)
+    request = SampleImagesRequest(
+        ratio=ratio,
+        oversample=oversampling(synthetic),
+        balance=balance_name(synthetic),
+        seed=seed,
+        micro_batch=micro_batch,
+    )
+    if sampler is not None:
+        override(sampler, chosen.sampler)
+    match sampler:
+        case DiffusionSampler():
+            request.diffusion.CopyFrom(sampler)
+        case GanSampler():
+            request.gan.CopyFrom(sampler)
+    return request
+
+
+def oversampling(synthetic: Synthetic) -> float:
+    """Candidates drawn for each image needed: what the user says, else what the filters are expected to take away."""
+    if synthetic.oversample is not None:
+        return synthetic.oversample
+    factor = COPY_HEADROOM if synthetic.copies > 0 else 1.0
+    for item in synthetic.filters:
+        factor *= 1 / item.centroid.keep if item.centroid else CONFIDENCE_HEADROOM
+    return round(factor, 4)
+
+
+def filters(synthetic: Synthetic) -> list[Filter]:
+    """The set's filters, in order."""
+    return [
+        Filter(centroid=CentroidFilter(keep=item.centroid.keep))
+        if item.centroid
+        else Filter(confidence=ConfidenceFilter(minimum=item.confidence.minimum if item.confidence else 0))
+        for item in synthetic.filters
+    ]
+
+
+def random_filters(synthetic: Synthetic) -> list[Filter]:
+    """The control of the set's filters: a random share of the same size, or the quota alone where no share is known."""
+    keep = 1.0
+    for item in synthetic.filters:
+        keep *= item.centroid.keep if item.centroid else 1.0
+    return [Filter(random=RandomFilter(keep=keep))]
+
+
+def balance_name(synthetic: Synthetic) -> str:
+    """How the classes of the set are shared out: a name of the enumeration `Balance`."""
+    return f"BALANCE_{synthetic.balance.upper()}"
+
+
+def classifier_model(classifier: Classifier, *, weights_digest: str | None) -> ClassifierModel:
+    """The model; `weights_digest` is that of the user's file where there is one."""
+    model = ClassifierModel(name=classifier.model, stem=f"STEM_{classifier.stem.upper()}")
+    if classifier.pretraining == "hub":
+        model.hub.CopyFrom(HubWeights())
+    elif weights_digest is not None:
+        model.file.CopyFrom(FileWeights(digest=weights_digest))
+    return model
+
+
+def training_recipe(classifier: Classifier) -> TrainingRecipe:
+    """The model's recipe with the user's changes."""
+    recipe = recipe_preset(classifier.model)
+    override(recipe, classifier.recipe)
+    return recipe
+
+
+def training_phases(spec: Spec, classifier: Classifier, arm: Arm) -> list[TrainingPhase]:
+    """The arm's phases with the experiment's budget filled in."""
+    return [_phase(spec, classifier, phase) for phase in arm.phases]
+
+
+def _phase(spec: Spec, classifier: Classifier, phase: Phase) -> TrainingPhase:
+    proportions = TrainingPhase.RealProportions
+    message = TrainingPhase(
+        real=phase.real,
+        synthetic=phase.synthetic,
+        duplicated=phase.duplicated,
+        learning_rate=phase.learning_rate or classifier.learning_rate or default_learning_rate(classifier.model),
+        real_proportions=proportions.REAL_PROPORTIONS_AS_SYNTHETIC
+        if phase.real_as_synthetic
+        else proportions.REAL_PROPORTIONS_AS_IS,
+    )
+    epochs = phase.epochs or (spec.budget.epochs if spec.budget and phase.steps is None else None)
+    if epochs is not None:
+        message.epochs = epochs
+    else:
+        message.steps = phase.steps or (spec.budget.steps if spec.budget else None) or default_steps(classifier.model)
+    return message
+
+
+def override(message: Message, changes: Any, *, exclude: frozenset[str] = frozenset()) -> None:
+    """Sets the message's fields that the user gave; a model of overrides has the fields of the message."""
+    given: Mapping[str, Any] = changes.model_dump(exclude_none=True, exclude=set(exclude)) if changes else {}
+    for name, value in given.items():
+        field: Any = message.DESCRIPTOR.fields_by_name[name]
+        if field.is_repeated:
+            message.ClearField(name)
+            getattr(message, name).extend(value)
+        elif field.type == FieldDescriptor.TYPE_ENUM:
+            suffix = "_" + value.upper().replace("-", "_")
+            number = next(v.number for v in field.enum_type.values if v.name.endswith(suffix))
+            setattr(message, name, number)
+        else:
+            setattr(message, name, value)

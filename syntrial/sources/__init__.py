@@ -1,0 +1,1 @@
+"""What data an experiment names, and the digest of each one's content, wherever it lies."""

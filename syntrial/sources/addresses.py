@@ -1,0 +1,165 @@
+"""Addresses of sources: where a user says that data lies; pure.
+
+    images/train, ~/data/set.npz       a path, on this machine
+    s3://bucket/path                   objects of an S3 server: a file, or all that lies under a folder
+    claim://NAME/path                  a PersistentVolumeClaim of the experiment's namespace, on a cluster
+    sha256:HEX                         content that is in the store already (`syntrial upload`)
+
+Called by `syntrial.trial.run`, which resolves a source's address to the digest of its content, and by
+`syntrial.sources.ingest`.
+"""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from syntrial.errors import UserError
+
+BUCKET_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""3 to 63 lower-case letters, digits, dots and hyphens."""
+CLAIM_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+"""A name of a Kubernetes object."""
+DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LocalPath:
+    """A file or folder on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class S3Address:
+    """An object, or all objects under a prefix."""
+
+    bucket: str
+    path: str
+    """Without a slash at either end; "" is the whole bucket."""
+
+    def __str__(self) -> str:
+        return f"s3://{self.bucket}/{self.path}".rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClaimAddress:
+    """A file or folder in a PersistentVolumeClaim."""
+
+    claim: str
+    path: str
+    """Relative to the volume's root; "" is the root."""
+
+    def __str__(self) -> str:
+        return f"claim://{self.claim}/{self.path}".rstrip("/")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredContent:
+    """Content in the store."""
+
+    digest: str
+    """sha256:…"""
+
+
+Address = LocalPath | S3Address | ClaimAddress | StoredContent
+
+
+def parse_address(text: str, *, field: str = "source") -> Address:
+    """What an address means; `field` is what errors call it. Raises UserError for one of no known form.
+
+    Nothing in an address is decoded: a '%20' is three characters of the name.
+    """
+    if not text.strip() or "\0" in text:
+        raise UserError(
+            field=field,
+            rule="an address is a path, s3://bucket/path, claim://NAME/path or sha256:HEX",
+            received=text or "nothing",
+            remedy="Say where the data lies.",
+        )
+    scheme = _SCHEME.match(text)
+    match scheme[1].lower() if scheme else "":
+        case "s3":
+            return _s3(text[5:], field=field)
+        case "claim":
+            return _claim(text[8:], field=field)
+        case "":
+            return _stored(text, field=field) or LocalPath(path=Path(text))
+        case other:
+            raise UserError(
+                field=field,
+                rule="an address is a path, s3://bucket/path, claim://NAME/path or sha256:HEX",
+                received=f"the scheme {other}://",
+                remedy="Write a path without a scheme."
+                if other == "file"
+                else "Copy the data to one of these places first.",
+            )
+
+
+def _s3(rest: str, *, field: str) -> S3Address:
+    bucket, _, path = rest.partition("/")
+    if not BUCKET_PATTERN.fullmatch(bucket):
+        raise UserError(
+            field=field,
+            rule="an S3 address is s3://bucket/path, without credentials; a bucket's name has 3 to 63 lower-case "
+            "letters, digits, dots and hyphens",
+            # What stands before an @ may be a password.
+            received="something before an @" if "@" in bucket else f"the bucket {bucket!r}",
+            remedy="Name the bucket, and its credentials by `secret`.",
+        )
+    return S3Address(bucket=bucket, path=_inner_path(path, field=field))
+
+
+def _claim(rest: str, *, field: str) -> ClaimAddress:
+    claim, _, path = rest.partition("/")
+    if not CLAIM_PATTERN.fullmatch(claim):
+        raise UserError(
+            field=field,
+            rule="a claim's address is claim://NAME/path, with the name of a PersistentVolumeClaim",
+            received=f"the name {claim!r}",
+            remedy="Look the name up with `kubectl get persistentvolumeclaims`.",
+        )
+    return ClaimAddress(claim=claim, path=_inner_path(path, field=field))
+
+
+def _stored(text: str, *, field: str) -> StoredContent | None:
+    if not text.lower().startswith("sha256:"):
+        return None
+    if not DIGEST_PATTERN.fullmatch(text):
+        raise UserError(
+            field=field,
+            rule="the digest of content in the store is sha256: and 64 lower-case hexadecimal digits",
+            received=text,
+            remedy="Copy what `syntrial upload` printed.",
+        )
+    return StoredContent(digest=text)
+
+
+def _inner_path(path: str, *, field: str) -> str:
+    path = path.strip("/")
+    if path and not is_plain_path(path):
+        raise UserError(
+            field=field,
+            rule="a path in an address has no empty part, no '.', no '..' and no control character",
+            received=path,
+            remedy="Write the path as it is listed.",
+        )
+    return path
+
+
+def is_plain_path(path: str) -> bool:
+    """Whether a relative path stays below where it begins: no empty part, '.', '..' or control character."""
+    parts = path.split("/")
+    return not any(part in {"", ".", ".."} for part in parts) and not any(ord(letter) < 32 for letter in path)
+
+
+def last_part(address: Address) -> str:
+    """The name of the file or folder that an address points at, or "" where it points at none by name."""
+    match address:
+        case LocalPath(path=path):
+            return path.name
+        case S3Address(path=inner) | ClaimAddress(path=inner):
+            return PurePosixPath(inner).name
+        case StoredContent():
+            return ""

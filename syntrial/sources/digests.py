@@ -1,0 +1,273 @@
+"""Resolve: a source of data becomes the digest of its content, so that keys are known before anything runs.
+
+Called by the planner and the command line. Digests do not depend on where the content lies; they are remembered by
+path, size and time of change, so that a second plan does not read the data again. What is inside a file is judged by
+the data preparation service; here only what can be said at once: that it is there, whole, and of the right kind.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+from rapidfuzz import process
+
+from syntrial.artifacts.content import file_digest, folder_digest, folder_files
+from syntrial.artifacts.keys import canonical_digest
+from syntrial.artifacts.uploads import check_names
+from syntrial.errors import SourceError, UserError
+from syntrial.sources.medmnist import MEDMNIST, SIZES
+from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
+
+SMALLEST_PHANTOM = 16
+"""Side in pixels under which ribs and opacities can no longer be drawn."""
+LARGEST_PHANTOM = 256
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResolvedSource:
+    """A source whose content is known."""
+
+    source: Source
+    """With its digest filled in."""
+    path: Path | None
+    """Where it lies on this machine; None where nothing is needed or the server fetches it."""
+
+
+def resolve(
+    source: Source, path: Path | None = None, *, field: str = "source", cache: Path | None = None
+) -> ResolvedSource:
+    """The source with the digest of its content.
+
+    `path` is the folder that holds MedMNIST's official files (or one of them), the .npz file or the folder; a MedMNIST
+    set needs none, since its digest is the official checksum. `field` is what errors call the source, for example
+    "spec.dataset". `cache` is the folder of remembered digests, by default in the user's cache folder.
+
+    Raises UserError for an unknown name, size or parameter, SourceError for a missing, damaged or wrong file.
+    """
+    digest: str
+    match source.WhichOneof("kind"):
+        case "medmnist":
+            digest = _medmnist(source, path, field=field, cache=cache)
+        case "npz":
+            path = _existing(path, field=field)
+            check_npz(path, field=field)
+            digest = _remembered(path, cache=cache)
+        case "folder":
+            path = _existing(path, field=field)
+            if not path.is_dir():
+                raise SourceError(
+                    field=field,
+                    rule="a folder of images is a directory",
+                    received=str(path),
+                    remedy="Name the folder, or use `npz:` for an .npz file.",
+                )
+            digest = _remembered(path, cache=cache, field=field)
+        case "phantom":
+            check_phantom(source.phantom, field=f"{field}.phantom")
+            digest, path = "", None
+        case _:
+            raise UserError(
+                field=field,
+                rule="a source is one of medmnist, npz, folder or phantom",
+                received="none of them",
+                remedy="Name one.",
+            )
+    resolved = Source()
+    resolved.CopyFrom(source)
+    resolved.digest = digest
+    return ResolvedSource(source=resolved, path=path)
+
+
+def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = None) -> str:
+    """The digest, "sha256:…", of a safetensors file, whose header is checked.
+
+    Raises SourceError for a missing file, a damaged one, and a pickle: pickles are never opened, since they run code.
+    """
+    path = _existing(path, field=field)
+    check_safetensors(path, field=field)
+    return _remembered(path, cache=cache)
+
+
+def check_phantom(phantom: PhantomSource, *, field: str = "source.phantom") -> None:
+    """Raises UserError where a parameter of the phantom is out of its range."""
+    positive = ("train_patients", "validation_patients", "test_patients", "images_per_patient")
+    rules = [
+        (f"{field}.{name}", "is at least 1", getattr(phantom, name), getattr(phantom, name) >= 1) for name in positive
+    ]
+    rules.append(
+        (
+            f"{field}.size",
+            f"is from {SMALLEST_PHANTOM} to {LARGEST_PHANTOM} pixels",
+            phantom.size,
+            SMALLEST_PHANTOM <= phantom.size <= LARGEST_PHANTOM,
+        )
+    )
+    rules.append((f"{field}.difficulty", "is from 0 to 1", phantom.difficulty, 0 <= phantom.difficulty <= 1))
+    if phantom.variant == PhantomSource.VARIANT_CHEST:
+        rules.append(
+            (f"{field}.prevalence", "is between 0 and 1, both left out", phantom.prevalence, 0 < phantom.prevalence < 1)
+        )
+    elif phantom.variant != PhantomSource.VARIANT_TISSUE:
+        rules.append((f"{field}.variant", "is chest or tissue", "none", False))
+    for name, rule, received, holds in rules:
+        if not holds:
+            raise UserError(field=name, rule=rule, received=received, remedy="Give a value in that range.")
+
+
+def _medmnist(source: Source, path: Path | None, *, field: str, cache: Path | None) -> str:
+    name, size = source.medmnist.name, source.medmnist.size
+    if name not in MEDMNIST:
+        nearest = process.extractOne(name.lower(), list(MEDMNIST), score_cutoff=60)
+        raise UserError(
+            field=f"{field}.medmnist",
+            rule="names a two-dimensional MedMNIST data set",
+            received=name,
+            remedy=f"Did you mean {nearest[0]}?" if nearest else f"Known: {', '.join(MEDMNIST)}.",
+        )
+    if size not in SIZES:
+        raise UserError(
+            field=f"{field}.size",
+            rule=f"MedMNIST is published at {', '.join(map(str, SIZES))} pixels",
+            received=size,
+            remedy=f"Use {min(SIZES, key=lambda known: abs(known - size))}.",
+        )
+    official = f"md5:{MEDMNIST[name].md5[size]}"
+    if path is None:
+        return official
+    file = _existing(path, field=field)
+    if file.is_dir():
+        file = file / MEDMNIST[name].filename(size)
+        if not file.is_file():
+            raise SourceError(
+                field=str(file),
+                rule="the data root holds the official file",
+                received="no such file",
+                remedy="Put the file there, or give no data root: it is then downloaded.",
+            )
+    found = _remembered(file, cache=cache, algorithm="md5")
+    if found != official:
+        raise SourceError(
+            field=str(file),
+            rule=f"the official file of {name} at {size} pixels has the checksum {official}",
+            received=found,
+            remedy="Download it again (it may be cut short), or use it as a source of its own: `npz: PATH`.",
+        )
+    return official
+
+
+def _existing(path: Path | None, *, field: str) -> Path:
+    if path is None:
+        raise SourceError(
+            field=field, rule="this kind of source lies somewhere", received="no path", remedy="Give its path."
+        )
+    path = path.expanduser()
+    if path.exists():
+        return path
+    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
+    nearest = process.extractOne(path.name, siblings, score_cutoff=70)
+    raise SourceError(
+        field=field,
+        rule="the file or folder exists",
+        received=f"{path}, which does not",
+        remedy=f"Did you mean {path.parent / nearest[0]}?" if nearest else "Check the path.",
+    )
+
+
+def check_npz(path: Path, *, field: str, title: str | None = None) -> None:
+    """Raises SourceError unless the file is a zip archive, whose directory stands at its end: one cut short has none.
+
+    `title` is what the error calls the file, by default its path.
+    """
+    if path.is_file() and zipfile.is_zipfile(path):
+        return
+    raise SourceError(
+        field=field,
+        rule="an .npz file is a whole zip archive of arrays",
+        received=f"{title or path}, {'a folder' if path.is_dir() else 'which is no zip archive or is cut short'}",
+        remedy="Copy or download the file again, or write it with numpy.savez_compressed.",
+    )
+
+
+def check_safetensors(path: Path, *, field: str, title: str | None = None) -> None:
+    """Raises SourceError unless the file's header is that of a whole safetensors file; a pickle is never opened.
+
+    `title` is what the error calls the file, by default its path.
+    """
+    size = path.stat().st_size if path.is_file() else 0
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(path.open("rb")) if size else None
+        start = file.read(8) if file else b""
+        if start[:2] == b"PK" or start[:1] == b"\x80":
+            raise SourceError(
+                field=field,
+                rule="weights are safetensors; a pickle runs code when it is opened, and is never opened here",
+                received=f"{title or path}, a pickle (torch.save)",
+                remedy="Convert it where you trust it: safetensors.torch.save_file(state_dict, 'weights.safetensors').",
+            )
+        try:
+            (length,) = struct.unpack("<Q", start)
+            if file is None or length > size - 8:
+                raise ValueError
+            tensors = json.loads(file.read(length))
+            end = max((tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"))
+            if 8 + length + end != size:
+                raise ValueError
+        except (ValueError, struct.error, KeyError, TypeError, AttributeError):
+            raise SourceError(
+                field=field,
+                rule="weights are a whole safetensors file",
+                received=f"{title or path}, {size} bytes with another header or length",
+                remedy="Copy or download the file again.",
+            ) from None
+
+
+def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", field: str = "") -> str:
+    """The digest of a file or folder, read from the cache where path, sizes and times of change are as they were."""
+    path = path.resolve()
+    with _readable(path):
+        files = list(folder_files(path)) if path.is_dir() else [("", path)]
+        stats = [(name, file.stat()) for name, file in files]
+    if not files:
+        raise SourceError(
+            field=field, rule="the folder holds images", received=f"{path}, which is empty", remedy="Check the path."
+        )
+    if path.is_dir():
+        # What a laptop takes, a cluster must be able to hold.
+        check_names([name for name, _ in files], title=str(path))
+    listing = canonical_digest([[name, stat.st_size, str(stat.st_mtime_ns)] for name, stat in stats])
+    folder = cache or Path(platformdirs.user_cache_dir("syntrial")) / "sources"
+    entry = folder / f"{hashlib.sha256(f'{algorithm}:{path}'.encode()).hexdigest()}.json"
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        known = json.loads(entry.read_bytes())
+        if known["listing"] == listing:
+            return str(known["digest"])
+    with _readable(path):
+        digest = folder_digest(path) if path.is_dir() else file_digest(path, algorithm=algorithm)
+    # A cache that cannot be written only costs time.
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = entry.with_suffix(f".{os.getpid()}.tmp")
+        draft.write_text(json.dumps({"listing": listing, "digest": digest}))
+        draft.replace(entry)
+    return digest
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """What the operating system refuses while a source is read becomes the user's error."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            field=str(error.filename or path),
+            rule="the file can be read",
+            received=error.strerror or str(error),
+            remedy="Check its permissions and the disk.",
+        ) from error

@@ -1,0 +1,308 @@
+"""Brings a source into the store: `python -m syntrial.sources.ingest`, which Jobs on a cluster run; a laptop likewise.
+
+What lies at an s3:// or claim:// address becomes an upload, named by the digest of its content, and a small record
+beside the experiment says which digest the address had. From then on the trial reads the upload alone: what happens at
+the address later changes nothing of it.
+
+An S3 server says nothing of an object's SHA-256, so everything is read once. What was read is noted in the store, with
+the object's ETag, so that an ingest that is stopped goes on where it was and a second one reads only what changed.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import re
+import signal
+import sys
+import threading
+import time
+import unicodedata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import structlog
+import typer
+
+from syntrial.artifacts.keys import canonical_digest, canonical_json
+from syntrial.artifacts.store import ArtifactStore, open_store
+from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts
+from syntrial.errors import Cancelled, SourceError, SyntrialError, UserError
+from syntrial.rpc.logs import configure_logging
+from syntrial.sources.addresses import Address, ClaimAddress, S3Address, last_part, parse_address
+from syntrial.sources.digests import check_npz, check_safetensors
+
+if TYPE_CHECKING:
+    from syntrial.sources.bucket import SourceObject
+
+FAILED: Final = 1
+USER_ERROR: Final = 2
+STOPPED: Final = 143
+"""Exit statuses, as those of a stage's job."""
+
+WEIGHTS: Final = "weights/"
+"""How the names of sources begin that are weights of classifiers; see `syntrial.plan.planner.source_fields`."""
+
+_NOTE_SECONDS: Final = 15.0
+"""Between two writings of what was read so far: what a killed ingest reads again."""
+
+_LOG_SECONDS: Final = 10.0
+"""Between two lines of progress in the log."""
+
+_TERMINATION_LOG = Path("/dev/termination-log")
+"""What is written here, Kubernetes shows as the reason of a container's end."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def ingest(
+    address: Address,
+    *,
+    store: ArtifactStore,
+    weights: bool,
+    field: str = "source",
+    mount: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    on_progress: Progress | None = None,
+) -> str:
+    """Puts what lies at an S3 address, or in a claim mounted at `mount`, into the store; returns its digest.
+
+    A single file is checked: with `weights` it is a safetensors file, else an .npz file. `environment`, by default the
+    process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises UserError for wrong credentials
+    or an absent bucket, SourceError for what is missing or not of its kind, StoreUnavailable.
+    """
+    match address:
+        case S3Address():
+            return _from_bucket(
+                address,
+                store=store,
+                weights=weights,
+                field=field,
+                environment=os.environ if environment is None else environment,
+                on_progress=on_progress,
+            )
+        case ClaimAddress() if mount is not None:
+            return _from_volume(
+                address, store=store, weights=weights, field=field, mount=mount, on_progress=on_progress
+            )
+    raise UserError(
+        field=field,
+        rule="what is brought into the store lies at s3://bucket/path, or in a claim that is mounted",
+        received=str(address),
+        remedy="Use `syntrial submit`, which uploads files of this machine.",
+    )
+
+
+def record_source(store: ArtifactStore, *, uid: str, name: str, address: str, digest: str) -> None:
+    """Notes beside an experiment which content the address of its source `name` stands for."""
+    store.put_experiment_file(uid, _record_name(name), canonical_json({"address": address, "digest": digest}))
+
+
+def recorded_source(store: ArtifactStore, *, uid: str, name: str, address: str) -> str | None:
+    """The digest that `record_source` noted for this address, or None where it noted another, or nothing readable."""
+    data = store.experiment_file(uid, _record_name(name))
+    try:
+        tree = json.loads(data or b"{}")
+        return str(tree["digest"]) if tree["address"] == address else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _record_name(name: str) -> str:
+    # The hash keeps names apart whose other letters are the same.
+    slug = re.sub(r"[^a-z0-9.-]+", "-", name.lower())[:64]
+    return f"source-{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.json"
+
+
+def _from_bucket(
+    address: S3Address,
+    *,
+    store: ArtifactStore,
+    weights: bool,
+    field: str,
+    environment: Mapping[str, str],
+    on_progress: Progress | None,
+) -> str:
+    # The client is imported by those who use it.
+    from syntrial.sources.bucket import PARALLEL, S3Source, source_environment
+
+    bucket = S3Source(source_environment(environment), bucket=address.bucket, field=field)
+    single = bucket.find(address.path) if address.path else None
+    prefix = f"{address.path}/" if address.path else ""
+    listed = [single] if single else list(bucket.under(prefix))
+    name = last_part(address)
+    named = [
+        (name if single else unicodedata.normalize("NFC", item.name.removeprefix(prefix)), item) for item in listed
+    ]
+    objects = [(name, item) for name, item in named if single or not _is_hidden(name)]
+    if not objects:
+        raise SourceError(
+            field=field,
+            rule="an address names an object, or the folder of some",
+            received=f"{address} on {bucket.endpoint}, where there is nothing",
+            remedy="Check the path; names of objects are case-sensitive.",
+        )
+    notes = _Notes(store, name=canonical_digest([bucket.endpoint, address.bucket, address.path]))
+    parts = [
+        Part(
+            name=file,
+            size=item.size,
+            read=functools.partial(bucket.read, item),
+            known=notes.known(item),
+            note=functools.partial(notes.add, item),
+        )
+        for file, item in objects
+    ]
+    try:
+        digest, _ = put_parts(
+            store,
+            parts,
+            kind="file" if single else "folder",
+            name=name or address.bucket,
+            check=_check(weights=weights, field=field, title=str(address)) if single else lambda _path: None,
+            parallel=PARALLEL,
+            on_progress=on_progress,
+        )
+    finally:
+        notes.save()
+    return digest
+
+
+def _from_volume(
+    address: ClaimAddress,
+    *,
+    store: ArtifactStore,
+    weights: bool,
+    field: str,
+    mount: Path,
+    on_progress: Progress | None,
+) -> str:
+    path = mount / address.path
+    if not path.exists():
+        raise SourceError(
+            field=field,
+            rule="the file or folder exists in the volume",
+            received=f"{address}, which does not",
+            remedy="Check the path: it begins at the volume's root.",
+        )
+    # A link could lead to files of the pod, its credentials among them.
+    kind, parts = local_parts(path, within=mount)
+    if not parts:
+        raise SourceError(
+            field=field, rule="the folder holds images", received=f"{address}, which is empty", remedy="Check the path."
+        )
+    digest, _ = put_parts(
+        store,
+        parts,
+        kind=kind,
+        name=last_part(address) or address.claim,
+        check=_check(weights=weights, field=field, title=str(address)) if kind == "file" else lambda _path: None,
+        on_progress=on_progress,
+    )
+    return digest
+
+
+def _check(*, weights: bool, field: str, title: str) -> Callable[[Path], None]:
+    checked = check_safetensors if weights else check_npz
+    return lambda path: checked(path, field=field, title=title)
+
+
+def _is_hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+class _Notes:
+    """What was read from a bucket, in the store: the SHA-256 of each object by its name, length and ETag."""
+
+    def __init__(self, store: ArtifactStore, *, name: str) -> None:
+        self._store = store
+        self._name = f"ingests/{name}"
+        self._lock = threading.Lock()
+        self._saved = time.monotonic()
+        self._is_new = False
+        self._entries: dict[str, list[str | int]] = {}
+        try:
+            self._entries = dict(json.loads(store.backend.read(self._name) or b"{}"))
+        except (ValueError, TypeError):
+            _log.warning("notes of an ingest are damaged and not used", name=self._name)
+
+    def known(self, item: "SourceObject") -> str | None:
+        entry = self._entries.get(item.name)
+        if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [item.size, item.etag]:
+            sha256 = str(entry[2])
+            return sha256 if re.fullmatch("[0-9a-f]{64}", sha256) else None
+        return None
+
+    def add(self, item: "SourceObject", sha256: str) -> None:
+        with self._lock:
+            self._entries[item.name] = [item.size, item.etag, sha256]
+            self._is_new = True
+            is_due = time.monotonic() - self._saved > _NOTE_SECONDS
+        if is_due:
+            self.save()
+
+    def save(self) -> None:
+        with self._lock:
+            if self._is_new:
+                self._store.backend.write(self._name, canonical_json(self._entries))
+                self._is_new, self._saved = False, time.monotonic()
+
+
+class _Reporter:
+    """Writes progress to the log now and then, and ends the ingest where it was asked to stop."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._last = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stop.set())
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._stop.is_set():
+            raise Cancelled("the ingest was asked to stop; it goes on where it was when it is started again")
+        if time.monotonic() - self._last > _LOG_SECONDS:
+            self._last = time.monotonic()
+            _log.info("progress", activity="copying into the store", done=done, total=total, unit="bytes")
+
+
+def main(
+    *,
+    store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
+    experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
+    name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
+    address: Annotated[str, typer.Option(help="s3://bucket/path or claim://NAME/path.")],
+    mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
+) -> None:
+    """Brings a source into the store and notes its digest beside the experiment.
+
+    Ends with 0 when it is done, 2 for an error of the user's, 143 after SIGTERM, else 1.
+    """
+    configure_logging()
+    try:
+        reporter = _Reporter()
+        opened = open_store(store)
+        digest = ingest(
+            parse_address(address, field=name),
+            store=opened,
+            weights=name.startswith(WEIGHTS),
+            field=name,
+            mount=mount,
+            on_progress=reporter,
+        )
+        record_source(opened, uid=experiment, name=name, address=address, digest=digest)
+        _log.info("ingested", name=name, address=address, digest=digest)
+    except SyntrialError as error:
+        _log.error("not ingested", name=name, error=str(error))
+        _tell_kubernetes(str(error))
+        status = USER_ERROR if isinstance(error, UserError) else STOPPED if isinstance(error, Cancelled) else FAILED
+        sys.exit(status)
+
+
+def _tell_kubernetes(message: str) -> None:
+    if "KUBERNETES_SERVICE_HOST" in os.environ and os.access(_TERMINATION_LOG, os.W_OK):
+        _TERMINATION_LOG.write_text(message[:4000])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,310 @@
+"""Export: what a researcher takes home of a trial, as files that need no Syntrial to be read.
+
+    experiment.yaml  preregistration.json  report.html  report.json
+    steps.csv                   each step: label, method, key, whether it is done, digests, versions
+    tables/comparisons.csv      the report's tables, a row each
+    tables/arms.csv
+    provenance/<key>.json       the manifest of each finished step: its request, what it read, the machine it ran on
+    images/<set>/<class>/*.png  on request: the accepted synthetic images, with images.csv for each one's origin;
+    images/<set>.npz            or as arrays. Both forms can be given to Syntrial again (`folder:`, `npz:`)
+    predictions/<step>.csv      on request: each test image's patient, label and scores
+    generators/<step>/          on request: weights (safetensors) and their description; classifiers/<step>/ likewise
+    README.md  SHA256SUMS       what lies here, and its checksums (`sha256sum -c SHA256SUMS`)
+
+Reads a store by the identifier under which it files the experiment, so a laptop's trial and a cluster's are exported
+alike. Beside what the report shows, no real image is exported.
+"""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from syntrial import __version__
+from syntrial.artifacts.backend import hash_file
+from syntrial.artifacts.members import MemberReader
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.errors import UserError
+from syntrial.imagesets.files import file_name, write_npz, write_pngs
+from syntrial.imagesets.imageset import read_image_set
+from syntrial.trial.record import FiledTrial, filed_trial
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+_FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
+_EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
+
+
+class Part(StrEnum):
+    """What is exported on request."""
+
+    IMAGES = "images"
+    PREDICTIONS = "predictions"
+    GENERATORS = "generators"
+    CLASSIFIERS = "classifiers"
+
+
+_WEIGHTS: Final = {
+    Part.GENERATORS: ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
+    Part.CLASSIFIERS: ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
+}
+
+
+class Pictures(StrEnum):
+    """How images are written."""
+
+    PNG = "png"
+    NPZ = "npz"
+
+
+def chosen_parts(names: Iterable[str]) -> frozenset[Part]:
+    """The parts that a user names, one by one, with commas, or "all"; raises UserError for another name."""
+    words = [word.strip() for name in names for word in name.split(",") if word.strip()]
+    if "all" in words:
+        return frozenset(Part)
+    for word in words:
+        if word not in set(Part):
+            raise UserError(
+                field="--include",
+                rule=f"is one of {', '.join(Part)} and all",
+                received=word,
+                remedy="Name one of these.",
+            )
+    return frozenset(map(Part, words))
+
+
+def chosen_pictures(name: str) -> Pictures:
+    """The form of images that a user names; raises UserError for another name."""
+    if name not in set(Pictures):
+        raise UserError(
+            field="--format", rule=f"is one of {', '.join(Pictures)}", received=name, remedy="Name one of these."
+        )
+    return Pictures(name)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """What an export wrote."""
+
+    folder: Path
+    files: int
+    bytes: int
+    images: int
+    steps_missing: int
+    """Steps of the plan that are not done: their results are not in the export."""
+
+
+def write_report(store: ArtifactStore, *, key: str, uid: str, out: Path) -> dict[str, Any]:
+    """Writes report.json, report.html and the experiment that ran into `out`; returns the report.
+
+    Raises ArtifactMissing where there is no such report.
+    """
+    files = _blobs(store, key, "report")
+    experiment = store.experiment_file(uid, "experiment.yaml")
+    if experiment is not None:
+        files["experiment.yaml"] = experiment
+    out.mkdir(parents=True, exist_ok=True)
+    for name, data in files.items():
+        draft = out / f".{name}.part"
+        draft.write_bytes(data)
+        draft.replace(out / name)
+    report: dict[str, Any] = json.loads(files["report.json"])
+    return report
+
+
+def export_trial(
+    store: ArtifactStore,
+    *,
+    uid: str,
+    name: str,
+    out: Path,
+    parts: Collection[Part] = (),
+    pictures: Pictures = Pictures.PNG,
+    on_file: Callable[[str], None] = lambda _name: None,
+) -> Exported:
+    """Writes what the store has of the trial into the new folder `out`; it appears when it is whole.
+
+    `on_file` is told what is being written. Raises UserError where `out` exists and is not empty, ArtifactMissing where
+    the store knows no such trial.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(
+            field="DIR",
+            rule="an export goes into a new or empty folder",
+            received=str(out),
+            remedy="Name another folder, or remove this one.",
+        )
+    trial = filed_trial(store, uid=uid)
+    whole = out.resolve()
+    draft = whole.with_name(f".{whole.name}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    try:
+        _write_records(trial, store=store, folder=draft)
+        images = 0
+        if Part.IMAGES in parts:
+            images = _write_images(trial, store=store, folder=draft / "images", pictures=pictures, on_file=on_file)
+        if Part.PREDICTIONS in parts:
+            _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
+        for part in _WEIGHTS.keys() & parts:
+            _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
+        (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
+        paths = sorted(path for path in draft.rglob("*") if path.is_file())
+        sums = [f"{hash_file(path)[0]}  {path.relative_to(draft).as_posix()}\n" for path in paths]
+        (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+        size = sum(path.stat().st_size for path in paths)
+        out.mkdir(exist_ok=True)
+        for path in draft.iterdir():
+            path.rename(out / path.name)
+        draft.rmdir()
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return Exported(
+        folder=out,
+        files=len(paths) + 1,
+        bytes=size,
+        images=images,
+        steps_missing=len(trial.labels) - len(trial.manifests),
+    )
+
+
+def _write_records(trial: FiledTrial, *, store: ArtifactStore, folder: Path) -> None:
+    for name in ("experiment.yaml", "preregistration.json"):
+        data = store.experiment_file(trial.uid, name)
+        if data is not None:
+            (folder / name).write_bytes(data)
+    (folder / "provenance").mkdir()
+    rows = []
+    for key, label in trial.labels.items():
+        manifest = trial.manifests.get(key)
+        row = {"step": label, "method": "", "key": key, "state": "to do"}
+        if manifest is not None:
+            (folder / "provenance" / f"{key}.json").write_bytes(manifest.to_bytes())
+            row |= {
+                "method": manifest.method.partition("/")[2],
+                "state": "done",
+                "artifact_digest": manifest.artifact_digest,
+                "stage_version": str(manifest.stage_version),
+                **manifest.provenance,
+            }
+        rows.append(row)
+    _write_csv(folder / "steps.csv", rows)
+    if trial.report is not None:
+        blobs = _blobs(store, trial.report, "report")
+        for name, data in blobs.items():
+            (folder / name).write_bytes(data)
+        report = json.loads(blobs["report.json"])
+        for table in ("comparisons", "arms"):
+            _write_csv(folder / "tables" / f"{table}.csv", [_flat(item) for item in report.get(table, ())])
+
+
+def _write_images(
+    trial: FiledTrial, *, store: ArtifactStore, folder: Path, pictures: Pictures, on_file: Callable[[str], None]
+) -> int:
+    """Writes the accepted images of each synthetic set; returns how many."""
+    count = 0
+    for key in trial.keys_of(_FILTER):
+        name = file_name(trial.labels[key].removeprefix("filter "))
+        images = read_image_set(store.open(MemberRef(key=key, member="accepted")))
+        on_file(f"images/{name}: {len(images)}")
+        if pictures is Pictures.NPZ:
+            write_npz(images, folder / f"{name}.npz")
+        else:
+            write_pngs(images, folder / name)
+        count += len(images)
+    return count
+
+
+def _write_predictions(
+    trial: FiledTrial, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+) -> None:
+    for key in trial.keys_of(_EVALUATE):
+        name = file_name(trial.labels[key].removeprefix("evaluate "))
+        on_file(f"predictions/{name}.csv")
+        # The names of the classes are those of the classifier that gave the scores.
+        asked = trial.manifests[key].request["classifier"]
+        head = store.open(MemberRef(key=asked["key"], member=asked["member"])).json("classifier.json")
+        reader = store.open(MemberRef(key=key, member="predictions"))
+        _write_csv(folder / f"{name}.csv", _prediction_rows(reader, classes=[str(one) for one in head["classes"]]))
+
+
+def _prediction_rows(reader: MemberReader, *, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """A row for each test image: its position in the split, its patient, its label or labels, and all scores."""
+    scores_NK, labels, patients = (reader.array(f"{name}.npy") for name in ("scores", "labels", "patients"))
+    rows = []
+    for image in range(len(scores_NK)):
+        row: dict[str, Any] = {"image": image, "patient": int(patients[image])}
+        if labels.ndim == 1:
+            row["label"] = classes[int(labels[image])]
+        else:
+            row |= {f"label {name}": int(labels[image, k]) for k, name in enumerate(classes)}
+        row |= {f"score {name}": repr(float(scores_NK[image, k])) for k, name in enumerate(classes)}
+        rows.append(row)
+    return rows
+
+
+def _write_weights(
+    trial: FiledTrial, part: Part, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+) -> None:
+    method, member = _WEIGHTS[part]
+    for key in trial.keys_of(method):
+        place = folder / file_name(trial.labels[key].removeprefix("train "))
+        on_file(f"{part}/{place.name}")
+        place.mkdir(parents=True)
+        reader = store.open(MemberRef(key=key, member=member))
+        for name in reader.names():
+            shutil.copyfile(reader.path(name), place / name)
+
+
+def _readme(trial: FiledTrial, *, name: str, folder: Path) -> str:
+    """What lies in the folder, in words."""
+    lines = {
+        "report.html": "the report: one page, works offline",
+        "report.json": "the same figures for programs; each names the artifacts that it came from",
+        "experiment.yaml": "the experiment that ran: `syntrial run experiment.yaml` runs it again, with the same keys",
+        "preregistration.json": "the comparison that decides, as recorded before anything was trained",
+        "steps.csv": "each step with its key, the digest of its result, and the machine it ran on",
+        "tables": "the report's comparisons and arms as CSV",
+        "provenance": "the manifest of each finished step, by key: its request, its inputs with their digests",
+        "images": "accepted synthetic images; usable again as `folder:` or `npz:` of an experiment",
+        "predictions": "for each evaluation, each test image's patient, label and scores",
+        "generators": "trained generators: weights as safetensors and what is needed to build the network",
+        "classifiers": "trained classifiers, likewise",
+    }
+    present = [f"- `{name}`: {words}" for name, words in lines.items() if (folder / name).exists()]
+    missing = len(trial.labels) - len(trial.manifests)
+    state = f"\n{missing} of {len(trial.labels)} steps are not done: their results are not here.\n" if missing else ""
+    heading = f"# Trial `{name}`\n\nExported by Syntrial {__version__}. `sha256sum -c SHA256SUMS` checks the files.\n"
+    return heading + state + "\n" + "\n".join(present) + "\n"
+
+
+def _blobs(store: ArtifactStore, key: str, member: str) -> dict[str, bytes]:
+    reader = store.open(MemberRef(key=key, member=member))
+    return {name: reader.read(name) for name in reader.names()}
+
+
+def _flat(item: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+    """A row of a table: nested names joined by '.', intervals as two columns; lists of keys and notes are left out."""
+    row: dict[str, Any] = {}
+    for name, value in item.items():
+        if isinstance(value, Mapping):
+            row |= _flat(value, prefix=f"{prefix}{name}.")
+        elif name.startswith("interval_") and isinstance(value, Sequence) and len(value) == 2:
+            row[f"{prefix}{name}_low"], row[f"{prefix}{name}_high"] = value
+        elif not isinstance(value, list):
+            row[f"{prefix}{name}"] = value
+    return row
+
+
+def _write_csv(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    rows = list(rows)
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, restval="")
+        writer.writeheader()
+        writer.writerows(rows)

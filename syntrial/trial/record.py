@@ -1,0 +1,87 @@
+"""Trials as a store knows them: what it files under an experiment's identifier, on a laptop its name.
+
+Reads alone; `syntrial.trial.run` files a trial when it registers it. Called by export, by the client side of a cluster,
+and by scripts that speak to stages.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from rapidfuzz import process
+
+from syntrial.artifacts.gc import PLAN
+from syntrial.artifacts.manifest import Manifest
+from syntrial.artifacts.store import ArtifactStore
+from syntrial.errors import ArtifactMissing, UserError
+
+REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
+
+_FEWEST_DIGITS: Final = 6
+"""Of a key, so that a word such as "edm" is not taken for the beginning of one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FiledTrial:
+    """A trial's plan, and which of its steps are done."""
+
+    uid: str
+    labels: Mapping[str, str]
+    """Label of each step by key, in the plan's order."""
+    manifests: Mapping[str, Manifest]
+    """Of the steps that are done."""
+
+    def keys_of(self, method: str) -> list[str]:
+        """Keys of the finished steps of a method, in the plan's order."""
+        return [key for key in self.labels if key in self.manifests and self.manifests[key].method == method]
+
+    @property
+    def report(self) -> str | None:
+        """The key of the report, where there is one."""
+        return next(iter(self.keys_of(REPORT_METHOD)), None)
+
+
+def filed_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
+    """The label of each step by key, in the plan's order; raises ArtifactMissing where nothing is filed yet."""
+    data = store.experiment_file(uid, PLAN)
+    if data is None:
+        raise ArtifactMissing(f"the store {store.url} has no plan of experiment {uid} yet")
+    plan = json.loads(data)
+    return {key: plan["labels"].get(key, key) for key in plan["keys"]}
+
+
+def filed_trial(store: ArtifactStore, *, uid: str) -> FiledTrial:
+    """The trial that the store files under `uid`; raises ArtifactMissing where it has none."""
+    labels = filed_labels(store, uid=uid)
+    done = store.done(labels)
+    keys = [key for key in labels if key in done]
+    found = zip(keys, store.each(store.manifest, keys), strict=True)
+    return FiledTrial(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
+
+
+def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = None) -> str:
+    """The key of the step that a user names: by its label ("sample edm") or the first digits of its key.
+
+    Looks in all trials of the store, or in the one filed as `experiment`. Raises UserError where none or several have
+    it, with the nearest labels.
+    """
+    named: dict[str, str] = {}
+    for uid in [experiment] if experiment else store.experiments():
+        try:
+            named |= filed_labels(store, uid=uid)
+        except ArtifactMissing:
+            continue
+    by_key = [key for key in named if len(step) >= _FEWEST_DIGITS and key.startswith(step)]
+    found = by_key or [key for key, label in named.items() if label == step]
+    if len(found) == 1:
+        return found[0]
+    nearest = [label for label, *_ in process.extract(step, sorted(set(named.values())), limit=3)]
+    raise UserError(
+        field="STEP",
+        rule="is the label of one step, or the first digits of its key",
+        received=f"{step}, which {len(found) or 'no'} steps of {store.url} have",
+        remedy=f"Name one of their keys: {', '.join(key[:12] for key in found)}."
+        if found
+        else f"Nearest labels: {', '.join(nearest) or 'none'}.",
+    )

@@ -1,0 +1,45 @@
+import pytest
+
+from syntrial.errors import UserError
+from syntrial.rpc.testing import fake_key
+from syntrial.trial.record import filed_trial, find_step
+from tests.unit.filed_trials import UID, file_plan, finished_store
+
+
+def test_a_step_is_found_by_its_label_or_the_first_digits_of_its_key() -> None:
+    store = finished_store()
+    key = fake_key("filter edm")
+    assert find_step(store, "filter edm") == key
+    assert find_step(store, key[:8]) == key
+    assert find_step(store, "filter edm", experiment=UID) == key
+
+
+def test_a_label_that_no_step_has_is_told_with_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no steps.*filter edm"):
+        find_step(finished_store(), "filter edn")
+
+
+def test_a_label_that_two_trials_have_is_told_with_the_keys() -> None:
+    store = finished_store()
+    other = fake_key("another filter")
+    plan = f'{{"keys": ["{other}"], "labels": {{"{other}": "filter edm"}}}}'
+    store.put_experiment_file("other", "plan.json", plan.encode())
+    with pytest.raises(UserError, match=f"2 steps.*{other[:12]}"):
+        find_step(store, "filter edm")
+    assert find_step(store, "filter edm", experiment="other") == other
+
+
+def test_few_digits_are_no_key() -> None:
+    store = finished_store()
+    with pytest.raises(UserError, match="no steps"):
+        find_step(store, fake_key("filter edm")[:4])
+
+
+def test_a_filed_trial_knows_its_finished_steps_in_the_order_of_the_plan() -> None:
+    store = finished_store()
+    file_plan(store, ["write the report", "train gan", "filter edm"], uid="other")
+    trial = filed_trial(store, uid="other")
+    assert list(trial.labels.values()) == ["write the report", "train gan", "filter edm"]
+    assert set(trial.manifests) == {fake_key("write the report"), fake_key("filter edm")}
+    assert trial.report == fake_key("write the report")
+    assert trial.keys_of("syntrial.v1.FilteringService/FilterImages") == [fake_key("filter edm")]
