@@ -6,13 +6,14 @@ begins anew from what is there.
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import structlog
 
+from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import conditions, reconcile
 from syntrial.controller.inventory import Inventory
@@ -221,18 +222,32 @@ class Controller:
                         # Of these there may be many: several at a time, and room for the new ones first.
                         pass
             if stops:
-                list(
-                    self._starters.map(lambda action: self._jobs.delete(action, trial.namespace, snapshot.jobs), stops)
-                )
+                self._stop(stops, trial, snapshot)
             if starts:
                 list(self._starters.map(lambda action: self._start(action, trial, memory), starts))
         except StoreUnreachable:
-            return ERROR_SECONDS
+            # The next look says so.
+            return 0.0
         except (ArtifactMissing, DataLoss):
             memory.is_full_due = True
             return ERROR_SECONDS
         # What the API server refused is for the status to say, at once.
         return 0.0 if memory.refusal is not snapshot.refusal else again
+
+    def _stop(self, stops: Sequence[DeleteJob], trial: TrialState, snapshot: Snapshot) -> None:
+        """Deletes Jobs: those that the user stops, then the others, for which the store must be there."""
+        by_user = [action for action in stops if action.is_live and trial.is_suspended]
+        others = [action for action in stops if action not in by_user]
+
+        def delete(action: DeleteJob) -> None:
+            self._jobs.delete(action, trial.namespace, snapshot.jobs)
+
+        list(self._starters.map(delete, by_user))
+        if others:
+            # A look may rest on what earlier ones read: of a store that has gone since, nothing is known.
+            with self._stores.use(trial.namespace) as store:
+                store.experiment_file(trial.uid, PLAN)
+            list(self._starters.map(delete, others))
 
     def _start(self, action: reconcile.StartJob, trial: TrialState, memory: Memory) -> None:
         if memory.refusal is not None and self._clock() < memory.refusal.until:

@@ -109,11 +109,13 @@ def reconcile(trial: TrialState, snapshot: Snapshot) -> Decision:
     if trial.experiment is None:
         wait = WATCH_STORE if snapshot.store_error else WATCH_SOURCES if trial.lacks_source else None
         return Decision(actions=(), status=conditions.invalid(trial, snapshot), look_again_after=wait)
+    if snapshot.store_error:
+        return _leave_alone(trial, snapshot, experiment=trial.experiment)
     if trial.plan is None:
         return _bring_sources(trial, snapshot, experiment=trial.experiment)
     stands = standing(trial, snapshot)
     actions: list[Action] = []
-    if not snapshot.is_registered and not snapshot.store_error:
+    if not snapshot.is_registered:
         actions.append(Register())
     for job in snapshot.jobs:
         actions += _settle(job, trial, snapshot) if not job.is_live else _keep_or_stop(job, trial, snapshot)
@@ -123,6 +125,20 @@ def reconcile(trial: TrialState, snapshot: Snapshot) -> Decision:
     status = conditions.status(trial, snapshot, stands)
     return Decision(
         actions=tuple(actions), status=status, look_again_after=_look_again(snapshot, stands, tuple(actions))
+    )
+
+
+def _leave_alone(trial: TrialState, snapshot: Snapshot, *, experiment: Experiment) -> Decision:
+    """While the store does not answer: Jobs stay as they are, also those that ended, but for what the user stops."""
+    live = [job for job in snapshot.jobs if trial.is_suspended and job.is_live and not job.is_deleting]
+    if trial.plan is None:
+        status = conditions.unplanned(trial, snapshot, experiment=experiment)
+    else:
+        status = conditions.status(trial, snapshot, standing(trial, snapshot))
+    return Decision(
+        actions=tuple(DeleteJob(name=job.name, is_live=True) for job in live),
+        status=status,
+        look_again_after=WATCH_STORE,
     )
 
 
@@ -194,7 +210,7 @@ def _open_test_split(trial: TrialState, stands: Standing) -> list[Action]:
 
 def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experiment: Experiment) -> list[Action]:
     assert trial.plan is not None
-    if snapshot.store_error or _is_refused(snapshot):
+    if _is_refused(snapshot):
         return []
     ready = sorted(stands.steps(trial.plan, Stand.READY), key=lambda step: -trial.priorities[step.key])
     alone = {step.key for step in ready if snapshot.attempts[step.key]}
@@ -217,7 +233,7 @@ def _bring_sources(trial: TrialState, snapshot: Snapshot, *, experiment: Experim
     for job in snapshot.jobs:
         if job.source is not None and job.is_live and not job.is_deleting and trial.is_suspended:
             actions.append(DeleteJob(name=job.name, is_live=True))
-        elif job.source is not None and job.source not in wanted and not job.is_deleting and not snapshot.store_error:
+        elif job.source is not None and job.source not in wanted and not job.is_deleting:
             actions.append(DeleteJob(name=job.name, is_live=job.is_live))
     for ingest in trial.ingests:
         jobs = [job for job in snapshot.jobs if job.source == (ingest.name, ingest.address)]
@@ -233,8 +249,6 @@ def _bring_sources(trial: TrialState, snapshot: Snapshot, *, experiment: Experim
         else:
             attempt = 1 + max((job.attempt for job in jobs), default=0)
             actions.append(StartIngest(ingest=ingest, attempt=attempt))
-    if snapshot.store_error:
-        look_again.append(WATCH_STORE)
     if _is_refused(snapshot):
         assert snapshot.refusal is not None
         look_again.append(snapshot.refusal.until - snapshot.now)
@@ -254,7 +268,7 @@ def _look_again(snapshot: Snapshot, stands: Standing, actions: tuple[Action, ...
     times = [when - snapshot.now for when in stands.due.values()]
     if stands.count(Stand.FAILED):
         times.append(WATCH_FAILURES)
-    if snapshot.store_error or stands.count(Stand.UNKNOWN):
+    if stands.count(Stand.UNKNOWN):
         times.append(WATCH_STORE)
     if _is_refused(snapshot):
         assert snapshot.refusal is not None

@@ -230,6 +230,22 @@ def test_jobs_stop_where_the_trial_pauses_or_no_longer_holds_their_steps() -> No
     assert paused.actions == tuple(DeleteJob(name=item.name, is_live=True) for item in live[:2])
 
 
+def test_while_the_store_is_away_only_the_user_stops_a_job() -> None:
+    long_ago = {"ended_at": {job("b").name: 100.0 - KEPT_SECONDS}}
+    live, ended, gone = job("a"), job("b", ended="complete"), job("gone")
+    ingest = job(source=("dataset", "s3://b/x"), ended="failed", attempt=2)
+    known = snapshot(done=["dataset", "b"], jobs=(live, ended, gone, ingest), **long_ago)
+    deleted = {action.name for action in reconcile(trial(), known).actions if isinstance(action, DeleteJob)}
+    assert deleted == {ended.name, gone.name, ingest.name}
+    away = replace(known, store_error="away", outdated=frozenset({live.name}))
+    for plan in (PLAN, None):
+        decision = reconcile(trial(plan), away)
+        assert not decision.actions
+        assert decision.look_again_after is not None
+        stopped = reconcile(trial(plan, spec={"suspend": True}), away).actions
+        assert stopped == (DeleteJob(name=live.name, is_live=True), DeleteJob(name=gone.name, is_live=True))
+
+
 def test_a_job_that_would_be_made_otherwise_today_is_stopped_only_while_it_waits() -> None:
     waits, runs = job("a"), job("long", pods=(running_pod(),))
     decision = reconcile(
@@ -348,10 +364,12 @@ def test_whatever_is_known_nothing_is_done_on_what_is_not(  # noqa: PLR0917 - as
     carried = {key for item in jobs if item.is_live for key in item.keys}
     by_name = {item.name: item for item in jobs}
     begun: list[str] = []
+    if is_away:
+        stopped = [DeleteJob(name=item.name, is_live=True) for item in jobs if is_suspended and item.is_live]
+        assert list(decision.actions) == stopped, "only the user stops anything while the store is away"
     for action in decision.actions:
         match action:
             case StartJob():
-                assert not is_away
                 assert not is_suspended
                 for item in action.steps:
                     assert world.presence[item.key] is Presence.ABSENT

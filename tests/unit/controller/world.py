@@ -9,16 +9,16 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from math import inf
 from typing import Any
 
-from syntrial.artifacts.backend import ObjectInfo
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.manifests import Images, attempt_of, keys_of
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import Settings
-from syntrial.errors import ArtifactMissing, ClusterRefused, StoreUnavailable, UserError
+from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.rpc.attempt import member_refs
 from syntrial.rpc.step import recorded_request
 
@@ -43,6 +43,8 @@ MEMBERS = {
     "WriteReport": (),
 }
 """The members of each method's artifact that others ask for."""
+CHANGES = frozenset({"write", "create", "delete", "put_blob"})
+"""Calls by which a store is another afterwards."""
 VERDICT = {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03], "words": "It helps."}
 
 
@@ -50,35 +52,41 @@ class Killed(BaseException):
     """The controller's process is killed."""
 
 
-class FlakyBackend(MemoryBackend):
-    """A store that can be away; `on_call` is told of each call that changes it."""
+class Door:
+    """The way to a store for who is not in the cluster's pods: it may be shut; `on_call` is told of each change."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.is_away = False
+    def __init__(self, inside: MemoryBackend) -> None:
+        self._inside = inside
+        self.answers_left: float = inf
+        """Calls that are still answered; 0: the store is away."""
+        self.has_refused = False
+        """Whether a call was refused since the store was there last."""
         self.on_call: Callable[[], None] = lambda: None
 
-    def _check(self) -> None:
-        if self.is_away:
-            raise StoreUnavailable("the store is away")
+    @property
+    def is_away(self) -> bool:
+        return self.answers_left <= 0
 
-    def read(self, name: str, /) -> bytes | None:
-        self._check()
-        return super().read(name)
+    @is_away.setter
+    def is_away(self, value: bool) -> None:
+        self.answers_left = 0 if value else inf
+        self.has_refused = False
 
-    def scan(self, prefix: str, /) -> list[ObjectInfo]:
-        self._check()
-        return super().scan(prefix)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._inside, name)
+        if not callable(found):
+            return found
 
-    def write(self, name: str, data: bytes, /) -> None:
-        self._check()
-        self.on_call()
-        super().write(name, data)
+        def call(*given: Any, **named: Any) -> Any:
+            if self.is_away:
+                self.has_refused = True
+                raise StoreUnavailable("the store is away")
+            self.answers_left -= 1
+            if name in CHANGES:
+                self.on_call()
+            return found(*given, **named)
 
-    def create(self, name: str, data: bytes, /) -> bool:
-        self._check()
-        self.on_call()
-        return super().create(name, data)
+        return call
 
 
 class Api:
@@ -94,7 +102,8 @@ class Api:
         self.on_call: Callable[[], None] = lambda: None
         self.on_created: Callable[[dict[str, Any]], None] = lambda _made: None
         """Called before whoever asked gets an answer."""
-        self.on_delete_job: Callable[[dict[str, Any]], None] = lambda _job: None
+        self.on_change: Callable[[dict[str, Any], str], None] = lambda _job, _change: None
+        """Called before a controller makes a Job, or deletes one as live or as ended."""
         self.refuse: ClusterRefused | None = None
         self._versions = itertools.count(1)
         self._uids = itertools.count(1)
@@ -138,6 +147,8 @@ class Api:
         key = (obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
         if key in self.objects:
             return None
+        if obj["kind"] == "Job":
+            self.on_change(dict(obj), "made")
         self.created[obj["metadata"]["name"]] += 1
         made = self.put(obj, change="ADDED")
         self.on_created(made)
@@ -148,9 +159,9 @@ class Api:
     ) -> bool:
         self.on_call()
         body = self.objects.get((kind, namespace or "", name))
-        # One that is deleted as live may have ended unseen a moment before.
-        if body is not None and kind == "Job" and propagation == "Background":
-            self.on_delete_job(body)
+        if body is not None and kind == "Job":
+            # One that is deleted as live may have ended unseen a moment before.
+            self.on_change(body, "deleted as ended" if propagation == "Background" else "deleted as live")
         if body is None or (uid is not None and body["metadata"]["uid"] != uid):
             return False
         self.remove(kind, namespace or "", name)
@@ -203,19 +214,29 @@ class World:
     def __init__(self) -> None:
         self.now = 1000.0
         self.api = Api()
-        self.backend = FlakyBackend()
-        self.store = ArtifactStore(self.backend)
+        inside = MemoryBackend()
+        self.store = ArtifactStore(inside)
+        """As it is: for pods, and for those who check."""
+        self.backend = Door(inside)
+        self.seen_store = ArtifactStore(self.backend)
+        """As the controllers reach it."""
         self.controllers: list[tuple[Controller, list[int]]] = []
         self.runs: Counter[str] = Counter()
         """How often each step was carried to its end."""
         self.members: dict[str, set[str]] = {}
-        self.api.on_delete_job = self._check_deletion
+        self.is_known_away = False
+        """Whether the store was away already when the look began that is under way."""
+        self.is_stopped = False
+        """Whether the user has stopped the experiment that is looked at, as far as was told when that look began."""
+        self.api.on_change = self._check_change
         self.api.put({"kind": "Secret", "metadata": {"namespace": NAMESPACE, "name": "syntrial-store"}})
 
-    def _check_deletion(self, job: dict[str, Any]) -> None:
-        """The controller deletes a Job that ended only once what became of all its steps is on record."""
-        if job.get("status", {}).get("conditions"):
-            owner = job["metadata"]["labels"]["syntrial.dev/experiment-uid"]
+    def _check_change(self, job: dict[str, Any], change: str) -> None:
+        """What a controller does to a Job: never on what is not known, and to one that ended once all is on record."""
+        owner = job["metadata"]["labels"]["syntrial.dev/experiment-uid"]
+        if self.is_known_away or self.backend.has_refused:
+            assert (self.is_stopped, change) == (True, "deleted as live"), f"a Job is {change} without the store"
+        if change == "deleted as ended" and job.get("status", {}).get("conditions"):
             for key in keys_of(job):
                 recorded = [attempt.number for attempt in self.store.attempts(key, experiment=owner)]
                 known = self.store.is_done(key) or max(recorded, default=0) >= attempt_of(job)
@@ -230,6 +251,11 @@ class World:
         metadata = {**metadata, "generation": metadata["generation"] + 1}
         body = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", **(known or {}), "metadata": metadata}
         return str(self.api.put({**body, "spec": dict(spec)})["metadata"]["uid"])
+
+    @property
+    def names(self) -> list[str]:
+        """Of the experiments that there are."""
+        return sorted(name for kind, _, name in self.api.objects if kind == "Experiment")
 
     def status(self, name: str = "small") -> dict[str, Any]:
         body = self.api.get("Experiment", NAMESPACE, name)
@@ -253,12 +279,15 @@ class World:
             settle_seconds=0.0,
             status_seconds=0.0,
         )
-        controller = Controller(self.api, settings, open_store=lambda _secret, _namespace: self.store, clock=self.clock)
+        controller = Controller(
+            self.api, settings, open_store=lambda _secret, _namespace: self.seen_store, clock=self.clock
+        )
         controller.repair()
         self.controllers.append((controller, [len(self.api.events)]))
         return controller
 
     def kill(self, controller: Controller) -> None:
+        controller.stop()
         self.controllers = [item for item in self.controllers if item[0] is not controller]
 
     def clock(self) -> float:
@@ -293,10 +322,16 @@ class World:
             uid = controller.queue.take(timeout=0.0)
             if uid is None:
                 return
+            told = controller.inventory.experiment(uid) or {"spec": {}}
+            self.is_known_away, self.is_stopped = self.backend.is_away, bool(told["spec"].get("suspend"))
             after: float | None = 5.0
             try:
                 after = controller.look(uid)
+            except ClusterUnavailable:
+                # As the threads of a controller take it.
+                pass
             finally:
+                self.is_known_away = False
                 controller.queue.finish(uid)
                 if after is not None:
                     controller.queue.add(uid, after=after)
