@@ -77,7 +77,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="analysis",
             service=_service(analysis_pb2.DESCRIPTOR, "AnalysisService"),
-            version=2,
+            version=3,
             module="syntrial.analysis",
             resources=Resources(threads=1, memory_mib=1024, accelerator=False),
         ),

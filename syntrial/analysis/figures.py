@@ -13,14 +13,13 @@ from markupsafe import Markup
 from syntrial.analysis.charts import ACCENT, INK, MUTED, PALETTE, REFERENCE, Line, dot_rows, legend, line_chart
 from syntrial.analysis.findings import BASELINE_METHOD
 from syntrial.analysis.forest import forest_plot
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
 
 SERIES_NAMES = {
     "train_loss": "training loss",
     "validation_loss": "validation loss",
-    "validation_auroc": "validation AUROC",
-    "validation_accuracy": "validation accuracy",
-    "validation_balanced_accuracy": "validation balanced accuracy",
+    **{f"validation_{name.replace('-', '_')}": f"validation {metric.words}" for name, metric in METRICS.items()},
 }
 """What the series of a training are called; those not named here are shown under their own name."""
 
@@ -51,7 +50,7 @@ class Figure:
 def forest_figure(report: Json) -> Figure:
     """Every comparison's effect with its interval and the margin."""
     endpoint = report["endpoint"]
-    chart = forest_plot(report["comparisons"], margin=endpoint["smallest_effect"], metric=endpoint["metric_name"])
+    chart = forest_plot(report["comparisons"], margin=endpoint["smallest_effect"], metric=METRICS[endpoint["metric"]])
     return Figure(
         id="forest",
         title="Effects",

@@ -36,20 +36,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.analysis.metrics import METRIC_NAMES, per_class_recall
+from syntrial.analysis.accuracy import per_class_recall
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import CellData, Json, Keyed, Pictures, SyntheticData, TrialData, cell_labels
 from syntrial.analysis.roc import GRID, mean_roc
 from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm, holm, verdict
+from syntrial.experiment.base import word_of
 from syntrial.v1.analysis_pb2 import CellComparison, Endpoint
 
 SCHEMA = 1
-
-METRICS: dict[int, str] = {
-    Endpoint.METRIC_AUROC: "auroc",
-    Endpoint.METRIC_ACCURACY: "accuracy",
-    Endpoint.METRIC_BALANCED_ACCURACY: "balanced_accuracy",
-}
-"""The endpoint's metric by its proto value."""
 
 ROLES: dict[int, str] = {
     CellComparison.ROLE_PRIMARY: "primary",
@@ -100,7 +95,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         "classes": list(data.classes),
         "endpoint": {
             "metric": metric_of(data),
-            "metric_name": METRIC_NAMES[metric_of(data)],
+            "metric_name": METRICS[metric_of(data)].words,
             "smallest_effect": data.request.endpoint.smallest_effect,
         },
         "test": {"images": len(data.labels), "patients": len(np.unique(data.patients_N))},
@@ -132,8 +127,8 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
 
 
 def metric_of(data: TrialData) -> str:
-    """The endpoint's metric by the name that the statistics know."""
-    return METRICS[data.request.endpoint.metric]
+    """The name of the endpoint's metric."""
+    return word_of(Endpoint.Metric.DESCRIPTOR, data.request.endpoint.metric)
 
 
 def pair(arm: CellData, *, control: CellData) -> tuple[list[NDArray[np.float64]], NDArray[np.float64], list[str]]:
@@ -259,7 +254,7 @@ def _against(data: TrialData, cell: CellData | None, *, primary: Json) -> Json |
 def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
     scores_JNK = cell.scores_JNK
     metrics = {}
-    for metric in METRIC_NAMES:
+    for metric in METRICS:
         found = estimate_arm(data.labels, scores=scores_JNK, clusters=data.patients_N, metric=metric)
         metrics[metric] = {
             "mean": found.mean,

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from syntrial.analysis.charts import GRID, INK, MUTED, Axis, nice_ticks, number, segment, svg, text
+from syntrial.analysis.metrics import Metric
 
 OUTCOME_COLOURS = {
     "improves": "var(--improves)",
@@ -57,7 +58,7 @@ def extent(comparisons: Sequence[dict[str, Any]], *, margin: float) -> float:
     return 1.08 * max(primary, exploratory, controls)
 
 
-def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric: str) -> Markup:
+def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric: Metric) -> Markup:
     """Comparisons (as in `report.json`) as an SVG of the page's width."""
     half = extent(comparisons, margin=margin)
     longest = max(len(shortened(found[side])) for found in comparisons for side in ("arm_label", "control_label"))
@@ -76,9 +77,10 @@ def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric:
     for tick in nice_ticks(-half, half, count=6):
         parts.append(segment(x.at(tick), TOP - 4, x.at(tick), bottom, colour=INK if tick == 0 else GRID))
         parts.append(text(x.at(tick), bottom + 17, number(tick), css="tick", anchor="middle"))
-    parts.append(text(left, bottom + 35, "← control better", css="label"))
-    parts.append(text(PLOT_RIGHT, bottom + 35, "arm better →", css="label", anchor="end"))
-    parts.append(text(x.at(0), bottom + 52, f"difference in {metric}", css="label", anchor="middle"))
+    below, above = ("control", "arm") if metric.higher_is_better else ("arm", "control")
+    parts.append(text(left, bottom + 35, f"← {below} better", css="label"))
+    parts.append(text(PLOT_RIGHT, bottom + 35, f"{above} better →", css="label", anchor="end"))
+    parts.append(text(x.at(0), bottom + 52, f"difference in {metric.words}", css="label", anchor="middle"))
     parts.append(text(PLOT_RIGHT + 20, TOP - 12, "effect (95% interval)", css="tick"))
     y = TOP
     for title, members in groups:
@@ -87,7 +89,9 @@ def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric:
         for found in members:
             parts.extend(_row(found, x=x, y=y + ROW / 2))
             y += ROW
-    return svg(parts, width=WIDTH, height=bottom + 60, title=f"Effects on {metric} with 95% intervals", css="forest")
+    return svg(
+        parts, width=WIDTH, height=bottom + 60, title=f"Effects on {metric.words} with 95% intervals", css="forest"
+    )
 
 
 def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:

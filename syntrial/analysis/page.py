@@ -21,12 +21,10 @@ from syntrial.analysis.figures import (
 )
 from syntrial.analysis.forest import GROUPS, signed
 from syntrial.analysis.galleries import REASONS, Gallery
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
 
 TEMPLATES = Path(__file__).parent / "templates"
-
-METRIC_ORDER = ("auroc", "accuracy", "balanced_accuracy")
-"""Columns of the table of arms."""
 
 SPLIT_ORDER = ("train", "validation", "test")
 """Rows of the table of splits."""
@@ -80,7 +78,7 @@ def render_page(
             sections=[section for section in SECTIONS if not absent.get(section[0])],
             roles=GROUPS,
             arms=sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])),
-            metric_order=METRIC_ORDER,
+            metrics=METRICS.values(),
             forest=forest,
             roc=roc,
             training=training,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from syntrial.analysis.metrics import FloatArray
+from syntrial.analysis.cases import FloatArray
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

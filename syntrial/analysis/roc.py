@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.analysis.metrics import FloatArray, unscorable_classes
+from syntrial.analysis.cases import FloatArray
+from syntrial.analysis.metrics import unscorable_classes
 
 GRID: FloatArray = np.linspace(0.0, 1.0, 101)
 """False-positive rates at which curves are given."""

@@ -30,7 +30,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from syntrial.analysis.metrics import METRIC_NAMES, FloatArray, delong_covariance, jackknife_covariance, leave_one_out
+from syntrial.analysis.auroc import delong_covariance
+from syntrial.analysis.cases import FloatArray
+from syntrial.analysis.metrics import METRICS, jackknife_covariance, leave_one_out, metric_named
 from syntrial.analysis.power import detectable_difference
 from syntrial.analysis.readers import ObuchowskiRockette, crossed_generators, obuchowski_rockette, one_treatment
 
@@ -102,7 +104,7 @@ class ArmEstimate:
     standard_error: float
     degrees_of_freedom: float | None
     interval_95: tuple[float, float]
-    """Cut to the range of the metric, 0 to 1."""
+    """Cut to the range of the metric."""
     per_replicate: tuple[float, ...]
     excluded_classes: tuple[int, ...]
     notes: tuple[str, ...]
@@ -262,12 +264,13 @@ def estimate_arm(
     mean = float(values_J.mean())
     standard_error, degrees = one_treatment(values_J, covariance=covariance_JJ)
     low, high = _interval(mean, standard_error=standard_error, degrees=degrees, level=0.95)
+    least, greatest = metric_named(metric).range
     return ArmEstimate(
         metric=metric,
         mean=mean,
         standard_error=standard_error,
         degrees_of_freedom=degrees,
-        interval_95=(max(low, 0.0), min(high, 1.0)),
+        interval_95=(max(low, least), min(high, greatest)),
         per_replicate=tuple(values_J.tolist()),
         excluded_classes=excluded,
         notes=_notes(replicates=len(values_J), patients=len(np.unique(clusters)), excluded=excluded),
@@ -277,12 +280,14 @@ def estimate_arm(
 def verdict(comparison: Comparison, *, margin: float, arm: str = "the arm", control: str = "its control") -> Verdict:
     """Return what a comparison says, for `margin`, the smallest effect of interest (metric units, above 0).
 
-    `improves` or `harms`: the 95% interval excludes 0. Else `equivalent`: it lies inside ± the margin (two one-sided
-    tests at 2.5% each). Else `inconclusive`.
+    `improves` or `harms`: the 95% interval excludes 0, on the side that is better or worse in this metric. Else
+    `equivalent`: it lies inside ± the margin (two one-sided tests at 2.5% each). Else `inconclusive`.
     """
     if not (math.isfinite(margin) and margin > 0):
         raise ValueError(f"margin must be above 0, got {margin}")
     low, high = comparison.interval_95
+    if not METRICS[comparison.metric].higher_is_better:
+        low, high = -high, -low
     inside = -margin < low and high < margin
     outcome: Outcome
     if low > 0:
@@ -420,7 +425,7 @@ def _words(
     names: tuple[str, str],
 ) -> str:
     arm, control = names
-    metric = METRIC_NAMES[comparison.metric]
+    metric = METRICS[comparison.metric].words
     trained = f"{comparison.replicates} paired replicate{'s' if comparison.replicates > 1 else ''}"
     if comparison.generators is not None:
         trained = f"{comparison.generators} generators, {comparison.replicates} classifier seeds each"

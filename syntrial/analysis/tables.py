@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from syntrial.analysis.forest import signed
+from syntrial.analysis.metrics import METRICS
 
 STYLES = {"improves": "green", "harms": "red", "equivalent": "blue", "inconclusive": "yellow"}
 """Colours of outcomes in a terminal."""
@@ -106,16 +107,14 @@ def _arms(report: Mapping[str, Any]) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("arm")
-    for heading in ("n", "AUROC", "acc.", "bal. acc.", "steps", "real", "synthetic"):
+    for heading in ("n", *(metric.heading for metric in METRICS.values()), "steps", "real", "synthetic"):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])):
         metrics, seen = arm["metrics"], arm["images_seen"]
         table.add_row(
             Text(arm["label"], style="bold" if arm["role"] == "primary" else ""),
             str(arm["replicates"]),
-            f"{metrics['auroc']['mean']:.4f}",
-            f"{metrics['accuracy']['mean']:.4f}",
-            f"{metrics['balanced_accuracy']['mean']:.4f}",
+            *(f"{metrics[name]['mean']:.4f}" for name in METRICS),
             f"{arm['optimiser_steps']:,}",
             f"{sum(count for origin, count in seen.items() if origin != 'synthetic'):,}",
             f"{seen.get('synthetic', 0):,}",

@@ -7,7 +7,7 @@ schema (`syntrial.cluster.crd.definition`), so that a default is written once.
 import re
 from typing import Annotated, Any, Final, Literal
 
-from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 from pydantic import BaseModel, ConfigDict, Field, create_model
 from pydantic.alias_generators import to_camel
@@ -34,6 +34,18 @@ def wrong(field: str, rule: str, received: object, remedy: str) -> PydanticCusto
     return PydanticCustomError("syntrial", rule.replace("{", "{{").replace("}", "}}"), context)
 
 
+def words_of(enum: EnumDescriptor) -> dict[str, str]:
+    """The words that users write for the values of a proto's enum: "balanced-accuracy" for METRIC_BALANCED_ACCURACY."""
+    prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", enum.name).upper() + "_"
+    names = [value.name for value in enum.values if value.number]
+    return {name.removeprefix(prefix).lower().replace("_", "-"): name for name in names}
+
+
+def word_of(enum: EnumDescriptor, number: int) -> str:
+    """The word for a value of a proto's enum; raises KeyError for one that users cannot write (UNSPECIFIED)."""
+    return {name: word for word, name in words_of(enum).items()}[enum.values_by_number[number].name]
+
+
 def overrides(message: type[Message]) -> type[Model]:
     """A model whose optional fields are those of the message: what a preset sets, a user may set otherwise.
 
@@ -48,9 +60,7 @@ def overrides(message: type[Message]) -> type[Model]:
 
 def _python_type(field: Any) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
-        prefix = re.sub(r"(?<!^)(?=[A-Z])", "_", field.enum_type.name).upper() + "_"
-        names = [value.name.removeprefix(prefix).lower().replace("_", "-") for value in field.enum_type.values]
-        return Literal[tuple(names[1:])]
+        return Literal[tuple(words_of(field.enum_type))]
     scalar: Any = {
         FieldDescriptor.CPPTYPE_BOOL: bool,
         FieldDescriptor.CPPTYPE_DOUBLE: Annotated[float, Field(ge=0)],

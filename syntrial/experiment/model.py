@@ -7,14 +7,15 @@ explain`; the API server's schema is made of these models (`syntrial.cluster.crd
 validators in CEL (`syntrial.cluster.crd.rules`).
 """
 
-from typing import Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syntrial.experiment import arms as arms_module
-from syntrial.experiment.base import Model, Name, Seed, overrides, wrong
+from syntrial.experiment.base import Model, Name, Seed, overrides, words_of, wrong
 from syntrial.experiment.dataset import Address, Dataset, Leaks, SourceFields
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
+from syntrial.v1.analysis_pb2 import Endpoint as EndpointMessage
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig, GanSampler, PcaConfig
 
@@ -263,10 +264,16 @@ class Primary(Model):
     )
 
 
+if TYPE_CHECKING:
+    MetricName = str
+else:
+    MetricName = Literal[tuple(words_of(EndpointMessage.Metric.DESCRIPTOR))]
+
+
 class Endpoint(Model):
     """What is measured on the real test split, and the smallest difference that matters."""
 
-    metric: Literal["auroc", "accuracy", "balanced-accuracy"] = Field("auroc", description="What is measured.")
+    metric: MetricName = Field("auroc", description="What is measured.")
     smallest_effect: float = Field(
         0.01, gt=0, lt=0.5, description="Smallest difference of the metric that matters: the margin of equivalence."
     )

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from syntrial.artifacts.keys import step_key
 from syntrial.experiment.arms import REAL, REAL_TWICE, Arm, duplicated, resampled, shuffled
+from syntrial.experiment.base import words_of
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
@@ -418,7 +419,7 @@ class _Planner:
 
     def _report(self, sets: Iterable[_Set], looks: Sequence[Look]) -> tuple[Step, ...]:
         endpoint = self.spec.endpoint
-        metric = f"METRIC_{endpoint.metric.upper().replace('-', '_')}"
+        metric = words_of(Endpoint.Metric.DESCRIPTOR)[endpoint.metric]
         request = WriteReportRequest(
             title=self.experiment.metadata.name,
             experiment=to_yaml(science_of(self.experiment, self.sources)),

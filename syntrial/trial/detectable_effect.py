@@ -1,11 +1,10 @@
 """What a trial could detect, said before anything is trained (`syntrial plan`)."""
 
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.experiment.model import Experiment
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
-
-UNITS = {"auroc": "AUROC", "accuracy": "accuracy", "balanced-accuracy": "balanced accuracy"}
 
 
 def detectable_words(experiment: Experiment, source: Source) -> str:
@@ -18,11 +17,12 @@ def detectable_words(experiment: Experiment, source: Source) -> str:
     if counts is None:
         return "The effect that this trial could detect is known once the data set is prepared: it depends on its size."
     patients, training = counts
+    metric = METRICS[spec.endpoint.metric]
     assumptions = PlanningAssumptions()
     effect = detectable_effect_before(
         patients,
         replicates=spec.replicates,
-        metric=spec.endpoint.metric.replace("-", "_"),
+        metric=metric.name,
         training_cases=training,
         assumptions=assumptions,
     )
@@ -30,7 +30,7 @@ def detectable_words(experiment: Experiment, source: Source) -> str:
     warning = "" if effect <= smallest else f" That is more than the smallest effect of interest, {smallest:g}."
     return (
         f"With {sum(patients)} test patients and {spec.replicates} replicates this trial detects differences in "
-        f"{UNITS[spec.endpoint.metric]} of about {effect:.3f} or more (80% power), {assumptions.words}.{warning}"
+        f"{metric.words} of about {effect:.3f} or more (80% power), {assumptions.words(metric)}.{warning}"
     )
 
 

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from syntrial.analysis.forest import LONGEST_LABEL, extent, forest_plot, shortened, signed
+from syntrial.analysis.metrics import METRICS
 
 
 def comparison(role: str, low: float, high: float, **options: Any) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def comparison(role: str, low: float, high: float, **options: Any) -> dict[str, 
 
 
 def drawn(comparisons: list[dict[str, Any]], margin: float = 0.01) -> ET.Element:
-    return ET.fromstring(forest_plot(comparisons, margin=margin, metric="AUROC"))  # noqa: S314
+    return ET.fromstring(forest_plot(comparisons, margin=margin, metric=METRICS["auroc"]))  # noqa: S314
 
 
 @pytest.mark.parametrize(

@@ -7,17 +7,19 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
+from syntrial.analysis.accuracy import per_class_recall
+from syntrial.analysis.auroc import delong_covariance
 from syntrial.analysis.metrics import (
-    delong_covariance,
+    METRICS,
     jackknife_covariance,
     leave_one_out,
     metric_value,
-    per_class_recall,
     unscorable_classes,
 )
 from syntrial.errors import UserError
+from syntrial.experiment.base import words_of
+from syntrial.v1.analysis_pb2 import Endpoint
 
-METRICS = ["auroc", "accuracy", "balanced_accuracy"]
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 
 
@@ -63,7 +65,7 @@ def test_metrics_of_several_classes_equal_those_of_scikit_learn(seed: int) -> No
     assert metric_value("auroc", labels=labels, scores=scores) == pytest.approx(
         roc_auc_score(labels, scores, multi_class="ovr", average="macro")
     )
-    assert metric_value("balanced_accuracy", labels=labels, scores=scores) == pytest.approx(
+    assert metric_value("balanced-accuracy", labels=labels, scores=scores) == pytest.approx(
         balanced_accuracy_score(labels, predicted)
     )
     assert metric_value("accuracy", labels=labels, scores=scores) == pytest.approx(np.mean(predicted == labels))
@@ -77,7 +79,7 @@ def test_metrics_of_several_labels_equal_those_of_scikit_learn() -> None:
         roc_auc_score(labels, scores, average="macro")
     )
     each = [balanced_accuracy_score(labels[:, k], predicted[:, k]) for k in range(labels.shape[1])]
-    assert metric_value("balanced_accuracy", labels=labels, scores=scores) == pytest.approx(np.mean(each))
+    assert metric_value("balanced-accuracy", labels=labels, scores=scores) == pytest.approx(np.mean(each))
     assert metric_value("accuracy", labels=labels, scores=scores) == pytest.approx(np.mean(predicted == labels))
     assert per_class_recall(labels, scores=scores) == pytest.approx(recall_score(labels, predicted, average=None))
 
@@ -193,8 +195,24 @@ def test_shapes_and_labels_that_do_not_fit_are_refused(labels, scores, message) 
         metric_value("auroc", labels=labels, scores=scores)
 
 
+def test_every_metric_that_an_experiment_can_ask_for_has_a_row_and_no_other() -> None:
+    assert list(METRICS) == list(words_of(Endpoint.Metric.DESCRIPTOR))
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@settings(max_examples=10, deadline=None)
+@given(seed=seeds)
+def test_values_stay_within_the_range_that_the_row_says(metric: str, seed: int) -> None:
+    labels, scores = binary(seed)
+    found = leave_one_out(metric, labels=labels, scores_MNK=scores, clusters=np.arange(len(labels)))
+    least, greatest = METRICS[metric].range
+    assert least <= min(found.values.min(), found.left_out.min())
+    assert max(found.values.max(), found.left_out.max()) <= greatest
+    assert least < METRICS[metric].planned_value < greatest
+
+
 def test_an_unknown_metric_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match="balanced_accuracy"):
+    with pytest.raises(ValueError, match="balanced-accuracy"):
         metric_value("f1", labels=np.array([0, 1]), scores=np.eye(2))
 
 

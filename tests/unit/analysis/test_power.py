@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.power import PlanningAssumptions, detectable_difference, detectable_effect_before
 
 PNEUMONIA = {"cases_per_class": (234, 390), "training_cases": 4708}
@@ -35,7 +36,7 @@ def test_without_chance_any_difference_is_detected() -> None:
     assert detectable_difference(0.0, degrees_of_freedom=4.0) == 0.0
 
 
-@pytest.mark.parametrize("metric", ["auroc", "accuracy", "balanced_accuracy"])
+@pytest.mark.parametrize("metric", METRICS)
 def test_more_patients_more_replicates_and_more_training_images_detect_less(metric: str) -> None:
     base = planned((100, 100), metric=metric, training_cases=1000)
     assert planned((200, 200), metric=metric, training_cases=1000) < base
@@ -52,7 +53,11 @@ def test_one_replicate_plans_for_patients_alone() -> None:
 def test_assumptions_can_be_changed_and_are_said() -> None:
     calm = PlanningAssumptions(training_instability=0.5)
     assert planned(**PNEUMONIA, assumptions=calm) < planned(**PNEUMONIA)
-    assert "0.5 times" in calm.words
+    assert "0.5 times" in calm.words(METRICS["auroc"])
+    assert "a control with AUROC 0.95" in calm.words(METRICS["auroc"])
+    assert "a control with balanced accuracy 0.85" in calm.words(METRICS["balanced-accuracy"])
+    skilled = PlanningAssumptions(value=0.95)
+    assert planned(**PNEUMONIA, assumptions=skilled) < planned(**PNEUMONIA)
 
 
 def test_macro_auroc_of_nine_classes_is_planned_too() -> None:

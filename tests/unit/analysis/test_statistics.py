@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.statistics import (
     Comparison,
     compare,
@@ -20,7 +21,6 @@ from syntrial.analysis.statistics import (
 )
 
 Floats = NDArray[np.float64]
-METRICS = ["auroc", "accuracy", "balanced_accuracy"]
 seeds = st.integers(min_value=0, max_value=2**32 - 1)
 
 
@@ -101,7 +101,7 @@ def test_the_van_dyke_study_gives_its_published_figures(shared_data: Path, covar
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=seeds, metric=st.sampled_from(METRICS))
+@given(seed=seeds, metric=st.sampled_from(sorted(METRICS)))
 def test_swapping_arm_and_control_negates_the_difference(seed: int, metric: str) -> None:
     parts = study(seed)
     there = run(parts, metric)
@@ -121,7 +121,7 @@ def test_auroc_comparisons_do_not_change_under_monotone_transforms_of_scores(see
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=seeds, metric=st.sampled_from(METRICS))
+@given(seed=seeds, metric=st.sampled_from(sorted(METRICS)))
 def test_the_order_of_cases_and_the_names_of_patients_do_not_matter(seed: int, metric: str) -> None:
     parts = study(seed)
     order = np.random.default_rng(seed).permutation(len(parts["labels"]))

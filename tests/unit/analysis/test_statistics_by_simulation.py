@@ -14,7 +14,9 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import norm, t
 
-from syntrial.analysis.metrics import auroc_leave_one_out, cluster_cases, jackknife_covariance
+from syntrial.analysis.auroc import auroc_leave_one_out
+from syntrial.analysis.cases import cluster_cases
+from syntrial.analysis.metrics import jackknife_covariance
 from syntrial.analysis.readers import crossed_generators, obuchowski_rockette
 
 Floats = NDArray[np.float64]
