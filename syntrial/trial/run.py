@@ -26,6 +26,7 @@ from syntrial.sources.addresses import ClaimAddress, LocalPath, S3Address, Store
 from syntrial.sources.digests import resolve, resolve_weights
 from syntrial.sources.ingest import WEIGHTS, ingest, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
+from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import Source
@@ -279,14 +280,15 @@ def run(
 ) -> tuple[Trial, Outcome]:
     """Runs what is not done yet; returns the trial with its whole plan, and what became of the part that ran last.
 
-    Training and generation come first; when all of it is done the look at the test split is recorded, then the
-    evaluations and the report run. An outcome with failures ends the run early. No server starts where nothing is to
-    do.
+    Data comes first and alone, so that what is wrong with it is told before anything is trained; then generation and
+    training; when all of it is done the look at the test split is recorded, then the evaluations and the report run.
+    An outcome with failures ends the run early. No server starts where nothing is to do.
     """
     register(trial, store=store)
-    outcome = drive(trial.plan.training, store=store, executor=executor, on_event=on_event)
-    if not outcome.is_complete:
-        return trial, outcome
+    for part in (data_steps(trial.plan), trial.plan.training):
+        outcome = drive(part, store=store, executor=executor, on_event=on_event)
+        if not outcome.is_complete:
+            return trial, outcome
     whole = with_looks(trial, open_test_split(trial, store=store))
     register(whole, store=store)
     for part in (whole.plan.evaluation, whole.plan.report):
@@ -294,6 +296,11 @@ def run(
         if not outcome.is_complete:
             break
     return whole, outcome
+
+
+def data_steps(plan: Plan) -> tuple[Step, ...]:
+    """The steps that read sources: the data set's preparation and the imports of ready-made images."""
+    return tuple(step for step in plan.training if stage_of(step.method).name == "data_prep")
 
 
 def register(trial: Trial, *, store: ArtifactStore) -> None:
