@@ -14,7 +14,7 @@ from syntrial.v1 import analysis_pb2, classification_pb2, data_preparation_pb2, 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Resources:
+class Footprint:
     """What one step of a stage takes of a machine."""
 
     threads: int
@@ -35,7 +35,7 @@ class Stage:
     version: int
     module: str
     """The Python module whose `__main__` serves the stage."""
-    resources: Resources
+    footprint: Footprint
 
 
 def _service(file: object, name: str) -> str:
@@ -51,35 +51,35 @@ STAGES: Final[dict[str, Stage]] = {
             service=_service(data_preparation_pb2.DESCRIPTOR, "DataPreparationService"),
             version=1,
             module="syntrial_data_prep",
-            resources=Resources(threads=1, memory_mib=1024, accelerator=False),
+            footprint=Footprint(threads=1, memory_mib=1024, accelerator=False),
         ),
         Stage(
             name="generation",
             service=_service(generation_pb2.DESCRIPTOR, "GenerationService"),
             version=1,
             module="syntrial_generation",
-            resources=Resources(threads=2, memory_mib=2048, accelerator=True),
+            footprint=Footprint(threads=2, memory_mib=2048, accelerator=True),
         ),
         Stage(
             name="filtering",
             service=_service(filtering_pb2.DESCRIPTOR, "FilteringService"),
             version=1,
             module="syntrial_filtering",
-            resources=Resources(threads=1, memory_mib=1536, accelerator=True),
+            footprint=Footprint(threads=1, memory_mib=1536, accelerator=True),
         ),
         Stage(
             name="classification",
             service=_service(classification_pb2.DESCRIPTOR, "ClassificationService"),
             version=1,
             module="syntrial_classification",
-            resources=Resources(threads=1, memory_mib=1536, accelerator=True),
+            footprint=Footprint(threads=1, memory_mib=1536, accelerator=True),
         ),
         Stage(
             name="analysis",
             service=_service(analysis_pb2.DESCRIPTOR, "AnalysisService"),
             version=3,
             module="syntrial.analysis",
-            resources=Resources(threads=1, memory_mib=1024, accelerator=False),
+            footprint=Footprint(threads=1, memory_mib=1024, accelerator=False),
         ),
     )
 }

@@ -160,8 +160,8 @@ def step_job(
         arguments=arguments,
         resources=_resources(
             placement,
-            millicores=stage.resources.threads * _MILLICORES_PER_THREAD,
-            memory_mib=stage.resources.memory_mib,
+            millicores=stage.footprint.threads * _MILLICORES_PER_THREAD,
+            memory_mib=stage.footprint.memory_mib,
             memory_limit=batch.memory_limit,
         ),
         environment_from=[_secret(store_secret)],

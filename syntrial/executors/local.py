@@ -279,8 +279,8 @@ class LocalExecutor:
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="syntrial-"))
             # Scratch files of a server that was killed go with the executor's folder.
-            environment = {**thread_environment(server.stage.resources.threads), "TMPDIR": str(self._folder)}
-            if server.stage.resources.accelerator:
+            environment = {**thread_environment(server.stage.footprint.threads), "TMPDIR": str(self._folder)}
+            if server.stage.footprint.accelerator:
                 environment["CUDA_VISIBLE_DEVICES"] = server.gpu
             server.process = ServerProcess(
                 server.stage,

@@ -63,25 +63,25 @@ def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Placement
     gpu, stopped = _gpu(stage, slots=slots, machine=machine)
     if gpu is None:
         return None
-    memory = sum(slot.stage.resources.memory_mib for slot in slots if slot.number not in stopped)
+    memory = sum(slot.stage.footprint.memory_mib for slot in slots if slot.number not in stopped)
     for slot in idle:
-        if memory + stage.resources.memory_mib <= machine.memory_mib:
+        if memory + stage.footprint.memory_mib <= machine.memory_mib:
             break
         if slot.number not in stopped:
             stopped.append(slot.number)
-            memory -= slot.stage.resources.memory_mib
-    if memory + stage.resources.memory_mib > machine.memory_mib and busy:
+            memory -= slot.stage.footprint.memory_mib
+    if memory + stage.footprint.memory_mib > machine.memory_mib and busy:
         return None
     return Placement(stop=tuple(stopped), gpu=gpu)
 
 
 def _cores(stage: Stage, machine: Machine) -> int:
-    return min(stage.resources.threads, machine.cores)
+    return min(stage.footprint.threads, machine.cores)
 
 
 def _gpu(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> tuple[str | None, list[int]]:
     """The GPU for a new server of `stage` ("": it needs none; None: none is free), and whom to stop for it."""
-    if not stage.resources.accelerator or not machine.gpus:
+    if not stage.footprint.accelerator or not machine.gpus:
         return "", []
     holders: Mapping[str, list[Slot]] = {gpu: [slot for slot in slots if slot.gpu == gpu] for gpu in machine.gpus}
     least = min(machine.gpus, key=lambda gpu: len(holders[gpu]))

@@ -6,4 +6,4 @@ def threads(stage: str, /) -> int:
     # Here and not above, so that a server's main module decides on threads before anything is imported.
     from syntrial.stages import STAGES
 
-    return STAGES[stage].resources.threads
+    return STAGES[stage].footprint.threads

@@ -176,7 +176,7 @@ def _server(
         store=store,
         verbs=verbs,
         stage_version=stage.version,
-        threads=stage.resources.threads,
+        threads=stage.footprint.threads,
         checkpoint_interval=settings.checkpoint_interval,
         stop_patience=max(STOP_PATIENCE, settings.stop_grace - _SAVING),
         on_settled=on_settled,

@@ -208,7 +208,7 @@ def run_step(
             store=store,
             verbs=lambda: {method.rpartition("/")[2]: verb},
             stage_version=stage.version,
-            threads=stage.resources.threads,
+            threads=stage.footprint.threads,
         )
         runner.run(method, full)
     return key

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from syntrial.executors.slots import Machine, Placement, Slot, place, this_machine, visible_gpus
-from syntrial.stages import Resources, Stage
+from syntrial.stages import Footprint, Stage
 
 
 def stage(name: str, *, threads: int = 1, memory: int = 1000, accelerator: bool = False) -> Stage:
-    resources = Resources(threads=threads, memory_mib=memory, accelerator=accelerator)
-    return Stage(name=name, service=name, version=1, module=name, resources=resources)
+    footprint = Footprint(threads=threads, memory_mib=memory, accelerator=accelerator)
+    return Stage(name=name, service=name, version=1, module=name, footprint=footprint)
 
 
 SMALL = stage("small")
