@@ -35,14 +35,14 @@ from syntrial.artifacts.memory import MemoryBackend
 from syntrial.errors import ArtifactMissing, DataLoss, UserError
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-__all__ = ["ArtifactStore", "ArtifactWriter", "Attempt", "Backend", "MemberReader", "open_store"]
+__all__ = ["ArtifactStore", "ArtifactWriter", "AttemptRecord", "Backend", "MemberReader", "open_store"]
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class AttemptRecord:
     """One attempt at a step, as recorded when it ended."""
 
     experiment: str
@@ -197,7 +197,7 @@ class ArtifactStore:
             if self.backend.create(f"{folder}/{number:06d}", data):
                 return number
 
-    def attempts(self, key: str, /, *, experiment: str | None = None) -> list[Attempt]:
+    def attempts(self, key: str, /, *, experiment: str | None = None) -> list[AttemptRecord]:
         """Attempts at a step in the order of their numbers: those of one experiment, or of all."""
         folder = f"attempts/{_check_key(key)}/" + ("" if experiment is None else f"{experiment}/")
         names = [info.name for info in self.backend.scan(folder)]
@@ -205,7 +205,7 @@ class ArtifactStore:
         for name, data in zip(names, self.each(self.backend.read, names), strict=True):
             if data is not None:
                 *_, owner, number = name.split("/")
-                found.append(Attempt(experiment=owner, number=int(number), entry=json.loads(data)))
+                found.append(AttemptRecord(experiment=owner, number=int(number), entry=json.loads(data)))
         return found
 
     def checkpoints(self, key: str, /) -> StoredCheckpoints:
