@@ -197,9 +197,9 @@ def export(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Take a trial home: experiment, report, tables, provenance, and on request images, predictions and weights."""
-    from syntrial.trial.export import chosen_parts, chosen_pictures, export_trial
+    from syntrial.trial.export import chosen_format, chosen_parts, export_trial
 
-    parts, pictures = chosen_parts(include or ()), chosen_pictures(picture_format)
+    parts, written_as = chosen_parts(include or ()), chosen_format(picture_format)
     with _filed(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint) as found:
         opened, uid, name = found
         with console.status("exporting") as shown:
@@ -209,7 +209,7 @@ def export(  # noqa: PLR0917 - options of a command
                 name=name,
                 out=folder,
                 parts=parts,
-                pictures=pictures,
+                picture_format=written_as,
                 on_file=lambda item: shown.update(Text(item)),
             )
     images = f", {done.images:,} images" if done.images else ""

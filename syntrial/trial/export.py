@@ -38,7 +38,7 @@ _FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
 _EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
 
 
-class Part(StrEnum):
+class ExportPart(StrEnum):
     """What is exported on request."""
 
     IMAGES = "images"
@@ -48,41 +48,41 @@ class Part(StrEnum):
 
 
 _WEIGHTS: Final = {
-    Part.GENERATORS: ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
-    Part.CLASSIFIERS: ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
+    ExportPart.GENERATORS: ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
+    ExportPart.CLASSIFIERS: ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
 }
 
 
-class Pictures(StrEnum):
+class PictureFormat(StrEnum):
     """How images are written."""
 
     PNG = "png"
     NPZ = "npz"
 
 
-def chosen_parts(names: Iterable[str]) -> frozenset[Part]:
+def chosen_parts(names: Iterable[str]) -> frozenset[ExportPart]:
     """The parts that a user names, one by one, with commas, or "all"; raises UserError for another name."""
     words = [word.strip() for name in names for word in name.split(",") if word.strip()]
     if "all" in words:
-        return frozenset(Part)
+        return frozenset(ExportPart)
     for word in words:
-        if word not in set(Part):
+        if word not in set(ExportPart):
             raise UserError(
                 field="--include",
-                rule=f"is one of {', '.join(Part)} and all",
+                rule=f"is one of {', '.join(ExportPart)} and all",
                 received=word,
                 remedy="Name one of these.",
             )
-    return frozenset(map(Part, words))
+    return frozenset(map(ExportPart, words))
 
 
-def chosen_pictures(name: str) -> Pictures:
+def chosen_format(name: str) -> PictureFormat:
     """The form of images that a user names; raises UserError for another name."""
-    if name not in set(Pictures):
+    if name not in set(PictureFormat):
         raise UserError(
-            field="--format", rule=f"is one of {', '.join(Pictures)}", received=name, remedy="Name one of these."
+            field="--format", rule=f"is one of {', '.join(PictureFormat)}", received=name, remedy="Name one of these."
         )
-    return Pictures(name)
+    return PictureFormat(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +121,8 @@ def export_trial(
     uid: str,
     name: str,
     out: Path,
-    parts: Collection[Part] = (),
-    pictures: Pictures = Pictures.PNG,
+    parts: Collection[ExportPart] = (),
+    picture_format: PictureFormat = PictureFormat.PNG,
     on_file: Callable[[str], None] = lambda _name: None,
 ) -> Exported:
     """Writes what the store has of the trial into the new folder `out`; it appears when it is whole.
@@ -145,9 +145,11 @@ def export_trial(
     try:
         _write_records(trial, store=store, folder=draft)
         images = 0
-        if Part.IMAGES in parts:
-            images = _write_images(trial, store=store, folder=draft / "images", pictures=pictures, on_file=on_file)
-        if Part.PREDICTIONS in parts:
+        if ExportPart.IMAGES in parts:
+            images = _write_images(
+                trial, store=store, folder=draft / "images", picture_format=picture_format, on_file=on_file
+            )
+        if ExportPart.PREDICTIONS in parts:
             _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
         for part in _WEIGHTS.keys() & parts:
             _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
@@ -203,7 +205,12 @@ def _write_records(trial: FiledTrial, *, store: ArtifactStore, folder: Path) -> 
 
 
 def _write_images(
-    trial: FiledTrial, *, store: ArtifactStore, folder: Path, pictures: Pictures, on_file: Callable[[str], None]
+    trial: FiledTrial,
+    *,
+    store: ArtifactStore,
+    folder: Path,
+    picture_format: PictureFormat,
+    on_file: Callable[[str], None],
 ) -> int:
     """Writes the accepted images of each synthetic set; returns how many."""
     count = 0
@@ -211,7 +218,7 @@ def _write_images(
         name = file_name(trial.labels[key].removeprefix("filter "))
         images = read_image_set(store.open(MemberRef(key=key, member="accepted")))
         on_file(f"images/{name}: {len(images)}")
-        if pictures is Pictures.NPZ:
+        if picture_format is PictureFormat.NPZ:
             write_npz(images, folder / f"{name}.npz")
         else:
             write_pngs(images, folder / name)
@@ -248,7 +255,7 @@ def _prediction_rows(reader: MemberReader, *, classes: Sequence[str]) -> list[di
 
 
 def _write_weights(
-    trial: FiledTrial, part: Part, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+    trial: FiledTrial, part: ExportPart, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
 ) -> None:
     method, member = _WEIGHTS[part]
     for key in trial.keys_of(method):

@@ -13,7 +13,7 @@ from syntrial.errors import ArtifactMissing, UserError
 from syntrial.imagesets.files import write_pngs
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.export import Part, Pictures, chosen_parts, chosen_pictures, export_trial, write_report
+from syntrial.trial.export import ExportPart, PictureFormat, chosen_format, chosen_parts, export_trial, write_report
 from syntrial.trial.record import filed_trial
 from tests.unit.filed_trials import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step
 
@@ -54,7 +54,7 @@ def test_an_export_without_more_holds_the_records_and_the_report(finished: Artif
 
 
 def test_the_checksums_are_those_of_the_files(finished: ArtifactStore, tmp_path: Path) -> None:
-    export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts=set(Part))
+    export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts=set(ExportPart))
     lines = (tmp_path / "out" / "SHA256SUMS").read_text().splitlines()
     for line in lines:
         digest, name = line.split("  ")
@@ -66,7 +66,7 @@ def test_the_checksums_are_those_of_the_files(finished: ArtifactStore, tmp_path:
 def test_pngs_lie_in_a_folder_for_each_class_and_hold_the_pixels_of_the_artifact(
     finished: ArtifactStore, tmp_path: Path
 ) -> None:
-    done = export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={Part.IMAGES})
+    done = export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={ExportPart.IMAGES})
     folder = tmp_path / "out" / "images" / "edm"
     assert sorted(path.name for path in folder.iterdir()) == ["ill-bad", "images.csv", "normal, benign"]
     made = image_set()
@@ -80,7 +80,14 @@ def test_pngs_lie_in_a_folder_for_each_class_and_hold_the_pixels_of_the_artifact
 
 
 def test_an_npz_can_be_a_source_of_another_trial(finished: ArtifactStore, tmp_path: Path) -> None:
-    export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={Part.IMAGES}, pictures=Pictures.NPZ)
+    export_trial(
+        finished,
+        uid=UID,
+        name="small",
+        out=tmp_path / "out",
+        parts={ExportPart.IMAGES},
+        picture_format=PictureFormat.NPZ,
+    )
     with np.load(tmp_path / "out" / "images" / "edm.npz", allow_pickle=False) as arrays:
         assert arrays["images"].shape == (6, 8, 8)
         assert arrays["labels"].shape == (6, 1)
@@ -161,7 +168,7 @@ def test_an_export_that_breaks_off_leaves_nothing(finished: ArtifactStore, tmp_p
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={Part.IMAGES}, on_file=stop)
+        export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={ExportPart.IMAGES}, on_file=stop)
     assert not list(tmp_path.iterdir())
 
 
@@ -170,7 +177,7 @@ def test_a_trial_that_the_store_does_not_know_is_told(finished: ArtifactStore, t
         export_trial(finished, uid="other", name="other", out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("choose", [lambda: chosen_parts(["pictures"]), lambda: chosen_pictures("jpeg")])
+@pytest.mark.parametrize("choose", [lambda: chosen_parts(["pictures"]), lambda: chosen_format("jpeg")])
 def test_a_wrong_choice_is_told_with_the_right_ones(choose: Callable[[], object]) -> None:
     with pytest.raises(UserError, match="is one of"):
         choose()
@@ -194,5 +201,5 @@ def test_two_filters_of_one_set_are_told_apart_by_their_replicate(finished: Arti
             members={"accepted": image_set(2 * number)},
         )
     file_plan(finished, ["filter gan 1/2", "filter gan 2/2"], uid="twice")
-    export_trial(finished, uid="twice", name="twice", out=tmp_path / "out", parts={Part.IMAGES})
+    export_trial(finished, uid="twice", name="twice", out=tmp_path / "out", parts={ExportPart.IMAGES})
     assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["gan 1-2", "gan 2-2"]
