@@ -29,7 +29,7 @@ from syntrial.executors.executor import (
     StepSucceeded,
 )
 from syntrial.executors.processes import ServerProcess, backoff_seconds, describe_end, serve_command, wait_all
-from syntrial.executors.slots import Machine, Placement, Slot, place, this_machine
+from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
 from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.logs import readable
@@ -226,7 +226,7 @@ class LocalExecutor:
             for server in self._servers.values()
         ]
 
-    def _assign(self, task: _Task, found: Placement) -> None:
+    def _assign(self, task: _Task, found: Assignment) -> None:
         stopped = [self._servers.pop(slot) for slot in found.stop]
         if found.reuse is not None:
             server = self._servers[found.reuse]

@@ -42,7 +42,7 @@ class Slot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Placement:
+class Assignment:
     """Where a step goes: to the server `reuse`, or to a new one on `gpu` once the servers in `stop` are gone."""
 
     reuse: int | None = None
@@ -50,7 +50,7 @@ class Placement:
     gpu: str = ""
 
 
-def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Placement | None:
+def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Assignment | None:
     """Where a step of `stage` can begin now, or None. A step that wants more than the machine has runs alone."""
     busy = [slot for slot in slots if slot.is_busy]
     taken = sum(_cores(slot.stage, machine) for slot in busy)
@@ -59,7 +59,7 @@ def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Placement
     idle = [slot for slot in slots if not slot.is_busy]
     warm = [slot for slot in idle if slot.stage.name == stage.name]
     if warm:
-        return Placement(reuse=warm[0].number)
+        return Assignment(reuse=warm[0].number)
     gpu, stopped = _gpu(stage, slots=slots, machine=machine)
     if gpu is None:
         return None
@@ -72,7 +72,7 @@ def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Placement
             memory -= slot.stage.footprint.memory_mib
     if memory + stage.footprint.memory_mib > machine.memory_mib and busy:
         return None
-    return Placement(stop=tuple(stopped), gpu=gpu)
+    return Assignment(stop=tuple(stopped), gpu=gpu)
 
 
 def _cores(stage: Stage, machine: Machine) -> int:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.executors.slots import Machine, Placement, Slot, place, this_machine, visible_gpus
+from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine, visible_gpus
 from syntrial.stages import Footprint, Stage
 
 
@@ -24,32 +24,32 @@ def slot(number: int, of: Stage, *, busy: bool = False, gpu: str = "") -> Slot:
 
 
 def test_a_new_server_starts_where_there_is_room() -> None:
-    assert place(SMALL, slots=[], machine=LAPTOP) == Placement()
-    assert place(SMALL, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) == Placement()
+    assert place(SMALL, slots=[], machine=LAPTOP) == Assignment()
+    assert place(SMALL, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) == Assignment()
 
 
 def test_a_warm_server_is_reused() -> None:
     slots = [slot(1, WIDE), slot(2, SMALL), slot(3, SMALL)]
-    assert place(SMALL, slots=slots, machine=LAPTOP) == Placement(reuse=2)
+    assert place(SMALL, slots=slots, machine=LAPTOP) == Assignment(reuse=2)
 
 
 def test_running_steps_hold_cores_and_idle_servers_do_not() -> None:
     assert place(WIDE, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) is None
     assert place(SMALL, slots=[slot(1, WIDE, busy=True)], machine=LAPTOP) is None
-    assert place(WIDE, slots=[slot(1, SMALL), slot(2, SMALL)], machine=LAPTOP) == Placement()
+    assert place(WIDE, slots=[slot(1, SMALL), slot(2, SMALL)], machine=LAPTOP) == Assignment()
 
 
 def test_a_stage_of_more_threads_than_cores_runs_alone() -> None:
     machine = Machine(cores=1, memory_mib=3000)
-    assert place(WIDE, slots=[], machine=machine) == Placement()
+    assert place(WIDE, slots=[], machine=machine) == Assignment()
     assert place(WIDE, slots=[slot(1, SMALL, busy=True)], machine=machine) is None
     assert place(SMALL, slots=[slot(1, WIDE, busy=True)], machine=machine) is None
 
 
 def test_idle_servers_of_other_stages_make_room_in_memory_the_oldest_first() -> None:
     slots = [slot(1, WIDE), slot(2, WIDE), slot(3, GPU)]
-    assert place(SMALL, slots=slots, machine=LAPTOP) == Placement(stop=(1,))
-    assert place(stage("large", memory=2000), slots=slots, machine=LAPTOP) == Placement(stop=(1, 2))
+    assert place(SMALL, slots=slots, machine=LAPTOP) == Assignment(stop=(1,))
+    assert place(stage("large", memory=2000), slots=slots, machine=LAPTOP) == Assignment(stop=(1, 2))
 
 
 def test_a_busy_server_is_never_stopped() -> None:
@@ -59,18 +59,18 @@ def test_a_busy_server_is_never_stopped() -> None:
 
 def test_a_stage_of_more_memory_than_there_is_runs_alone() -> None:
     large = stage("large", memory=9000)
-    assert place(large, slots=[slot(1, SMALL)], machine=LAPTOP) == Placement(stop=(1,))
+    assert place(large, slots=[slot(1, SMALL)], machine=LAPTOP) == Assignment(stop=(1,))
     assert place(large, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) is None
 
 
 def test_gpus_are_shared_out() -> None:
     machine = Machine(cores=8, memory_mib=9000, gpus=("0", "1"))
     busy_0, idle_1 = slot(1, GPU, busy=True, gpu="0"), slot(2, stage("other", accelerator=True), gpu="1")
-    assert place(GPU, slots=[], machine=machine) == Placement(gpu="0")
-    assert place(GPU, slots=[busy_0], machine=machine) == Placement(gpu="1")
-    assert place(GPU, slots=[busy_0, idle_1], machine=machine) == Placement(stop=(2,), gpu="1")
+    assert place(GPU, slots=[], machine=machine) == Assignment(gpu="0")
+    assert place(GPU, slots=[busy_0], machine=machine) == Assignment(gpu="1")
+    assert place(GPU, slots=[busy_0, idle_1], machine=machine) == Assignment(stop=(2,), gpu="1")
     assert place(GPU, slots=[busy_0, slot(2, GPU, busy=True, gpu="1")], machine=machine) is None
-    assert place(SMALL, slots=[busy_0, slot(2, GPU, busy=True, gpu="1")], machine=machine) == Placement()
+    assert place(SMALL, slots=[busy_0, slot(2, GPU, busy=True, gpu="1")], machine=machine) == Assignment()
 
 
 def test_gpus_are_found_by_the_variable_or_their_device_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
