@@ -136,7 +136,7 @@ def logs(  # noqa: PLR0917 - options of a command
     from syntrial.errors import SyntrialError
     from syntrial.remote.logs import chosen, no_such_step, recorded
     from syntrial.rpc.logs import readable
-    from syntrial.trial.record import filed_labels
+    from syntrial.trial.record import read_step_labels
 
     file = file_of(trial)
     if file is not None:
@@ -156,7 +156,7 @@ def logs(  # noqa: PLR0917 - options of a command
     labels, shown = {}, 0
     try:
         with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-            labels = chosen(filed_labels(opened, uid=remote.uid), step=step)
+            labels = chosen(read_step_labels(opened, uid=remote.uid), step=step)
             if step is not None and not labels:
                 raise no_such_step(step)
             shown = _print_sections(recorded(opened, labels))

@@ -283,7 +283,7 @@ class _StatusScreen:
     def _look_at_pods(self) -> None:
         from syntrial.errors import SyntrialError
         from syntrial.remote.progress import live_pods
-        from syntrial.trial.record import filed_labels
+        from syntrial.trial.record import read_step_labels
 
         if not self._rates or self.remote.is_over:
             self._pods.close()
@@ -295,7 +295,7 @@ class _StatusScreen:
                 # Names of steps are in the store; who may not read its Secret sees methods and keys instead.
                 self._labels = {}
                 with stored(self._door, self.remote, secret=self._secret, endpoint=self._endpoint) as opened:
-                    self._labels = filed_labels(opened, uid=self.remote.uid)
+                    self._labels = read_step_labels(opened, uid=self.remote.uid)
         except SyntrialError:
             return
 

@@ -7,7 +7,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.door import Door
 from syntrial.cluster.manifests import INGEST, LABEL_COMPONENT, LABEL_EXPERIMENT_UID
 from syntrial.remote.experiments import Remote, find
-from syntrial.trial.record import filed_labels
+from syntrial.trial.record import read_step_labels
 
 FORGIVEN: Final = {"outcome": "retry", "reason": "", "message": "asked for by the user", "log": ""}
 """The entry that ends what earlier attempts forbid; `syntrial.trial.run.forget_failures` writes the same."""
@@ -22,7 +22,7 @@ def forgive_steps(store: ArtifactStore, *, uid: str) -> list[str]:
     Whatever the reason was: after a user's error, and after back-off or out of memory alike. Raises ArtifactMissing
     where the trial was never planned.
     """
-    labels = filed_labels(store, uid=uid)
+    labels = read_step_labels(store, uid=uid)
     done = store.done(labels)
     unfinished = [key for key in labels if key not in done]
     forgiven = []

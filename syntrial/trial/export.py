@@ -31,7 +31,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import UserError
 from syntrial.imagesets.files import file_name, write_npz, write_pngs
 from syntrial.imagesets.imageset import read_image_set
-from syntrial.trial.record import FiledTrial, filed_trial
+from syntrial.trial.record import TrialRecord, read_trial_record
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 _FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
@@ -137,7 +137,7 @@ def export_trial(
             received=str(out),
             remedy="Name another folder, or remove this one.",
         )
-    trial = filed_trial(store, uid=uid)
+    trial = read_trial_record(store, uid=uid)
     whole = out.resolve()
     draft = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
@@ -174,7 +174,7 @@ def export_trial(
     )
 
 
-def _write_records(trial: FiledTrial, *, store: ArtifactStore, folder: Path) -> None:
+def _write_records(trial: TrialRecord, *, store: ArtifactStore, folder: Path) -> None:
     for name in ("experiment.yaml", "preregistration.json"):
         data = store.experiment_file(trial.uid, name)
         if data is not None:
@@ -205,7 +205,7 @@ def _write_records(trial: FiledTrial, *, store: ArtifactStore, folder: Path) -> 
 
 
 def _write_images(
-    trial: FiledTrial,
+    trial: TrialRecord,
     *,
     store: ArtifactStore,
     folder: Path,
@@ -227,7 +227,7 @@ def _write_images(
 
 
 def _write_predictions(
-    trial: FiledTrial, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+    trial: TrialRecord, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
 ) -> None:
     for key in trial.keys_of(_EVALUATE):
         name = file_name(trial.labels[key].removeprefix("evaluate "))
@@ -255,7 +255,7 @@ def _prediction_rows(reader: MemberReader, *, classes: Sequence[str]) -> list[di
 
 
 def _write_weights(
-    trial: FiledTrial, part: ExportPart, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
+    trial: TrialRecord, part: ExportPart, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
 ) -> None:
     method, member = _WEIGHTS[part]
     for key in trial.keys_of(method):
@@ -267,7 +267,7 @@ def _write_weights(
             shutil.copyfile(reader.path(name), place / name)
 
 
-def _readme(trial: FiledTrial, *, name: str, folder: Path) -> str:
+def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
     """What lies in the folder, in words."""
     lines = {
         "report.html": "the report: one page, works offline",

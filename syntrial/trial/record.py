@@ -23,7 +23,7 @@ _FEWEST_DIGITS: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FiledTrial:
+class TrialRecord:
     """A trial's plan, and which of its steps are done."""
 
     uid: str
@@ -42,7 +42,7 @@ class FiledTrial:
         return next(iter(self.keys_of(REPORT_METHOD)), None)
 
 
-def filed_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
+def read_step_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
     """The label of each step by key, in the plan's order; raises ArtifactMissing where nothing is filed yet."""
     data = store.experiment_file(uid, PLAN)
     if data is None:
@@ -51,13 +51,13 @@ def filed_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
     return {key: plan["labels"].get(key, key) for key in plan["keys"]}
 
 
-def filed_trial(store: ArtifactStore, *, uid: str) -> FiledTrial:
+def read_trial_record(store: ArtifactStore, *, uid: str) -> TrialRecord:
     """The trial that the store files under `uid`; raises ArtifactMissing where it has none."""
-    labels = filed_labels(store, uid=uid)
+    labels = read_step_labels(store, uid=uid)
     done = store.done(labels)
     keys = [key for key in labels if key in done]
     found = zip(keys, store.each(store.manifest, keys), strict=True)
-    return FiledTrial(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
+    return TrialRecord(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
 
 
 def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = None) -> str:
@@ -69,7 +69,7 @@ def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = No
     named: dict[str, str] = {}
     for uid in [experiment] if experiment else store.experiments():
         try:
-            named |= filed_labels(store, uid=uid)
+            named |= read_step_labels(store, uid=uid)
         except ArtifactMissing:
             continue
     by_key = [key for key in named if len(step) >= _FEWEST_DIGITS and key.startswith(step)]

@@ -18,7 +18,7 @@ from syntrial.cluster.manifests import Batch, Images, Owner, step_job
 from syntrial.experiment.model import Cluster
 from syntrial.remote.store import remote_store
 from syntrial.rpc.testing import fake_key
-from tests.unit.filed_trials import REPORT, put_trial
+from tests.unit.trial_records import REPORT, put_trial
 
 pytestmark = pytest.mark.cluster
 

@@ -13,7 +13,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
-from tests.unit.filed_trials import REPORT, finished_store
+from tests.unit.trial_records import REPORT, finished_store
 
 Run = Callable[..., tuple[int, str, str]]
 

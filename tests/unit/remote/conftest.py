@@ -2,7 +2,7 @@ import pytest
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
-from tests.unit.filed_trials import finished_store
+from tests.unit.trial_records import finished_store
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import Remote
 from syntrial.remote.retry import forgive_ingests, forgive_steps, wait_until_taken_up
 from syntrial.rpc.testing import fake_key
-from tests.unit.filed_trials import UID, file_plan
+from tests.unit.trial_records import UID, file_plan
 
 LABELS = ["filter edm", "train gan", "train pca", "sample pca"]
 

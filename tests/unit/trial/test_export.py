@@ -14,8 +14,8 @@ from syntrial.imagesets.files import write_pngs
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import fake_key
 from syntrial.trial.export import ExportPart, PictureFormat, chosen_format, chosen_parts, export_trial, write_report
-from syntrial.trial.record import filed_trial
-from tests.unit.filed_trials import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step
+from syntrial.trial.record import read_trial_record
+from tests.unit.trial_records import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def test_a_wrong_choice_is_told_with_the_right_ones(choose: Callable[[], object]
 def test_the_report_is_found_by_its_method_and_written_with_the_experiment(
     finished: ArtifactStore, tmp_path: Path
 ) -> None:
-    key = filed_trial(finished, uid=UID).report
+    key = read_trial_record(finished, uid=UID).report
     assert key == fake_key("write the report")
     assert write_report(finished, key=key, uid=UID, out=tmp_path / "out") == REPORT
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"report.json", "report.html", "experiment.yaml"}

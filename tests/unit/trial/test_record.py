@@ -2,8 +2,8 @@ import pytest
 
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.record import filed_trial, find_step
-from tests.unit.filed_trials import UID, file_plan, finished_store
+from syntrial.trial.record import find_step, read_trial_record
+from tests.unit.trial_records import UID, file_plan, finished_store
 
 
 def test_a_step_is_found_by_its_label_or_the_first_digits_of_its_key() -> None:
@@ -35,10 +35,10 @@ def test_few_digits_are_no_key() -> None:
         find_step(store, fake_key("filter edm")[:4])
 
 
-def test_a_filed_trial_knows_its_finished_steps_in_the_order_of_the_plan() -> None:
+def test_a_trials_record_knows_its_finished_steps_in_the_order_of_the_plan() -> None:
     store = finished_store()
     file_plan(store, ["write the report", "train gan", "filter edm"], uid="other")
-    trial = filed_trial(store, uid="other")
+    trial = read_trial_record(store, uid="other")
     assert list(trial.labels.values()) == ["write the report", "train gan", "filter edm"]
     assert set(trial.manifests) == {fake_key("write the report"), fake_key("filter edm")}
     assert trial.report == fake_key("write the report")
