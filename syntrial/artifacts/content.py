@@ -63,14 +63,14 @@ def check_within(path: Path, *, within: Path | None) -> None:
         raise PermissionError(errno.EPERM, f"it is a link out of {within}", str(path))
 
 
-def folder_digest(folder: Path, *, each: Callable[[int], None] | None = None) -> str:
+def folder_digest(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> str:
     """The digest of a folder, as "sha256:…": over (relative name, size, SHA-256) of its files, sorted by name.
 
-    `each` is called after every file with how many are done. Raises OSError where a file cannot be read.
+    `on_progress` is called after every file with how many are done. Raises OSError where a file cannot be read.
     """
     entries: list[list[str | int]] = []
     for name, path in folder_files(folder):
         entries.append([name, path.stat().st_size, file_digest(path).removeprefix("sha256:")])
-        if each is not None:
-            each(len(entries))
+        if on_progress is not None:
+            on_progress(len(entries))
     return f"sha256:{canonical_digest(entries)}"

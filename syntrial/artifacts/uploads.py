@@ -216,13 +216,13 @@ def parse_upload(data: bytes, *, digest: str) -> Upload:
 
 
 def materialise(
-    store: ArtifactStore, digest: str, /, *, folder: Path, each: Callable[[int], None] = lambda _count: None
+    store: ArtifactStore, digest: str, /, *, folder: Path, on_progress: Callable[[int], None] = lambda _count: None
 ) -> Path | None:
     """Lays the content out under `folder`, an own one; its path there, or None where the store does not have it.
 
     Files are hard links to verified blobs where the file system allows it, else copies, and must not be changed.
-    `each` is called after every file with how many are done, and may raise to stop. Raises DataLoss where a blob or the
-    record is damaged, or was found so before: it is set aside then, so that the content can be uploaded again.
+    `on_progress` is called after every file with how many are done, and may raise to stop. Raises DataLoss where a blob
+    or the record is damaged, or was found so before: it is set aside then, so that the content can be uploaded again.
     """
     name = record_name(digest)
     if name is None:
@@ -235,7 +235,7 @@ def materialise(
             return None
         target = folder / name.rpartition("/")[2][:16] / upload.name
         with storage_errors(folder):
-            _lay_out(store, upload, target=target, each=each)
+            _lay_out(store, upload, target=target, on_progress=on_progress)
         if upload.kind == "file" and not digest.startswith("sha256:"):
             found = file_digest(target, algorithm=digest.partition(":")[0])
             if found != digest:
@@ -322,7 +322,7 @@ def _put_part(
     return UploadedFile(name=part.name, sha256=sha256, size=size)
 
 
-def _lay_out(store: ArtifactStore, upload: Upload, *, target: Path, each: Callable[[int], None]) -> None:
+def _lay_out(store: ArtifactStore, upload: Upload, *, target: Path, on_progress: Callable[[int], None]) -> None:
     paths = [target if upload.kind == "file" else target / file.name for file in upload.files]
     for parent in {path.parent for path in paths}:
         parent.mkdir(parents=True, exist_ok=True)
@@ -341,7 +341,7 @@ def _lay_out(store: ArtifactStore, upload: Upload, *, target: Path, each: Callab
             shutil.copyfile(store.backend.blob_path(file.sha256, size=file.size), path)
         with lock:
             done += 1
-            each(done)
+            on_progress(done)
 
     store.each(lay, list(zip(upload.files, paths, strict=True)))
 

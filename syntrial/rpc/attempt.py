@@ -139,7 +139,7 @@ class Attempt:
         """
         if digest not in self._places:
             folder = self._scratch / "sources"
-            found = materialise(self._store, digest, folder=folder, each=lambda _count: self.check_cancelled())
+            found = materialise(self._store, digest, folder=folder, on_progress=lambda _count: self.check_cancelled())
             if found is None:
                 return None
             self._places[digest] = found

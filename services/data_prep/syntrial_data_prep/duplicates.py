@@ -80,7 +80,7 @@ def nearest(
     among: NDArray[np.float32],
     *,
     different: tuple[NDArray[np.int64], NDArray[np.int64]] | None = None,
-    each: Callable[[int], None] | None = None,
+    on_progress: Callable[[int], None] | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """For each query the row of the nearest feature and its distance; infinite where there is none.
 
@@ -101,8 +101,8 @@ def nearest(
         rows[start : start + BLOCK] = best
         top = correlation[np.arange(len(block)), best].astype(np.float64)
         distances[start : start + BLOCK] = np.where(block.any(1), np.sqrt(np.clip(2 - 2 * top, 0, None)), np.inf)
-        if each is not None:
-            each(min(start + BLOCK, len(queries)))
+        if on_progress is not None:
+            on_progress(min(start + BLOCK, len(queries)))
     return rows, distances
 
 

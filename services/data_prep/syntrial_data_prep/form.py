@@ -102,11 +102,11 @@ def form(
     channels: int,
     method: Image.Resampling,
     scratch: Path,
-    each: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> Formed:
     """Reads a split once: classes mapped, pictures fitted to (size, size, channels), unreadable ones left out.
 
-    `each` gets the number of images done. Raises SourceError for damage that leaves nothing to go on with.
+    `on_progress` gets the number of images done. Raises SourceError for damage that leaves nothing to go on with.
     """
     labels, wanted = relabel(split.labels, classes)
     images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(int(wanted.sum()), size, size, channels))
@@ -114,7 +114,7 @@ def form(
     unreadable: list[str] = []
     for row, picture in enumerate(split.pictures()):
         if row % CHUNK_IMAGES == 0:
-            each(row)
+            on_progress(row)
         if not wanted[row]:
             continue
         if picture is None:
@@ -122,7 +122,7 @@ def form(
             continue
         images[len(rows)] = resample.fit(picture, size=size, channels=channels, method=method)
         rows.append(row)
-    each(len(split.names))
+    on_progress(len(split.names))
     if unreadable and not rows:
         raise SourceError(
             field=f"{title}: {unreadable[0]}",

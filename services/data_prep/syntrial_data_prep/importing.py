@@ -38,7 +38,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     raw = sources.read(
         request.source,
         context.source_path(request.source.digest) if request.source.digest else None,
-        each=lambda _: context.check_cancelled(),
+        on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map, into=train.classes)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
@@ -53,7 +53,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
                 channels=channels,
                 method=resample.METHODS[request.format.resize],
                 scratch=context.scratch,
-                each=lambda count, before=done: context.progress(
+                on_progress=lambda count, before=done: context.progress(
                     before + count, total=total, unit="images", activity="reading"
                 ),
             )
@@ -144,7 +144,7 @@ def _copies(
         rows, distances = duplicates.nearest(
             shapes,
             train_shapes if name == "train" else duplicates.features(image_set.images_NHWC),
-            each=lambda count, number=number: context.progress(
+            on_progress=lambda count, number=number: context.progress(
                 number * len(images) + count,
                 total=len(real) * len(images),
                 unit="images",

@@ -29,7 +29,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     raw = sources.read(
         request.source,
         context.source_path(request.source.digest) if request.source.digest else None,
-        each=lambda _: context.check_cancelled(),
+        on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map)
     channels = channels_of(raw, mode=image_format.color_mode)
@@ -44,7 +44,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             channels=channels,
             method=resample.METHODS[image_format.resize],
             scratch=context.scratch,
-            each=lambda count, before=done: context.progress(
+            on_progress=lambda count, before=done: context.progress(
                 before + count, total=total, unit="images", activity="reading"
             ),
         )
@@ -55,7 +55,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
 
     activity = _activity(context, "looking for leaks", total=sum(len(part) for part in whole.values()))
     digests = {name: duplicates.hashes(part.images_NHWC) for name, part in whole.items()}
-    found_leaks, near, pictures, told = _leaks(whole, digests=digests, policy=request.leaks, each=activity)
+    found_leaks, near, pictures, told = _leaks(whole, digests=digests, policy=request.leaks, on_progress=activity)
     leaks.stop_if_asked(found_leaks, source=raw.title)
     kept = {
         name: part.take(leaks.keep_mask(len(part), found_leaks, split=name), scratch=context.scratch)
@@ -176,7 +176,7 @@ def _leaks(
     *,
     digests: Mapping[str, Sequence[str]],
     policy: LeakPolicy,
-    each: Callable[[int], None],
+    on_progress: Callable[[int], None],
 ) -> tuple[list[leaks.Leak], dict[str, Any], NDArray[np.uint8] | None, list[dict[str, Any]]]:
     """All leaks, what near means here, pictures of pairs and what they show."""
     exact = leaks.action_of(policy.exact_duplicates, default=LeakPolicy.ACTION_DROP)
@@ -216,7 +216,7 @@ def _leaks(
     codes = _codes(whole)
     threshold = duplicates.calibrate(shapes["train"], patients=codes["train"])
     for loser, keeper in SIDES:
-        rows, distances = duplicates.nearest(shapes[loser], shapes[keeper], each=each)
+        rows, distances = duplicates.nearest(shapes[loser], shapes[keeper], on_progress=on_progress)
         held = set(digests[keeper])
         close_rows = [
             row

@@ -47,7 +47,7 @@ def address() -> Iterator[str]:
 def test_a_download_appears_whole_and_reports_its_progress(address: str, tmp_path: Path) -> None:
     seen: list[int] = []
     file = tmp_path / "cache" / "set.npz"
-    medmnist.download(f"{address}/whole", file, digest=DIGEST, each=seen.append)
+    medmnist.download(f"{address}/whole", file, digest=DIGEST, on_progress=seen.append)
     assert file.read_bytes() == CONTENT
     assert seen[-1] == len(CONTENT)
     assert list(file.parent.iterdir()) == [file]
@@ -58,14 +58,14 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
     page: str, rule: str, address: str, tmp_path: Path
 ) -> None:
     with pytest.raises(SourceError, match=rule) as caught:
-        medmnist.download(f"{address}/{page}", tmp_path / "set.npz", digest=DIGEST, each=lambda _: None)
+        medmnist.download(f"{address}/{page}", tmp_path / "set.npz", digest=DIGEST, on_progress=lambda _: None)
     assert "data root" in caught.value.violations[0].remedy
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_download_with_another_checksum_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has the checksum md5:0"):
-        medmnist.download(f"{address}/whole", tmp_path / "set.npz", digest="md5:0", each=lambda _: None)
+        medmnist.download(f"{address}/whole", tmp_path / "set.npz", digest="md5:0", on_progress=lambda _: None)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -73,7 +73,7 @@ def test_a_server_that_does_not_answer_is_given_up_in_time(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/whole"
         with pytest.raises(SourceError, match="timed out"):
-            medmnist.download(url, tmp_path / "set.npz", digest=DIGEST, each=lambda _: None, timeout_s=0.2)
+            medmnist.download(url, tmp_path / "set.npz", digest=DIGEST, on_progress=lambda _: None, timeout_s=0.2)
 
 
 def test_a_download_can_be_cancelled(address: str, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_download_can_be_cancelled(address: str, tmp_path: Path) -> None:
         raise Cancelled("enough")
 
     with pytest.raises(Cancelled):
-        medmnist.download(f"{address}/whole", tmp_path / "set.npz", digest=DIGEST, each=cancel)
+        medmnist.download(f"{address}/whole", tmp_path / "set.npz", digest=DIGEST, on_progress=cancel)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -101,7 +101,7 @@ def test_the_cache_serves_without_a_network_once_it_is_filled(
             None,
             digest=f"md5:{MEDMNIST['breastmnist'].md5[28]}",
             cache=tmp_path,
-            each=lambda _: None,
+            on_progress=lambda _: None,
         )
     assert len(asked) == 1
     assert raw.classes == MEDMNIST["breastmnist"].classes
@@ -111,4 +111,6 @@ def test_the_cache_serves_without_a_network_once_it_is_filled(
 def test_a_root_without_the_file_is_told(tmp_path: Path) -> None:
     np.save(tmp_path / "other.npy", np.zeros(1))
     with pytest.raises(SourceError, match=r"breastmnist_64\.npz: the data root holds"):
-        medmnist.read(MedMnistSource(name="breastmnist", size=64), tmp_path, digest="", cache=None, each=lambda _: None)
+        medmnist.read(
+            MedMnistSource(name="breastmnist", size=64), tmp_path, digest="", cache=None, on_progress=lambda _: None
+        )

@@ -16,7 +16,7 @@ BICUBIC = Image.Resampling.BICUBIC
 
 
 def read(path: Path, pattern: str = "") -> Raw:
-    return folder.read(path, digest="", pattern=pattern, each=lambda _: None)
+    return folder.read(path, digest="", pattern=pattern, on_progress=lambda _: None)
 
 
 def save(path: Path, image: Any, **options: Any) -> None:

@@ -9,11 +9,11 @@ from syntrial_data_prep import phantom
 from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
 
 
-def read(source: Source, path: Path | None, *, cache: Path | None = None, each: Callable[[int], None]) -> Raw:
+def read(source: Source, path: Path | None, *, cache: Path | None = None, on_progress: Callable[[int], None]) -> Raw:
     """Opens a source, after checking that it is what was planned (its digest).
 
     `path` is where it lies, as `resolve` found it; `cache` is where downloads go, by default the user's cache folder.
-    `each` is called now and then while much is read or downloaded, and may raise to stop.
+    `on_progress` is called now and then while much is read or downloaded, and may raise to stop.
 
     Raises SourceError for what is missing, damaged or against a rule.
     """
@@ -21,11 +21,13 @@ def read(source: Source, path: Path | None, *, cache: Path | None = None, each: 
 
     match source.WhichOneof("kind"):
         case "medmnist":
-            return medmnist.read(source.medmnist, path, digest=source.digest, cache=cache, each=each)
+            return medmnist.read(source.medmnist, path, digest=source.digest, cache=cache, on_progress=on_progress)
         case "npz":
             return npz.read(_there(path), digest=source.digest, classes=tuple(source.npz.classes))
         case "folder":
-            return folder.read(_there(path), digest=source.digest, pattern=source.folder.patient_pattern, each=each)
+            return folder.read(
+                _there(path), digest=source.digest, pattern=source.folder.patient_pattern, on_progress=on_progress
+            )
         case "phantom":
             return _phantom(source.phantom)
     raise UserError(

@@ -39,14 +39,14 @@ class Entry:
     size: tuple[int, int]
 
 
-def read(path: Path, *, digest: str, pattern: str, each: Callable[[int], None]) -> Raw:
+def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], None]) -> Raw:
     """Opens a folder; `digest` is what its content must be, `pattern` gives the patient from a file's name, or ""."""
     title = path.name
     if not path.is_dir():
         raise SourceError(
             field=str(path), rule="a folder of images is a directory", received="a file", remedy="Name the folder."
         )
-    if digest and (found := folder_digest(path, each=each)) != digest:
+    if digest and (found := folder_digest(path, on_progress=on_progress)) != digest:
         raise SourceError(
             field=str(path),
             rule=f"the content is the one that was planned, {digest}",
@@ -56,7 +56,7 @@ def read(path: Path, *, digest: str, pattern: str, each: Callable[[int], None]) 
     patient_of = _patient_rule(pattern)
     files = list(folder_files(path))
     placed, strays = _places([(PurePosixPath(name), file) for name, file in files], title=title)
-    entries, damaged = _headers(placed, each=each)
+    entries, damaged = _headers(placed, on_progress=on_progress)
     if len(damaged) > MOST_UNREADABLE * (len(entries) + len(damaged)):
         raise SourceError(
             field=f"{title}: {damaged[0]}",
@@ -168,7 +168,9 @@ def _places(files: list[tuple[PurePosixPath, Path]], *, title: str) -> tuple[lis
     return placed, len(files) - len(placed)
 
 
-def _headers(placed: list[tuple[str, Path, str, str]], *, each: Callable[[int], None]) -> tuple[list[Entry], list[str]]:
+def _headers(
+    placed: list[tuple[str, Path, str, str]], *, on_progress: Callable[[int], None]
+) -> tuple[list[Entry], list[str]]:
     entries: list[Entry] = []
     damaged: list[str] = []
     for number, (name, path, split, label) in enumerate(placed):
@@ -186,7 +188,7 @@ def _headers(placed: list[tuple[str, Path, str, str]], *, each: Callable[[int], 
         pixels.check_side(*size, name=name)
         entries.append(Entry(name=name, path=path, split=split, label=label, mode=mode, size=size))
         if number % 256 == 0:
-            each(number)
+            on_progress(number)
     return entries, damaged
 
 

@@ -26,7 +26,7 @@ PIECE_BYTES = 1 << 18
 
 
 def read(
-    source: MedMnistSource, path: Path | None, *, digest: str, cache: Path | None, each: Callable[[int], None]
+    source: MedMnistSource, path: Path | None, *, digest: str, cache: Path | None, on_progress: Callable[[int], None]
 ) -> Raw:
     """Opens a set; `path` is the folder with the official files (or the file), None to use or fill the cache.
 
@@ -39,7 +39,7 @@ def read(
         folder = cache or default_cache()
         file = folder / filename
         if not file.is_file() or file_digest(file, algorithm="md5") != digest:
-            download(row[f"url{suffix}"], file, digest=digest, each=each)
+            download(row[f"url{suffix}"], file, digest=digest, on_progress=on_progress)
     else:
         file = path / filename if path.is_dir() else path
         if not file.is_file():
@@ -69,11 +69,11 @@ def default_cache() -> Path:
 
 
 def download(
-    url: str, file: Path, *, digest: str, each: Callable[[int], None], timeout_s: float = ANSWER_SECONDS
+    url: str, file: Path, *, digest: str, on_progress: Callable[[int], None], timeout_s: float = ANSWER_SECONDS
 ) -> None:
     """Fetches `url` into `file`, which appears only once it is whole and has the digest ("md5:…").
 
-    `each` gets the bytes so far and may raise to stop. Raises SourceError where it does not answer or differs.
+    `on_progress` gets the bytes so far and may raise to stop. Raises SourceError where it does not answer or differs.
     """
     advice = (
         f"Check the network and its proxy (HTTPS_PROXY); or fetch {url} elsewhere, save it as {file.name} in a folder, "
@@ -88,7 +88,7 @@ def download(
             while piece := answer.read(PIECE_BYTES):
                 target.write(piece)
                 done += len(piece)
-                each(done)
+                on_progress(done)
         found = file_digest(draft, algorithm="md5")
         if found != digest:
             raise SourceError(field=url, rule=f"the file has the checksum {digest}", received=found, remedy=advice)
