@@ -10,7 +10,7 @@ from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
-from syntrial_classification import metrics
+from syntrial_classification import split_metrics
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model
 from syntrial_classification.table import Normalisation, load_images, pick_device, predict, reproducible
@@ -39,7 +39,7 @@ def evaluate_classifier(request: EvaluateClassifierRequest, context: StepContext
     output.array("predictions", "scores.npy", scores_NK)
     output.array("predictions", "labels.npy", images.labels)
     output.array("predictions", "patients.npy", images.patients)
-    output.json("predictions", "metrics.json", metrics.compute(scores_NK, images.labels, classes=images.classes))
+    output.json("predictions", "metrics.json", split_metrics.compute(scores_NK, images.labels, classes=images.classes))
 
 
 def load_classifier(reader: MemberReader, *, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:

@@ -9,7 +9,7 @@ from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingRecipe
-from syntrial_classification import convergence, metrics
+from syntrial_classification import convergence, split_metrics
 from syntrial_classification.checkpoint import load_training, save_training
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model, model_spec
@@ -84,7 +84,7 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     output.array("validation", "labels.npy", validation.labels)
     output.array("validation", "patients.npy", validation.patients)
     output.json(
-        "validation", "metrics.json", metrics.compute(validation_scores, validation.labels, classes=train.classes)
+        "validation", "metrics.json", split_metrics.compute(validation_scores, validation.labels, classes=train.classes)
     )
 
 

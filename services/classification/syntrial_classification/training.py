@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
-from syntrial_classification import metrics
+from syntrial_classification import split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
 from syntrial_classification.ema import MovingAverage
 from syntrial_classification.losses import image_losses, probabilities
@@ -176,8 +176,8 @@ class Training:
         history.steps.append(self.step)
         history.curves["train_loss"].append(float(self.losses) / self.losses_count)
         history.curves["validation_loss"].append(mean_loss)
-        history.curves["validation_auroc"].append(metrics.macro_auroc(scores, self._validation_labels))
-        history.curves["validation_accuracy"].append(metrics.accuracy(scores, self._validation_labels))
+        history.curves["validation_auroc"].append(split_metrics.macro_auroc(scores, self._validation_labels))
+        history.curves["validation_accuracy"].append(split_metrics.accuracy(scores, self._validation_labels))
         self.validation_losses.append(losses)
         self.losses.zero_()
         self.losses_count = 0
