@@ -6,26 +6,36 @@ begins anew from what is there.
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.controller import conditions, reconcile
+from syntrial.controller import conditions
+from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Cluster, Jobs
-from syntrial.controller.memory import Memory
-from syntrial.controller.metrics import LOOK_ERRORS, LOOK_SECONDS, QUEUE_DEPTH, RECONCILE_SECONDS
 from syntrial.controller.observe import observe
 from syntrial.controller.planning import adopt
-from syntrial.controller.reconcile import Action, Decision, DeleteJob, OpenTestSplit, RecordAttempt, Register
+from syntrial.controller.reconcile import (
+    Action,
+    Decision,
+    DeleteJob,
+    OpenTestSplit,
+    RecordAttempt,
+    Register,
+    StartIngest,
+    StartJob,
+    reconcile,
+)
 from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
 from syntrial.controller.snapshot import Snapshot, TrialState
 from syntrial.controller.stores import Stores, StoreUnreachable
+from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, QUEUE_DEPTH, RECONCILE_SECONDS
 from syntrial.controller.workqueue import WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
 from syntrial.rpc.step import request_record
@@ -39,6 +49,9 @@ EXPERIMENTS_PER_SECOND: Final = 20
 
 ERROR_SECONDS: Final = 5.0
 """After a look that ended in an error, until the next."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -68,13 +81,14 @@ class Controller:
             store_secret=settings.store_secret,
             clock=clock,
         )
-        self._memories: dict[str, Memory] = {}
+        self._caches: dict[str, ExperimentCache] = {}
         self._looked_at: dict[str, float] = {}
         self._finished: dict[str, float] = {}
         """When finished trials were looked at last; nothing else is remembered of them."""
+        self._resynced_at = float("-inf")
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._starters = ThreadPoolExecutor(settings.threads, thread_name_prefix="start")
+        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="act")
 
     # Life
 
@@ -93,7 +107,7 @@ class Controller:
         self.queue.close()
         for thread in self._threads:
             thread.join(timeout=10.0)
-        self._starters.shutdown(wait=False, cancel_futures=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def repair(self) -> None:
         """Lists all that is served, so that the inventory holds what is there and nothing else."""
@@ -107,15 +121,13 @@ class Controller:
     def resync(self) -> None:
         """Has everything read anew: the cluster's lists now, the store at each experiment's next look."""
         self.repair()
+        self._resynced_at = self._clock()
         for uid in self.inventory.experiments():
             if (
                 self._clock() - self._finished.get(uid, float("-inf"))
                 < FINISHED_RESYNCS * self._settings.resync_seconds
             ):
                 continue
-            memory = self._memories.get(uid)
-            if memory is not None and self._clock() - memory.full_read_at > self._settings.resync_seconds / 2:
-                memory.is_full_due = True
             self.queue.add(uid)
 
     def _resync_for_ever(self) -> None:
@@ -131,7 +143,7 @@ class Controller:
 
     def _crowding(self) -> float:
         """How much more rarely each experiment is looked at and spoken of where there are many: 1 or more."""
-        return max(1.0, len(self._memories) / EXPERIMENTS_PER_SECOND)
+        return max(1.0, len(self._caches) / EXPERIMENTS_PER_SECOND)
 
     def _work(self) -> None:
         while (uid := self.queue.take()) is not None:
@@ -155,8 +167,8 @@ class Controller:
 
     @property
     def remembered(self) -> list[str]:
-        """UIDs of the experiments of which more than their objects is held in memory."""
-        return list(self._memories)
+        """UIDs of the experiments of which more than their objects is remembered."""
+        return list(self._caches)
 
     # One look
 
@@ -165,74 +177,77 @@ class Controller:
         body = self.inventory.experiment(uid)
         if body is None or "deletionTimestamp" in body["metadata"]:
             # Its Jobs go with it: it owns them.
-            self._memories.pop(uid, None)
+            self._caches.pop(uid, None)
             self._looked_at.pop(uid, None)
             self._finished.pop(uid, None)
             return None
         self._finished.pop(uid, None)
-        memory = self._memories.setdefault(uid, Memory())
+        cache = self._caches.setdefault(uid, ExperimentCache())
+        cache.ask_for_all(before=self._resynced_at - self._settings.resync_seconds / 2)
         try:
             trial, snapshot = observe(
-                body, memory, inventory=self.inventory, stores=self._stores, jobs=self._jobs, clock=self._clock
+                body, cache, inventory=self.inventory, stores=self._stores, jobs=self._jobs, clock=self._clock
             )
         except (ArtifactMissing, DataLoss) as error:
             _log.warning("store read again", experiment=uid, error=str(error))
-            memory.is_full_due = True
+            cache.is_full_due = True
             return ERROR_SECONDS
         with RECONCILE_SECONDS.time():
-            decision = reconcile.reconcile(trial, snapshot)
+            decision = reconcile(trial, snapshot)
         # First what is known now: actions take time, and a person watches.
-        stands = self._say(body, memory, decision)
+        stands = self._say(body, cache, decision)
         if stands and not decision.actions and not snapshot.jobs and conditions.has_succeeded(decision.status):
-            self._memories.pop(uid)
+            self._caches.pop(uid)
             self._finished[uid] = self._clock()
             return None
-        again = self._act(decision.actions, trial, snapshot, memory)
+        again = self._act(decision.actions, trial, snapshot, cache)
         waits = [after for after in (again, decision.look_again_after) if after is not None]
         return min(waits, default=None)
 
-    def _act(self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, memory: Memory) -> float | None:
+    def _act(
+        self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, cache: ExperimentCache
+    ) -> float | None:
         """Carries out what was decided; returns when to look again, where that is soon."""
-        starts = [action for action in actions if isinstance(action, reconcile.StartJob)]
+        starts = [action for action in actions if isinstance(action, StartJob)]
         stops = [action for action in actions if isinstance(action, DeleteJob)]
         again: float | None = None
         try:
             for action in actions:
                 match action:
                     case Register():
-                        assert memory.trial is not None
+                        assert cache.trial is not None
                         with self._stores.use(trial.namespace) as store:
-                            register(memory.trial, store=store)
-                        memory.registered = tuple(step.key for step in memory.trial.plan.steps)
+                            register(cache.trial, store=store)
+                        cache.registered = tuple(step.key for step in cache.trial.plan.steps)
                     case RecordAttempt():
-                        self._record(action, trial, memory)
+                        self._record(action, trial, cache)
                         again = 0.0
                     case OpenTestSplit():
-                        assert memory.trial is not None
+                        assert cache.trial is not None
                         with self._stores.use(trial.namespace) as store:
-                            adopt(memory, with_looks(memory.trial, open_test_split(memory.trial, store=store)))
+                            adopt(cache, with_looks(cache.trial, open_test_split(cache.trial, store=store)))
                         again = 0.0
-                    case reconcile.StartIngest():
+                    case StartIngest():
                         assert trial.experiment is not None
                         job = self._jobs.ingest_manifest(
                             action.ingest, trial, attempt=action.attempt, experiment=trial.experiment
                         )
-                        self._jobs.start(job, (), memory)
-                    case DeleteJob() | reconcile.StartJob():
+                        cache.take([self._jobs.submit(job, ())])
+                    case DeleteJob() | StartJob():
                         # Of these there may be many: several at a time, and room for the new ones first.
                         pass
             if stops:
                 self._stop(stops, trial, snapshot)
             if starts:
-                list(self._starters.map(lambda action: self._start(action, trial, memory), starts))
+                self._start(starts, trial, cache)
         except StoreUnreachable:
             # The next look says so.
             return 0.0
         except (ArtifactMissing, DataLoss):
-            memory.is_full_due = True
+            cache.is_full_due = True
             return ERROR_SECONDS
         # What the API server refused is for the status to say, at once.
-        return 0.0 if memory.refusal is not snapshot.refusal else again
+        return 0.0 if cache.refusal is not snapshot.refusal else again
 
     def _stop(self, stops: Sequence[DeleteJob], trial: TrialState, snapshot: Snapshot) -> None:
         """Deletes Jobs: those that the user stops, then the others, for which the store must be there."""
@@ -242,25 +257,43 @@ class Controller:
         def delete(action: DeleteJob) -> None:
             self._jobs.delete(action, trial.namespace, snapshot.jobs)
 
-        list(self._starters.map(delete, by_user))
+        _raise_first(self._each(delete, by_user))
         if others:
             # A look may rest on what earlier ones read: of a store that has gone since, nothing is known.
             with self._stores.use(trial.namespace) as store:
                 store.experiment_file(trial.uid, PLAN)
-            list(self._starters.map(delete, others))
+            _raise_first(self._each(delete, others))
 
-    def _start(self, action: reconcile.StartJob, trial: TrialState, memory: Memory) -> None:
-        if memory.refusal is not None and self._clock() < memory.refusal.until:
-            return
+    def _start(self, starts: Sequence[StartJob], trial: TrialState, cache: ExperimentCache) -> None:
+        """Records requests and creates their Jobs, several at a time, until the API server refuses one."""
         assert trial.experiment is not None
-        with self._stores.use(trial.namespace) as store:
-            for step in action.steps:
-                store.put_request(step.key, request_record(step.method, step.request))
-        job = self._jobs.manifest(action.batch, trial, experiment=trial.experiment)
-        if self._jobs.start(job, action.batch.keys, memory):
-            memory.outdated[job["metadata"]["name"]] = (trial.generation, False)
+        experiment = trial.experiment
+        is_refused = threading.Event()
 
-    def _record(self, action: RecordAttempt, trial: TrialState, memory: Memory) -> None:
+        def start(action: StartJob) -> Submission | None:
+            if is_refused.is_set():
+                return None
+            with self._stores.use(trial.namespace) as store:
+                for step in action.steps:
+                    store.put_request(step.key, request_record(step.method, step.request))
+            job = self._jobs.manifest(action.batch, trial, experiment=experiment)
+            submission = self._jobs.submit(job, action.batch.keys)
+            if submission.refusal is not None:
+                is_refused.set()
+            return submission
+
+        ends = self._each(start, starts)
+        # Also where one of them failed: what became of the others is known.
+        cache.take(found for end in ends if end.exception() is None and (found := end.result()) is not None)
+        _raise_first(ends)
+
+    def _each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[Future[_R]]:
+        """`function` of each item, several at a time; none is under way any more when this returns."""
+        ends = [self._pool.submit(function, item) for item in items]
+        wait(ends)
+        return ends
+
+    def _record(self, action: RecordAttempt, trial: TrialState, cache: ExperimentCache) -> None:
         evidence = action.evidence
         entry = {
             "outcome": evidence.outcome,
@@ -272,11 +305,11 @@ class Controller:
         with self._stores.use(trial.namespace) as store:
             store.add_attempt(action.key, entry, experiment=trial.uid, number=action.number)
         # What stands there may be another controller's record of the same end: it is read, not assumed.
-        memory.attempts.pop(action.key, None)
+        cache.attempts.pop(action.key, None)
 
     # What is said
 
-    def _say(self, body: Mapping[str, Any], memory: Memory, decision: Decision) -> bool:
+    def _say(self, body: Mapping[str, Any], cache: ExperimentCache, decision: Decision) -> bool:
         """Writes the status where it differs from what the object has, and tells what changed; whether it stands."""
         current = body.get("status") or {}
         now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -285,7 +318,7 @@ class Controller:
             return True
         events = conditions.told(decision.status, current)
         interval = self._settings.status_seconds * self._crowding()
-        if not events and self._clock() - memory.status_written_at < interval:
+        if not events and self._clock() - cache.status_written_at < interval:
             self.queue.add(body["metadata"]["uid"], after=interval)
             return False
         about = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": body["metadata"]}
@@ -295,10 +328,15 @@ class Controller:
             if error.status == 404:
                 return False
             raise
-        memory.status_written_at = self._clock()
+        cache.status_written_at = self._clock()
         self.inventory.put_experiment(written, quietly=True)
         for reason, message, bad in events:
             self._cluster.create_event(
                 about, reason=reason, message=conditions.shortened(message), warning=bad, component=FIELD_MANAGER
             )
         return True
+
+
+def _raise_first(ends: Iterable[Future[Any]]) -> None:
+    for end in ends:
+        end.result()

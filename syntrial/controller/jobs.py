@@ -1,19 +1,20 @@
 """Jobs as the cluster has them: made, deleted, and asked what became of their pods."""
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Protocol
 
 import structlog
 
 from syntrial.cluster.manifests import Batch, Images, Ingest, Owner, ingest_job, step_job
+from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
-from syntrial.controller.memory import Memory
-from syntrial.controller.metrics import JOBS_CREATED
 from syntrial.controller.postmortem import postmortem
 from syntrial.controller.reconcile import DeleteJob
 from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
+from syntrial.controller.telemetry import JOBS_CREATED
 from syntrial.controller.views import LABEL_TEMPLATE, JobView, pod_view, template_of
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
@@ -107,7 +108,9 @@ class Jobs:
         self._images = images
         self._store_secret = store_secret
         self._clock = clock
+        self._asking = threading.Lock()
         self._asked_at = float("-inf")
+        """When the events of a Job were read last, by whichever look."""
 
     def manifest(self, batch: Batch, trial: TrialState, *, experiment: Experiment) -> Manifest:
         """The Job of a batch of steps, labelled with the hash of its pods."""
@@ -136,36 +139,35 @@ class Jobs:
             )
         )
 
-    def start(self, job: Manifest, keys: tuple[str, ...], memory: Memory) -> bool:
-        """Creates a Job; False where it could not be: another experiment was faster, or the API server refuses."""
+    def submit(self, job: Manifest, keys: tuple[str, ...]) -> Submission:
+        """Creates a Job, and says what came of it; raises ClusterUnavailable."""
         metadata = job["metadata"]
-        uid, namespace = metadata["ownerReferences"][0]["uid"], metadata["namespace"]
+        name, uid, namespace = metadata["name"], metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         if not self._inventory.reserve(uid, namespace, keys):
-            return False
+            return Submission(job=name, keys=keys, outcome="taken")
         try:
             made = self._cluster.create(job)
+            found = made or self._cluster.get("Job", namespace, name)
         except ClusterRefused as error:
             self._inventory.release(uid, namespace, keys)
-            reason = QUOTA_EXCEEDED if error.is_quota else REFUSED
-            memory.has_met_quota |= error.is_quota
-            memory.refusal = Refusal(reason=reason, message=error.message, until=self._clock() + REFUSED_SECONDS)
-            return False
+            refusal = Refusal(
+                reason=QUOTA_EXCEEDED if error.is_quota else REFUSED,
+                message=error.message,
+                until=self._clock() + REFUSED_SECONDS,
+            )
+            return Submission(job=name, keys=keys, outcome="refused", refusal=refusal)
         except ClusterUnavailable:
             # It may have been made all the same: its name tells, at the next look.
             self._inventory.release(uid, namespace, keys)
             raise
-        memory.refusal = None
-        # It may have ended by the next look: what its steps left is then read.
-        memory.carried[metadata["name"]] = keys
         if made is not None:
             JOBS_CREATED.inc()
+        if found is not None:
             # Its events may have come before this answer.
-            self._inventory.put_job(made)
-        elif (found := self._cluster.get("Job", namespace, metadata["name"])) is not None:
             self._inventory.put_job(found)
         else:
             self._inventory.release(uid, namespace, keys)
-        return made is not None
+        return Submission(job=name, keys=keys, outcome="found" if made is None else "made")
 
     def delete(self, action: DeleteJob, namespace: str, views: Iterable[JobView]) -> None:
         """Deletes a Job as it was seen; a live one stays until its pods have ended: none runs beside the next."""
@@ -178,25 +180,30 @@ class Jobs:
             self._inventory.drop_job(view.experiment, view.name, uid=view.uid)
 
     def examine(
-        self, views: Iterable[JobView], trial: TrialState, memory: Memory, *, is_wanted: Callable[[JobView], bool]
+        self,
+        views: Iterable[JobView],
+        trial: TrialState,
+        cache: ExperimentCache,
+        *,
+        is_wanted: Callable[[JobView], bool],
     ) -> None:
         """Finds out what the Jobs' own status does not say: of ended ones why, of waiting ones what they wait for."""
         views = list(views)
         names = {view.name for view in views}
-        for known in (memory.evidence, memory.outdated, memory.refused_pods, memory.asked_events):
+        for known in (cache.evidence, cache.outdated, cache.refused_pods, cache.asked_events):
             for name in [name for name in known if name not in names]:
                 del known[name]
         asked = False
         for view in views:
             try:
-                if view.ended and view.name not in memory.evidence and is_wanted(view):
-                    memory.evidence[view.name] = self._postmortem(view)
+                if view.ended and view.name not in cache.evidence and is_wanted(view):
+                    cache.evidence[view.name] = self._postmortem(view)
                 elif view.is_live and not view.is_deleting and not view.has_running_pod:
-                    self._compare(view, trial, memory)
+                    self._compare(view, trial, cache)
                     if not asked and not view.pods and not view.is_suspended:
-                        asked = self._ask_events(view, memory)
+                        asked = self._ask_events(view, cache)
                     elif view.pods:
-                        memory.refused_pods.pop(view.name, None)
+                        cache.refused_pods.pop(view.name, None)
             except (ClusterUnavailable, ClusterRefused) as error:
                 _log.warning("job not examined", job=view.name, error=str(error))
                 return
@@ -210,31 +217,35 @@ class Jobs:
                 log = self._cluster.pod_log(view.namespace, pods[-1]["metadata"]["name"], tail=LOG_LINES)
         return postmortem(view, [pod_view(pod) for pod in pods], log=log)
 
-    def _compare(self, view: JobView, trial: TrialState, memory: Memory) -> None:
+    def _compare(self, view: JobView, trial: TrialState, cache: ExperimentCache) -> None:
         """Whether a Job that waits would be made with other pods today: another image, another placement."""
         if not view.keys or trial.experiment is None or not view.template:
             return
-        if memory.outdated.get(view.name, (-1, False))[0] == trial.generation:
+        if cache.outdated.get(view.name, (-1, False))[0] == trial.generation:
             return
-        starved = len(view.keys) == 1 and ran_out_of_memory(memory.attempts.get(view.keys[0], ()))
+        starved = len(view.keys) == 1 and ran_out_of_memory(cache.attempts.get(view.keys[0], ()))
         limit = trial.experiment.spec.cluster.placement(view.stage).out_of_memory_limit if starved else None
         batch = Batch(stage=view.stage, keys=view.keys, attempt=view.attempt, memory_limit=limit)
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
-        memory.outdated[view.name] = (trial.generation, today != view.template)
+        cache.outdated[view.name] = (trial.generation, today != view.template)
 
-    def _ask_events(self, view: JobView, memory: Memory) -> bool:
+    def _ask_events(self, view: JobView, cache: ExperimentCache) -> bool:
         """Reads why Kubernetes makes no pods for a Job, now and then; says whether it was asked."""
         now = self._clock()
-        asked = memory.asked_events.setdefault(view.name, now - ASK_SECONDS + PODLESS_SECONDS)
-        if now - asked < ASK_SECONDS or 0 <= now - self._asked_at < QUIET_SECONDS:
+        asked = cache.asked_events.setdefault(view.name, now - ASK_SECONDS + PODLESS_SECONDS)
+        if now - asked < ASK_SECONDS:
             return False
-        memory.asked_events[view.name] = self._asked_at = now
+        with self._asking:
+            if now - self._asked_at < QUIET_SECONDS:
+                return False
+            self._asked_at = now
+        cache.asked_events[view.name] = now
         events = self._cluster.list(
             "Event", view.namespace, fields=f"involvedObject.name={view.name},involvedObject.kind=Job,type=Warning"
         )
         if events:
             latest = max(events, key=lambda event: str(event.get("lastTimestamp") or event.get("eventTime") or ""))
-            memory.refused_pods[view.name] = str(latest.get("message", ""))[:400]
+            cache.refused_pods[view.name] = str(latest.get("message", ""))[:400]
         return True
 
 

@@ -1,4 +1,4 @@
-"""Collects the snapshot of one experiment: from the inventory, from memory, and from the store what is not fresh.
+"""Collects the snapshot of one experiment: from the inventory, from its cache, and from the store what is not fresh.
 
 Presence is remembered; absence is read again when a Job ends or goes, before a step is started, and when all is read
 anew. Attempts are read of steps that are about to start and of those whose Job ended. One step costs a handful of
@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from syntrial.artifacts.manifest import Manifest, split_reference
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
-from syntrial.controller.memory import Memory
 from syntrial.controller.planning import wanted
 from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
@@ -32,7 +32,7 @@ FAILURES_SECONDS: Final = 8.0
 
 def observe(
     body: Mapping[str, Any],
-    memory: Memory,
+    cache: ExperimentCache,
     *,
     inventory: Inventory,
     stores: Stores,
@@ -43,70 +43,70 @@ def observe(
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
     # Before the store is read: what a Job that has ended left there is then seen.
     views = inventory.jobs_of(uid)
-    memory.follow(views)
+    cache.follow(views)
     store_error, address = "", ""
     trial: TrialState | None = None
     elsewhere: dict[str, str] = {}
     try:
         with stores.use(namespace) as store:
             address = store.url
-            trial = wanted(body, memory, store=store)
+            trial = wanted(body, cache, store=store)
             if trial.plan is not None:
-                elsewhere = _elsewhere(trial, memory, inventory=inventory)
-                if _read(trial, memory, views, elsewhere, store=store, now=clock()):
+                elsewhere = _elsewhere(trial, cache, inventory=inventory)
+                if _read(trial, cache, views, elsewhere, store=store, now=clock()):
                     # It may be a source that is gone: the trial is then planned once its content is there again.
-                    memory.trial = None
-                    trial = wanted(body, memory, store=store)
+                    cache.trial = None
+                    trial = wanted(body, cache, store=store)
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:
-        trial = wanted(body, memory, store=None)
+        trial = wanted(body, cache, store=None)
     if trial.plan is not None and store_error:
-        elsewhere = _elsewhere(trial, memory, inventory=inventory)
-    jobs.examine(views, trial, memory, is_wanted=lambda job: _is_unsettled(job, memory))
+        elsewhere = _elsewhere(trial, cache, inventory=inventory)
+    jobs.examine(views, trial, cache, is_wanted=lambda job: _is_unsettled(job, cache))
     now = clock()
-    memory.ended = {view.name: memory.ended.get(view.name, now) for view in views if not view.is_live}
+    cache.ended = {view.name: cache.ended.get(view.name, now) for view in views if not view.is_live}
     keys = [step.key for step in trial.plan.steps] if trial.plan is not None else []
     carried = {key for job in views for key in job.keys}
     absence = Presence.UNKNOWN if store_error else Presence.ABSENT
     presence = {
-        key: Presence.PRESENT if key in memory.present else absence if key in memory.presence_read else Presence.UNKNOWN
+        key: Presence.PRESENT if key in cache.present else absence if key in cache.presence_read else Presence.UNKNOWN
         for key in {*keys, *carried}
     }
     return trial, Snapshot(
         now=now,
         presence=presence,
-        attempts=dict(memory.attempts),
-        failed_at=_failed_at(memory, views, now=now),
+        attempts=dict(cache.attempts),
+        failed_at=_failed_at(cache, views, now=now),
         jobs=views,
-        ended_at=memory.ended,
+        ended_at=cache.ended,
         elsewhere=elsewhere,
-        evidence=dict(memory.evidence),
+        evidence=dict(cache.evidence),
         store_error=store_error,
-        refusal=memory.refusal,
-        has_met_quota=memory.has_met_quota,
-        is_registered=memory.registered == tuple(keys),
-        verdict=memory.verdict,
-        report_address=f"{address}/artifacts/{memory.verdict_key}" if memory.verdict_key else "",
-        rates=dict(memory.rates),
-        outdated=frozenset(name for name, (_, differs) in memory.outdated.items() if differs),
-        refused_pods=dict(memory.refused_pods),
+        refusal=cache.refusal,
+        has_met_quota=cache.has_met_quota,
+        is_registered=cache.registered == tuple(keys),
+        verdict=cache.verdict,
+        report_address=f"{address}/artifacts/{cache.verdict_key}" if cache.verdict_key else "",
+        rates=dict(cache.rates),
+        outdated=frozenset(name for name, (_, differs) in cache.outdated.items() if differs),
+        refused_pods=dict(cache.refused_pods),
     )
 
 
-def _elsewhere(trial: TrialState, memory: Memory, *, inventory: Inventory) -> dict[str, str]:
+def _elsewhere(trial: TrialState, cache: ExperimentCache, *, inventory: Inventory) -> dict[str, str]:
     assert trial.plan is not None
-    open_keys = [step.key for step in trial.plan.steps if step.key not in memory.present]
+    open_keys = [step.key for step in trial.plan.steps if step.key not in cache.present]
     found = inventory.elsewhere(trial.uid, trial.namespace, open_keys)
     # Another experiment's Job has ended: most likely the step is done.
-    memory.read_again(memory.elsewhere - found.keys())
-    memory.elsewhere = set(found)
+    cache.read_again(cache.elsewhere - found.keys())
+    cache.elsewhere = set(found)
     return found
 
 
 def _read(
     trial: TrialState,
-    memory: Memory,
+    cache: ExperimentCache,
     views: Iterable[JobView],
     elsewhere: Mapping[str, str],
     *,
@@ -118,73 +118,73 @@ def _read(
     plan = trial.plan
     ended = [key for job in views if not job.is_live for key in job.keys]
     live = {key for job in views if job.is_live for key in job.keys}
-    if memory.is_full_due:
-        _read_all(plan, memory, also=ended, store=store, now=now)
-    _read_presence([key for key in ended if key not in memory.presence_read], memory, store=store, now=now)
-    if now - memory.failures_read_at > FAILURES_SECONDS:
-        memory.failures_read_at = now
-        for key in [key for key, attempts in memory.attempts.items() if is_given_up(attempts)]:
-            del memory.attempts[key]
-    startable = _startable(plan, memory, busy=live | elsewhere.keys())
+    if cache.is_full_due:
+        _read_all(plan, cache, also=ended, store=store, now=now)
+    _read_presence([key for key in ended if key not in cache.presence_read], cache, store=store, now=now)
+    if now - cache.failures_read_at > FAILURES_SECONDS:
+        cache.failures_read_at = now
+        for key in [key for key, attempts in cache.attempts.items() if is_given_up(attempts)]:
+            del cache.attempts[key]
+    startable = _startable(plan, cache, busy=live | elsewhere.keys())
     _read_presence(
-        [key for key in startable if now - memory.presence_read.get(key, float("-inf")) > FRESH_SECONDS],
-        memory,
+        [key for key in startable if now - cache.presence_read.get(key, float("-inf")) > FRESH_SECONDS],
+        cache,
         store=store,
         now=now,
     )
-    startable = _startable(plan, memory, busy=live | elsewhere.keys())
-    lost = _read_attempts({*startable, *ended}, memory, uid=trial.uid, store=store)
+    startable = _startable(plan, cache, busy=live | elsewhere.keys())
+    lost = _read_attempts({*startable, *ended}, cache, uid=trial.uid, store=store)
     if lost:
         # An input was found damaged or gone, and set aside: what no longer stands is to be made again.
-        _read_all(plan, memory, also=ended, store=store, now=now)
-        startable = _startable(plan, memory, busy=live | elsewhere.keys())
-        _read_attempts({*startable, *ended}, memory, uid=trial.uid, store=store)
-    if plan.report and plan.report[-1].key in memory.present and memory.verdict_key != plan.report[-1].key:
-        memory.verdict = read_verdict(store, plan.report[-1].key)
-        memory.verdict_key = plan.report[-1].key
+        _read_all(plan, cache, also=ended, store=store, now=now)
+        startable = _startable(plan, cache, busy=live | elsewhere.keys())
+        _read_attempts({*startable, *ended}, cache, uid=trial.uid, store=store)
+    if plan.report and plan.report[-1].key in cache.present and cache.verdict_key != plan.report[-1].key:
+        cache.verdict = read_verdict(store, plan.report[-1].key)
+        cache.verdict_key = plan.report[-1].key
     return lost
 
 
-def _startable(plan: Plan, memory: Memory, *, busy: set[str]) -> list[str]:
+def _startable(plan: Plan, cache: ExperimentCache, *, busy: set[str]) -> list[str]:
     """Keys of the steps whose inputs are there, that are not, and that nobody is at."""
-    open_part = released(plan, memory.present)
+    open_part = released(plan, cache.present)
     return [
         step.key
         for step in plan.steps
         if step.key in open_part
-        and step.key not in memory.present
+        and step.key not in cache.present
         and step.key not in busy
-        and memory.present.issuperset(step.after)
+        and cache.present.issuperset(step.after)
     ]
 
 
-def _read_all(plan: Plan, memory: Memory, *, also: Iterable[str], store: ArtifactStore, now: float) -> None:
+def _read_all(plan: Plan, cache: ExperimentCache, *, also: Iterable[str], store: ArtifactStore, now: float) -> None:
     """Finds out the presence of every step; attempts are then read again when they are needed."""
-    memory.present, memory.members = set(), {}
+    cache.present, cache.members = set(), {}
     unread = {step.key: step.after for step in plan.steps}
     # A step stands upon its inputs: where one of them does not, it need not be read.
-    while layer := [key for key, after in unread.items() if memory.present.issuperset(after)]:
+    while layer := [key for key, after in unread.items() if cache.present.issuperset(after)]:
         for key in layer:
             del unread[key]
-        memory.present |= _standing(layer, memory, store=store)
+        cache.present |= _standing(layer, cache, store=store)
     others = {*also} - {step.key for step in plan.steps}
-    memory.present |= _standing(sorted(others), memory, store=store)
+    cache.present |= _standing(sorted(others), cache, store=store)
     keys = [*(step.key for step in plan.steps), *others]
-    memory.presence_read = dict.fromkeys(keys, now)
-    memory.attempts = dict.fromkeys(keys, ()) if memory.is_new else {}
-    memory.is_new = False
-    memory.full_read_at = now
-    memory.is_full_due = False
+    cache.presence_read = dict.fromkeys(keys, now)
+    cache.attempts = dict.fromkeys(keys, ()) if cache.is_new else {}
+    cache.is_new = False
+    cache.full_read_at = now
+    cache.is_full_due = False
 
 
-def _read_presence(keys: Iterable[str], memory: Memory, *, store: ArtifactStore, now: float) -> None:
-    wanted_keys = [key for key in dict.fromkeys(keys) if key not in memory.present]
+def _read_presence(keys: Iterable[str], cache: ExperimentCache, *, store: ArtifactStore, now: float) -> None:
+    wanted_keys = [key for key in dict.fromkeys(keys) if key not in cache.present]
     if wanted_keys:
-        memory.present |= _standing(wanted_keys, memory, store=store)
-        memory.presence_read.update(dict.fromkeys(wanted_keys, now))
+        cache.present |= _standing(wanted_keys, cache, store=store)
+        cache.presence_read.update(dict.fromkeys(wanted_keys, now))
 
 
-def _standing(keys: Sequence[str], memory: Memory, *, store: ArtifactStore) -> set[str]:
+def _standing(keys: Sequence[str], cache: ExperimentCache, *, store: ArtifactStore) -> set[str]:
     """Those of `keys` that stand, as `ArtifactStore.done` says it, where the inputs of the others are known to stand.
 
     One small object is read for each key, and each input once in the experiment's life, in place of a whole history.
@@ -199,25 +199,25 @@ def _standing(keys: Sequence[str], memory: Memory, *, store: ArtifactStore) -> s
     found = dict(zip(keys, store.each(read, list(keys)), strict=True))
     manifests = {key: manifest for key, manifest in found.items() if manifest is not None}
     inputs = {key for manifest in manifests.values() for key in manifest.input_keys}
-    if not inputs <= memory.present:
+    if not inputs <= cache.present:
         # Several steps of one chain at once, or inputs that are not of this plan.
         return store.done(manifests)
-    unread = sorted(inputs - memory.members.keys())
+    unread = sorted(inputs - cache.members.keys())
     for key, manifest in zip(unread, store.each(read, unread), strict=True):
         if manifest is not None:
-            memory.members[key] = {name: member.digest for name, member in manifest.members.items()}
+            cache.members[key] = {name: member.digest for name, member in manifest.members.items()}
     standing = set()
     for key, manifest in manifests.items():
         references = ((*split_reference(reference), digest) for reference, digest in manifest.inputs.items())
-        if all(memory.members.get(source, {}).get(member) == digest for source, member, digest in references):
-            memory.members[key] = {name: member.digest for name, member in manifest.members.items()}
+        if all(cache.members.get(source, {}).get(member) == digest for source, member, digest in references):
+            cache.members[key] = {name: member.digest for name, member in manifest.members.items()}
             standing.add(key)
     return standing
 
 
-def _read_attempts(keys: Iterable[str], memory: Memory, *, uid: str, store: ArtifactStore) -> bool:
+def _read_attempts(keys: Iterable[str], cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> bool:
     """Reads the attempts at absent steps that are not known; says whether one failed for want of an input."""
-    unknown = sorted(key for key in keys if key not in memory.present and key not in memory.attempts)
+    unknown = sorted(key for key in keys if key not in cache.present and key not in cache.attempts)
     found = store.each(lambda key: store.attempts(key, experiment=uid), unknown)
     lost = False
     for key, attempts in zip(unknown, found, strict=True):
@@ -231,24 +231,24 @@ def _read_attempts(keys: Iterable[str], memory: Memory, *, uid: str, store: Arti
             )
             for attempt in attempts
         )
-        memory.attempts[key] = views
-        known = memory.failed_at.get(key, (0, 0.0))[0]
+        cache.attempts[key] = views
+        known = cache.failed_at.get(key, (0, 0.0))[0]
         lost |= bool(views) and views[-1].number > known and views[-1].reason in NOT_COUNTED - {"StoreUnavailable"}
     return lost
 
 
-def _failed_at(memory: Memory, views: Iterable[JobView], *, now: float) -> dict[str, float]:
+def _failed_at(cache: ExperimentCache, views: Iterable[JobView], *, now: float) -> dict[str, float]:
     found = {
-        key: memory.first_seen(key, attempts[-1].number, now) for key, attempts in memory.attempts.items() if attempts
+        key: cache.first_seen(key, attempts[-1].number, now) for key, attempts in cache.attempts.items() if attempts
     }
     for job in views:
-        memory.count(job)
+        cache.count(job)
         if job.source is not None and job.ended == "failed":
-            found[job.name] = memory.first_seen(job.name, job.attempt, now)
+            found[job.name] = cache.first_seen(job.name, job.attempt, now)
     return found
 
 
-def _is_unsettled(job: JobView, memory: Memory) -> bool:
+def _is_unsettled(job: JobView, cache: ExperimentCache) -> bool:
     """Whether it must be known what became of the pods of a Job that ended."""
     if job.source is not None:
         return job.ended == "failed"
@@ -256,8 +256,8 @@ def _is_unsettled(job: JobView, memory: Memory) -> bool:
     crash = Evidence(outcome="failed", reason="", message="")
     known = Snapshot(
         now=0.0,
-        presence={key: Presence.PRESENT for key in job.keys if key in memory.present},
-        attempts=memory.attempts,
+        presence={key: Presence.PRESENT for key in job.keys if key in cache.present},
+        attempts=cache.attempts,
         failed_at={},
         jobs=(),
         elsewhere={},

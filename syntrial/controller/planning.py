@@ -9,7 +9,7 @@ from typing import Any
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.manifests import Ingest
-from syntrial.controller.memory import Memory
+from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.snapshot import TrialState
 from syntrial.controller.stores import is_of_store
 from syntrial.errors import UserError
@@ -19,40 +19,40 @@ from syntrial.experiment.model import API_VERSION
 from syntrial.trial.run import Pending, Trial, draft, known_looks, resolve_recorded, with_looks
 
 
-def wanted(body: Mapping[str, Any], memory: Memory, *, store: ArtifactStore | None) -> TrialState:
+def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None) -> TrialState:
     """The trial that the object wants; planned where its sources are known, which the store is asked for.
 
     With `store` None only what is remembered is known. Raises what the store raises.
     """
     metadata = body["metadata"]
     # A source that was not there may have come since: it is looked for again each time.
-    if memory.generation != metadata["generation"] or (memory.lacks_source and store is not None):
-        memory.plan_anew(metadata["generation"])
-        _validate(body, memory)
+    if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
+        cache.plan_anew(metadata["generation"])
+        _validate(body, cache)
     ingests: tuple[Ingest, ...] = ()
-    if memory.experiment is not None and memory.trial is None and store is not None:
-        ingests = _plan(memory, uid=metadata["uid"], store=store)
+    if cache.experiment is not None and cache.trial is None and store is not None:
+        ingests = _plan(cache, uid=metadata["uid"], store=store)
     return TrialState(
         uid=metadata["uid"],
         name=metadata["name"],
         namespace=metadata["namespace"],
         generation=metadata["generation"],
-        experiment=memory.experiment,
-        plan=memory.trial.plan if memory.trial is not None else None,
-        priorities=memory.priorities,
-        invalid=memory.invalid,
-        lacks_source=memory.lacks_source,
+        experiment=cache.experiment,
+        plan=cache.trial.plan if cache.trial is not None else None,
+        priorities=cache.priorities,
+        invalid=cache.invalid,
+        lacks_source=cache.lacks_source,
         ingests=ingests,
     )
 
 
-def adopt(memory: Memory, trial: Trial) -> None:
+def adopt(cache: ExperimentCache, trial: Trial) -> None:
     """Makes `trial` the planned one."""
-    memory.trial = trial
-    memory.priorities = priorities(trial.plan.steps)
+    cache.trial = trial
+    cache.priorities = priorities(trial.plan.steps)
 
 
-def _validate(body: Mapping[str, Any], memory: Memory) -> None:
+def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
     # The API server's object holds more than a file: its status, its managed fields.
     tree: dict[object, object] = {
         "apiVersion": body.get("apiVersion", API_VERSION),
@@ -61,14 +61,14 @@ def _validate(body: Mapping[str, Any], memory: Memory) -> None:
         "spec": body.get("spec"),
     }
     try:
-        memory.experiment = validate(tree)
+        cache.experiment = validate(tree)
     except UserError as error:
-        memory.invalid = str(error)
+        cache.invalid = str(error)
 
 
-def _plan(memory: Memory, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ...]:
+def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ...]:
     """Plans the trial; returns the sources that have to be brought into the store before that can be done."""
-    experiment = memory.experiment
+    experiment = cache.experiment
     assert experiment is not None
     try:
         sources = resolve_recorded(experiment, store=store, uid=uid)
@@ -78,10 +78,10 @@ def _plan(memory: Memory, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ..
     except UserError as error:
         if is_of_store(error):
             raise
-        memory.experiment, memory.invalid, memory.lacks_source = None, str(error), True
+        cache.experiment, cache.invalid, cache.lacks_source = None, str(error), True
         return ()
     # An attempt is recorded under an experiment that is on record.
-    memory.is_new = store.experiment_file(uid, PLAN) is None
+    cache.is_new = store.experiment_file(uid, PLAN) is None
     looks = known_looks(trial, store=store)
-    adopt(memory, with_looks(trial, looks) if looks else trial)
+    adopt(cache, with_looks(trial, looks) if looks else trial)
     return ()

@@ -1,6 +1,6 @@
 """What the controller is told when it starts."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from syntrial.cluster.manifests import Images
@@ -28,7 +28,3 @@ class Settings:
     """Between two looks at one experiment: a burst of events amounts to one look."""
     status_seconds: float = 1.0
     """Between two writes of a status in which only counts changed."""
-    cache_folder: str = ""
-    """Of the local cache of the stores; "": as the store has it."""
-    environment: dict[str, str] = field(default_factory=dict)
-    """Settings of all stores beside their Secret's, for example SSL_CERT_FILE."""

@@ -13,7 +13,7 @@ from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.controller.metrics import STORE_ERRORS
+from syntrial.controller.telemetry import STORE_ERRORS
 from syntrial.errors import ClusterRefused, ClusterUnavailable, StoreFull, StoreUnavailable, UserError
 
 QUIET_SECONDS: Final = 5.0
@@ -84,14 +84,16 @@ class Stores:
         try:
             yield entry.store
         except (StoreUnavailable, StoreFull) as error:
-            self._fail(entry, error)
+            with self._lock_of(namespace):
+                self._fail(entry, error)
             raise StoreUnreachable(entry.error) from error
         except UserError as error:
             if not is_of_store(error):
                 raise
             # Credentials that were taken back, a bucket that was removed: the Secret may be another one by now.
-            self._fail(entry, error)
-            entry.read_at = float("-inf")
+            with self._lock_of(namespace):
+                self._fail(entry, error)
+                entry.read_at = float("-inf")
             raise StoreUnreachable(entry.error) from error
 
     def _entry(self, namespace: str) -> _Entry:

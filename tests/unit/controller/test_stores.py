@@ -1,6 +1,8 @@
 # ruff: noqa: ARG002 - the methods are those of a cluster and of `open_store`
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Mapping
 
 import pytest
 
@@ -18,11 +20,13 @@ class Site:
         self.secret: dict[str, str] | Exception = {"key": "first"}
         self.broken: Exception | None = None
         self.reads = 0
+        self.on_read: Callable[[], None] = lambda: None
         self.opened: list[str] = []
         self.stores = Stores(self, secret="syntrial-store", open_store=self.open, clock=lambda: self.now)
 
     def read_secret(self, namespace: str, name: str) -> dict[str, str]:
         self.reads += 1
+        self.on_read()
         if isinstance(self.secret, Exception):
             raise self.secret
         return self.secret
@@ -113,3 +117,32 @@ def test_while_the_api_server_is_away_what_was_known_of_the_secret_goes_on() -> 
 def test_a_secret_that_names_no_bucket_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="s3://bucket/prefix"):
         open_from_secret({"SYNTRIAL_STORE": address}, "trials", environment={}, cache_folder="")
+
+
+def test_credentials_that_fail_while_the_secret_is_read_are_read_again() -> None:
+    site = Site()
+    is_used, may_fail = threading.Event(), threading.Event()
+
+    def fail() -> None:
+        with contextlib.suppress(StoreUnreachable), site.stores.use("trials"):
+            is_used.set()
+            assert may_fail.wait(10)
+            raise credentials()
+
+    other = threading.Thread(target=fail)
+    other.start()
+    assert is_used.wait(10)
+
+    def meanwhile() -> None:
+        may_fail.set()
+        # It ends here, or waits for this reading to end.
+        other.join(0.2)
+
+    site.now += SECRET_SECONDS
+    site.on_read = meanwhile
+    site.use()
+    other.join(10)
+    site.on_read = lambda: None
+    site.now += QUIET_SECONDS
+    site.use()
+    assert site.reads == 3

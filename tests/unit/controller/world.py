@@ -271,11 +271,11 @@ class World:
 
     # Controllers
 
-    def start(self) -> Controller:
+    def start(self, *, threads: int = 1) -> Controller:
         settings = Settings(
             namespaces=(NAMESPACE,),
             images=Images(repository="r", tag="t"),
-            threads=1,
+            threads=threads,
             settle_seconds=0.0,
             status_seconds=0.0,
         )

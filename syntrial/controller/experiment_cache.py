@@ -1,20 +1,35 @@
 """What the controller remembers of one experiment between two looks: only what could be read again.
 
-Losing it costs reads, nothing else: after a restart the first look reads all. One thread uses it at a time.
+Losing it costs reads, nothing else: after a restart the first look reads all. Only the thread that looks at the
+experiment touches it. What threads of the pool find out comes back to that one as values (`Submission`), in whatever
+order they end; what a resync asks for is a time that the look compares (`ask_for_all`).
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from syntrial.controller.snapshot import AttemptView, Evidence, Rate, Refusal
 from syntrial.controller.views import JobView
+from syntrial.controller.waiting import QUOTA_EXCEEDED
 from syntrial.experiment.model import Experiment
 from syntrial.trial.run import Trial
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submission:
+    """What came of a Job that was to be made."""
+
+    job: str
+    """Its name."""
+    keys: tuple[str, ...]
+    outcome: Literal["made", "found", "taken", "refused"]
+    """Whether it was made, was there already, was left to another experiment or was refused by the API server."""
+    refusal: Refusal | None = None
+
+
 @dataclass(kw_only=True, slots=True)
-class Memory:
+class ExperimentCache:
     """Of one experiment."""
 
     generation: int = -1
@@ -70,6 +85,27 @@ class Memory:
         self.verdict, self.verdict_key = None, ""
         self.refusal = None
         self.is_full_due = True
+
+    def ask_for_all(self, *, before: float) -> None:
+        """Has everything read anew, unless that was done since `before`."""
+        if self.full_read_at < before:
+            self.is_full_due = True
+
+    def take(self, submissions: Iterable[Submission]) -> None:
+        """Takes note of a round of Jobs that were to be made: one refusal counts, whatever was made meanwhile."""
+        refusals: list[Refusal] = []
+        for submission in submissions:
+            if submission.refusal is not None:
+                refusals.append(submission.refusal)
+            elif submission.outcome in ("made", "found"):
+                self.refusal = None
+                # It may have ended by the next look: what its steps left is then read.
+                self.carried[submission.job] = submission.keys
+            if submission.outcome == "made":
+                self.outdated[submission.job] = (self.generation, False)
+        if refusals:
+            self.refusal = max(refusals, key=lambda refusal: refusal.until)
+            self.has_met_quota |= any(refusal.reason == QUOTA_EXCEEDED for refusal in refusals)
 
     def read_again(self, keys: Iterable[str]) -> None:
         """Takes what is known of these steps as outdated."""
