@@ -50,6 +50,26 @@ class AttemptRecord:
     """Counted from 1, for each experiment."""
     entry: Mapping[str, Any]
 
+    @property
+    def outcome(self) -> str:
+        """succeeded, failed or cancelled; retry: no attempt, but the user's wish for another."""
+        return str(self.entry.get("outcome", "failed"))
+
+    @property
+    def reason(self) -> str:
+        """The kind of failure, for example "UserError"."""
+        return str(self.entry.get("reason", ""))
+
+    @property
+    def message(self) -> str:
+        """What the step said last."""
+        return str(self.entry.get("message", ""))
+
+    @property
+    def log(self) -> str:
+        """The log of the step's stage while it ran, a JSON object a line."""
+        return str(self.entry.get("log", ""))
+
 
 class ArtifactStore:
     """The store upon one backend; it may be used from several threads and processes at once."""

@@ -35,7 +35,7 @@ from syntrial.cli.options import (
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
-    from syntrial.remote.logs import Section
+    from syntrial.trial.attempts import LogSection
 
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
@@ -100,13 +100,15 @@ def retry(  # noqa: PLR0917 - options of a command
         return
     from syntrial.errors import ArtifactMissing
     from syntrial.remote.experiments import suspend
-    from syntrial.remote.retry import forgive_ingests, forgive_steps, wait_until_taken_up
+    from syntrial.remote.retry import forgive_ingests, wait_until_taken_up
+    from syntrial.trial.attempts import forgive
+    from syntrial.trial.record import read_step_labels
 
     door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
     forgiven = forgive_ingests(door, remote)
     # One that was never planned has no steps to forgive, but may be suspended.
     with suppress(ArtifactMissing), stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-        forgiven += forgive_steps(opened, uid=remote.uid)
+        forgiven += forgive(read_step_labels(opened, uid=remote.uid), uid=remote.uid, store=opened)
     suspend(door, remote, value=False)
     for label in forgiven:
         console.print(Text(f"tried again: {label}"))
@@ -134,8 +136,8 @@ def logs(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Print what each attempt at a trial's steps left behind, and what running pods print."""
     from syntrial.errors import SyntrialError
-    from syntrial.remote.logs import chosen, no_such_step, recorded
     from syntrial.rpc.logs import readable
+    from syntrial.trial.attempts import chosen, recorded_logs
     from syntrial.trial.record import read_step_labels
 
     file = file_of(trial)
@@ -144,9 +146,7 @@ def logs(  # noqa: PLR0917 - options of a command
 
         drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
         labels = chosen({s.key: s.label for s in drafted.plan.steps}, step=step)
-        if not labels and step is not None:
-            raise no_such_step(step)
-        _print_sections(recorded(opened, labels))
+        _print_sections(recorded_logs(opened, labels))
         return
     from syntrial.remote.logs import follow as followed
     from syntrial.remote.logs import live
@@ -157,9 +157,7 @@ def logs(  # noqa: PLR0917 - options of a command
     try:
         with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
             labels = chosen(read_step_labels(opened, uid=remote.uid), step=step)
-            if step is not None and not labels:
-                raise no_such_step(step)
-            shown = _print_sections(recorded(opened, labels))
+            shown = _print_sections(recorded_logs(opened, labels))
     except SyntrialError as error:
         if step is not None:
             raise  # which step is meant is known by its label, and labels are in the store
@@ -236,7 +234,7 @@ def _filed(
         yield opened, remote.uid, remote.name
 
 
-def _print_sections(sections: "Iterable[Section]") -> int:
+def _print_sections(sections: "Iterable[LogSection]") -> int:
     """Prints logs as they are read; returns how many there were."""
     from syntrial.rpc.logs import readable
 

@@ -168,16 +168,16 @@ def run_here(
     """Runs an experiment on this machine and shows its report; with `again`, also what failed because of the user."""
     from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
-    from syntrial.trial.run import forget_failures, remembered_failures
+    from syntrial.trial.attempts import forgive, remembered_failures
     from syntrial.trial.run import run as run_trial
 
     trial, opened = draft_of(experiment, base=base, store=store, data_root=data_root)
     if again:
-        forget_failures(trial, store=opened)
-    elif remembered := remembered_failures(trial, store=opened):
-        for step, message in remembered:
+        forgive({step.key: step.label for step in trial.plan.steps}, uid=trial.uid, store=opened)
+    elif remembered := remembered_failures(trial.plan, uid=trial.uid, store=opened):
+        for step, attempt in remembered:
             errors.print(Text(f"failed before: {step.label} (key {step.key[:12]})", style="bold red"), soft_wrap=True)
-            errors.print(Text(f"  {message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
+            errors.print(Text(f"  {attempt.message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
         sys.exit(2)
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(
@@ -220,7 +220,8 @@ def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> 
 def show_progress(trial: "Trial", *, store: "ArtifactStore") -> None:
     """Prints how far a trial on this machine is, by what its store has, and what failed for good."""
     from syntrial.cli.terminal import work_view
-    from syntrial.trial.run import known_looks, remembered_failures, with_looks
+    from syntrial.trial.attempts import remembered_failures
+    from syntrial.trial.run import known_looks, with_looks
 
     whole = with_looks(trial, known_looks(trial, store=store))
     done = store.done(step.key for step in whole.plan.steps)
@@ -228,8 +229,10 @@ def show_progress(trial: "Trial", *, store: "ArtifactStore") -> None:
     total = len(whole.plan.steps) + (0 if whole.plan.report else 1)
     console.print(f"[bold]{trial.experiment.metadata.name}[/]: {len(done)} of {total} steps done; store {store.url}")
     console.print(work_view(whole.plan, done=done))
-    for step, message in remembered_failures(whole, store=store):
-        console.print(Text(f"failed: {step.label} (key {step.key[:12]})\n  {message}", style="red"), soft_wrap=True)
+    for step, attempt in remembered_failures(whole.plan, uid=whole.uid, store=store):
+        console.print(
+            Text(f"failed: {step.label} (key {step.key[:12]})\n  {attempt.message}", style="red"), soft_wrap=True
+        )
 
 
 @contextmanager

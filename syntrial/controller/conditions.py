@@ -3,12 +3,12 @@
 `status` and its like give it without times of transition; `merged` adds those, from the status that the object has.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Rate, Snapshot, TrialState
-from syntrial.controller.standing import ATTEMPTS, Stand, Standing, since_retry
+from syntrial.controller.standing import ATTEMPTS, Stand, Standing
 from syntrial.controller.waiting import (
     INPUTS,
     STORE_UNREACHABLE,
@@ -18,16 +18,28 @@ from syntrial.controller.waiting import (
     why_job_waits,
 )
 from syntrial.experiment.model import Experiment
-from syntrial.plan.steps import Plan, Step
-from syntrial.stages import STAGES
-
-VALID: Final = "Valid"
-AUDITED: Final = "Audited"
-PROGRESSING: Final = "Progressing"
-SUCCEEDED: Final = "Succeeded"
-
-FAILURES_SHOWN: Final = 8
-MESSAGE_BYTES: Final = 1024
+from syntrial.plan.steps import Plan
+from syntrial.trial.attempts import FAILED, since_retry
+from syntrial.trial.status import (
+    AUDITED,
+    FAILURES_SHOWN,
+    PROGRESSING,
+    SUCCEEDED,
+    VALID,
+    StepFailure,
+    audited,
+    condition,
+    endpoint_words,
+    failures,
+    finished,
+    planned,
+    reached,
+    shortened,
+    stage_counts,
+    stuck,
+    total_of,
+    unreached,
+)
 
 Status = dict[str, Any]
 
@@ -37,28 +49,29 @@ def status(trial: TrialState, snapshot: Snapshot, stands: Standing) -> Status:
     assert trial.plan is not None
     assert trial.experiment is not None
     plan = trial.plan
+    done = {key for key, stand in stands.of.items() if stand is Stand.DONE}
+    failed = _failed(plan, snapshot, stands)
     running = _running(snapshot, stands)
     report_key = plan.report[-1].key if plan.report else ""
     found: Status = {
         "observedGeneration": trial.generation,
         "conditions": [
-            condition(VALID, "True", "Planned", f"{len(plan.steps)} steps"),
-            _audited(plan, snapshot, stands),
+            planned(plan),
+            audited(plan, done=done, failed=failed),
             _progressing(trial, snapshot, stands, running=len(running)),
             _succeeded(trial, snapshot, stands),
         ],
         "pending": pending(trial, snapshot, stands),
-        "failures": _failures(plan, snapshot, stands),
+        "failures": failures(plan, failed),
         "endpoint": endpoint_words(trial.experiment),
     }
     if not (snapshot.store_error and stands.count(Stand.UNKNOWN)):
         # Where nothing is known of some steps, the counts stay what they were: see `merged`.
-        total = len(plan.steps) + (0 if plan.report else 1)
-        done, failed = stands.count(Stand.DONE), stands.count(Stand.FAILED)
-        counts = {"total": total, "done": done, "running": len(running), "failed": failed}
-        found["steps"] = {**counts, "waiting": total - done - len(running) - failed}
-        found["progress"] = f"{done}/{total}"
-        found["stages"] = _stages(plan, stands, running=running)
+        total = total_of(plan)
+        counts = {"total": total, "done": len(done), "running": len(running), "failed": len(failed)}
+        found["steps"] = {**counts, "waiting": total - len(done) - len(running) - len(failed)}
+        found["progress"] = f"{len(done)}/{total}"
+        found["stages"] = stage_counts(plan, done=done, failed=failed, running=running)
     left = seconds_left(plan, snapshot.rates, stands, lanes=len(running))
     if left is not None and not trial.is_suspended:
         found["secondsLeft"] = left
@@ -135,11 +148,6 @@ def invalid(trial: TrialState, snapshot: Snapshot) -> Status:
     }
 
 
-def condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any]:
-    """A condition without its time of transition."""
-    return {"type": kind, "status": value, "reason": reason, "message": message}
-
-
 def has_succeeded(status: Status) -> bool:
     """Whether a status says that the verdict is there."""
     return any(item["type"] == SUCCEEDED and item["status"] == "True" for item in status["conditions"])
@@ -199,15 +207,6 @@ def told(new: Status, current: Mapping[str, Any] | None) -> list[tuple[str, str,
     return list(unique.values())
 
 
-def endpoint_words(experiment: Experiment) -> str:
-    """The primary comparison in words: "auroc, augment-100 with edm, small-cnn"."""
-    spec = experiment.spec
-    return (
-        f"{spec.endpoint.metric}, {spec.primary_arm.name} with {spec.primary_synthetic.name}, "
-        f"{spec.primary_classifier.title}"
-    )
-
-
 def seconds_left(plan: Plan, rates: Mapping[str, Rate], stands: Standing, *, lanes: int) -> int | None:
     """An estimate from Jobs that ended; None where some long step is of a stage of which none has ended.
 
@@ -232,34 +231,25 @@ def seconds_left(plan: Plan, rates: Mapping[str, Rate], stands: Standing, *, lan
     return int(seconds // digits * digits) or 1
 
 
-def shortened(text: str, *, length: int = MESSAGE_BYTES) -> str:
-    """At most so many bytes of UTF-8, its end left out."""
-    data = text.encode()
-    return text if len(data) <= length else data[: length - 3].decode(errors="ignore") + "…"
-
-
-def _audited(plan: Plan, snapshot: Snapshot, stands: Standing) -> dict[str, Any]:
-    steps = [step for step in plan.steps if stage_name(step.method) == "data_prep"]
-    failed = [step for step in steps if stands.of[step.key] is Stand.FAILED]
-    if failed:
-        attempt = since_retry(snapshot.attempts[failed[0].key])[-1]
-        return condition(AUDITED, "False", attempt.reason or "Failed", shortened(attempt.message))
-    if all(stands.of[step.key] is Stand.DONE for step in steps):
-        return condition(AUDITED, "True", "Audited", "the data is prepared and its leaks are judged; see the report")
-    return condition(AUDITED, "Unknown", "NotPrepared", "the data is not prepared yet")
+def _failed(plan: Plan, snapshot: Snapshot, stands: Standing) -> dict[str, StepFailure]:
+    """Why each step that is given up failed last."""
+    found = {}
+    for step in stands.steps(plan, Stand.FAILED):
+        attempts = [a for a in since_retry(snapshot.attempts[step.key]) if a.outcome == FAILED]
+        found[step.key] = StepFailure(reason=attempts[-1].reason, message=attempts[-1].message)
+    return found
 
 
 def _progressing(trial: TrialState, snapshot: Snapshot, stands: Standing, *, running: int) -> dict[str, Any]:
     assert trial.plan is not None
     if trial.plan.report and stands.count(Stand.DONE) == len(stands.of):
-        return condition(PROGRESSING, "False", "Finished", "all steps are done")
+        return finished()
     if trial.is_suspended:
         return condition(PROGRESSING, "False", "Suspended", "spec.suspend is true")
     if snapshot.store_error:
         return condition(PROGRESSING, "Unknown", STORE_UNREACHABLE, shortened(snapshot.store_error))
     if _is_stuck(stands):
-        failed = stands.count(Stand.FAILED)
-        return condition(PROGRESSING, "False", "StepsFailed", f"{failed} failed; `syntrial retry` tries again")
+        return stuck(stands.count(Stand.FAILED))
     if running:
         return condition(PROGRESSING, "True", "Running", "steps run")
     return condition(PROGRESSING, "True", "Waiting", "steps wait; see status.pending")
@@ -268,11 +258,9 @@ def _progressing(trial: TrialState, snapshot: Snapshot, stands: Standing, *, run
 def _succeeded(trial: TrialState, snapshot: Snapshot, stands: Standing) -> dict[str, Any]:
     assert trial.plan is not None
     if trial.plan.report and stands.count(Stand.DONE) == len(stands.of) and snapshot.verdict is not None:
-        return condition(SUCCEEDED, "True", "VerdictReached", shortened(str(snapshot.verdict.get("words", ""))))
-    if _is_stuck(stands) and not snapshot.store_error:
-        labels = [step.label for step in stands.steps(trial.plan, Stand.FAILED)]
-        return condition(SUCCEEDED, "False", "StepsFailed", shortened(", ".join(labels)))
-    return condition(SUCCEEDED, "Unknown", "Progressing", "there is no verdict yet")
+        return reached(snapshot.verdict)
+    is_stuck = _is_stuck(stands) and not snapshot.store_error
+    return unreached(trial.plan, failed=[s.key for s in stands.steps(trial.plan, Stand.FAILED)] if is_stuck else ())
 
 
 def _is_stuck(stands: Standing) -> bool:
@@ -291,32 +279,3 @@ def _running(snapshot: Snapshot, stands: Standing) -> dict[str, str]:
             if step is not None:
                 found[step] = job.name
     return found
-
-
-def _stages(plan: Plan, stands: Standing, *, running: Mapping[str, str]) -> list[dict[str, Any]]:
-    found = []
-    for name in STAGES:
-        steps = [step for step in plan.steps if stage_name(step.method) == name]
-        extra = 1 if name == "analysis" and not plan.report else 0
-        if steps or extra:
-            of = [stands.of[step.key] for step in steps]
-            found.append(
-                {
-                    "name": name,
-                    "total": len(steps) + extra,
-                    "done": of.count(Stand.DONE),
-                    "running": sum(step.key in running for step in steps),
-                    "failed": of.count(Stand.FAILED),
-                }
-            )
-    return found
-
-
-def _failures(plan: Plan, snapshot: Snapshot, stands: Standing) -> list[dict[str, Any]]:
-    def entry(step: Step) -> dict[str, Any]:
-        attempts = [a for a in since_retry(snapshot.attempts[step.key]) if a.outcome == "failed"]
-        last = attempts[-1]
-        return {"label": step.label, "key": step.key, "reason": last.reason, "message": shortened(last.message)}
-
-    failed: Sequence[Step] = stands.steps(plan, Stand.FAILED)
-    return [entry(step) for step in failed[:FAILURES_SHOWN]]

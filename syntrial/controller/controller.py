@@ -40,6 +40,7 @@ from syntrial.controller.workqueue import WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
 from syntrial.rpc.step import request_record
 from syntrial.trial.run import open_test_split, register, with_looks
+from syntrial.trial.status import shortened
 
 FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
@@ -332,7 +333,7 @@ class Controller:
         self.inventory.put_experiment(written, quietly=True)
         for reason, message, bad in events:
             self._cluster.create_event(
-                about, reason=reason, message=conditions.shortened(message), warning=bad, component=FIELD_MANAGER
+                about, reason=reason, message=shortened(message), warning=bad, component=FIELD_MANAGER
             )
         return True
 

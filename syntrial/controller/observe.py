@@ -5,7 +5,6 @@ anew. Attempts are read of steps that are about to start and of those whose Job 
 requests for small objects in all.
 """
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -21,7 +20,7 @@ from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.views import JobView
 from syntrial.errors import DataLoss
 from syntrial.plan.steps import Plan
-from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.trial.status import read_verdict
 
 FRESH_SECONDS: Final = 30.0
 """How long an absence that was read is enough to start a step on."""
@@ -264,18 +263,3 @@ def _is_unsettled(job: JobView, cache: ExperimentCache) -> bool:
         evidence={job.name: crash} if job.ended == "failed" else {},
     )
     return not all(is_settled(key, job, snapshot=known) for key in job.keys)
-
-
-def read_verdict(store: ArtifactStore, key: str) -> dict[str, Any]:
-    """What the status says of a report: the verdict of its primary comparison."""
-    report = json.loads(store.open(MemberRef(key=key, member="report")).read("report.json"))
-    verdict = report["verdict"]
-    low, high = verdict["interval_95"]
-    return {
-        "decision": verdict["outcome"],
-        "effect": round(float(verdict["estimate"]), 6),
-        "low": round(float(low), 6),
-        "high": round(float(high), 6),
-        "metric": report["endpoint"]["metric"],
-        "words": verdict["words"],
-    }

@@ -11,7 +11,7 @@ from typing import Final
 from syntrial.controller.snapshot import AttemptView, Presence, Snapshot, TrialState
 from syntrial.controller.views import JobView
 from syntrial.plan.steps import Plan, Step
-from syntrial.trial.run import USER_REASONS
+from syntrial.trial.attempts import USER_REASONS, since_retry
 
 ATTEMPTS: Final = 3
 """Failed attempts at a step before it is given up until `syntrial retry`."""
@@ -127,14 +127,6 @@ def released(plan: Plan, done: set[str]) -> set[str]:
         if done.issuperset(evaluation):
             keys |= {step.key for step in plan.report}
     return keys
-
-
-def since_retry(attempts: Sequence[AttemptView]) -> Sequence[AttemptView]:
-    """The attempts after the last `syntrial retry`."""
-    for index in range(len(attempts) - 1, -1, -1):
-        if attempts[index].outcome == "retry":
-            return attempts[index + 1 :]
-    return attempts
 
 
 def is_given_up(attempts: Sequence[AttemptView]) -> bool:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.controller.snapshot import Snapshot, TrialState
-from syntrial.controller.standing import Stand, Standing, ran_out_of_memory, since_retry
+from syntrial.controller.standing import Stand, Standing, ran_out_of_memory
 from syntrial.controller.views import JobView
+from syntrial.trial.attempts import since_retry
 
 UNSCHEDULABLE: Final = "Unschedulable"
 QUOTA_EXCEEDED: Final = "QuotaExceeded"

@@ -1,4 +1,4 @@
-"""Logs of an experiment on a cluster: recorded attempts from the store, and what live pods print, by the same words."""
+"""What live pods of an experiment on a cluster print, by the step; `syntrial.trial.attempts` has what was recorded."""
 
 import contextlib
 import json
@@ -6,15 +6,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
-from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.door import Door
 from syntrial.cluster.manifests import LABEL_COMPONENT, keys_of
-from syntrial.errors import SyntrialError, UserError
+from syntrial.errors import SyntrialError
 from syntrial.remote.experiments import Remote
 from syntrial.remote.progress import live_pods
+from syntrial.trial.attempts import LogSection
 
 LOOK_SECONDS: Final = 2.0
 """Between looks for new pods while logs are followed."""
@@ -23,34 +22,9 @@ LIVE_LINES: Final = 500
 """Lines of a live pod that are shown; the whole log is in the store once the attempt has ended."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Section:
-    """The log of one attempt, ended or under way."""
-
-    title: str
-    text: str
-
-
-def chosen(labels: Mapping[str, str], *, step: str | None) -> dict[str, str]:
-    """The steps that a user means: the first digits of a key, or part of a label; all without any."""
-    return {key: label for key, label in labels.items() if step is None or key.startswith(step) or step in label}
-
-
-def recorded(store: ArtifactStore, labels: Mapping[str, str]) -> Iterator[Section]:
-    """The recorded attempts at these steps, in the plan's order; those of other experiments too."""
-    keys = list(labels)
-    for start in range(0, len(keys), 16):
-        part = keys[start : start + 16]
-        for key, attempts in zip(part, store.each(store.attempts, part), strict=True):
-            for attempt in attempts:
-                outcome = attempt.entry.get("outcome", "")
-                yield Section(
-                    title=f"{labels[key]}  {key[:12]}  attempt {attempt.number}: {outcome}",
-                    text=str(attempt.entry.get("log", "")),
-                )
-
-
-def live(door: Door, pods: Sequence[Mapping[str, Any]], *, namespace: str, keys: set[str] | None) -> Iterator[Section]:
+def live(
+    door: Door, pods: Sequence[Mapping[str, Any]], *, namespace: str, keys: set[str] | None
+) -> Iterator[LogSection]:
     """What pods print of these steps (all: None), one section a pod that has something."""
     for pod in pods:
         if not carries(pod, keys):
@@ -59,7 +33,7 @@ def live(door: Door, pods: Sequence[Mapping[str, Any]], *, namespace: str, keys:
         lines = door.pod_log(namespace, name, tail=LIVE_LINES).splitlines()
         text = "\n".join(line for line in lines if speaks_of(line, keys))
         if text:
-            yield Section(title=f"{_component(pod)}  pod {name}: running", text=text)
+            yield LogSection(title=f"{_component(pod)}  pod {name}: running", text=text)
 
 
 def followed(door: Door, pod: Mapping[str, Any], *, namespace: str, keys: set[str] | None) -> Iterator[str]:
@@ -101,16 +75,6 @@ def follow(
         all_ended = not any(thread.is_alive() for thread in threads.values()) and lines.empty()
         if all_ended and ((keys is not None and threads) or is_over()):
             return
-
-
-def no_such_step(step: str) -> UserError:
-    """The complaint about a step that no label and no key has."""
-    return UserError(
-        field="STEP",
-        rule="is the first digits of a step's key, or part of its label",
-        received=step,
-        remedy="Leave it out to see all steps.",
-    )
 
 
 def carries(pod: Mapping[str, Any], keys: set[str] | None) -> bool:

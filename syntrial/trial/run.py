@@ -31,9 +31,6 @@ from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import Source
 
-USER_REASONS = frozenset({"UserError", "SourceError"})
-"""Reasons of attempts that will fail again until the user changes something."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sources:
@@ -246,28 +243,6 @@ def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -
         sources=sources,
         plan=plan(experiment, sources.by_name),
     )
-
-
-def remembered_failures(trial: Trial, *, store: ArtifactStore) -> list[tuple[Step, str]]:
-    """Steps that could start now but failed before because of something of the user's, each with what was said.
-
-    The same request would fail again, so it is not tried until the user asks for it (`syntrial retry`).
-    """
-    done = store.done(step.key for step in trial.plan.steps)
-    found = []
-    for step in trial.plan.steps:
-        if step.key not in done and done.issuperset(step.after):
-            attempts = store.attempts(step.key, experiment=trial.uid)
-            if attempts and attempts[-1].entry["reason"] in USER_REASONS:
-                found.append((step, str(attempts[-1].entry["message"])))
-    return found
-
-
-def forget_failures(trial: Trial, *, store: ArtifactStore) -> None:
-    """Puts an end to what `remembered_failures` finds: the steps are tried again."""
-    for step, _ in remembered_failures(trial, store=store):
-        entry = {"outcome": "retry", "reason": "", "message": "asked for by the user", "log": ""}
-        store.add_attempt(step.key, entry, experiment=trial.uid)
 
 
 def prepare(trial: Trial, *, store: ArtifactStore, executor: Executor) -> Outcome:

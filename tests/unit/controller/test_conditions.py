@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from syntrial.controller.conditions import condition, merged, seconds_left, shortened, told
+from syntrial.controller.conditions import merged, seconds_left, told
 from syntrial.controller.reconcile import reconcile
 from syntrial.controller.snapshot import AttemptView, Rate
 from syntrial.controller.standing import standing
 from syntrial.controller.views import PodView
+from syntrial.trial.status import condition, shortened
 from tests.unit.controller.test_reconcile import PLAN, WHOLE, failed, job, running_pod, snapshot, trial
 
 EARLIER, NOW = "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"

@@ -3,10 +3,9 @@ from typing import Any
 
 import pytest
 
-from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import Remote
-from syntrial.remote.logs import chosen, follow, live, recorded
+from syntrial.remote.logs import follow, live
 from syntrial.rpc.testing import fake_key
 
 ONE, TWO = fake_key("one"), fake_key("two")
@@ -21,22 +20,6 @@ def pod(cluster: MemoryCluster, name: str, *keys: str, phase: str = "Running") -
     labels = {"syntrial.dev/experiment-uid": "u", "app.kubernetes.io/component": "generation"}
     spec = {"containers": [{"name": "stage", "args": ["job", *keys, "--store=x"]}]}
     return cluster.put("Pod", name, metadata={"labels": labels}, spec=spec, status={"phase": phase})
-
-
-def test_steps_are_chosen_by_the_digits_of_a_key_or_a_part_of_the_label() -> None:
-    labels = {ONE: "train diffusion edm", TWO: "sample edm"}
-    assert list(chosen(labels, step=None)) == [ONE, TWO]
-    assert list(chosen(labels, step=TWO[:8])) == [TWO]
-    assert list(chosen(labels, step="diffusion")) == [ONE]
-
-
-def test_recorded_attempts_come_in_the_order_of_the_plan(finished: ArtifactStore) -> None:
-    for key, outcome in ((TWO, "failed"), (ONE, "succeeded"), (TWO, "succeeded")):
-        finished.add_attempt(key, {"outcome": outcome, "log": f"log of {outcome}"}, experiment="u")
-    sections = list(recorded(finished, {ONE: "one", TWO: "two"}))
-    assert [section.title.split("  ")[0] for section in sections] == ["one", "two", "two"]
-    assert [section.title.rpartition(" ")[2] for section in sections] == ["succeeded", "failed", "succeeded"]
-    assert sections[1].text == "log of failed"
 
 
 def test_lines_of_other_steps_in_the_same_pod_are_left_out(cluster: MemoryCluster) -> None:
