@@ -17,7 +17,8 @@ from syntrial.controller.batching import BATCH_STEPS
 from syntrial.experiment.file import validate
 from syntrial.plan.steps import Step, member_refs
 from syntrial.rpc.step import request_record
-from syntrial.trial.run import Pending, draft, resolve_recorded, with_looks
+from syntrial.sources.resolve import Pending, resolve_recorded
+from syntrial.trial.run import draft, with_looks
 from syntrial.v1.analysis_pb2 import Look
 
 BEFOREHAND = frozenset({"PrepareDataset", "TrainEncoder", "TrainGenerator", "SampleImages", "FilterImages"})

@@ -115,7 +115,8 @@ def draft_of(
 ) -> "tuple[Trial, ArtifactStore]":
     """The trial of an experiment as planned before the test split is opened, and its store."""
     from syntrial.artifacts.store import open_store
-    from syntrial.trial.run import draft, resolve_sources
+    from syntrial.sources.resolve import resolve_sources
+    from syntrial.trial.run import draft
 
     opened = open_store(store)
     with _copying() as show:
@@ -149,7 +150,7 @@ def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None
 
 
 def _detectable(trial: "Trial") -> str:
-    from syntrial.plan.planner import DATASET
+    from syntrial.sources.named import DATASET
     from syntrial.trial.detectable_effect import detectable_words
 
     return detectable_words(trial.experiment, trial.sources.by_name[DATASET])

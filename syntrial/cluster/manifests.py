@@ -10,10 +10,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Toleration
+from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
 Manifest = dict[str, Any]
@@ -116,25 +117,6 @@ class Batch:
     """Memory limit of a second try after out of memory, in place of the placement's."""
 
 
-class Ingest(Protocol):
-    """A source that a Job brings into the store; `syntrial.trial.run` has the class."""
-
-    @property
-    def name(self) -> str:
-        """The source's place in the experiment."""
-        ...
-
-    @property
-    def address(self) -> str:
-        """s3://bucket/path, or claim://NAME/path."""
-        ...
-
-    @property
-    def secret(self) -> str | None:
-        """The Secret with the credentials of the address; None: those of the store."""
-        ...
-
-
 def step_job(
     batch: Batch, *, owner: Owner, placement: Placement, cluster: Cluster, images: Images, store_secret: str
 ) -> Manifest:
@@ -175,30 +157,33 @@ def step_job(
 
 
 def ingest_job(
-    ingest: Ingest, *, attempt: int, owner: Owner, cluster: Cluster, images: Images, store_secret: str
+    ref: SourceRef, *, attempt: int, owner: Owner, cluster: Cluster, images: Images, store_secret: str
 ) -> Manifest:
     """The Job that brings a source into the store, and writes its digest beside the experiment.
 
     It runs where data preparation runs: that stage's placement applies, without its resources.
     """
+    address = ref.address
+    assert address is not None
     arguments = [
         "--store=$(SYNTRIAL_STORE)",
         f"--experiment={owner.uid}",
-        f"--name={_literal(ingest.name)}",
-        f"--address={_literal(ingest.address)}",
+        f"--name={_literal(ref.name)}",
+        f"--kind={ref.kind}",
+        f"--address={_literal(address)}",
     ]
     credentials = [_secret(store_secret)]
-    claim = _claim_of(ingest.address)
+    claim = _claim_of(address)
     volumes, mounts = [], []
     if claim:
         arguments.append(f"--mount={MOUNT}")
         volumes = [{"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}]
         mounts = [{"name": "source", "mountPath": MOUNT, "readOnly": True}]
     else:
-        credentials.append(_secret(ingest.secret or store_secret) | {"prefix": "SOURCE_"})
+        credentials.append(_secret(ref.secret or store_secret) | {"prefix": "SOURCE_"})
     placement = cluster.placement("data_prep")
     return _job(
-        job_name(owner, INGEST, (ingest.name, ingest.address), attempt),
+        job_name(owner, INGEST, (ref.name, address), attempt),
         component=INGEST,
         attempt=attempt,
         command=["python", "-m", "syntrial.sources.ingest"],

@@ -231,7 +231,7 @@ class Controller:
                     case StartIngest():
                         assert trial.experiment is not None
                         job = self._jobs.ingest_manifest(
-                            action.ingest, trial, attempt=action.attempt, experiment=trial.experiment
+                            action.ref, trial, attempt=action.attempt, experiment=trial.experiment
                         )
                         cache.take([self._jobs.submit(job, ())])
                     case DeleteJob() | StartJob():

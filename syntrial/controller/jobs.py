@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from syntrial.cluster.manifests import Batch, Images, Ingest, Owner, ingest_job, step_job
+from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, step_job
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.postmortem import postmortem
@@ -19,6 +19,7 @@ from syntrial.controller.views import LABEL_TEMPLATE, JobView, pod_view, templat
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
+from syntrial.sources.named import SourceRef
 
 LOG_LINES: Final = 200
 """Of a pod that died without recording its attempt, what is recorded for it."""
@@ -126,11 +127,11 @@ class Jobs:
             )
         )
 
-    def ingest_manifest(self, ingest: Ingest, trial: TrialState, *, attempt: int, experiment: Experiment) -> Manifest:
+    def ingest_manifest(self, ref: SourceRef, trial: TrialState, *, attempt: int, experiment: Experiment) -> Manifest:
         """The Job that brings a source into the store."""
         return _labelled(
             ingest_job(
-                ingest,
+                ref,
                 attempt=attempt,
                 owner=owner_of(trial),
                 cluster=experiment.spec.cluster,

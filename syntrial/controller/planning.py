@@ -8,7 +8,6 @@ from typing import Any
 
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.cluster.manifests import Ingest
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.snapshot import TrialState
 from syntrial.controller.stores import is_of_store
@@ -16,7 +15,9 @@ from syntrial.errors import UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION
-from syntrial.trial.run import Pending, Trial, draft, known_looks, resolve_recorded, with_looks
+from syntrial.sources.named import SourceRef
+from syntrial.sources.resolve import Pending, resolve_recorded
+from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
 
 def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None) -> TrialState:
@@ -29,7 +30,7 @@ def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactSt
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
         _validate(body, cache)
-    ingests: tuple[Ingest, ...] = ()
+    ingests: tuple[SourceRef, ...] = ()
     if cache.experiment is not None and cache.trial is None and store is not None:
         ingests = _plan(cache, uid=metadata["uid"], store=store)
     return TrialState(
@@ -66,14 +67,14 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
         cache.invalid = str(error)
 
 
-def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[Ingest, ...]:
+def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[SourceRef, ...]:
     """Plans the trial; returns the sources that have to be brought into the store before that can be done."""
     experiment = cache.experiment
     assert experiment is not None
     try:
         sources = resolve_recorded(experiment, store=store, uid=uid)
         if isinstance(sources, Pending):
-            return sources.ingests
+            return sources.refs
         trial = draft(experiment, sources, uid=uid)
     except UserError as error:
         if is_of_store(error):

@@ -8,7 +8,7 @@ the same actions, and the controller may be killed before, between and after any
 from dataclasses import dataclass
 from typing import Any, Final
 
-from syntrial.cluster.manifests import Batch, Ingest
+from syntrial.cluster.manifests import Batch
 from syntrial.controller import conditions
 from syntrial.controller.batching import batches, expected_work
 from syntrial.controller.snapshot import Evidence, Presence, Refusal, Snapshot, TrialState
@@ -26,6 +26,7 @@ from syntrial.controller.standing import (
 from syntrial.controller.views import JobView
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
+from syntrial.sources.named import SourceRef
 
 STARTS: Final = 64
 """Jobs that one reconcile starts at most: the status is written in between."""
@@ -81,7 +82,7 @@ class StartJob:
 class StartIngest:
     """Create the Job that brings a source into the store."""
 
-    ingest: Ingest
+    ref: SourceRef
     attempt: int
 
 
@@ -248,7 +249,7 @@ def _bring_sources(trial: TrialState, snapshot: Snapshot, *, experiment: Experim
             look_again.append(due)
         else:
             attempt = 1 + max((job.attempt for job in jobs), default=0)
-            actions.append(StartIngest(ingest=ingest, attempt=attempt))
+            actions.append(StartIngest(ref=ingest, attempt=attempt))
     if _is_refused(snapshot):
         assert snapshot.refusal is not None
         look_again.append(snapshot.refusal.until - snapshot.now)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from syntrial.cluster.manifests import Ingest
 from syntrial.controller.views import JobView
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan
+from syntrial.sources.named import SourceRef
 
 
 class Presence(Enum):
@@ -72,7 +72,7 @@ class TrialState:
     """What is wrong, worded as on a laptop."""
     lacks_source: bool = False
     """Whether what is wrong may mend itself: a source that is not in the store yet."""
-    ingests: tuple[Ingest, ...] = ()
+    ingests: tuple[SourceRef, ...] = ()
     """Sources that are still to be brought into the store."""
 
     @property

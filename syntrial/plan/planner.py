@@ -7,7 +7,7 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from syntrial.artifacts.keys import step_key
 from syntrial.experiment.arms import REAL, REAL_TWICE, Arm, duplicated, resampled, shuffled
@@ -15,16 +15,15 @@ from syntrial.experiment.base import words_of
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
-    Cluster,
     Experiment,
     Generator,
     PcaGenerator,
-    SourceFields,
     Spec,
     Synthetic,
 )
 from syntrial.plan import requests
 from syntrial.plan.steps import Plan, Step, member_refs
+from syntrial.sources.named import DATASET, science_of, synthetic_name, weights_name
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (
     Cell,
@@ -41,68 +40,12 @@ from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDataset
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
 BASELINE: Final = "pca-baseline"
-DATASET: Final = "dataset"
-
-_Fields = TypeVar("_Fields", bound=SourceFields)
-
-
-def source_fields(experiment: Experiment) -> dict[str, tuple[Source, str | None]]:
-    """Every source of data by name, as an unresolved message and the path that the user gave, if any.
-
-    Names: "dataset", "synthetic/NAME" and "weights/CLASSIFIER" (a Source without kind).
-    """
-    spec = experiment.spec
-    size = spec.dataset.size
-    found = {DATASET: (requests.raw_source(spec.dataset, size=size), spec.dataset.npz or spec.dataset.folder)}
-    for item in spec.synthetic:
-        if item.images is not None:
-            path = item.images.npz or item.images.folder
-            found[f"synthetic/{item.name}"] = (requests.raw_source(item.images, size=size), path)
-    for classifier in spec.classifiers:
-        if classifier.pretraining not in ("none", "hub"):
-            found[f"weights/{classifier.title}"] = (Source(), classifier.pretraining)
-    return found
-
-
-def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
-    """The experiment without what says where and when it runs, its sources by content in place of their addresses.
-
-    A report's key and bytes, and what is on record of a look, do not hang on the rest.
-    """
-    spec = experiment.spec
-    digests = {
-        name: sources[name].digest for name, (_, given) in source_fields(experiment).items() if given is not None
-    }
-
-    def by_content(fields: _Fields, name: str) -> _Fields:
-        if name not in digests:
-            return fields
-        kind = "npz" if fields.npz is not None else "folder"
-        return fields.model_copy(update={kind: digests[name], "secret": None})
-
-    changes = {
-        "suspend": False,
-        "retention": "collect",
-        "cluster": Cluster(),
-        "dataset": by_content(spec.dataset, DATASET),
-        "synthetic": tuple(
-            item.model_copy(update={"images": by_content(item.images, f"synthetic/{item.name}")})
-            if item.images is not None
-            else item
-            for item in spec.synthetic
-        ),
-        "classifiers": tuple(
-            item.model_copy(update={"pretraining": digests.get(f"weights/{item.title}", item.pretraining)})
-            for item in spec.classifiers
-        ),
-    }
-    return experiment.model_copy(update={"spec": spec.model_copy(update=changes)})
 
 
 def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequence[Look] = ()) -> Plan:
     """Expands an experiment into its steps.
 
-    `sources` holds the resolved source of each name in `source_fields`; `looks`, where known, the looks at the test
+    `sources` holds each resolved source by the name of its `SourceRef`; `looks`, where known, the looks at the test
     split with this one last. Pure: the same arguments give the same plan. Raises UserError for unknown presets.
     """
     return _Planner(experiment, sources).plan(looks)
@@ -310,7 +253,7 @@ class _Planner:
         imported = self._add(
             "DataPreparationService/ImportImages",
             ImportImagesRequest(
-                source=self.sources[f"synthetic/{item.name}"],
+                source=self.sources[synthetic_name(item)],
                 format=requests.image_format(self.spec.dataset),
                 class_map=requests.class_mappings(item.images),
                 train=self._split("train"),
@@ -402,7 +345,7 @@ class _Planner:
     def _training(
         self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, seed: int
     ) -> TrainClassifierRequest:
-        weights = self.sources.get(f"weights/{classifier.title}")
+        weights = self.sources.get(weights_name(classifier))
         return TrainClassifierRequest(
             train=self._split("train"),
             validation=self._split("validation"),

@@ -22,13 +22,8 @@ from syntrial.v1.classification_pb2 import (
 )
 from syntrial.v1.data_preparation_pb2 import (
     ClassMapping,
-    FolderSource,
     ImageFormat,
     LeakPolicy,
-    MedMnistSource,
-    NpzSource,
-    PhantomSource,
-    Source,
     SplitRule,
 )
 from syntrial.v1.filtering_pb2 import CentroidFilter, ConfidenceFilter, Filter, RandomFilter
@@ -46,26 +41,6 @@ COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
 CONFIDENCE_HEADROOM = 2.0
 """Candidates drawn for each one needed where a confidence filter's share cannot be known beforehand."""
-
-
-def raw_source(fields: SourceFields, *, size: int) -> Source:
-    """The source as a message whose digest is still to be resolved; `size` in pixels."""
-    if fields.medmnist is not None:
-        return Source(medmnist=MedMnistSource(name=fields.medmnist, size=_medmnist_size(size)))
-    if fields.npz is not None:
-        return Source(npz=NpzSource(classes=fields.classes or ()))
-    if fields.folder is not None:
-        return Source(folder=FolderSource(patient_pattern=fields.patient_pattern or ""))
-    phantom = fields.phantom
-    assert phantom is not None
-    variant = f"VARIANT_{phantom.variant.upper()}"
-    numbers = phantom.model_dump(exclude={"variant"})
-    return Source(phantom=PhantomSource(variant=variant, size=size, **numbers))
-
-
-def _medmnist_size(size: int) -> int:
-    """The smallest official size that need not be enlarged, else the largest."""
-    return next((official for official in (28, 64, 128, 224) if official >= size), 224)
 
 
 def image_format(dataset: Dataset) -> ImageFormat:

@@ -14,13 +14,13 @@ import yaml
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
-from syntrial.errors import SourceError
 from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
-from syntrial.plan.planner import DATASET, plan, source_fields
+from syntrial.plan.planner import plan
 from syntrial.sources.addresses import LocalPath, parse_address
 from syntrial.sources.digests import resolve, resolve_weights
-from syntrial.sources.medmnist import MEDMNIST
+from syntrial.sources.named import sources_of
+from syntrial.sources.resolve import official_file, read_here
 from syntrial.v1.data_preparation_pb2 import FolderSource, NpzSource, Source
 
 UNREAD: Final = f"sha256:{'0' * 64}"
@@ -59,29 +59,19 @@ def prepare(file: Path, *, data_root: Path | None = None) -> Submission:
     tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
     found: list[LocalSource] = []
     resolved: dict[str, Source] = {}
-    for name, (source, given) in source_fields(experiment).items():
-        part, _, item = name.partition("/")
-        resolved[name] = Source()
-        resolved[name].CopyFrom(source)
-        if given is None:
-            official = _official_file(source, data_root)
-            resolved[name] = resolve(source, official, field=f"spec.{part}").source
-            if official is not None:
-                found.append(LocalSource(field=f"spec.{part}", path=official, digest=resolved[name].digest))
-            continue
-        place, key, field = _place(tree, experiment, part=part, item=item)
-        address = parse_address(given, field=field)
-        if isinstance(address, LocalPath):
-            path = file.parent / address.path.expanduser()
-            if part == "weights":
-                digest = resolve_weights(path, field=field)
-            else:
-                digest = resolve(source, path, field=field).source.digest
-            place[key] = resolved[name].digest = digest
-            found.append(LocalSource(field=field, path=path, digest=digest))
-        else:
+    for ref in sources_of(experiment):
+        address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
+        if address is not None and not isinstance(address, LocalPath):
             # What lies elsewhere has a digest once the cluster has read it; any will do to see that a plan can be made.
-            resolved[name].digest = UNREAD
+            resolved[ref.name] = ref.with_digest(UNREAD)
+            continue
+        path = file.parent / address.path.expanduser() if address is not None else official_file(ref, data_root)
+        resolved[ref.name] = read_here(ref, path)
+        if path is not None:
+            digest = resolved[ref.name].digest
+            found.append(LocalSource(field=ref.field, path=path, digest=digest))
+            if address is not None:
+                _put(tree, ref.place, digest)
     plan(experiment, resolved)
     return Submission(experiment=validate(tree), tree=tree, sources=tuple(found))
 
@@ -104,31 +94,9 @@ def send(
     return put_upload(store, source.path, digest=source.digest, on_progress=on_progress)
 
 
-def _official_file(source: Source, data_root: Path | None) -> Path | None:
-    """The official file of a MedMNIST set where the data root holds it."""
-    if data_root is None or source.WhichOneof("kind") != "medmnist":
-        return None
-    if not data_root.is_dir():
-        raise SourceError(
-            field="--data-root",
-            rule="the data root is a folder that holds MedMNIST's .npz files",
-            received=str(data_root),
-            remedy="Check the path, or leave it out: the preparing pod then downloads the data.",
-        )
-    known = MEDMNIST.get(source.medmnist.name)
-    file = data_root / known.filename(source.medmnist.size) if known else None
-    return file if file is not None and file.is_file() else None
-
-
-def _place(tree: dict[str, Any], experiment: Experiment, *, part: str, item: str) -> tuple[dict[str, Any], str, str]:
-    """The mapping that holds a source's address, the address's name in it, and how messages call the place."""
-    spec = tree["spec"]
-    if part == DATASET:
-        place, field = spec["dataset"], "spec.dataset"
-    elif part == "synthetic":
-        number = [one.name for one in experiment.spec.synthetic].index(item)
-        place, field = spec["synthetic"][number]["images"], f"spec.synthetic[{number}].images"
-    else:
-        number = [one.title for one in experiment.spec.classifiers].index(item)
-        return spec["classifiers"][number], "pretraining", f"spec.classifiers[{number}].pretraining"
-    return place, "npz" if place.get("npz") is not None else "folder", field
+def _put(tree: Any, place: tuple[str | int, ...], value: str) -> None:
+    """Puts a value at a path of a tree of mappings and lists."""
+    *parents, last = place
+    for part in parents:
+        tree = tree[part]
+    tree[last] = value

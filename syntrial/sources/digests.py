@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
 from rapidfuzz import process
@@ -93,6 +94,22 @@ def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = 
     path = _existing(path, field=field)
     check_safetensors(path, field=field)
     return _remembered(path, cache=cache)
+
+
+def content_of(kind: str) -> Literal["file", "folder"]:
+    """What a source of a kind is made of, where it lies at an address."""
+    return "folder" if kind == "folder" else "file"
+
+
+def check_content(found: str, *, kind: str, field: str, title: str) -> None:
+    """Raises SourceError where a file was found and a folder is meant, or a folder and a file."""
+    if found != content_of(kind):
+        raise SourceError(
+            field=field,
+            rule=f"the content is a {content_of(kind)}",
+            received=f"the {found} {title}",
+            remedy="Use `npz:` for a file and `folder:` for a folder of images.",
+        )
 
 
 def check_phantom(phantom: PhantomSource, *, field: str = "source.phantom") -> None:

@@ -31,7 +31,8 @@ from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts
 from syntrial.errors import Cancelled, SourceError, SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
 from syntrial.sources.addresses import Address, ClaimAddress, S3Address, last_part, parse_address
-from syntrial.sources.digests import check_npz, check_safetensors
+from syntrial.sources.digests import check_content, check_npz, check_safetensors
+from syntrial.sources.named import WEIGHTS
 
 if TYPE_CHECKING:
     from syntrial.sources.bucket import SourceObject
@@ -40,9 +41,6 @@ FAILED: Final = 1
 USER_ERROR: Final = 2
 STOPPED: Final = 143
 """Exit statuses, as those of a stage's job."""
-
-WEIGHTS: Final = "weights/"
-"""How the names of sources begin that are weights of classifiers; see `syntrial.plan.planner.source_fields`."""
 
 _NOTE_SECONDS: Final = 15.0
 """Between two writings of what was read so far: what a killed ingest reads again."""
@@ -60,7 +58,7 @@ def ingest(
     address: Address,
     *,
     store: ArtifactStore,
-    weights: bool,
+    kind: str,
     field: str = "source",
     mount: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -68,24 +66,23 @@ def ingest(
 ) -> str:
     """Puts what lies at an S3 address, or in a claim mounted at `mount`, into the store; returns its digest.
 
-    A single file is checked: with `weights` it is a safetensors file, else an .npz file. `environment`, by default the
-    process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises UserError for wrong credentials
-    or an absent bucket, SourceError for what is missing or not of its kind, StoreUnavailable.
+    `kind` is that of the source, as in `SourceRef`: an .npz file and weights are checked before they count.
+    `environment`, by default the process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises
+    UserError for wrong credentials or an absent bucket, SourceError for what is missing or not of its kind,
+    StoreUnavailable.
     """
     match address:
         case S3Address():
             return _from_bucket(
                 address,
                 store=store,
-                weights=weights,
+                kind=kind,
                 field=field,
                 environment=os.environ if environment is None else environment,
                 on_progress=on_progress,
             )
         case ClaimAddress() if mount is not None:
-            return _from_volume(
-                address, store=store, weights=weights, field=field, mount=mount, on_progress=on_progress
-            )
+            return _from_volume(address, store=store, kind=kind, field=field, mount=mount, on_progress=on_progress)
     raise UserError(
         field=field,
         rule="what is brought into the store lies at s3://bucket/path, or in a claim that is mounted",
@@ -119,7 +116,7 @@ def _from_bucket(
     address: S3Address,
     *,
     store: ArtifactStore,
-    weights: bool,
+    kind: str,
     field: str,
     environment: Mapping[str, str],
     on_progress: Progress | None,
@@ -132,6 +129,7 @@ def _from_bucket(
     prefix = f"{address.path}/" if address.path else ""
     listed = [single] if single else list(bucket.under(prefix))
     name = last_part(address)
+    check_content("file" if single else "folder", kind=kind, field=field, title=str(address))
     named = [
         (name if single else unicodedata.normalize("NFC", item.name.removeprefix(prefix)), item) for item in listed
     ]
@@ -160,7 +158,7 @@ def _from_bucket(
             parts,
             kind="file" if single else "folder",
             name=name or address.bucket,
-            check=_check(weights=weights, field=field, title=str(address)) if single else lambda _path: None,
+            check=_check(kind, field=field, title=str(address)),
             parallel=PARALLEL,
             on_progress=on_progress,
         )
@@ -173,7 +171,7 @@ def _from_volume(
     address: ClaimAddress,
     *,
     store: ArtifactStore,
-    weights: bool,
+    kind: str,
     field: str,
     mount: Path,
     on_progress: Progress | None,
@@ -187,25 +185,27 @@ def _from_volume(
             remedy="Check the path: it begins at the volume's root.",
         )
     # A link could lead to files of the pod, its credentials among them.
-    kind, parts = local_parts(path, within=mount)
+    found, parts = local_parts(path, within=mount)
     if not parts:
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{address}, which is empty", remedy="Check the path."
         )
+    check_content(found, kind=kind, field=field, title=str(address))
     digest, _ = put_parts(
         store,
         parts,
-        kind=kind,
+        kind=found,
         name=last_part(address) or address.claim,
-        check=_check(weights=weights, field=field, title=str(address)) if kind == "file" else lambda _path: None,
+        check=_check(kind, field=field, title=str(address)),
         on_progress=on_progress,
     )
     return digest
 
 
-def _check(*, weights: bool, field: str, title: str) -> Callable[[Path], None]:
-    checked = check_safetensors if weights else check_npz
-    return lambda path: checked(path, field=field, title=title)
+def _check(kind: str, *, field: str, title: str) -> Callable[[Path], None]:
+    checks = {"npz": check_npz, WEIGHTS: check_safetensors}
+    checked = checks.get(kind)
+    return (lambda path: checked(path, field=field, title=title)) if checked else lambda _path: None
 
 
 def _is_hidden(name: str) -> bool:
@@ -271,6 +271,7 @@ def main(
     store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
     experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
     name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
+    kind: Annotated[str, typer.Option(help="What it is: npz, folder or weights.")],
     address: Annotated[str, typer.Option(help="s3://bucket/path or claim://NAME/path.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
 ) -> None:
@@ -285,7 +286,7 @@ def main(
         digest = ingest(
             parse_address(address, field=name),
             store=opened,
-            weights=name.startswith(WEIGHTS),
+            kind=kind,
             field=name,
             mount=mount,
             on_progress=reporter,

@@ -6,7 +6,6 @@ Called by the command line. A trial may be killed anywhere and run again: every 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -14,32 +13,17 @@ from google.protobuf import json_format
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.keys import canonical_json
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.artifacts.uploads import Progress, find_upload, has_upload
-from syntrial.errors import SourceError, UserError, Violation
 from syntrial.executors.drive import Outcome, drive
 from syntrial.executors.executor import Event, Executor
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import Experiment
-from syntrial.plan.planner import DATASET, plan, science_of, source_fields
+from syntrial.plan.planner import plan
 from syntrial.plan.steps import Plan, Step
-from syntrial.sources.addresses import ClaimAddress, LocalPath, S3Address, StoredContent, parse_address
-from syntrial.sources.digests import resolve, resolve_weights
-from syntrial.sources.ingest import WEIGHTS, ingest, recorded_source
-from syntrial.sources.medmnist import MEDMNIST
+from syntrial.sources.named import science_of
+from syntrial.sources.resolve import Sources
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.data_preparation_pb2 import Source
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Sources:
-    """The resolved sources of an experiment."""
-
-    by_name: Mapping[str, Source]
-    """As `syntrial.plan.planner.source_fields` names them."""
-    locations: Mapping[str, Path]
-    """Where the content of each digest lies on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,188 +35,6 @@ class Trial:
     experiment: Experiment
     sources: Sources
     plan: Plan
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Ingest:
-    """A source that has to be brought into the store before the trial can be planned."""
-
-    name: str
-    """As `syntrial.plan.planner.source_fields` names it."""
-    address: str
-    """s3://… or claim://…, as the experiment has it."""
-    secret: str | None
-    """The Secret with the credentials of an s3:// address; None: those of the store."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pending:
-    """An experiment whose sources are not all in the store yet."""
-
-    ingests: tuple[Ingest, ...]
-
-
-def resolve_sources(
-    experiment: Experiment,
-    *,
-    base: Path,
-    data_root: Path | None = None,
-    store: ArtifactStore | None = None,
-    on_progress: Progress | None = None,
-) -> Sources:
-    """Resolves every source that the experiment names; relative paths begin at `base`, the experiment file's folder.
-
-    `data_root` is the folder that holds MedMNIST's files; those that are not there are downloaded by the preparing
-    step. What lies at an s3:// address is copied into `store`, where sha256: addresses are looked up too. Raises
-    UserError and SourceError.
-    """
-    by_name: dict[str, Source] = {}
-    locations: dict[str, Path] = {}
-    for name, (source, given) in source_fields(experiment).items():
-        field = _field_of(experiment, name)
-        address = parse_address(given, field=field) if given is not None else None
-        if isinstance(address, ClaimAddress):
-            raise UserError(
-                field=field,
-                rule="a PersistentVolumeClaim is reached from inside its cluster alone",
-                received=str(address),
-                remedy="Run the experiment there (`syntrial submit`, or kubectl apply), or give a path.",
-            )
-        if isinstance(address, S3Address | StoredContent):
-            if store is None:
-                raise UserError(
-                    field=field,
-                    rule="content at an address is read by way of a store",
-                    received="no store",
-                    remedy="Name one with --store.",
-                )
-            digest = _bring(address, name, store=store, field=field, on_progress=on_progress)
-            by_name[name] = _with_digest(source, digest, store=store, field=field)
-            continue
-        path = base / address.path.expanduser() if address is not None else None
-        if name.startswith(WEIGHTS):
-            assert path is not None
-            digest = resolve_weights(path, field=field)
-            by_name[name], locations[digest] = Source(digest=digest), path
-            continue
-        if source.WhichOneof("kind") == "medmnist":
-            path = _medmnist_root(source, data_root)
-        resolved = resolve(source, path, field=field)
-        by_name[name] = resolved.source
-        if resolved.path is not None:
-            locations[resolved.source.digest] = resolved.path.resolve()
-    return Sources(by_name=by_name, locations=locations)
-
-
-def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | Pending:
-    """Resolves every source from what is in the store, as a cluster's controller does: no file and no bucket is read.
-
-    What lies at an s3:// or claim:// address counts once an ingest has noted its digest for this address beside the
-    experiment, and as long as the content is there; else it is pending. Raises UserError, with all that is wrong: a
-    path of some machine, content that was never uploaded, a file where a folder is meant.
-    """
-    by_name: dict[str, Source] = {}
-    ingests: list[Ingest] = []
-    violations: list[Violation] = []
-    for name, (source, given) in source_fields(experiment).items():
-        field = _field_of(experiment, name)
-        try:
-            if given is None:
-                by_name[name] = resolve(source, field=field).source
-                continue
-            address = parse_address(given, field=field)
-            digest: str | None
-            match address:
-                case LocalPath():
-                    raise UserError(
-                        field=field,
-                        rule="a cluster reads s3://bucket/path, claim://NAME/path or sha256:HEX, and no path of yours",
-                        received=given,
-                        remedy="Use `syntrial submit`, which uploads the data and puts its digest in.",
-                    )
-                case StoredContent():
-                    digest = _bring(address, name, store=store, field=field, on_progress=None)
-                case _:
-                    digest = recorded_source(store, uid=uid, name=name, address=given)
-            if digest is None or not has_upload(store, digest):
-                ingests.append(Ingest(name=name, address=given, secret=_secret_of(experiment, name)))
-            else:
-                by_name[name] = _with_digest(source, digest, store=store, field=field)
-        except UserError as error:
-            violations += error.violations
-    if violations:
-        raise UserError(violations=violations)
-    return Pending(ingests=tuple(ingests)) if ingests else Sources(by_name=by_name, locations={})
-
-
-def _field_of(experiment: Experiment, name: str) -> str:
-    """The path in the experiment of the field that says where a source lies; names as `source_fields` gives them."""
-    spec = experiment.spec
-    part, _, item = name.partition("/")
-    if part == "weights":
-        number = next(n for n, classifier in enumerate(spec.classifiers) if classifier.title == item)
-        return f"spec.classifiers[{number}].pretraining"
-    if part == "synthetic":
-        number = next(n for n, synthetic in enumerate(spec.synthetic) if synthetic.name == item)
-        return f"spec.synthetic[{number}].images"
-    return f"spec.{part}"
-
-
-def _secret_of(experiment: Experiment, name: str) -> str | None:
-    part, _, item = name.partition("/")
-    if part == "synthetic":
-        images = next(synthetic.images for synthetic in experiment.spec.synthetic if synthetic.name == item)
-        return images.secret if images else None
-    return experiment.spec.dataset.secret if part == DATASET else None
-
-
-def _bring(
-    address: S3Address | StoredContent, name: str, *, store: ArtifactStore, field: str, on_progress: Progress | None
-) -> str:
-    """The digest of what an address stands for, once the store has it."""
-    if isinstance(address, S3Address):
-        return ingest(address, store=store, weights=name.startswith(WEIGHTS), field=field, on_progress=on_progress)
-    if not has_upload(store, address.digest):
-        raise UserError(
-            field=field,
-            rule="the content of a sha256: address is in the store",
-            received=f"{address.digest}, which is not in {store.url}",
-            remedy="Upload it first: `syntrial upload PATH`.",
-        )
-    return address.digest
-
-
-def _with_digest(source: Source, digest: str, *, store: ArtifactStore, field: str) -> Source:
-    """The source with its digest, if the content is a file where one is meant, and a folder where one is meant."""
-    upload = find_upload(store, digest)
-    wanted = "folder" if source.WhichOneof("kind") == "folder" else "file"
-    if upload is not None and upload.kind != wanted:
-        raise UserError(
-            field=field,
-            rule=f"the content is a {wanted}",
-            received=f"the {upload.kind} {upload.name}",
-            remedy="Use `npz:` for a file and `folder:` for a folder of images.",
-        )
-    resolved = Source()
-    resolved.CopyFrom(source)
-    resolved.digest = digest
-    return resolved
-
-
-def _medmnist_root(source: Source, data_root: Path | None) -> Path | None:
-    """The folder of MedMNIST's files where it holds this set."""
-    if data_root is None:
-        return None
-    if not data_root.is_dir():
-        raise SourceError(
-            field="--data-root",
-            rule="the data root is a folder that holds MedMNIST's .npz files",
-            received=str(data_root),
-            remedy="Check the path, or leave it out to download the data.",
-        )
-    known = MEDMNIST.get(source.medmnist.name)
-    present = known is not None and (data_root / known.filename(source.medmnist.size)).exists()
-    return data_root if present else None
 
 
 def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -> Trial:

@@ -19,7 +19,7 @@ from syntrial.artifacts.uploads import has_upload
 from syntrial.cluster.manifests import Images, Owner, ingest_job
 from syntrial.experiment.model import Cluster
 from syntrial.sources.ingest import recorded_source
-from syntrial.trial.run import Ingest
+from syntrial.sources.named import SourceRef
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
@@ -74,14 +74,19 @@ class Place:
         environment = self.settings | {"SYNTRIAL_CACHE_DIR": str(cache)}
         return ArtifactStore(open_s3(bucket=BUCKET, prefix=f"{self.folder}/store", environment=environment))
 
-    def ingest(self, ingest: Ingest) -> dict[str, Any]:
+    def ingest(self, name: str, address: str, *, secret: str | None = None) -> dict[str, Any]:
         """Runs the Job to its end; how its container ended."""
         version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
         images = Images(
             repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
         )
         job = ingest_job(
-            ingest, attempt=1, owner=self.owner, cluster=Cluster(), images=images, store_secret="syntrial-store"
+            SourceRef(name=name, field=name, kind="folder", address=address, secret=secret),
+            attempt=1,
+            owner=self.owner,
+            cluster=Cluster(),
+            images=images,
+            store_secret="syntrial-store",
         )
         # Nothing owns it: there is no Experiment, and the garbage collector would take it away.
         del job["metadata"]["ownerReferences"]
@@ -134,7 +139,7 @@ def test_a_bucket_s_content_comes_into_the_store(place: Place, tmp_path: Path) -
         place.minio.put_object(BUCKET, name, io.BytesIO(data), len(data))
     place.secret("own", **place.settings)
     address = f"s3://{BUCKET}/{place.folder}/source"
-    ended = place.ingest(Ingest(name="dataset", address=address, secret="own"))
+    ended = place.ingest("dataset", address, secret="own")
     assert ended["exitCode"] == 0, ended
     store = place.store(tmp_path)
     digest = folder_digest(place.volume / "chest")
@@ -143,7 +148,7 @@ def test_a_bucket_s_content_comes_into_the_store(place: Place, tmp_path: Path) -
 
 
 def test_a_claim_s_content_comes_into_the_store(place: Place, tmp_path: Path) -> None:
-    ended = place.ingest(Ingest(name="synthetic/x", address="claim://scans/chest", secret=None))
+    ended = place.ingest("synthetic/x", "claim://scans/chest")
     assert ended["exitCode"] == 0, ended
     digest = recorded_source(
         place.store(tmp_path), uid=place.owner.uid, name="synthetic/x", address="claim://scans/chest"
@@ -153,13 +158,13 @@ def test_a_claim_s_content_comes_into_the_store(place: Place, tmp_path: Path) ->
 
 def test_wrong_credentials_are_told_as_the_pod_s_end(place: Place) -> None:
     place.secret("wrong", **place.settings | {"AWS_SECRET_ACCESS_KEY": "not-the-one"})
-    ended = place.ingest(Ingest(name="synthetic/y", address=f"s3://{BUCKET}/{place.folder}/source", secret="wrong"))
+    ended = place.ingest("synthetic/y", f"s3://{BUCKET}/{place.folder}/source", secret="wrong")
     assert ended["exitCode"] == 2
     assert ended["message"].startswith("SOURCE_AWS_SECRET_ACCESS_KEY: ")
     assert "not-the-one" not in ended["message"]
 
 
 def test_a_path_that_a_claim_has_not_is_told_as_the_pod_s_end(place: Place) -> None:
-    ended = place.ingest(Ingest(name="synthetic/z", address="claim://scans/nothing", secret=None))
+    ended = place.ingest("synthetic/z", "claim://scans/nothing")
     assert ended["exitCode"] == 2
     assert "claim://scans/nothing, which does not" in ended["message"]

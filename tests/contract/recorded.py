@@ -19,8 +19,8 @@ from syntrial.artifacts.store import open_store
 from syntrial.experiment.file import validate
 from syntrial.plan.planner import plan
 from syntrial.rpc.testing import run_step
+from syntrial.sources.resolve import resolve_sources
 from syntrial.stages import STAGES, stage_of
-from syntrial.trial.run import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 

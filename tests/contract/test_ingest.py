@@ -27,7 +27,8 @@ from syntrial.plan.planner import plan
 from syntrial.sources import bucket as s3_source
 from syntrial.sources.addresses import parse_address
 from syntrial.sources.ingest import ingest, recorded_source
-from syntrial.trial.run import Ingest, Pending, Sources, resolve_recorded, resolve_sources
+from syntrial.sources.named import sources_of
+from syntrial.sources.resolve import Pending, Sources, resolve_recorded, resolve_sources
 
 
 class Bucket:
@@ -108,13 +109,15 @@ def experiment(**dataset: Any) -> Any:
     )
 
 
-def bring(bucket: Bucket, store: ArtifactStore, name: str, *, weights: bool = False, **changes: str) -> str:
+def bring(bucket: Bucket, store: ArtifactStore, name: str, *, kind: str = "folder", **changes: str) -> str:
     address = parse_address(bucket.address(name))
-    return ingest(address, store=store, weights=weights, environment=bucket.environment | changes)
+    return ingest(address, store=store, kind=kind, environment=bucket.environment | changes)
 
 
 def run_job(store: ArtifactStore, *words: str, environment: Mapping[str, str], wait: bool = True) -> Any:
     command = [sys.executable, "-m", "syntrial.sources.ingest", f"--store={store.url}", "--experiment=uid", *words]
+    if not any(word.startswith("--kind=") for word in words):
+        command.append("--kind=folder")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SYNTRIAL_", "SOURCE_"))}
     process = subprocess.Popen(command, env={**clean, **environment}, stderr=subprocess.PIPE, text=True)
     if not wait:
@@ -138,7 +141,7 @@ def test_content_has_one_digest_wherever_it_comes_from(
     by_digest = resolve_sources(experiment(folder=digest), base=tmp_path, store=store)
     on_cluster = resolve_recorded(experiment(folder=digest), store=store, uid="uid")
     assert isinstance(on_cluster, Sources)
-    by_volume = ingest(parse_address("claim://scans/images"), store=store, weights=False, mount=tmp_path)
+    by_volume = ingest(parse_address("claim://scans/images"), store=store, kind="folder", mount=tmp_path)
     assert digest == folder_digest(images) == by_volume
     keys = [
         [step.key for step in plan(experiment(folder=address), sources.by_name).steps]
@@ -161,7 +164,7 @@ def test_a_file_and_weights_come_in_by_content(bucket: Bucket, store: ArtifactSt
     bucket.put("x.npz", file.read_bytes())
     bucket.put("w.safetensors", safetensors())
     assert bring(bucket, store, "x.npz") == file_digest(file)
-    digest = bring(bucket, store, "w.safetensors", weights=True)
+    digest = bring(bucket, store, "w.safetensors", kind="weights")
     laid = materialise(store, digest, folder=tmp_path / "scratch")
     assert laid is not None
     assert (laid.name, laid.read_bytes()) == ("w.safetensors", safetensors())
@@ -204,7 +207,7 @@ def test_an_ingest_that_was_stopped_goes_on_where_it_was(bucket: Bucket, store: 
 
     address = parse_address(bucket.address("set"))
     with pytest.raises(Cancelled):
-        ingest(address, store=store, weights=False, environment=bucket.environment, on_progress=stop)
+        ingest(address, store=store, kind="folder", environment=bucket.environment, on_progress=stop)
     kept = {info.name: info.modified for info in store.backend.scan("blobs/")}
     assert 0 < len(kept) < 24
     (notes,) = store.backend.scan("ingests/")
@@ -229,7 +232,7 @@ def test_a_job_brings_a_source_in_and_notes_its_digest(bucket: Bucket, store: Ar
     address = bucket.address("set")
     wanted = experiment(folder=address, secret="own")
     pending = resolve_recorded(wanted, store=store, uid="uid")
-    assert pending == Pending(ingests=(Ingest(name="dataset", address=address, secret="own"),))
+    assert pending == Pending(refs=sources_of(wanted))
     environment = {f"SOURCE_{name}": value for name, value in bucket.environment.items()}
     done = run_job(store, "--name=dataset", f"--address={address}", environment=environment)
     assert done.returncode == 0, done.stderr_text
@@ -299,7 +302,7 @@ def test_what_is_wrong_with_a_source_ends_the_job_with_2_and_a_reason(
 
 def test_a_bucket_that_is_not_there_is_named(bucket: Bucket, store: ArtifactStore) -> None:
     with pytest.raises(UserError, match="no-such-bucket"):
-        ingest(parse_address("s3://no-such-bucket/x"), store=store, weights=False, environment=bucket.environment)
+        ingest(parse_address("s3://no-such-bucket/x"), store=store, kind="folder", environment=bucket.environment)
 
 
 def test_a_server_that_does_not_answer_may_be_tried_again(store: ArtifactStore) -> None:
@@ -313,7 +316,7 @@ def test_a_server_that_does_not_answer_may_be_tried_again(store: ArtifactStore) 
 def test_a_pickle_is_no_weights(bucket: Bucket, store: ArtifactStore) -> None:
     bucket.put("w.pt", b"PK\x03\x04 a torch.save archive")
     with pytest.raises(SourceError, match="pickle"):
-        bring(bucket, store, "w.pt", weights=True)
+        bring(bucket, store, "w.pt", kind="weights")
     assert store.backend.scan("") == [], "not even its bytes are kept"
 
 
@@ -355,7 +358,7 @@ def test_what_a_cluster_cannot_read_is_said_all_at_once(store: ArtifactStore) ->
 
 def test_a_file_is_no_folder(store: ArtifactStore, tmp_path: Path) -> None:
     npz(tmp_path / "x.npz")
-    digest = ingest(parse_address("claim://v/x.npz"), store=store, weights=False, mount=tmp_path)
+    digest = ingest(parse_address("claim://v/x.npz"), store=store, kind="npz", mount=tmp_path)
     with pytest.raises(UserError, match=r"the file x\.npz"):
         resolve_recorded(experiment(folder=digest), store=store, uid="uid")
     assert isinstance(resolve_recorded(experiment(npz=digest), store=store, uid="uid"), Sources)

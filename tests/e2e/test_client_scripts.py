@@ -18,8 +18,9 @@ from syntrial.errors import SourceError
 from syntrial.experiment.file import parse_experiment
 from syntrial.rpc.server import StageServer
 from syntrial.rpc.step import StepRunner, Verb
+from syntrial.sources.resolve import resolve_sources
 from syntrial.stages import STAGES, stage_of
-from syntrial.trial.run import draft, register, resolve_sources
+from syntrial.trial.run import draft, register
 
 pytestmark = pytest.mark.e2e
 CLIENTS = Path(__file__).resolve().parents[2] / "examples" / "clients"

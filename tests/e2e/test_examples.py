@@ -7,7 +7,7 @@ import pytest
 
 from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
-from syntrial.trial.run import resolve_sources
+from syntrial.sources.resolve import resolve_sources
 from tests.e2e.conftest import Laptop
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -14,8 +14,8 @@ from syntrial.artifacts.uploads import put_upload
 from syntrial.experiment.file import validate
 from syntrial.plan.planner import plan
 from syntrial.rpc.step import StepRunner
+from syntrial.sources.resolve import Sources, resolve_recorded, resolve_sources
 from syntrial.stages import STAGES
-from syntrial.trial.run import Sources, resolve_recorded, resolve_sources
 
 
 def experiment(**dataset: Any) -> Any:

@@ -4,7 +4,7 @@ After a change that is meant, `SYNTRIAL_WRITE_GOLDEN=1 pytest tests/unit/executo
 """
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,21 +27,13 @@ from syntrial.cluster.manifests import (
     step_job,
 )
 from syntrial.experiment.model import Cluster
+from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
 GOLDEN = Path(__file__).parent / "golden"
 KEYS = tuple(digit * 64 for digit in "abc")
 OWNER = Owner(name="pneumonia", uid="6f1c0a52-8a3e-4d56-9a51-0d1f3c6f4b7e", namespace="radiology")
 IMAGES = Images(repository="registry.example/syntrial", tag="0.1.0")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """What `syntrial.trial.run` asks to be brought into the store."""
-
-    name: str
-    address: str
-    secret: str | None = None
 
 
 def step(
@@ -65,7 +57,7 @@ def step(
     )
 
 
-def ingest(source: Source, *, cluster: dict[str, Any] | None = None) -> Manifest:
+def ingest(source: SourceRef, *, cluster: dict[str, Any] | None = None) -> Manifest:
     placed = Cluster.model_validate(cluster or {})
     return ingest_job(source, attempt=1, owner=OWNER, cluster=placed, images=IMAGES, store_secret="syntrial-store")
 
@@ -99,9 +91,17 @@ CASES: dict[str, Manifest] = {
         "generation",
         cluster={"resources": {"limits": {"example.com/tpu": "4", "hugepages-2Mi": "1Gi", "memory": "8Gi"}}},
     ),
-    "ingest-of-a-claim": ingest(Source(name="dataset", address="claim://scans/chest")),
+    "ingest-of-a-claim": ingest(
+        SourceRef(name="dataset", field="spec.dataset", kind="folder", address="claim://scans/chest")
+    ),
     "ingest-from-object-storage": ingest(
-        Source(name="synthetic.bought", address="s3://bucket/sets/$one.npz", secret="bucket-reader")
+        SourceRef(
+            field="spec.synthetic[0].images",
+            kind="npz",
+            name="synthetic.bought",
+            address="s3://bucket/sets/$one.npz",
+            secret="bucket-reader",
+        )
     ),
 }
 

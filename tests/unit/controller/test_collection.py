@@ -11,7 +11,8 @@ from syntrial.controller.__main__ import app
 from syntrial.controller.collection import collect_namespace
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
 from syntrial.rpc.step import request_record
-from syntrial.trial.run import Trial, draft, register, resolve_sources
+from syntrial.sources.resolve import resolve_sources
+from syntrial.trial.run import Trial, draft, register
 from tests.unit.controller.test_reconcile import EXPERIMENT
 from tests.unit.controller.world import pretend
 

@@ -26,7 +26,7 @@ from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.plan.steps import Plan, Step
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.run import Ingest
+from syntrial.sources.named import SourceRef
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest
 from tests.unit.controller.world import SPEC
 
@@ -264,9 +264,9 @@ def test_no_job_is_sent_while_the_api_server_takes_none() -> None:
 
 
 def test_sources_are_brought_in_by_jobs_before_there_is_a_plan() -> None:
-    ingest = Ingest(name="dataset", address="s3://bucket/data.npz", secret=None)
+    ingest = SourceRef(name="dataset", field="spec.dataset", kind="npz", address="s3://bucket/data.npz")
     wanted = trial(None, ingests=(ingest,))
-    assert reconcile(wanted, snapshot()).actions == (StartIngest(ingest=ingest, attempt=1),)
+    assert reconcile(wanted, snapshot()).actions == (StartIngest(ref=ingest, attempt=1),)
     source = (ingest.name, ingest.address)
     assert not reconcile(wanted, snapshot(jobs=(job(source=source),))).actions
     ended = job(source=source, ended="failed")
@@ -275,7 +275,7 @@ def test_sources_are_brought_in_by_jobs_before_there_is_a_plan() -> None:
     assert not decision.actions
     assert decision.look_again_after == pytest.approx(3.0)
     later = reconcile(wanted, snapshot(**seen | {"now": 104.0}))
-    assert later.actions == (StartIngest(ingest=ingest, attempt=2),)
+    assert later.actions == (StartIngest(ref=ingest, attempt=2),)
     refused = Evidence(outcome="failed", reason="UserError", message="no such object", retryable=False)
     given_up = reconcile(wanted, snapshot(**seen | {"now": 104.0, "evidence": {ended.name: refused}}))
     assert not given_up.actions

@@ -10,11 +10,11 @@ import yaml
 from syntrial.errors import UserError
 from syntrial.experiment.file import to_yaml, validate
 from syntrial.experiment.model import Experiment
-from syntrial.plan.planner import plan, science_of, source_fields
+from syntrial.plan.planner import plan
 from syntrial.plan.steps import Plan, member_refs
-from syntrial.trial.run import resolve_sources
+from syntrial.sources.named import science_of, sources_of
+from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import CellComparison, Look
-from syntrial.v1.data_preparation_pb2 import Source
 
 TREE: dict[str, Any] = {
     "apiVersion": "syntrial.dev/v1alpha1",
@@ -220,11 +220,7 @@ def test_where_the_same_content_lies_is_in_no_key_not_even_the_reports() -> None
     looks = [Look(number=1, evaluations="a")]
     found = []
     for chosen in (here, there):
-        sources = {}
-        for number, (name, (source, _)) in enumerate(source_fields(chosen).items()):
-            sources[name] = Source()
-            sources[name].CopyFrom(source)
-            sources[name].digest = f"sha256:{number:064x}"
+        sources = {ref.name: ref.with_digest(f"sha256:{number:064x}") for number, ref in enumerate(sources_of(chosen))}
         found.append([step.key for step in plan(chosen, sources, looks=looks).steps])
         # What a report gives is an experiment that can be run where the store has the content.
         validate(yaml.safe_load(to_yaml(science_of(chosen, sources))))

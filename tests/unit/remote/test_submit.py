@@ -14,7 +14,7 @@ from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
 from syntrial.remote.submit import digest_of, prepare, send
-from syntrial.trial.run import resolve_sources
+from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
 
 

@@ -7,7 +7,8 @@ from syntrial.artifacts.store import open_store
 from syntrial.errors import SyntrialError, UserError
 from syntrial.experiment.file import validate
 from syntrial.plan.steps import Step
-from syntrial.trial.run import Trial, data_steps, draft, resolve_sources, run
+from syntrial.sources.resolve import resolve_sources
+from syntrial.trial.run import Trial, data_steps, draft, run
 from tests.unit.obedient import ObedientExecutor
 
 DRAWN: dict[str, Any] = {"phantom": {"trainPatients": 24, "validationPatients": 12, "testPatients": 24}}

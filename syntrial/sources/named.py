@@ -1,0 +1,153 @@
+"""What sources of data an experiment names, each as one value; and the experiment with them named by their content.
+
+Pure. Called by all that goes over an experiment's sources: `resolve`, the planner, and `syntrial submit`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, Final, TypeVar
+
+from syntrial.experiment.dataset import SourceFields
+from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
+from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
+
+DATASET: Final = "dataset"
+"""The name of the real data."""
+
+WEIGHTS: Final = "weights"
+"""The kind of a source that is a file of a classifier's first weights."""
+
+_Fields = TypeVar("_Fields", bound=SourceFields)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SourceRef:
+    """A source that an experiment names, before its content is known."""
+
+    name: str
+    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME or weights/NAME."""
+    field: str
+    """What messages call it, for example spec.synthetic[0].images."""
+    kind: str
+    """medmnist, npz, folder, phantom or weights."""
+    address: str | None = None
+    """As the user wrote it; None where the source has none: it is downloaded or drawn."""
+    secret: str | None = None
+    """The Secret with the credentials of an s3:// address; None: those of the store."""
+    place: tuple[str | int, ...] = ()
+    """The path in the experiment's tree to the value that is the address."""
+    request: Source = dataclasses.field(default_factory=Source, hash=False)
+    """As stages are asked for it, without its digest; of weights, empty."""
+
+    def with_digest(self, digest: str) -> Source:
+        """The source as stages are asked for it, once the digest of its content is known."""
+        resolved = Source()
+        resolved.CopyFrom(self.request)
+        resolved.digest = digest
+        return resolved
+
+
+def synthetic_name(synthetic: Synthetic) -> str:
+    """The name of the source of a ready-made set."""
+    return f"synthetic/{synthetic.name}"
+
+
+def weights_name(classifier: Classifier) -> str:
+    """The name of the source of a classifier's first weights."""
+    return f"weights/{classifier.title}"
+
+
+def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
+    """Every source that the experiment names, in its order: the data set, ready-made images, weights."""
+    spec = experiment.spec
+    size = spec.dataset.size
+    found = [_images(DATASET, spec.dataset, place=("spec", "dataset"), size=size)]
+    found += [
+        _images(synthetic_name(item), item.images, place=("spec", "synthetic", number, "images"), size=size)
+        for number, item in enumerate(spec.synthetic)
+        if item.images is not None
+    ]
+    for number, classifier in enumerate(spec.classifiers):
+        if classifier.pretraining not in ("none", "hub"):
+            place = ("spec", "classifiers", number, "pretraining")
+            found.append(
+                SourceRef(
+                    name=weights_name(classifier),
+                    field=_words(place),
+                    kind=WEIGHTS,
+                    address=classifier.pretraining,
+                    place=place,
+                )
+            )
+    return tuple(found)
+
+
+def _images(name: str, fields: SourceFields, *, place: tuple[str | int, ...], size: int) -> SourceRef:
+    request = _request(fields, size=size)
+    kind = request.WhichOneof("kind")
+    assert kind is not None
+    return SourceRef(
+        name=name,
+        field=_words(place),
+        kind=kind,
+        address=fields.npz or fields.folder,
+        secret=fields.secret,
+        place=(*place, kind),
+        request=request,
+    )
+
+
+def _words(place: tuple[str | int, ...]) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
+
+
+def _request(fields: SourceFields, *, size: int) -> Source:
+    if fields.medmnist is not None:
+        return Source(medmnist=MedMnistSource(name=fields.medmnist, size=_medmnist_size(size)))
+    if fields.npz is not None:
+        return Source(npz=NpzSource(classes=fields.classes or ()))
+    if fields.folder is not None:
+        return Source(folder=FolderSource(patient_pattern=fields.patient_pattern or ""))
+    phantom = fields.phantom
+    assert phantom is not None
+    variant = f"VARIANT_{phantom.variant.upper()}"
+    numbers = phantom.model_dump(exclude={"variant"})
+    return Source(phantom=PhantomSource(variant=variant, size=size, **numbers))
+
+
+def _medmnist_size(size: int) -> int:
+    """The smallest official size that need not be enlarged, else the largest."""
+    return next((official for official in (28, 64, 128, 224) if official >= size), 224)
+
+
+def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
+    """The experiment without what says where and when it runs, its sources by content in place of their addresses.
+
+    A report's key and bytes, and what is on record of a look, do not hang on the rest.
+    """
+    spec = experiment.spec
+    digests = {ref.name: sources[ref.name].digest for ref in sources_of(experiment) if ref.address is not None}
+
+    def by_content(fields: _Fields, name: str) -> _Fields:
+        if name not in digests:
+            return fields
+        kind = "npz" if fields.npz is not None else "folder"
+        return fields.model_copy(update={kind: digests[name], "secret": None})
+
+    changes: dict[str, Any] = {
+        "suspend": False,
+        "retention": "collect",
+        "cluster": Cluster(),
+        "dataset": by_content(spec.dataset, DATASET),
+        "synthetic": tuple(
+            item.model_copy(update={"images": by_content(item.images, synthetic_name(item))})
+            if item.images is not None
+            else item
+            for item in spec.synthetic
+        ),
+        "classifiers": tuple(
+            item.model_copy(update={"pretraining": digests.get(weights_name(item), item.pretraining)})
+            for item in spec.classifiers
+        ),
+    }
+    return experiment.model_copy(update={"spec": spec.model_copy(update=changes)})
