@@ -16,7 +16,7 @@
 Retry or give up is decided by the type. Every message to a user says the field, the rule, what came and what to do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -121,6 +121,12 @@ class StepFailed(SyntrialError):
         self.reason = reason
         self.log_tail = log_tail
         self.retryable = retryable
+
+
+def listed(names: Iterable[str], *, last: str) -> str:
+    """Names in a sentence: "a, b or c", where `last` is "or"."""
+    *most, end = names
+    return f"{', '.join(most)} {last} {end}" if most else end
 
 
 def _shorten(value: object) -> str:

@@ -1,10 +1,23 @@
 """The centroid filter: how far a candidate's features lie from the centre of its class's real features.
 
-Pure. Features are float32 (N, F), standardised by the real training images; labels int64 (N,), or uint8 (N, L) of 0
-and 1 where an image has several. The centres are of real images alone.
+`score` is what the stage calls; the rest is pure. Features are float32 (N, F), standardised by the real training
+images; labels int64 (N,), or uint8 (N, L) of 0 and 1 where an image has several. The centres are of real images alone.
 """
 
 import numpy as np
+
+from syntrial.v1.filtering_pb2 import CentroidFilter
+from syntrial_filtering.scoring import Given, ScoredFilter, require_share
+
+
+def score(settings: CentroidFilter, given: Given, field: str) -> ScoredFilter:
+    """Scores each candidate by its distance; raises UserError for a share that cannot be kept."""
+    require_share(settings.keep, field=f"{field}.keep")
+    # Candidates first, for the order of what progress tells.
+    features_NF = given.embedding.features_NF
+    centres = centroids(given.real.features_NF, given.train.labels, classes=len(given.train.classes))
+    distances = centroid_distances(features_NF, given.candidates.labels, centres_KF=centres)
+    return ScoredFilter(kind="centroid", scores=distances, keep=settings.keep)
 
 
 def centroids(features_NF: np.ndarray, labels: np.ndarray, *, classes: int) -> np.ndarray:

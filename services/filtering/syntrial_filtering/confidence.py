@@ -1,9 +1,27 @@
 """The confidence filter: the probability that the encoder's classifier gives to a candidate's class.
 
-Pure. Probabilities are float64 (N, K); labels int64 (N,), or uint8 (N, K) of 0 and 1 where an image has several.
+`score` is what the stage calls; the rest is pure. Probabilities are float64 (N, K); labels int64 (N,), or uint8 (N, K)
+of 0 and 1 where an image has several.
 """
 
 import numpy as np
+
+from syntrial.errors import UserError
+from syntrial.v1.filtering_pb2 import ConfidenceFilter
+from syntrial_filtering.scoring import Given, ScoredFilter
+
+
+def score(settings: ConfidenceFilter, given: Given, field: str) -> ScoredFilter:
+    """Scores each candidate by its probability; raises UserError for a bound that is no probability."""
+    if not 0.0 <= settings.minimum <= 1.0:
+        raise UserError(
+            field=f"{field}.minimum",
+            rule="must be a probability from 0 to 1",
+            received=settings.minimum,
+            remedy="Give for example 0.5.",
+        )
+    values = confidences(given.embedding.probabilities_NK, given.candidates.labels)
+    return ScoredFilter(kind="confidence", scores=values, minimum=settings.minimum)
 
 
 def confidences(probabilities_NK: np.ndarray, labels: np.ndarray) -> np.ndarray:

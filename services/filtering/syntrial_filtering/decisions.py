@@ -11,6 +11,7 @@ import numpy as np
 
 from syntrial_filtering.random_choice import item_uniforms
 from syntrial_filtering.ranking import first_of_each, lowest_share
+from syntrial_filtering.scoring import ScoredFilter
 
 ACCEPTED: Final = ""
 """The reason of an accepted candidate."""
@@ -21,20 +22,6 @@ SURPLUS: Final = "surplus"
 
 REJECTED_PICTURES: Final = 512
 """At most this many rejected images are kept as pictures; all are counted."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoredFilter:
-    """A filter whose scores are known: keeps a share of each class, or what reaches a bound."""
-
-    kind: str
-    """"centroid", "confidence" or "random": also the reason that it gives."""
-    scores: np.ndarray
-    """float64 (N,)."""
-    keep: float | None = None
-    """Share of each class to keep, of the lowest scores."""
-    minimum: float | None = None
-    """Least score to keep."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,34 +9,30 @@ from typing import Any, Final
 
 import numpy as np
 
-from syntrial.errors import UserError, Violation
+from syntrial.errors import UserError, Violation, listed
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
 from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import FilterImagesRequest
 from syntrial.v1.generation_pb2 import Balance
-from syntrial_filtering.centroid import centroid_distances, centroids
-from syntrial_filtering.confidence import confidences
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import search_copies
 from syntrial_filtering.decisions import (
     COPY,
     Decisions,
-    ScoredFilter,
     decide,
     item_numbers,
     shown_rejections,
 )
-from syntrial_filtering.encoder import Embedding, Encoder
 from syntrial_filtering.inputs import (
     compute_with,
-    embed_with_progress,
     group_names,
     groups_of,
     open_encoder,
     open_sets,
 )
-from syntrial_filtering.random_choice import item_uniforms
+from syntrial_filtering.registry import FILTERS
+from syntrial_filtering.scoring import Given, ScoredFilter
 
 SCHEMA: Final = 1
 """Version of `decisions.json`."""
@@ -55,7 +51,16 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     groups = groups_of(candidates)
     numbers = item_numbers(groups, given=candidates.origins.get("index"))
     encoder = open_encoder(context, request.encoder)
-    filters = _scored_filters(request, context, encoder, candidates, train, groups=groups, numbers=numbers)
+    given = Given(
+        context=context,
+        encoder=encoder,
+        candidates=candidates,
+        train=train,
+        groups=groups,
+        numbers=numbers,
+        seed=request.seed,
+    )
+    filters = _scored(request, given)
     search = search_copies(context, candidates.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
     quota = _quota(request, train)
     decisions = decide(
@@ -104,64 +109,20 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     context.output.json("decisions", "decisions.json", tree)
 
 
-def _scored_filters(
-    request: FilterImagesRequest,
-    context: StepContext,
-    encoder: Encoder,
-    candidates: ImageSet,
-    train: ImageSet,
-    *,
-    groups: np.ndarray,
-    numbers: np.ndarray,
-) -> list[ScoredFilter]:
-    """The request's filters with their scores; embeds images only where a filter asks for it."""
-    kinds = [item.WhichOneof("kind") for item in request.filters]
-    embedding: Embedding | None = None
-    if {"centroid", "confidence"} & set(kinds):
-        embedding = embed_with_progress(context, encoder, candidates.images_NHWC, activity="embedding candidates")
+def _scored(request: FilterImagesRequest, given: Given) -> list[ScoredFilter]:
+    """The request's filters with their scores."""
     scored = []
-    for place, (item, kind) in enumerate(zip(request.filters, kinds, strict=True)):
-        field = f"filters[{place}].{kind}"
-        if kind == "centroid":
-            _require_share(item.centroid.keep, field=f"{field}.keep")
-            assert embedding is not None
-            real = embed_with_progress(context, encoder, train.images_NHWC, activity="embedding real images")
-            centres = centroids(real.features_NF, train.labels, classes=len(train.classes))
-            distances = centroid_distances(embedding.features_NF, candidates.labels, centres_KF=centres)
-            scored.append(ScoredFilter(kind=kind, scores=distances, keep=item.centroid.keep))
-        elif kind == "confidence":
-            if not 0.0 <= item.confidence.minimum <= 1.0:
-                raise UserError(
-                    field=f"{field}.minimum",
-                    rule="must be a probability from 0 to 1",
-                    received=item.confidence.minimum,
-                    remedy="Give for example 0.5.",
-                )
-            assert embedding is not None
-            values = confidences(embedding.probabilities_NK, candidates.labels)
-            scored.append(ScoredFilter(kind=kind, scores=values, minimum=item.confidence.minimum))
-        elif kind == "random":
-            _require_share(item.random.keep, field=f"{field}.keep")
-            values = item_uniforms(seed=request.seed, groups=groups, numbers=numbers)
-            scored.append(ScoredFilter(kind=kind, scores=values, keep=item.random.keep))
-        else:
+    for place, item in enumerate(request.filters):
+        kind = item.WhichOneof("kind")
+        if kind not in FILTERS:
             raise UserError(
                 field=f"filters[{place}]",
-                rule="must be a centroid, confidence or random filter",
-                received="none of them",
+                rule=f"must be a {listed(FILTERS, last='or')} filter",
+                received=kind or "none of them",
                 remedy="Name one kind of filter.",
             )
+        scored.append(FILTERS[kind](getattr(item, kind), given, f"filters[{place}].{kind}"))
     return scored
-
-
-def _require_share(keep: float, *, field: str) -> None:
-    if not 0.0 < keep <= 1.0:
-        raise UserError(
-            field=field,
-            rule="must be more than 0 and at most 1",
-            received=keep,
-            remedy="Give the share of each class's candidates to keep, for example 0.8.",
-        )
 
 
 def _quota(request: FilterImagesRequest, train: ImageSet) -> dict[int, int] | None:

@@ -1,12 +1,22 @@
 """The random filter, the control of every other: a number for each candidate that depends on nothing but who it is.
 
-Pure. A candidate is (seed, class, number within the class): drawing more candidates, or others first, changes no
-number.
+`score` is what the stage calls; the rest is pure. A candidate is (seed, class, number within the class): drawing more
+candidates, or others first, changes no number.
 """
 
 import hashlib
 
 import numpy as np
+
+from syntrial.v1.filtering_pb2 import RandomFilter
+from syntrial_filtering.scoring import Given, ScoredFilter, require_share
+
+
+def score(settings: RandomFilter, given: Given, field: str) -> ScoredFilter:
+    """Scores each candidate by its number; raises UserError for a share that cannot be kept."""
+    require_share(settings.keep, field=f"{field}.keep")
+    values = item_uniforms(seed=given.seed, groups=given.groups, numbers=given.numbers)
+    return ScoredFilter(kind="random", scores=values, keep=settings.keep)
 
 
 def item_uniforms(*, seed: int, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -13,7 +13,9 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler
 from syntrial_generation import edm
+from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range
+from syntrial_generation.family import Family
 from syntrial_generation.loop import train
 from syntrial_generation.states import (
     Average,
@@ -57,6 +59,73 @@ class Network:
             dropout=self.dropout,
         )
         return network.to(memory_format=torch.channels_last)
+
+
+def check_diffusion(config: DiffusionConfig, images: ImageSet) -> None:
+    """Raises UserError where a diffusion model cannot be trained so on these images."""
+    checks = Checks("diffusion")
+    subject = Subject.of(images)
+    fold = config.fold or 1
+    levels = len(config.channels)
+    checks.need(
+        levels > 0 and all(count > 0 for count in config.channels),
+        "channels",
+        "must give at least one level, each above 0",
+        list(config.channels),
+        "Give the channels of each level, for example [64, 128].",
+    )
+    side = fold * 2 ** max(levels - 1, 0)
+    checks.need(
+        subject.height % side == 0 and subject.width % side == 0,
+        "fold",
+        f"an image's sides must be multiples of fold × 2^(levels - 1) = {side}",
+        f"{subject.height}×{subject.width} pixels, fold {fold}, {levels} levels",
+        "Choose another image size, fewer levels in `channels`, or another fold.",
+    )
+    width = config.attention_head_width
+    checks.need(
+        width == 0 or all(count % width == 0 for count in config.channels[-1:]),
+        "attention_head_width",
+        "must divide the channels of the last level",
+        f"{width}, channels {list(config.channels)}",
+        "Choose a divisor, or 0 for no attention.",
+    )
+    checks.positive("layers_per_level", config.layers_per_level)
+    checks.length(images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)
+    checks.share("dropout", config.dropout)
+    checks.share("label_dropout", config.label_dropout)
+    checks.positive("p_std", config.p_std)
+    checks.at_least_zero("sigma_data", config.sigma_data)
+    checks.need(
+        config.augment_shift < min(subject.height, subject.width),
+        "augment_shift",
+        "must be smaller than the image's side",
+        config.augment_shift,
+        "Choose a few pixels.",
+    )
+    checks.finish()
+
+
+def check_diffusion_sampler(checks: Checks, sampler: DiffusionSampler) -> None:
+    """Notes what is wrong with how a diffusion model is to be sampled."""
+    checks.positive("diffusion.steps", sampler.steps)
+    checks.need(
+        0 < sampler.sigma_min < sampler.sigma_max,
+        "diffusion.sigma_min",
+        "must be above 0 and below sigma_max",
+        f"{sampler.sigma_min}, sigma_max {sampler.sigma_max}",
+        "Leave both out for the preset's values.",
+    )
+    checks.positive("diffusion.rho", sampler.rho)
+    checks.at_least_zero("diffusion.churn", sampler.churn)
+    checks.at_least_zero("diffusion.guidance", sampler.guidance)
+    checks.need(
+        not (sampler.churn > 0 and sampler.solver == DiffusionSampler.SOLVER_DPM_SOLVER_PP_2M),
+        "diffusion.churn",
+        "the solver dpm-solver-pp-2m is deterministic: churn must be 0",
+        sampler.churn,
+        "Use the solver heun, or leave churn out.",
+    )
 
 
 class DiffusionTraining:
@@ -259,3 +328,8 @@ def augmented(clean: Tensor, *, config: DiffusionConfig, random: torch.Generator
         done[:, 2] = flips.float()
         clean = torch.where(flips[:, None, None, None], clean.flip(3), clean)
     return clean.contiguous(), done
+
+
+FAMILY: Final = Family(
+    check=check_diffusion, train=train_diffusion, open=DiffusionSampling, check_sampler=check_diffusion_sampler
+)

@@ -5,7 +5,7 @@ Equation numbers are the paper's. Differentiable augmentation is that of `diffau
 
 import copy
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -16,8 +16,10 @@ from torch.nn import functional
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import GanConfig, GanSampler
+from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range
 from syntrial_generation.diffaugment import augment
+from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
 from syntrial_generation.loop import train
 from syntrial_generation.states import (
@@ -73,6 +75,50 @@ class Networks:
             fold=self.fold,
             features=self.latent_size,
         ).to(memory_format=torch.channels_last)
+
+
+def check_gan(config: GanConfig, images: ImageSet) -> None:
+    """Raises UserError where a GAN cannot be trained so on these images."""
+    checks = Checks("gan")
+    subject = Subject.of(images)
+    levels = len(config.channels)
+    checks.need(
+        levels > 0 and all(count > 0 for count in config.channels),
+        "channels",
+        "must give at least one level, each above 0",
+        list(config.channels),
+        "Give the channels of each level, lowest resolution first, for example [128, 64, 32].",
+    )
+    side = (config.fold or 1) * 2 ** max(levels - 1, 0)
+    checks.need(
+        subject.height % side == 0 and subject.width % side == 0,
+        "channels",
+        f"an image's sides must be multiples of fold × 2^(levels - 1) = {side}",
+        f"{subject.height}×{subject.width} pixels, fold {config.fold or 1}, {levels} levels",
+        "Choose another image size or another number of levels.",
+    )
+    checks.need(
+        subject.height == subject.width,
+        "channels",
+        "a GAN makes square images",
+        f"{subject.height}×{subject.width} pixels",
+        "Prepare the data at one size for both sides.",
+    )
+    checks.positive("latent_size", config.latent_size)
+    checks.positive("blocks_per_level", config.blocks_per_level)
+    checks.length(images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)
+    checks.at_least_zero("gamma", config.gamma)
+    checks.share("augment_shift", config.augment_shift)
+    checks.share("augment_cutout", config.augment_cutout)
+    checks.share("augment_brightness", config.augment_brightness)
+    checks.finish()
+
+
+def check_gan_sampler(checks: Checks, sampler: GanSampler) -> None:
+    """Notes what is wrong with how a GAN is to be sampled."""
+    checks.need(
+        0 < sampler.truncation <= 1, "gan.truncation", "must lie in (0, 1]", sampler.truncation, "Use 1 for none."
+    )
 
 
 class GanTraining:
@@ -242,3 +288,6 @@ class GanSampling:
         latents = item_noise("gan latent", seed=seed, label=label, indices=indices, shape=shape) * self._truncation
         labels = with_constant(torch.from_numpy(labels_NK))
         return to_pixels(self._generator(latents.to(self._device), labels.to(self._device)))
+
+
+FAMILY: Final = Family(check=check_gan, train=train_gan, open=GanSampling, check_sampler=check_gan_sampler)

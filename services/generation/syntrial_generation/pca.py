@@ -5,7 +5,7 @@ component's standard deviation. Images of several labels have no classes: there,
 after a least-squares prediction of the image from its labels.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import torch
@@ -15,13 +15,31 @@ from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import PcaConfig
+from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, label_vectors, to_pixels
+from syntrial_generation.family import Family
 from syntrial_generation.states import Curves, weights_bytes, weights_from
 from syntrial_generation.streams import item_stream
 
 
-def train_pca(images: ImageSet, config: PcaConfig, *, context: StepContext) -> tuple[bytes, dict[str, Any], Curves]:
+def check_pca(config: PcaConfig, _images: ImageSet) -> None:
+    """Raises UserError for an impossible share of variance."""
+    checks = Checks("pca")
+    checks.need(
+        0 < config.explained_variance <= 1,
+        "explained_variance",
+        "must lie in (0, 1]",
+        config.explained_variance,
+        "Give a share, for example 0.95.",
+    )
+    checks.finish()
+
+
+def train_pca(
+    images: ImageSet, config: PcaConfig, *, seed: int, context: StepContext
+) -> tuple[bytes, dict[str, Any], Curves]:
     """Fits; returns the components as safetensors, settings, and curves (explained variance by component)."""
+    del seed  # Fitting draws nothing at random.
     tensors: dict[str, torch.Tensor] = {}
     groups = _groups(images)
     curves = Curves(images=1)
@@ -47,7 +65,8 @@ def train_pca(images: ImageSet, config: PcaConfig, *, context: StepContext) -> t
 class PcaSampling:
     """Fitted Gaussians ready to sample."""
 
-    def __init__(self, weights: bytes, *, subject: Subject) -> None:
+    def __init__(self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: None = None) -> None:
+        del settings, sampler  # The tensors say all.
         self._tensors = {name: tensor.numpy() for name, tensor in weights_from(weights).items()}
         self._subject = subject
 
@@ -133,3 +152,6 @@ def _regress(
     else:
         coefficients = np.linalg.lstsq(predictors, pixels, rcond=None)[0]
     return coefficients, pixels - predictors @ coefficients
+
+
+FAMILY: Final = Family(check=check_pca, train=train_pca, open=PcaSampling)

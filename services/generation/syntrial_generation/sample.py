@@ -5,33 +5,22 @@ within a class, always full, and what is beyond the count is thrown away. So a l
 """
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
-from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.imagesets.quotas import candidates, class_quota, total_quota
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import SampleImagesRequest
-from syntrial_generation.checks import check_sampling
+from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, label_vectors, one_hot
-from syntrial_generation.diffusion import DiffusionSampling
-from syntrial_generation.gan import GanSampling
-from syntrial_generation.pca import PcaSampling
+from syntrial_generation.registry import FAMILIES
 from syntrial_generation.streams import item_stream
-
-
-class Sampling(Protocol):
-    """A trained generator of any family."""
-
-    def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
-        """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +41,8 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
     description = reader.json("generator.json")
     subject = Subject.from_json(description["subject"])
     train = read_image_set(context.open(request.train))
-    check_sampling(request, family=description["family"], generator=subject, train=Subject.of(train))
+    family = str(description["family"])
+    check_sampling(request, family=family, generator=subject, train=Subject.of(train))
     portions = needed(request, train)
     total = sum(portion.count for portion in portions)
     if total == 0:
@@ -62,7 +52,9 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
             received=f"{request.ratio} of {len(train)} training images",
             remedy="Raise the ratio.",
         )
-    sampling = open_generator(reader, description=description, subject=subject, request=request)
+    sampling = FAMILIES[family].open(
+        reader.read("weights.safetensors"), description["settings"], subject=subject, sampler=_sampler(request)
+    )
     images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
     labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
     saved = context.checkpoints.load()
@@ -108,25 +100,51 @@ def labels_of(train: ImageSet, *, seed: int, label: int, indices: range) -> NDAr
     return label_vectors(train)[rows]
 
 
-def open_generator(
-    reader: MemberReader, *, description: dict[str, Any], subject: Subject, request: SampleImagesRequest
-) -> Sampling:
-    """The generator in the member, ready to sample."""
-    weights = reader.read("weights.safetensors")
-    settings = description["settings"]
-    match description["family"]:
-        case "diffusion":
-            return DiffusionSampling(weights, settings, subject=subject, sampler=request.diffusion)
-        case "gan":
-            return GanSampling(weights, settings, subject=subject, sampler=request.gan)
-        case "pca":
-            return PcaSampling(weights, subject=subject)
-    raise UserError(
-        field="generator",
-        rule="must be a generator of this stage",
-        received=str(description["family"]),
-        remedy="Sample with the stage that trained it.",
+def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subject, train: Subject) -> None:
+    """Raises UserError where the request does not fit the generator."""
+    if family not in FAMILIES:
+        raise UserError(
+            field="generator",
+            rule="must be a generator of this stage",
+            received=family,
+            remedy="Sample with the stage that trained it.",
+        )
+    checks = Checks("")
+    checks.need(request.ratio > 0, "ratio", "must be above 0", request.ratio, "Ask for some images, for example 1.")
+    checks.need(
+        request.oversample >= 1,
+        "oversample",
+        "must be at least 1",
+        request.oversample,
+        "Give the candidates drawn for each image needed, for example 1.3.",
     )
+    checks.positive("micro_batch", request.micro_batch)
+    checks.need(
+        generator == train,
+        "train",
+        "must have the classes and the image shape that the generator was trained on",
+        f"{train}, generator {generator}",
+        "Give the training split that the generator saw.",
+    )
+    sampler = request.WhichOneof("sampler")
+    check_sampler = FAMILIES[family].check_sampler
+    needed = family if check_sampler else None
+    checks.need(
+        sampler == needed,
+        "sampler",
+        f"a {family} generator takes {f'the sampler `{needed}`' if needed else 'no sampler'}",
+        sampler or "none",
+        "Give the sampler of the generator's own family.",
+    )
+    if check_sampler is not None and sampler == needed:
+        check_sampler(checks, getattr(request, family))
+    checks.finish()
+
+
+def _sampler(request: SampleImagesRequest) -> Any:
+    """The sampler's message, of whichever family, or None."""
+    name = request.WhichOneof("sampler")
+    return getattr(request, name) if name else None
 
 
 def _image_set(

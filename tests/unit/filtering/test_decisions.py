@@ -6,11 +6,11 @@ from syntrial_filtering.decisions import (
     COPY,
     REJECTED_PICTURES,
     SURPLUS,
-    ScoredFilter,
     decide,
     item_numbers,
     shown_rejections,
 )
+from syntrial_filtering.scoring import ScoredFilter
 
 _GROUPS = np.array([0, 0, 0, 0, 1, 1, 1, 1])
 _NUMBERS = np.array([0, 1, 2, 3, 0, 1, 2, 3])

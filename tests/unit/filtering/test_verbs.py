@@ -68,6 +68,12 @@ def test_an_interrupted_encoder_ends_in_the_same_bytes(inputs):
     assert second.result("encoder").read("weights.safetensors") == expected
 
 
+def test_images_are_embedded_once_however_many_filters_look_at_them(inputs):
+    context = _filter(inputs, filters=[Filter(centroid=CentroidFilter(keep=share)) for share in (0.9, 0.8)])
+    ends = [r["activity"] for r in context.reports if r["activity"].startswith("embedding") and r["done"] == r["total"]]
+    assert ends == ["embedding candidates", "embedding real images"]
+
+
 def test_filtering_accepts_the_quota_of_each_class_and_counts_every_rejection(inputs):
     context = _filter(inputs, filters=[Filter(centroid=CentroidFilter(keep=0.75))])
     accepted, rejected = (read_image_set(context.result(name)) for name in ("accepted", "rejected"))

@@ -1,0 +1,14 @@
+"""The filters: one row each, by their names in `Filter`."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from syntrial_filtering import centroid, confidence, random_choice
+from syntrial_filtering.scoring import Score
+
+FILTERS: Final[Mapping[str, Score]] = {
+    "centroid": centroid.score,
+    "confidence": confidence.score,
+    "random": random_choice.score,
+}
+"""What `filter_images` knows of filters."""

@@ -1,0 +1,62 @@
+"""What a family of generators is: the functions that its own file brings, and that `registry` lists by its name.
+
+Called by the verbs, which know no family by name.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.imagesets.imageset import ImageSet
+from syntrial.rpc.context import StepContext
+from syntrial_generation.checks import Checks
+from syntrial_generation.data import Subject
+from syntrial_generation.states import Curves
+
+
+class Check(Protocol):
+    """Raises UserError where a generator cannot be trained so on these images."""
+
+    def __call__(self, config: Any, images: ImageSet, /) -> None:
+        """`config` is the family's message in `TrainGeneratorRequest`."""
+        ...
+
+
+class Train(Protocol):
+    """Trains on the split; exact when resumed from the context's checkpoint."""
+
+    def __call__(
+        self, images: ImageSet, config: Any, /, *, seed: int, context: StepContext
+    ) -> tuple[bytes, dict[str, Any], Curves]:
+        """The weights as safetensors, what sampling needs beside them (JSON), and the curves."""
+        ...
+
+
+class Sampling(Protocol):
+    """A trained generator of any family."""
+
+    def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
+        """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
+        ...
+
+
+class OpenGenerator(Protocol):
+    """Makes what `Train` wrote ready to sample."""
+
+    def __call__(self, weights: bytes, settings: dict[str, Any], /, *, subject: Subject, sampler: Any) -> Sampling:
+        """`sampler` is the family's message in `SampleImagesRequest`, or None where it has none."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """One family of generators."""
+
+    check: Check
+    train: Train
+    open: OpenGenerator
+    check_sampler: Callable[[Checks, Any], None] | None = None
+    """Notes what is wrong with the family's sampler; None: the family has no sampler."""
