@@ -3,10 +3,15 @@
 Hypothesis chooses what happens to a world with a store, Jobs and one or two controllers, which are killed at any call.
 """
 
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from syntrial.artifacts import store
+from syntrial.trial import run
 from tests.unit.controller.histories import ALIVE, EVENTS, Happening, check, close, drawn, play
 
 HAPPENINGS = st.lists(
@@ -21,7 +26,31 @@ HAPPENINGS = st.lists(
 )
 
 
-def run(happenings: list[Happening], *, controllers: int = 1, experiments: int = 1) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _pure_functions_are_worked_out_once() -> Iterator[None]:
+    """What takes most of a history's time depends on its arguments alone."""
+
+    def once(function: Callable[..., Any], key: Callable[..., object]) -> Callable[..., Any]:
+        known: dict[object, Any] = {}
+
+        def call(*given: Any, **named: Any) -> Any:
+            of = key(*given, **named)
+            if of not in known:
+                known[of] = function(*given, **named)
+            return known[of]
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            run, "plan", once(run.plan, lambda of, *given, **named: (of.model_dump_json(), repr((given, named))))
+        )
+        patch.setattr(run, "to_yaml", once(run.to_yaml, lambda of: of.model_dump_json()))
+        patch.setattr(store, "parse_manifest", once(store.parse_manifest, lambda data, key: (data, key)))
+        yield
+
+
+def run_history(happenings: list[Happening], *, controllers: int = 1, experiments: int = 1) -> None:
     world = play(happenings, controllers=controllers, experiments=experiments)
     check(world, happenings)
     close(world)
@@ -30,19 +59,19 @@ def run(happenings: list[Happening], *, controllers: int = 1, experiments: int =
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HAPPENINGS)
 def test_a_controller_that_is_killed_at_any_call_brings_every_trial_to_its_verdict(happenings: list[Happening]) -> None:
-    run(happenings)
+    run_history(happenings)
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HAPPENINGS)
 def test_two_controllers_at_once_do_no_harm(happenings: list[Happening]) -> None:
-    run(happenings, controllers=2)
+    run_history(happenings, controllers=2)
 
 
 def test_a_job_that_ended_stays_while_a_store_is_away_that_no_look_has_asked() -> None:
     events = ("complete",) * 4 + ("hurry", "time", "complete", "lose", "complete", "complete", "store away", "time")
     numbers = {5: 35, 11: 40}
-    run([(event, numbers.get(index, 0), ALIVE, 0) for index, event in enumerate(events)])
+    run_history([(event, numbers.get(index, 0), ALIVE, 0) for index, event in enumerate(events)])
 
 
 @pytest.mark.slow
@@ -53,7 +82,7 @@ def test_of_twenty_thousand_histories_none_breaks_a_promise(shard: int) -> None:
     for seed in range(1000 * shard, 1000 * (shard + 1)):
         happenings, controllers, experiments = drawn(seed)
         try:
-            run(happenings, controllers=controllers, experiments=experiments)
+            run_history(happenings, controllers=controllers, experiments=experiments)
         except Exception as error:  # noqa: BLE001 - told with its seed
             failures[seed] = f"{type(error).__name__}: {error}; after {happenings}"
     assert not failures, "\n".join(f"seed {seed}: {words}" for seed, words in failures.items())

@@ -10,7 +10,8 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.memory import MemoryBackend
@@ -21,6 +22,7 @@ from syntrial.controller.settings import Settings
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.rpc.attempt import member_refs
 from syntrial.rpc.step import recorded_request
+from syntrial.v1.artifacts_pb2 import MemberRef
 
 NAMESPACE = "trials"
 SPEC: dict[str, Any] = {
@@ -50,6 +52,25 @@ VERDICT = {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03],
 
 class Killed(BaseException):
     """The controller's process is killed."""
+
+
+_BLOBS: Final = MemoryBackend()
+
+
+class SharedBlobs(MemoryBackend):
+    """A store in memory whose blobs lie in one folder, whichever world they are of: they are the same in each."""
+
+    def spool_path(self) -> Path:
+        return _BLOBS.spool_path()
+
+    def put_blob(self, spool: Path, /, *, digest: str) -> None:
+        _BLOBS.put_blob(spool, digest=digest)
+
+    def renew(self, digest: str, /, *, size: int) -> bool:
+        return _BLOBS.renew(digest, size=size)
+
+    def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
+        return _BLOBS.blob_path(digest, size=size, fresh=fresh)
 
 
 class Door:
@@ -208,13 +229,17 @@ def pretend(store: ArtifactStore, key: str) -> bool:
     return True
 
 
+_PRETENDED: dict[str, tuple[bytes, tuple[str, ...]]] = {}
+"""Manifests that some world had, and the keys of their inputs: the same in each, and made anew much more slowly."""
+
+
 class World:
     """A cluster with one namespace, its store, and as many controllers as are started."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.api = Api()
-        inside = MemoryBackend()
+        inside = SharedBlobs()
         self.store = ArtifactStore(inside)
         """As it is: for pods, and for those who check."""
         self.backend = Door(inside)
@@ -380,7 +405,22 @@ class World:
             self.finish_step(key)
 
     def finish_step(self, key: str) -> None:
+        """Commits the step's artifact where it does not stand; raises ArtifactMissing for want of an input."""
+        if self.store.is_done(key):
+            return
+        name = f"artifacts/{key}/manifest.json"
+        if (known := _PRETENDED.get(key)) is not None:
+            data, inputs = known
+            for source in inputs:
+                self.store.open(MemberRef(key=source, member="report"))
+            if self.store.backend.create(name, data):
+                self.runs[key] += 1
+                return
         self.runs[key] += pretend(self.store, key)
+        manifest, made = self.store.manifest(key), self.store.backend.read(name)
+        assert manifest is not None
+        assert made is not None
+        _PRETENDED[key] = made, tuple(manifest.input_keys)
 
     def fail_step(self, job: dict[str, Any], key: str, *, reason: str, outcome: str = "failed") -> None:
         """Records a failed attempt, as a stage's pod does."""
