@@ -1,9 +1,11 @@
 """The command line: `syntrial run experiment.yaml`, `syntrial submit experiment.yaml`, and what surrounds them.
 
     options.py     the application and the options that commands share
+    places.py      where a trial is: an experiment's file here, or an Experiment on the cluster
     laptop.py      trials on this machine: run, plan, judge, demo, gc
-    cluster.py     trials on a cluster: submit, upload, status, cancel
-    anywhere.py    report, logs, retry and export, of an experiment's file here or of an Experiment on the cluster
+    cluster.py     trials on a cluster: submit, upload, cancel
+    anywhere.py    report, logs, retry and export, of a trial here or there
+    status.py      status, of a trial here or there; status_view.py draws it, terminal.py a plan and a run
 
 Exit codes: 0 done; 2 something of the user's is wrong; 1 a step failed, or the store or the cluster did not answer; 130
 interrupted, and the same command goes on where it was. Commands import what they need when they run, so that `--help`
@@ -14,7 +16,7 @@ import sys
 
 from rich.text import Text
 
-from syntrial.cli import anywhere, cluster, laptop  # noqa: F401 - importing them registers their commands
+from syntrial.cli import anywhere, cluster, laptop, status  # noqa: F401 - importing them registers their commands
 from syntrial.cli.options import app, errors
 from syntrial.errors import SyntrialError, UserError
 

@@ -1,19 +1,13 @@
-"""Commands on a trial wherever it ran: report, logs, retry and export.
+"""Commands on a trial wherever it ran: report, retry, logs and export. All speak to its handle alone."""
 
-An argument that is an existing file, or ends in .yaml or .yml, is a laptop's experiment; any other is the name of an
-Experiment on the cluster.
-"""
-
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from syntrial.cli.cluster import experiment_on_cluster, file_of, stored
-from syntrial.cli.laptop import draft_of, interruptible, run_here, show_report
+from syntrial.cli.laptop import interruptible, report_folder, show_report
 from syntrial.cli.options import (
     ANYWHERE,
     DEFAULT_STORE,
@@ -30,12 +24,12 @@ from syntrial.cli.options import (
     app,
     console,
     errors,
-    options_words,
 )
+from syntrial.cli.places import trial_at
 
 if TYPE_CHECKING:
-    from syntrial.artifacts.store import ArtifactStore
     from syntrial.trial.attempts import LogSection
+    from syntrial.trial.handle import TrialHandle
 
 Open = Annotated[bool, typer.Option("--open", help="Open the page in a browser.")]
 
@@ -46,31 +40,17 @@ def report(  # noqa: PLR0917 - options of a command
     out: Out = None,
     open_page: Open = False,
     store: StoreOption = DEFAULT_STORE,
-    data_root: DataRoot = None,
     context: Context = None,
     namespace: Namespace = None,
     secret: Secret = STORE_SECRET,
     endpoint: Endpoint = None,
 ) -> None:
     """Fetch the report of a trial that has run, and print its summary."""
-    file = file_of(trial)
-    if file is not None:
-        from syntrial.experiment.file import read_experiment
-        from syntrial.trial.run import known_looks, with_looks
+    from syntrial.trial.handle import fetch_report
 
-        drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-        folder = show_report(with_looks(drafted, known_looks(drafted, store=opened)), store=opened, out=out)
-    else:
-        from syntrial.analysis.tables import terminal_summary
-        from syntrial.trial.export import write_report
-
-        door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-        folder = out or Path("runs") / remote.name
-        key = remote.report_key
-        with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-            found = write_report(opened, key=key, uid=remote.uid, out=folder)
-        console.print(terminal_summary(found))
-        console.print(Text(f"report: {folder / 'report.html'}"))
+    handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+    folder = report_folder(out, name=handle.name)
+    show_report(fetch_report(handle, out=folder), folder=folder)
     if open_page:
         import webbrowser
 
@@ -90,36 +70,21 @@ def retry(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Try again the steps that failed because of something of yours; takes up again what was cancelled."""
-    file = file_of(trial)
-    if file is not None:
-        from syntrial.experiment.file import read_experiment
-
-        run_here(
-            read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores, again=True
-        )
-        return
-    from syntrial.errors import ArtifactMissing
-    from syntrial.remote.experiments import suspend
-    from syntrial.remote.retry import forgive_ingests, wait_until_taken_up
-    from syntrial.trial.attempts import forgive
-    from syntrial.trial.record import read_step_labels
-
-    door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-    forgiven = forgive_ingests(door, remote)
-    # One that was never planned has no steps to forgive, but may be suspended.
-    with suppress(ArtifactMissing), stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-        forgiven += forgive(read_step_labels(opened, uid=remote.uid), uid=remote.uid, store=opened)
-    suspend(door, remote, value=False)
-    for label in forgiven:
-        console.print(Text(f"tried again: {label}"))
-    if remote.is_suspended:
-        console.print("taken up again")
-    elif not forgiven:
-        console.print("nothing has failed")
-    elif not wait_until_taken_up(door, remote):
-        errors.print(Text("the controller has not taken it up yet: see that it runs", style="yellow"))
-    options = options_words(context, namespace)
-    console.print(Text(f"next: syntrial status {remote.name} --watch{options}"), soft_wrap=True)
+    handle = trial_at(
+        trial,
+        store=store,
+        data_root=data_root,
+        out=out,
+        cores=cores,
+        context=context,
+        namespace=namespace,
+        secret=secret,
+        endpoint=endpoint,
+    )
+    became = handle.retry(on_forgiven=lambda label: console.print(Text(f"tried again: {label}"), soft_wrap=True))
+    if became:
+        console.print(became)
+        console.print(Text(f"next: syntrial status {handle.spelling} --watch"), soft_wrap=True)
 
 
 @app.command(rich_help_panel=ANYWHERE)
@@ -128,7 +93,6 @@ def logs(  # noqa: PLR0917 - options of a command
     step: Annotated[str | None, typer.Argument(help="The first digits of a key, or part of a step's label.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what running pods print.")] = False,
     store: StoreOption = DEFAULT_STORE,
-    data_root: DataRoot = None,
     context: Context = None,
     namespace: Namespace = None,
     secret: Secret = STORE_SECRET,
@@ -140,23 +104,12 @@ def logs(  # noqa: PLR0917 - options of a command
     from syntrial.trial.attempts import chosen, recorded_logs
     from syntrial.trial.record import read_step_labels
 
-    file = file_of(trial)
-    if file is not None:
-        from syntrial.experiment.file import read_experiment
-
-        drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-        labels = chosen({s.key: s.label for s in drafted.plan.steps}, step=step)
-        _print_sections(recorded_logs(opened, labels))
-        return
-    from syntrial.remote.logs import follow as followed
-    from syntrial.remote.logs import live
-    from syntrial.remote.progress import live_pods
-
-    door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
+    handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+    _say_if_behind(handle)
     labels, shown = {}, 0
     try:
-        with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-            labels = chosen(read_step_labels(opened, uid=remote.uid), step=step)
+        with handle.store() as opened:
+            labels = chosen(read_step_labels(opened, uid=handle.uid), step=step)
             shown = _print_sections(recorded_logs(opened, labels))
     except SyntrialError as error:
         if step is not None:
@@ -164,19 +117,13 @@ def logs(  # noqa: PLR0917 - options of a command
         errors.print(Text(f"recorded attempts are not shown: {error}", style="yellow"), soft_wrap=True)
     keys = set(labels) if step is not None else None
     if not follow:
-        pods = live_pods(door, namespace=remote.namespace, uid=remote.uid)
-        shown += _print_sections(live(door, pods, namespace=remote.namespace, keys=keys))
+        shown += _print_sections(handle.live_logs(keys))
         if not shown:
             errors.print("nothing has run yet")
         return
-    from syntrial.remote.experiments import find
-
     with interruptible("the trial goes on; this only stopped looking"):
-        lines = followed(
-            door, remote, keys=keys, is_over=lambda: find(door, remote.name, namespace=remote.namespace).is_over
-        )
-        for pod, line in lines:
-            console.print(Text(f"{pod}  ", style="dim").append(readable(line), style="not dim"), soft_wrap=True)
+        for server, line in handle.follow_logs(keys):
+            console.print(Text(f"{server}  ", style="dim").append(readable(line), style="not dim"), soft_wrap=True)
 
 
 @app.command(rich_help_panel=ANYWHERE)
@@ -198,40 +145,28 @@ def export(  # noqa: PLR0917 - options of a command
     from syntrial.trial.export import chosen_format, chosen_parts, export_trial
 
     parts, written_as = chosen_parts(include or ()), chosen_format(picture_format)
-    with _filed(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint) as found:
-        opened, uid, name = found
-        with console.status("exporting") as shown:
-            done = export_trial(
-                opened,
-                uid=uid,
-                name=name,
-                out=folder,
-                parts=parts,
-                picture_format=written_as,
-                on_file=lambda item: shown.update(Text(item)),
-            )
+    handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+    _say_if_behind(handle)
+    with handle.store() as opened, console.status("exporting") as shown:
+        done = export_trial(
+            opened,
+            uid=handle.uid,
+            name=handle.name,
+            out=folder,
+            parts=parts,
+            picture_format=written_as,
+            on_file=lambda item: shown.update(Text(item)),
+        )
     images = f", {done.images:,} images" if done.images else ""
     console.print(Text(f"{done.folder}: {done.files:,} files, {done.bytes / 2**20:.1f} MiB{images}"), soft_wrap=True)
     if done.steps_missing:
         console.print(Text(f"{done.steps_missing} steps are not done; their results are not there", style="yellow"))
 
 
-@contextmanager
-def _filed(
-    trial: str, *, store: str, context: str | None, namespace: str | None, secret: str, endpoint: str | None
-) -> "Iterator[tuple[ArtifactStore, str, str]]":
-    """The store that holds a trial, the identifier that it is filed under, and its name."""
-    file = file_of(trial)
-    if file is not None:
-        from syntrial.artifacts.store import open_store
-        from syntrial.experiment.file import read_experiment
-
-        name = read_experiment(file).metadata.name
-        yield open_store(store), name, name
-        return
-    door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-    with stored(door, remote, secret=secret, endpoint=endpoint) as opened:
-        yield opened, remote.uid, remote.name
+def _say_if_behind(handle: "TrialHandle") -> None:
+    """What is on record is shown all the same; nobody is to take it for that of the experiment as it is now."""
+    if handle.is_behind():
+        errors.print(Text(f"{handle.name} has changed since: this is what ran before", style="yellow"), soft_wrap=True)
 
 
 def _print_sections(sections: "Iterable[LogSection]") -> int:

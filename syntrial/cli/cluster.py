@@ -1,20 +1,13 @@
-"""Commands for trials on a cluster, and what they share with those that take a trial from anywhere."""
+"""Commands for trials on a cluster: submit, upload, cancel."""
 
-import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
-from syntrial.cli.laptop import draft_of, interruptible, show_progress
 from syntrial.cli.options import (
-    ANYWHERE,
     CLUSTER,
-    DEFAULT_STORE,
     STORE_SECRET,
     Context,
     DataRoot,
@@ -23,27 +16,14 @@ from syntrial.cli.options import (
     Name,
     Namespace,
     Secret,
-    StoreOption,
-    Trial,
     app,
     console,
-    errors,
-    options_words,
 )
+from syntrial.cli.places import connected, experiment_on_cluster, options_words
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
-
     from syntrial.artifacts.store import ArtifactStore
-    from syntrial.cluster.door import Door
-    from syntrial.remote.experiments import Remote
     from syntrial.remote.submit import LocalSource
-
-WATCH_SECONDS: Final = 2.0
-"""Between looks at the status."""
-
-FIRST_ANSWER_SECONDS: Final = 5.0
-"""What pods get to say how far they are, where the status is shown once."""
 
 
 @app.command(rich_help_panel=CLUSTER)
@@ -100,44 +80,6 @@ def upload(  # noqa: PLR0917 - options of a command
     console.print(Text(source.digest), soft_wrap=True)
 
 
-@app.command(rich_help_panel=ANYWHERE)
-def status(  # noqa: PLR0917 - options of a command
-    trial: Trial,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Go on looking until the trial is over.")] = False,
-    rates: Annotated[bool, typer.Option(help="Ask running pods how fast they are.")] = True,
-    store: StoreOption = DEFAULT_STORE,
-    data_root: DataRoot = None,
-    context: Context = None,
-    namespace: Namespace = None,
-    secret: Secret = STORE_SECRET,
-    endpoint: Endpoint = None,
-) -> None:
-    """Show how far a trial is, what runs and how fast, what waits and why.
-
-    With --watch the exit code is 1 where the trial ended without a verdict.
-    """
-    file = file_of(trial)
-    if file is not None:
-        from syntrial.experiment.file import read_experiment
-
-        drafted, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
-        show_progress(drafted, store=opened)
-        return
-    door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
-    with interruptible("the trial goes on; this only stopped looking"):
-        screen = _StatusScreen(
-            door, remote, rates=rates, secret=secret, endpoint=endpoint, options=options_words(context, namespace)
-        )
-        if not watch:
-            screen.show()
-        elif console.is_terminal:
-            screen.live()
-        else:
-            screen.lines()
-    if watch and screen.remote.condition("Succeeded") != "True":
-        sys.exit(1)
-
-
 @app.command(rich_help_panel=CLUSTER)
 def cancel(
     name: Name,
@@ -161,44 +103,6 @@ def cancel(
     console.print(Text(f"next: syntrial retry {name}{options_words(context, namespace)}"), soft_wrap=True)
 
 
-def file_of(trial: str) -> Path | None:
-    """The experiment's file that an argument means, or None where it is a name on the cluster."""
-    path = Path(trial)
-    return path if path.suffix in {".yaml", ".yml"} or path.is_file() else None
-
-
-def connected(context: str | None, namespace: str | None) -> "Door":
-    """The cluster that the options mean, as kubectl understands them."""
-    from syntrial.cluster.client import connect
-
-    return connect(context, namespace)
-
-
-def experiment_on_cluster(name: str, *, context: str | None, namespace: str | None) -> "tuple[Door, Remote]":
-    """The cluster, and the Experiment of that name in the namespace that is meant; raises UserError."""
-    from syntrial.errors import UserError
-    from syntrial.remote.experiments import find
-
-    if file_of(name) is not None:
-        raise UserError(
-            field="NAME",
-            rule="names an Experiment on the cluster",
-            received=f"{name}, a file",
-            remedy="Give the name in its metadata.",
-        )
-    door = connected(context, namespace)
-    return door, find(door, name, namespace=door.namespace)
-
-
-@contextmanager
-def stored(door: "Door", remote: "Remote", *, secret: str, endpoint: str | None) -> "Iterator[ArtifactStore]":
-    """The store of an experiment's namespace, for the block."""
-    from syntrial.remote.store import remote_store
-
-    with remote_store(door, namespace=remote.namespace, secret=secret, endpoint=endpoint) as opened:
-        yield opened
-
-
 def _send(source: "LocalSource", *, store: "ArtifactStore") -> None:
     """Puts a source into the store and shows how far it is."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -217,89 +121,3 @@ def _send(source: "LocalSource", *, store: "ArtifactStore") -> None:
         sent = send(source, store=store, on_progress=show)
     word = f"{sent / 2**20:.1f} MiB sent" if sent else "in the store already"
     console.print(Text(f"{source.path}: {word}; {source.digest}"), soft_wrap=True)
-
-
-class _StatusScreen:
-    """The status of an Experiment, shown once or followed until nothing more happens."""
-
-    def __init__(
-        self, door: "Door", remote: "Remote", *, rates: bool, secret: str, endpoint: str | None, options: str
-    ) -> None:
-        from syntrial.remote.progress import PodWatch
-
-        self.remote = remote
-        self._door = door
-        self._pods = PodWatch(door, namespace=remote.namespace)
-        self._rates = rates
-        self._secret = secret
-        self._endpoint = endpoint
-        self._options = options
-        self._labels: dict[str, str] | None = None
-
-    def show(self) -> None:
-        """Prints the status as it is."""
-        self._look_at_pods()
-        self._pods.wait_for_first(timeout=FIRST_ANSWER_SECONDS)
-        console.print(self._view())
-
-    def live(self) -> None:
-        """Redraws the status in place until the trial is over, then prints it."""
-        from rich.live import Live
-
-        with Live(console=console, auto_refresh=False, transient=True) as screen:
-            while not self.remote.is_over:
-                self._look_at_pods()
-                until = time.monotonic() + WATCH_SECONDS
-                while time.monotonic() < until:
-                    screen.update(self._view(), refresh=True)
-                    time.sleep(0.25)
-                self._look()
-        console.print(self._view())
-
-    def lines(self) -> None:
-        """For output that is no terminal: a line whenever counts or reasons change, and the whole at the end."""
-        from syntrial.remote.view import status_line
-
-        before = ""
-        while not self.remote.is_over:
-            line = status_line(self.remote)
-            if line != before:
-                console.print(Text(line), soft_wrap=True)
-                before = line
-            time.sleep(WATCH_SECONDS)
-            self._look()
-        console.print(self._view())
-
-    def _look(self) -> None:
-        from syntrial.errors import ClusterUnavailable
-        from syntrial.remote.experiments import find
-
-        try:
-            self.remote = find(self._door, self.remote.name, namespace=self.remote.namespace)
-        except ClusterUnavailable as error:
-            # Somebody who watches for hours is not to be sent away by a restart of the API server.
-            errors.print(Text(f"{error}; asking again", style="yellow"), soft_wrap=True)
-
-    def _look_at_pods(self) -> None:
-        from syntrial.errors import SyntrialError
-        from syntrial.remote.progress import live_pods
-        from syntrial.trial.record import read_step_labels
-
-        if not self._rates or self.remote.is_over:
-            self._pods.close()
-            return
-        try:
-            pods = live_pods(self._door, namespace=self.remote.namespace, uid=self.remote.uid)
-            self._pods.follow(pods)
-            if pods and self._labels is None:
-                # Names of steps are in the store; who may not read its Secret sees methods and keys instead.
-                self._labels = {}
-                with stored(self._door, self.remote, secret=self._secret, endpoint=self._endpoint) as opened:
-                    self._labels = read_step_labels(opened, uid=self.remote.uid)
-        except SyntrialError:
-            return
-
-    def _view(self) -> "RenderableType":
-        from syntrial.remote.view import status_view
-
-        return status_view(self.remote, running=self._pods.running(), labels=self._labels or {}, options=self._options)

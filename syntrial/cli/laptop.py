@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -35,10 +35,12 @@ def run(
 @app.command(rich_help_panel=HERE)
 def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None) -> None:
     """Print every step with its key, what the store has, and the effect that the trial could detect."""
+    from syntrial.artifacts.store import open_store
     from syntrial.cli.terminal import plan_view
     from syntrial.experiment.file import read_experiment
 
-    trial, opened = draft_of(read_experiment(file), base=file.parent, store=store, data_root=data_root)
+    opened = open_store(store)
+    trial = draft_of(read_experiment(file), base=file.parent, store=opened, data_root=data_root)
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(plan_view(trial.plan, done=done, detectable=_detectable(trial)))
 
@@ -110,18 +112,14 @@ def version() -> None:
     console.print(__version__)
 
 
-def draft_of(
-    experiment: "Experiment", *, base: Path, store: str, data_root: Path | None
-) -> "tuple[Trial, ArtifactStore]":
-    """The trial of an experiment as planned before the test split is opened, and its store."""
-    from syntrial.artifacts.store import open_store
+def draft_of(experiment: "Experiment", *, base: Path, store: "ArtifactStore", data_root: Path | None) -> "Trial":
+    """The trial of an experiment as planned before the test split is opened."""
     from syntrial.sources.resolve import resolve_sources
     from syntrial.trial.run import draft
 
-    opened = open_store(store)
     with _copying() as show:
-        sources = resolve_sources(experiment, base=base, data_root=data_root, store=opened, on_progress=show)
-    return draft(experiment, sources), opened
+        sources = resolve_sources(experiment, base=base, data_root=data_root, store=store, on_progress=show)
+    return draft(experiment, sources)
 
 
 @contextmanager
@@ -141,10 +139,12 @@ def _copying() -> Iterator[Callable[[int, int], None]]:
 
 def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None) -> bool:
     """Whether the data set can be prepared: its file is at hand, or its download answers."""
+    from syntrial.artifacts.store import open_store
     from syntrial.executors.local import LocalExecutor
     from syntrial.trial.run import prepare
 
-    trial, opened = draft_of(experiment, base=Path.cwd(), store=store, data_root=data_root)
+    opened = open_store(store)
+    trial = draft_of(experiment, base=Path.cwd(), store=opened, data_root=data_root)
     with closing(LocalExecutor(opened.url, source_locations=trial.sources.locations)) as executor:
         return prepare(trial, store=opened, executor=executor).is_complete
 
@@ -157,83 +157,61 @@ def _detectable(trial: "Trial") -> str:
 
 
 def run_here(
-    experiment: "Experiment",
-    *,
-    base: Path,
-    store: str,
-    data_root: Path | None,
-    out: Path | None,
-    cores: int | None,
-    again: bool = False,
+    experiment: "Experiment", *, base: Path, store: str, data_root: Path | None, out: Path | None, cores: int | None
 ) -> None:
-    """Runs an experiment on this machine and shows its report; with `again`, also what failed because of the user."""
-    from syntrial.cli.terminal import LiveRun, print_failure
-    from syntrial.executors.local import LocalExecutor
-    from syntrial.trial.attempts import forgive, remembered_failures
-    from syntrial.trial.run import run as run_trial
+    """Runs an experiment on this machine and shows its report, unless a step failed before because of the user."""
+    from syntrial.artifacts.store import open_store
+    from syntrial.trial.attempts import remembered_failures
 
-    trial, opened = draft_of(experiment, base=base, store=store, data_root=data_root)
-    if again:
-        forgive({step.key: step.label for step in trial.plan.steps}, uid=trial.uid, store=opened)
-    elif remembered := remembered_failures(trial.plan, uid=trial.uid, store=opened):
+    opened = open_store(store)
+    trial = draft_of(experiment, base=base, store=opened, data_root=data_root)
+    if remembered := remembered_failures(trial.plan, uid=trial.uid, store=opened):
         for step, attempt in remembered:
             errors.print(Text(f"failed before: {step.label} (key {step.key[:12]})", style="bold red"), soft_wrap=True)
             errors.print(Text(f"  {attempt.message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
         sys.exit(2)
-    done = opened.done(step.key for step in trial.plan.steps)
-    console.print(
-        f"[bold]{experiment.metadata.name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {opened.url}"
-    )
+    run_draft(trial, store=opened, out=out, cores=cores)
+
+
+def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores: int | None) -> None:
+    """Runs a planned trial on this machine, whatever failed before, and shows its report."""
+    from syntrial.cli.terminal import LiveRun, print_failure
+    from syntrial.executors.local import LocalExecutor
+    from syntrial.trial.export import write_report
+    from syntrial.trial.run import run as run_trial
+
+    name = trial.experiment.metadata.name
+    done = store.done(step.key for step in trial.plan.steps)
+    console.print(f"[bold]{name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
     with (
         interruptible("the same command goes on from here"),
         LocalExecutor(
-            opened.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
+            store.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
         ) as executor,
         LiveRun(console, trial.plan, done=len(done)) as live,
     ):
-        whole, outcome = run_trial(trial, store=opened, executor=executor, on_event=live.on_event)
+        whole, outcome = run_trial(trial, store=store, executor=executor, on_event=live.on_event)
     if not outcome.is_complete:
         labels = {step.key: step.label for step in whole.plan.steps}
         for failure in outcome.failures:
             print_failure(errors, failure, label=labels[failure.key])
         sys.exit(2 if all(not failure.retryable for failure in outcome.failures) else 1)
-    show_report(whole, store=opened, out=out)
+    folder = report_folder(out, name=name)
+    show_report(write_report(store, key=whole.plan.report[-1].key, uid=trial.uid, out=folder), folder=folder)
 
 
-def show_report(trial: "Trial", *, store: "ArtifactStore", out: Path | None) -> Path:
-    """Fetches the report, prints its summary and returns the folder that it was written to."""
+def report_folder(out: Path | None, *, name: str) -> Path:
+    """Where the report of a trial goes: as --out says, else runs/NAME."""
+    return out or Path("runs") / name
+
+
+def show_report(report: dict[str, Any], *, folder: Path) -> None:
+    """Prints the summary of a report that was written to `folder`."""
     from syntrial.analysis.tables import terminal_summary
-    from syntrial.errors import ArtifactMissing
-    from syntrial.trial.export import write_report
 
-    name = trial.experiment.metadata.name
-    key = trial.plan.report[-1].key if trial.plan.report else None
-    if key is None or store.manifest(key) is None:
-        raise ArtifactMissing(f"{name} has no report yet: run it first")
-    folder = out or Path("runs") / name
-    found = write_report(store, key=key, uid=trial.uid, out=folder)
-    console.print(terminal_summary(found))
+    console.print(terminal_summary(report))
     console.print(Text(f"report: {folder / 'report.html'}"))
-    return folder
-
-
-def show_progress(trial: "Trial", *, store: "ArtifactStore") -> None:
-    """Prints how far a trial on this machine is, by what its store has, and what failed for good."""
-    from syntrial.cli.terminal import work_view
-    from syntrial.trial.attempts import remembered_failures
-    from syntrial.trial.run import known_looks, with_looks
-
-    whole = with_looks(trial, known_looks(trial, store=store))
-    done = store.done(step.key for step in whole.plan.steps)
-    # The report is planned last; before that, it is one step more than the plan has.
-    total = len(whole.plan.steps) + (0 if whole.plan.report else 1)
-    console.print(f"[bold]{trial.experiment.metadata.name}[/]: {len(done)} of {total} steps done; store {store.url}")
-    console.print(work_view(whole.plan, done=done))
-    for step, attempt in remembered_failures(whole.plan, uid=whole.uid, store=store):
-        console.print(
-            Text(f"failed: {step.label} (key {step.key[:12]})\n  {attempt.message}", style="red"), soft_wrap=True
-        )
 
 
 @contextmanager

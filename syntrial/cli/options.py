@@ -50,12 +50,6 @@ Secret = Annotated[
 ]
 
 
-def options_words(context: str | None, namespace: str | None) -> str:
-    """The options that a command needs to mean the same cluster and namespace, as a user types them."""
-    given = (("--context", context), ("-n", namespace))
-    return "".join(f" {name} {value}" for name, value in given if value is not None)
-
-
 Endpoint = Annotated[
     str | None,
     typer.Option(

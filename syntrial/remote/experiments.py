@@ -9,8 +9,9 @@ from typing import Any, Final
 from rapidfuzz import process
 
 from syntrial.cluster.door import Door
-from syntrial.errors import ArtifactMissing, ClusterRefused, UserError
+from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.model import API_VERSION
+from syntrial.trial.status import TrialStatus
 
 KIND: Final = "Experiment"
 
@@ -35,41 +36,22 @@ class Remote:
         return str(self.tree["metadata"]["uid"])
 
     @property
-    def status(self) -> Mapping[str, Any]:
-        """What the controller wrote; empty before it has looked."""
-        return self.tree.get("status") or {}
-
-    @property
     def is_suspended(self) -> bool:
         """Whether the user paused it."""
         return bool(self.tree.get("spec", {}).get("suspend", False))
 
     @property
-    def is_behind(self) -> bool:
-        """Whether the status speaks of an older specification."""
-        observed = self.status.get("observedGeneration")
-        return observed is not None and observed != self.tree["metadata"].get("generation", observed)
-
-    def condition(self, kind: str) -> str:
-        """ "True", "False" or "Unknown"."""
-        found = (item for item in self.status.get("conditions", ()) if item.get("type") == kind)
-        return next((str(item.get("status")) for item in found), "Unknown")
-
-    @property
-    def report_key(self) -> str:
-        """The key of the report; raises ArtifactMissing where there is none yet."""
-        key = (self.status.get("report") or {}).get("key")
-        if not key:
-            raise ArtifactMissing(f"{self.name} has no report yet: `syntrial status {self.name}` says how far it is")
-        return str(key)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more happens unless the user does something."""
-        if not self.status or self.is_behind:
-            return False
-        given_up = self.condition("Progressing") == "False" and self.condition("Succeeded") == "False"
-        return self.condition("Succeeded") == "True" or self.condition("Valid") == "False" or given_up
+    def status(self) -> TrialStatus:
+        """What the controller wrote, and whether that is of the specification as it is now."""
+        found = self.tree.get("status") or {}
+        observed = found.get("observedGeneration")
+        return TrialStatus(
+            title=f"{self.namespace}/{self.name}",
+            found=found,
+            waits_for="retry" if self.is_suspended else "",
+            is_suspended=self.is_suspended,
+            is_behind=observed is not None and observed != self.tree["metadata"].get("generation", observed),
+        )
 
 
 def find(door: Door, name: str, *, namespace: str) -> Remote:

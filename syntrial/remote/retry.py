@@ -23,7 +23,7 @@ def forgive_ingests(door: Door, remote: Remote) -> list[str]:
 def wait_until_taken_up(door: Door, remote: Remote, *, patience: float = PATIENCE) -> bool:
     """Waits until the status no longer says that nothing goes on; says False after `patience` seconds."""
     until = time.monotonic() + patience
-    while find(door, remote.name, namespace=remote.namespace).is_over:
+    while find(door, remote.name, namespace=remote.namespace).status.is_over:
         if time.monotonic() > until:
             return False
         time.sleep(0.5)

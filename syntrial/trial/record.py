@@ -60,6 +60,18 @@ def read_trial_record(store: ArtifactStore, *, uid: str) -> TrialRecord:
     return TrialRecord(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
 
 
+def find_report(store: ArtifactStore, *, uid: str) -> str | None:
+    """The key of the report of the trial filed under `uid`, or None where it has none yet."""
+    try:
+        labels = read_step_labels(store, uid=uid)
+    except ArtifactMissing:
+        return None
+    # The report is planned last; one small object is read for it and not the manifest of each step.
+    key = next(reversed(labels), None)
+    manifest = store.manifest(key) if key is not None else None
+    return key if manifest is not None and manifest.method == REPORT_METHOD else None
+
+
 def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = None) -> str:
     """The key of the step that a user names: by its label ("sample edm") or the first digits of its key.
 

@@ -6,7 +6,7 @@ Called by the command line. A trial may be killed anywhere and run again: every 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf import json_format
 
@@ -24,6 +24,10 @@ from syntrial.sources.resolve import Sources
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
+
+
+BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster"})
+"""Fields of a specification that never bear on a result."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,6 +165,6 @@ def changed_fields(before: Any, after: Any, *, path: str = "spec") -> list[str]:
 def _spec_tree(trial: Trial) -> dict[str, Any]:
     """What of the specification bears on the result."""
     tree: dict[str, Any] = science_of(trial.experiment, trial.sources.by_name).spec.model_dump(
-        mode="json", by_alias=True, exclude_none=True, exclude={"suspend", "retention", "cluster"}
+        mode="json", by_alias=True, exclude_none=True, exclude=set(BESIDE_THE_RESULT)
     )
     return tree

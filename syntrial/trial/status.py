@@ -29,7 +29,7 @@ class TrialStatus:
     """One look at a trial."""
 
     title: str
-    """What a person calls it: "small in runs/.store", or "lab/small" on a cluster."""
+    """What a person calls it: "small", or "lab/small" on a cluster."""
     found: Mapping[str, Any]
     """As an Experiment has it; empty where nobody has looked yet."""
     waits_for: str = ""

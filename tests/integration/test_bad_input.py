@@ -251,7 +251,7 @@ def test_the_report_of_a_trial_that_has_not_run_is_told(
 ) -> None:
     (tmp_path / "bad.yaml").write_text(yaml.safe_dump(good(tmp_path)))
     assert syntrial(tmp_path, "report", "bad.yaml", "--store", "store", monkeypatch=monkeypatch) == 1
-    assert "run it first" in capfd.readouterr().err
+    assert "bad has no report yet: `syntrial status bad.yaml --store store`" in capfd.readouterr().err
 
 
 def test_the_data_set_of_these_tests_is_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

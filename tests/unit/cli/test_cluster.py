@@ -1,30 +1,19 @@
 """The commands for a cluster, on a cluster in memory: what they say and do, and their exit codes."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from syntrial import cli
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
-from tests.unit.trial_records import REPORT, finished_store
-
-Run = Callable[..., tuple[int, str, str]]
-
-PHANTOM = """
-apiVersion: syntrial.dev/v1alpha1
-kind: Experiment
-metadata: {name: small}
-spec:
-  dataset: {phantom: {trainPatients: 24}, size: 16}
-  synthetic: [{name: base, generator: {pca: {}}}]
-"""
+from tests.unit.cli.conftest import PHANTOM, Run
+from tests.unit.trial_records import REPORT, file_plan, finished_store
 
 
 @pytest.fixture
@@ -55,25 +44,9 @@ def store(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> ArtifactSt
         yield made
 
     monkeypatch.setattr("syntrial.remote.store.remote_store", remote_store)
+    monkeypatch.setattr("syntrial.remote.handle.remote_store", remote_store)
     cluster.secrets["lab", "syntrial-store"] = {}
     return made
-
-
-@pytest.fixture
-def run(
-    cluster: MemoryCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Run:
-    """Runs a command in this process, in a folder of its own: exit code, output and errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["syntrial", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        printed = capfd.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return call
 
 
 def experiment(cluster: MemoryCluster, **status: Any) -> dict[str, Any]:
@@ -146,7 +119,7 @@ def test_a_wrong_name_is_told_with_the_nearest_one(cluster: MemoryCluster, run: 
 
 
 @pytest.mark.parametrize("command", ["status", "cancel", "report", "logs", "retry"])
-def test_a_wrong_context_is_told(run: Run, command: str) -> None:
+def test_a_wrong_context_is_told(cluster: MemoryCluster, run: Run, command: str) -> None:
     code, _, err = run(command, "small", "--context", "absent")
     assert code == 2
     assert "Name one of test" in err
@@ -191,7 +164,7 @@ def test_watching_ends_with_the_verdict(cluster: MemoryCluster, run: Run, monkey
     def finish(_: float) -> None:
         tree["status"] = {"steps": {"total": 4, "done": 4}, "conditions": conditions(Succeeded="True")}
 
-    monkeypatch.setattr("syntrial.cli.cluster.time.sleep", finish)
+    monkeypatch.setattr("syntrial.cli.status.time.sleep", finish)
     code, out, _ = run("status", "small", "--watch")
     assert code == 0
     assert out.index("1 of 4") < out.index("4 of 4")
@@ -247,10 +220,24 @@ def test_the_report_is_fetched_and_opened(
 
 
 def test_a_report_that_is_not_there_yet_is_told(cluster: MemoryCluster, store: ArtifactStore, run: Run) -> None:
+    file_plan(store, ["filter edm", "train gan"], uid="uid")
     experiment(cluster)
+    code, _, err = run("report", "small", "-n", "lab")
+    assert code == 1
+    assert "has no report yet: `syntrial status small -n lab` says how far it is" in err
+
+
+def test_the_report_of_an_older_specification_is_not_given_for_the_present_one(
+    cluster: MemoryCluster, store: ArtifactStore, run: Run
+) -> None:
+    tree = experiment(cluster, observedGeneration=1)
+    tree["metadata"]["generation"] = 2
     code, _, err = run("report", "small")
     assert code == 1
-    assert "has no report yet" in err
+    assert "has changed since it ran" in err
+    code, _, err = run("export", "small", "home")
+    assert code == 0
+    assert "this is what ran before" in err
 
 
 def test_logs_are_those_of_recorded_attempts_and_of_live_pods(
@@ -293,14 +280,6 @@ def test_a_file_means_the_trial_on_this_machine(cluster: MemoryCluster, run: Run
     code, _, err = run("report", "absent.yaml")
     assert code == 2
     assert "experiment file must be readable" in err
-
-
-def test_the_status_of_a_trial_on_this_machine_is_what_its_store_has(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text(PHANTOM)
-    code, out, _ = run("status", "small.yaml", "--store", "here")
-    assert code == 0
-    assert "0 of " in out
-    assert "TrainClassifier" in out
 
 
 def test_a_run_on_this_machine_is_not_cancelled_from_here(run: Run, tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from syntrial.cluster.fake import MemoryCluster
-from syntrial.errors import ArtifactMissing, ClusterRefused, UserError
+from syntrial.errors import ClusterRefused, UserError
 from syntrial.remote import experiments
 from syntrial.remote.experiments import Remote, apply, find, namespace_of, suspend
 
@@ -95,10 +95,4 @@ def remote(*conditions: tuple[str, str], generation: int = 1, **status: Any) -> 
     ],
 )
 def test_a_trial_is_over_when_nothing_more_happens_by_itself(found: Remote, over: bool) -> None:
-    assert found.is_over is over
-
-
-def test_a_report_that_is_not_there_yet_is_told() -> None:
-    assert remote(report={"key": "k"}).report_key == "k"
-    with pytest.raises(ArtifactMissing, match="syntrial status a"):
-        _ = remote().report_key
+    assert found.status.is_over is over

@@ -1,4 +1,4 @@
-"""An Experiment's status as a person reads it; rendering alone, from the object and the progress of running steps."""
+"""A trial's status as a person reads it, of a trial here or there; rendering alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -9,29 +9,26 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from syntrial.remote.experiments import Remote
+from syntrial.trial.status import SUCCEEDED, VALID, TrialStatus
 from syntrial.v1.progress_pb2 import StepProgress
 
 KEY_DIGITS: Final = 12
 _BAR: Final = 24
 
 
-def status_view(
-    remote: Remote, *, running: Mapping[str, StepProgress], labels: Mapping[str, str], options: str = ""
-) -> RenderableType:
+def status_view(found: TrialStatus, *, running: Mapping[str, StepProgress], spelling: str) -> RenderableType:
     """The whole status: conditions, steps by stage, what runs and how fast, what waits and why, failures, verdict.
 
-    `running` holds the progress of steps by key, `labels` their labels where they are known; `options` is what a
-    command needs to mean the same cluster and namespace.
+    `running` holds the progress of steps by label; `spelling` is what a user types to mean the trial.
     """
-    status = remote.status
-    parts: list[RenderableType] = [_heading(remote)]
+    status = found.found
+    parts: list[RenderableType] = [_heading(found)]
     if not status:
         parts.append(Text("no status yet: is the controller running? (`make deploy` installs it)", style="yellow"))
     parts += _block(_conditions(status.get("conditions", ())))
     parts += _block(_stages(status))
     if running:
-        parts += _block(_running(running, labels=labels))
+        parts += _block(_running(running))
     parts += [_line(item, style="yellow", mark="waits") for item in status.get("pending", ())]
     for failure in status.get("failures", ()):
         key = str(failure.get("key", ""))[:KEY_DIGITS]
@@ -41,28 +38,28 @@ def status_view(
         parts += _block(_verdict(verdict, endpoint=str(status.get("endpoint", ""))))
     if report := status.get("report"):
         parts.append(Text(f"report: {report.get('address', '')}"))
-    if following := next_command(remote, options=options):
+    if following := next_command(found, spelling=spelling):
         parts.append(Text(f"next: {following}"))
     return Group(*parts)
 
 
-def status_line(remote: Remote) -> str:
+def status_line(found: TrialStatus) -> str:
     """The counts in one line, for output that is no terminal."""
-    words = [_heading(remote).plain]
-    words += [f"{item.get('reason', '')}: {item.get('message', '')}" for item in remote.status.get("pending", ())]
+    words = [_heading(found).plain]
+    words += [f"{item.get('reason', '')}: {item.get('message', '')}" for item in found.found.get("pending", ())]
     return "; ".join(words)
 
 
-def next_command(remote: Remote, *, options: str = "") -> str:
+def next_command(found: TrialStatus, *, spelling: str) -> str:
     """The command that a person would use next, or "" while a trial is under way."""
-    if remote.condition("Valid") == "False":
+    if found.condition(VALID) == "False":
         return "mend the experiment, then submit it again"
-    if remote.condition("Succeeded") == "True":
-        return f"syntrial report {remote.name}{options} --open"
-    if remote.status.get("failures"):
-        return f"syntrial logs {remote.name}{options}; mend the cause, then syntrial retry {remote.name}{options}"
-    if remote.is_suspended:
-        return f"syntrial retry {remote.name}{options}, which takes it up again"
+    if found.condition(SUCCEEDED) == "True":
+        return f"syntrial report {spelling} --open"
+    if found.found.get("failures"):
+        return f"syntrial logs {spelling}; mend the cause, then syntrial retry {spelling}"
+    if found.waits_for:
+        return f"syntrial {found.waits_for} {spelling}, which takes it up where it stands"
     return ""
 
 
@@ -74,17 +71,17 @@ def seconds_words(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def _heading(remote: Remote) -> Text:
-    steps = remote.status.get("steps", {})
+def _heading(found: TrialStatus) -> Text:
+    steps = found.found.get("steps", {})
     words = [f"{steps.get('done', 0)} of {steps['total']} steps done"] if steps.get("total") else []
     words += [f"{steps[name]} {name}" for name in ("running", "waiting", "failed") if steps.get(name)]
-    if (left := remote.status.get("secondsLeft")) is not None:
+    if (left := found.found.get("secondsLeft")) is not None:
         words.append(f"about {seconds_words(float(left))} left")
-    if remote.is_suspended:
+    if found.is_suspended:
         words.append("suspended")
-    if remote.is_behind:
+    if found.is_behind:
         words.append("the last change is not taken up yet")
-    text = Text(f"{remote.namespace}/{remote.name}", style="bold")
+    text = Text(found.title, style="bold")
     return text.append(f"  {'; '.join(words)}" if words else "", style="not bold")
 
 
@@ -124,10 +121,9 @@ def _stages(status: Mapping[str, Any]) -> Table | None:
     return table
 
 
-def _running(running: Mapping[str, StepProgress], *, labels: Mapping[str, str]) -> Table:
+def _running(running: Mapping[str, StepProgress]) -> Table:
     table = Table("running", "", "done", "rate", "left", "", box=None, header_style="bold", pad_edge=False)
-    for key, progress in sorted(running.items(), key=lambda item: labels.get(item[0], item[0])):
-        label = labels.get(key) or f"{progress.method.partition('/')[2]} {key[:KEY_DIGITS]}"
+    for label, progress in sorted(running.items()):
         share = f"{progress.done:,} of {progress.total:,} {progress.unit}" if progress.total else ""
         rate = f"{progress.rate:,.0f} {progress.unit}/s" if progress.rate > 0 else ""
         has_end = progress.rate > 0 and progress.total > progress.done

@@ -4,8 +4,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from syntrial.cli.status_view import next_command, seconds_words, status_line, status_view
 from syntrial.remote.experiments import Remote
-from syntrial.remote.view import next_command, seconds_words, status_line, status_view
+from syntrial.trial.status import TrialStatus
 from syntrial.v1.progress_pb2 import StepProgress
 
 STATUS: dict[str, Any] = {
@@ -22,16 +23,14 @@ STATUS: dict[str, Any] = {
 }
 
 
-def remote(status: dict[str, Any], *, generation: int = 1, **spec: Any) -> Remote:
+def remote(status: dict[str, Any], *, generation: int = 1, **spec: Any) -> TrialStatus:
     tree = {"metadata": {"uid": "u", "generation": generation}, "spec": spec, "status": status}
-    return Remote(name="small", namespace="lab", tree=tree)
+    return Remote(name="small", namespace="lab", tree=tree).status
 
 
-def shown(
-    found: Remote, *, running: dict[str, StepProgress] | None = None, labels: dict[str, str] | None = None
-) -> str:
+def shown(found: TrialStatus, *, running: dict[str, StepProgress] | None = None) -> str:
     console = Console(width=160, file=io.StringIO(), record=True)
-    console.print(status_view(found, running=running or {}, labels=labels or {}, options=" -n lab"))
+    console.print(status_view(found, running=running or {}, spelling="small -n lab"))
     return console.export_text()
 
 
@@ -55,11 +54,10 @@ def test_running_steps_show_their_rate_and_the_time_left() -> None:
     )
     progress.unit, progress.rate = "images", 50.0
     progress.figures["loss"] = 0.25
-    text = shown(remote(STATUS), running={"k" * 64: progress}, labels={"k" * 64: "train diffusion edm"})
+    text = shown(remote(STATUS), running={"train diffusion edm": progress})
     assert "train diffusion edm" in text
     for part in ("training", "500 of 2,000 images", "50 images/s", "30 s", "loss 0.25"):
         assert part in text
-    assert f"TrainGenerator {'k' * 12}" in shown(remote(STATUS), running={"k" * 64: progress})
 
 
 def test_an_experiment_that_nobody_looked_at_asks_for_the_controller() -> None:
@@ -87,9 +85,9 @@ def test_a_verdict_is_shown_with_its_words_and_the_command_for_the_report() -> N
         (remote({"conditions": []}), ""),
     ],
 )
-def test_what_a_person_would_do_next(found: Remote, words: str) -> None:
-    assert words in next_command(found)
-    assert bool(next_command(found)) is bool(words)
+def test_what_a_person_would_do_next(found: TrialStatus, words: str) -> None:
+    assert words in next_command(found, spelling="small")
+    assert bool(next_command(found, spelling="small")) is bool(words)
 
 
 def test_a_line_for_output_that_is_no_terminal() -> None:
