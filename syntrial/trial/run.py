@@ -25,7 +25,6 @@ from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-
 BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster"})
 """Fields of a specification that never bear on a result."""
 
