@@ -13,9 +13,8 @@ import numpy as np
 from PIL import Image
 
 from syntrial.errors import SourceError
+from syntrial.imagesets.filetypes import is_picture
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
-
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"))
 
 ANY_CLASS = "all"
 """The folder of images that have several labels each; images.csv has the labels."""
@@ -98,7 +97,7 @@ def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSe
 
 def read_class_folders(folder: Path, *, like: ImageSet) -> ImageSet:
     """The images in a folder for each class; raises SourceError for a class that `like` does not have."""
-    files = sorted(file for file in folder.glob("*/*") if file.suffix.lower() in SUFFIXES)
+    files = sorted(file for file in folder.glob("*/*") if is_picture(file.name))
     strange = sorted({file.parent.name for file in files} - set(like.classes))
     if strange or not files:
         raise SourceError(

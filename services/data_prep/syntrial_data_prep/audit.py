@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
-from syntrial_data_prep.classes import Labels, count_classes
+from syntrial.imagesets.classes import Labels, count_classes
 from syntrial_data_prep.duplicates import Pair
 from syntrial_data_prep.form import Formed
 

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ("normal", "opacity")
-
 Planes = NDArray[np.floating]
 """(B, S, S), or (B, 1, 1) for one number an image."""
 

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from syntrial.errors import SourceError, UserError
+from syntrial.imagesets.classes import Classes, Labels, relabel
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.v1.data_preparation_pb2 import ImageFormat
 from syntrial_data_prep import resample
-from syntrial_data_prep.classes import Classes, Labels, relabel
 from syntrial_data_prep.sources.raw import Raw, RawSplit
 
 SMALLEST = 8
@@ -77,7 +77,7 @@ def channels_of(raw: Raw, *, mode: int) -> int:
             field="format.color_mode",
             rule="is chosen where grey and colour images are mixed",
             received=f"nothing for {raw.title}, which holds both",
-            remedy="Choose grey or rgb.",
+            remedy="Write `colorMode: grey` or `colorMode: rgb` (with `syntrial judge`: --color-mode grey or rgb).",
         )
     return raw.channels
 

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.errors import UserError
+from syntrial.imagesets.classes import count_classes, map_classes
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
-from syntrial_data_prep.classes import count_classes, map_classes
 from syntrial_data_prep.form import Formed, form, join
 from syntrial_data_prep.prepare import describe_resampling
 

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.errors import UserError
+from syntrial.imagesets.classes import check_split, map_classes
 from syntrial.imagesets.imageset import write_image_set
+from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut, subset
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import LeakPolicy, PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, leaks, resample, sources, split
-from syntrial_data_prep.classes import check_split, map_classes
+from syntrial_data_prep import audit, duplicates, leaks, resample, sources
 from syntrial_data_prep.form import Formed, channels_of, check_size, form
-from syntrial_data_prep.sources.raw import UNSPLIT, Raw
+from syntrial_data_prep.sources.raw import Raw
 
-SPLITS = ("train", "validation", "test")
 SIDES = (("validation", "test"), ("train", "test"), ("train", "validation"))
 """Pairs of splits: the one that loses what both have, and the one that keeps it."""
 
@@ -64,9 +64,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     fraction = request.train_fraction or 1.0
     if fraction < 1 and len(kept["train"]):
         train = kept["train"]
-        chosen = split.subset(
-            train.labels, patients=train.groups(), fraction=fraction, seed=request.train_fraction_seed
-        )
+        chosen = subset(train.labels, patients=train.groups(), fraction=fraction, seed=request.train_fraction_seed)
         kept["train"] = train.take(chosen, scratch=context.scratch)
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")
@@ -141,31 +139,15 @@ def _split(
 
     Also says of each split who made it: "source" or "syntrial".
     """
-    base_name = UNSPLIT if UNSPLIT in formed else "train"
-    if base_name not in formed:
-        raise UserError(
-            field=title,
-            rule="a data set has a training split",
-            received=f"only {', '.join(formed)}",
-            remedy="Add train, or take the split folders away and let Syntrial split.",
-        )
+    base_name, missing = splits_to_cut(formed, rule=rule, title=title)
     base = formed[base_name]
-    missing = [(name, getattr(rule, name)) for name in ("test", "validation") if name not in formed]
-    without_share = [name for name, share in missing if share == 0]
-    if without_share:
-        raise UserError(
-            field=f"split.{without_share[0]}",
-            rule="a split that the source lacks has a share",
-            received=f"0, and {title} has no {without_share[0]} split",
-            remedy="Give it a share, for example 0.1, or add the split to the source.",
-        )
     if len(base) == 0:
         check_split(base.labels, (), split=base_name, source=title)
     whole = {name: part for name, part in formed.items() if name != base_name}
     origins = {name: "source" if name in formed and base_name == "train" else "syntrial" for name in SPLITS}
     if not missing:
         return whole | {"train": base}, origins
-    places = split.split(base.labels, patients=base.groups(), shares=missing, rest="train", seed=rule.seed)
+    places = cut(base.labels, patients=base.groups(), shares=missing, rest="train", seed=rule.seed)
     for name in ("train", *(name for name, _ in missing)):
         whole[name] = base.take(places == name, scratch=scratch)
     return whole, origins

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-CLASSES = ("blank", "cells", "debris", "dots", "streaks", "fibres", "rings", "waves", "clusters")
-
 Planes = NDArray[np.floating]
 POINTS = 24
 """Random points in each image; textures use as many of them as they need."""

@@ -3,8 +3,10 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from syntrial_data_prep import chest, phantom, tissue
+from syntrial_data_prep import phantom
 
+from syntrial.imagesets import phantoms
+from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import PhantomSource
 
 
@@ -31,13 +33,13 @@ def images(source: PhantomSource, split: str = "train") -> NDArray[np.uint8]:
 def test_more_patients_extend_the_set_without_changing_the_first(variant: Any) -> None:
     few, many = parameters(variant=variant, train_patients=140), parameters(variant=variant, train_patients=160)
     np.testing.assert_array_equal(images(few), images(many)[:280])
-    np.testing.assert_array_equal(phantom.cast(few, "train").labels, phantom.cast(many, "train").labels[:280])
+    np.testing.assert_array_equal(phantoms.cast(few, "train").labels, phantoms.cast(many, "train").labels[:280])
 
 
 def test_seeds_splits_patients_and_images_all_differ() -> None:
     first, other = images(parameters()), images(parameters(seed=5))
     assert (first != other).any(axis=(1, 2)).all()
-    drawn = [image.tobytes() for split in phantom.SPLITS for image in images(parameters(), split)]
+    drawn = [image.tobytes() for split in SPLITS for image in images(parameters(), split)]
     assert len(set(drawn)) == len(drawn)
 
 
@@ -51,7 +53,7 @@ def test_two_images_of_a_patient_are_more_alike_than_two_patients() -> None:
 
 
 def test_the_share_of_positive_patients_is_the_prevalence() -> None:
-    chosen = phantom.cast(parameters(), "train")
+    chosen = phantoms.cast(parameters(), "train")
     assert chosen.labels.sum() == 2 * 45
     assert np.unique(chosen.patients).size == 150
     assert (chosen.labels[0::2] == chosen.labels[1::2]).all()
@@ -59,7 +61,7 @@ def test_the_share_of_positive_patients_is_the_prevalence() -> None:
 
 def test_tissue_shows_nine_classes_in_equal_parts() -> None:
     source = parameters(variant=PhantomSource.VARIANT_TISSUE, train_patients=90)
-    assert np.bincount(phantom.cast(source, "train").labels).tolist() == [20] * len(tissue.CLASSES)
+    assert np.bincount(phantoms.cast(source, "train").labels).tolist() == [20] * len(phantoms.TISSUE_CLASSES)
     assert images(source).shape == (180, 28, 28, 3)
 
 
@@ -67,7 +69,7 @@ def test_opacities_brighten_the_lungs_less_with_difficulty() -> None:
     gaps = []
     for difficulty in (0.0, 0.5, 1.0):
         source = parameters(difficulty=difficulty, prevalence=0.5)
-        x, labels = images(source).astype(float), phantom.cast(source, "train").labels
+        x, labels = images(source).astype(float), phantoms.cast(source, "train").labels
         lungs = np.concatenate([x[:, 6:16, 5:11], x[:, 6:16, 17:23]], axis=2).mean((1, 2)) / x.mean((1, 2))
         gaps.append(lungs[labels == 1].mean() - lungs[labels == 0].mean())
     assert gaps[0] > gaps[1] > gaps[2]
@@ -91,5 +93,5 @@ def test_every_size_shows_the_same_patient() -> None:
 
 
 def test_classes_are_named() -> None:
-    assert phantom.class_names(parameters()) == chest.CLASSES
-    assert len(phantom.class_names(parameters(variant=PhantomSource.VARIANT_TISSUE))) == 9
+    assert phantoms.class_names(parameters()) == phantoms.CHEST_CLASSES
+    assert len(phantoms.class_names(parameters(variant=PhantomSource.VARIANT_TISSUE))) == 9

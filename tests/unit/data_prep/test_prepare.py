@@ -350,9 +350,9 @@ NPZ: dict[str, tuple[dict[str, Any], str]] = {
     "labels missing": ({"val_labels": None}, "has its labels"),
     "too few labels": ({"val_labels": np.zeros(9, np.int64)}, "a label for each of the 10"),
     "labels of two kinds": ({"val_labels": np.zeros((10, 3), np.uint8)}, "labels of one kind"),
-    "a class without test images": ({"test_labels": np.zeros(12, np.int64)}, "none of 1"),
+    "a class without test images": ({"test_labels": np.zeros(12, np.int64)}, "none of '1'"),
     "one class alone": ({f"{s}_labels": np.zeros(n, np.int64) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "at least two classes"),  # noqa: E501
-    "a gap in the classes": ({"train_labels": np.arange(40) % 2 * 2}, "none of 1"),
+    "a gap in the classes": ({"train_labels": np.arange(40) % 2 * 2}, "none of '1'"),
     "an empty split": ({"val_images": np.zeros((0, 12, 12), np.uint8), "val_labels": np.zeros(0, np.int64)}, "holds images"),  # noqa: E501
     "no training split": ({"train_images": None, "train_labels": None}, "has a training split"),
     "a missing split without a share": ({"val_images": None, "val_labels": None}, "has a share"),
@@ -411,7 +411,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Path], Source, str]] = {
     "a class too small to split": (
         lambda root: spoilt(root, leave_one_dog),
         Source(folder=FolderSource()),
-        "none of dog",
+        "none of 'dog'",
     ),
 }
 
@@ -430,7 +430,7 @@ def test_a_wrong_file_or_folder_is_refused_with_the_place_the_rule_and_the_remed
         ({"size": 4}, "8 to 1024"),
         ({"split": SplitRule(validation=0.6, test=0.5)}, "leave something for training"),
         ({"train_fraction": 1.5}, "at most 1"),
-        ({"class_map": [ClassMapping(**{"from": "normale", "to": "x"})]}, "Did you mean normal"),
+        ({"class_map": [ClassMapping(**{"from": "normale", "to": "x"})]}, "Did you mean 'normal'"),
         ({"class_map": [ClassMapping(**{"from": "normal", "to": "opacity"})]}, "at least two classes"),
         ({"class_map": [ClassMapping(**{"from": "normal", "to": x}) for x in "ab"]}, "mapped once"),
     ],

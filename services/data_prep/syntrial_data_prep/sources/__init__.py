@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from syntrial.errors import SourceError, UserError
+from syntrial.imagesets.phantoms import cast, class_names
+from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 from syntrial_data_prep import phantom
 from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
@@ -52,8 +54,8 @@ def _there(path: Path | None) -> Path:
 
 def _phantom(parameters: PhantomSource) -> Raw:
     splits: dict[str, RawSplit] = {}
-    for split in phantom.SPLITS:
-        chosen = phantom.cast(parameters, split)
+    for split in SPLITS:
+        chosen = cast(parameters, split)
 
         def pictures(split: str = split) -> Iterator[Picture | None]:
             for chunk in phantom.draw(parameters, split):
@@ -72,7 +74,7 @@ def _phantom(parameters: PhantomSource) -> Raw:
     return Raw(
         title=f"phantom ({'chest' if grey else 'tissue'})",
         splits=splits,
-        classes=phantom.class_names(parameters),
+        classes=class_names(parameters),
         multi_label=False,
         channels=1 if grey else 3,
         notes=("The images are a phantom: drawn by a seeded procedure, not taken of patients.",),

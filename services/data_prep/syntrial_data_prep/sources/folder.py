@@ -4,23 +4,24 @@ Every header is opened first, so that sizes and modes are known before anything 
 decoded once. A file that cannot be read is left out and named in the audit, unless many cannot.
 """
 
-import re
 import struct
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from syntrial.artifacts.content import folder_digest, folder_files
 from syntrial.errors import SourceError
+from syntrial.imagesets.filetypes import tell_apart
+from syntrial.imagesets.folders import PlacedPicture, lay_out, patient_rule
+from syntrial.imagesets.limits import MOST_PIXELS, check_side
 from syntrial_data_prep import pixels
-from syntrial_data_prep.sources.raw import SPLIT_NAMES, UNSPLIT, Picture, Raw, RawSplit
+from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
 
-SUFFIXES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm"))
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
 """What Pillow raises for damaged files, by format."""
 MOST_UNREADABLE = 0.05
@@ -53,20 +54,24 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
             received=found,
             remedy="Files have changed since: run again.",
         )
-    patient_of = _patient_rule(pattern)
-    files = list(folder_files(path))
-    placed, strays = _places([(PurePosixPath(name), file) for name, file in files], title=title)
-    entries, damaged = _headers(placed, on_progress=on_progress)
-    if len(damaged) > MOST_UNREADABLE * (len(entries) + len(damaged)):
-        raise SourceError(
-            field=f"{title}: {damaged[0]}",
-            rule=f"at most {MOST_UNREADABLE:.0%} of a folder's images are unreadable",
-            received=f"{len(damaged)} of {len(entries) + len(damaged)}",
-            remedy="Copy the files again, or remove those that are damaged.",
-        )
-    notes = [f"{strays} files that are no images, or lie in no class, were left out."] if strays else []
+    patient_of = patient_rule(pattern, field="source.folder.patient_pattern") if pattern else None
+    files = dict(folder_files(path))
+    layout = lay_out(list(files), title=title)
+    entries, damaged = _headers(layout.pictures, files=files, on_progress=on_progress)
+    notes = []
+    if layout.strays:
+        notes.append(f"{layout.strays} files that are no images, or lie in no class, were left out.")
     if damaged:
-        notes.append(f"{len(damaged)} images could not be read and were left out: {', '.join(damaged[:8])}.")
+        kinds, remedy = tell_apart(files[name] for name in damaged)
+        if len(damaged) > MOST_UNREADABLE * (len(entries) + len(damaged)):
+            raise SourceError(
+                field=f"{title}: {damaged[0]}",
+                rule=f"at most {MOST_UNREADABLE:.0%} of a folder's images are unreadable",
+                received=f"{len(damaged)} of {len(entries) + len(damaged)}: {kinds}",
+                remedy=f"{remedy} Or remove the files.",
+            )
+        some = ", ".join(damaged[:8])
+        notes.append(f"{len(damaged)} images could not be read and were left out ({kinds}): {some}.")
     classes = tuple(sorted({entry.label for entry in entries}))
     deep = [entry for entry in entries if entry.mode in pixels.SIXTEEN_BIT_MODES]
     bits = pixels.bits_of(max((_highest(entry) for entry in deep), default=0))
@@ -84,7 +89,7 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         splits[split] = RawSplit(
             labels=np.array([classes.index(entry.label) for entry in members], dtype=np.int64),
             names=tuple(entry.name for entry in members),
-            patients=tuple(patient_of(entry.name) for entry in members) if pattern else None,
+            patients=tuple(patient_of(entry.name) for entry in members) if patient_of else None,
             pictures=pictures,
             sides=(min(sides), max(sides)),
             oblong=sum(entry.size[0] != entry.size[1] for entry in members),
@@ -102,78 +107,13 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
     )
 
 
-def _patient_rule(pattern: str) -> Callable[[str], str]:
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise SourceError(
-            field="source.folder.patient_pattern",
-            rule="is a regular expression",
-            received=f"{pattern!r} ({error})",
-            remedy=r"For 00000013_005.png, write '(\d+)_'.",
-        ) from None
-    if pattern and expression.groups != 1:
-        raise SourceError(
-            field="source.folder.patient_pattern",
-            rule="has one group, which is the patient",
-            received=f"{pattern!r} with {expression.groups}",
-            remedy=r"Put the patient's part in parentheses: '(\d+)_'.",
-        )
-
-    def patient(name: str) -> str:
-        match = expression.search(PurePosixPath(name).name)
-        if match is None or match[1] is None:
-            raise SourceError(
-                field="source.folder.patient_pattern",
-                rule="matches the name of every image",
-                received=f"{name}, which {pattern!r} does not match",
-                remedy="Widen the pattern, or move the file out of the folder.",
-            )
-        return match[1]
-
-    return patient
-
-
-def _places(files: list[tuple[PurePosixPath, Path]], *, title: str) -> tuple[list[tuple[str, Path, str, str]], int]:
-    """(name, path, split, class) of each image, from where it lies, and how many other files there are."""
-    images = [(name, path) for name, path in files if name.suffix.lower() in SUFFIXES]
-    if not images:
-        dicom = any(name.suffix.lower() in {".dcm", ".dicom"} for name, _ in files)
-        raise SourceError(
-            field=title,
-            rule=f"the folder holds images ({', '.join(sorted(SUFFIXES))})",
-            received="DICOM files" if dicom else f"{len(files)} other files",
-            remedy="Convert them to 8- or 16-bit PNG first." if dicom else "Check the path.",
-        )
-    tops = {name.parts[0] for name, _ in images if len(name.parts) > 1}
-    split_layout = bool(tops) and all(top.lower() in SPLIT_NAMES for top in tops)
-    depth = 2 if split_layout else 1
-    placed = [
-        (
-            str(name),
-            path,
-            SPLIT_NAMES[name.parts[0].lower()] if split_layout else UNSPLIT,
-            name.parts[depth - 1],
-        )
-        for name, path in images
-        if len(name.parts) > depth
-    ]
-    if not placed:
-        raise SourceError(
-            field=title,
-            rule="images lie in a folder for each class, with or without train, val and test above them",
-            received=f"{images[0][0]} and {len(images) - 1} more in no class",
-            remedy="Make a folder for each class, named like it, and move the images there.",
-        )
-    return placed, len(files) - len(placed)
-
-
 def _headers(
-    placed: list[tuple[str, Path, str, str]], *, on_progress: Callable[[int], None]
+    pictures: Sequence[PlacedPicture], *, files: Mapping[str, Path], on_progress: Callable[[int], None]
 ) -> tuple[list[Entry], list[str]]:
     entries: list[Entry] = []
     damaged: list[str] = []
-    for number, (name, path, split, label) in enumerate(placed):
+    for number, picture in enumerate(pictures):
+        name, path = picture.name, files[picture.name]
         try:
             with warnings.catch_warnings():
                 # Size is judged below, by a rule of our own.
@@ -181,12 +121,12 @@ def _headers(
                 with Image.open(path) as image:
                     mode, size = image.mode, image.size
         except Image.DecompressionBombError:
-            mode, size = "L", (pixels.MOST_PIXELS, 2)
+            mode, size = "L", (MOST_PIXELS, 2)
         except UNREADABLE:
             damaged.append(name)
             continue
-        pixels.check_side(*size, name=name)
-        entries.append(Entry(name=name, path=path, split=split, label=label, mode=mode, size=size))
+        check_side(*size, name=name)
+        entries.append(Entry(name=name, path=path, split=picture.split, label=picture.label, mode=mode, size=size))
         if number % 256 == 0:
             on_progress(number)
     return entries, damaged

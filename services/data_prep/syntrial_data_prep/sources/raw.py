@@ -4,27 +4,13 @@ A picture is uint8, (H, W) grey or (H, W, 3) colour, of the source's own size; N
 read. Nothing here is resized yet.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
-
-UNSPLIT = "all"
-"""The name of the one split of a source that comes without splits."""
-
-SPLIT_NAMES: Mapping[str, str] = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-    "testing": "test",
-}
-"""What splits are called in the wild, and here."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,6 +1,7 @@
 """Classes of a source become those of the trial: renamed, merged or left out, and checked."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,49 +25,84 @@ class Classes:
 
 
 def map_classes(
-    classes: Sequence[str], mapping: Sequence[ClassMapping], *, into: Sequence[str] | None = None
+    classes: Sequence[str],
+    mapping: Sequence[ClassMapping],
+    *,
+    into: Sequence[str] | None = None,
+    field: str = "class_map",
 ) -> Classes:
     """The trial's classes for a source's `classes`.
 
     A class that `mapping` does not name keeps its name; one that it maps to "" is left out. `into` gives the classes
-    of a data set that all must be among. Raises UserError for names that are in neither, with the nearest.
+    of a data set that all must be among; `field` is what errors call the mapping. Raises UserError for names that are
+    in neither, with what to write, and for classes that capital letters alone tell apart.
     """
-    renamed = {}
-    for number, entry in enumerate(mapping):
-        field = f"class_map[{number}]"
+    renamed: dict[str, str] = {}
+    for entry in mapping:
         source_name: str = getattr(entry, "from")
         if source_name not in classes:
             raise UserError(
-                field=f"{field}.from",
-                rule="is a class of the source",
-                received=source_name,
+                field=field,
+                rule="names classes of the source",
+                received=repr(source_name),
                 remedy=_nearest(source_name, classes),
             )
         if source_name in renamed:
             raise UserError(
-                field=f"{field}.from", rule="each class is mapped once", received=source_name, remedy="Remove one."
+                field=field, rule="each class is mapped once", received=repr(source_name), remedy="Remove one."
             )
         renamed[source_name] = entry.to
     wanted = [renamed.get(name, name) for name in classes]
     kept = [name for name in dict.fromkeys(wanted) if name]
+    _check_letters(kept, field=field)
     if into is not None:
-        for name in kept:
-            if name not in into:
-                raise UserError(
-                    field="class_map",
-                    rule="every class of the images is a class of the data set",
-                    received=name,
-                    remedy=f"{_nearest(name, into)} Rename the class, or map it: {{from: …, to: …}}.",
-                )
+        _check_known(kept, into, field=field)
         kept = list(into)
     elif len(kept) < 2:
         raise UserError(
-            field="class_map" if mapping else "source",
+            field=field if mapping else "source",
             rule="a trial has at least two classes",
-            received=kept,
+            received=quoted(kept) or "none",
             remedy="Name a source with more classes, or map fewer of them away.",
         )
     return Classes(names=tuple(kept), targets=tuple(kept.index(name) if name else -1 for name in wanted))
+
+
+def _check_letters(names: Sequence[str], *, field: str) -> None:
+    """Refuses 'Normal' beside 'normal': two spellings of one class would be told apart as two."""
+    first: dict[str, str] = {}
+    alike = {name: first[bare] for name in names if first.setdefault(bare := name.strip().casefold(), name) != name}
+    if alike:
+        raise UserError(
+            field=field,
+            rule="classes differ by more than capital letters and blanks",
+            received=quoted([*dict.fromkeys(alike.values()), *alike]),
+            remedy=f"Make them one, {class_map_words(alike)}, or rename the folders.",
+        )
+
+
+def _check_known(names: Sequence[str], known: Sequence[str], *, field: str) -> None:
+    strange = [name for name in names if name not in known]
+    if not strange:
+        return
+    nearest = {name: _best(name, known) for name in strange}
+    told = {name: found for name, found in nearest.items() if found is not None}
+    words = class_map_words({name: told.get(name, "CLASS") for name in strange})
+    raise UserError(
+        field=field,
+        rule="every class of the images is a class of the data set",
+        received=quoted(strange),
+        remedy=f"The data set has {quoted(known)}: say which each is, {words}, or rename the folders."
+        if len(told) < len(strange)
+        else f"Say which each is, {words}, or rename the folders.",
+    )
+
+
+def class_map_words(mapping: Mapping[str, str]) -> str:
+    """What a user writes to map classes: in an experiment's file, and at the command line."""
+    pairs = ", ".join(f"{source!r}: {to!r}" for source, to in mapping.items())
+    options = " ".join(f"--class-map {shlex.quote(f'{source}={to}')}" for source, to in mapping.items())
+    return f"`classMap: {{{pairs}}}` (with `syntrial judge`: {options})"
 
 
 def relabel(labels: Labels, classes: Classes) -> tuple[Labels, NDArray[np.bool_]]:
@@ -98,25 +134,36 @@ def check_split(labels: Labels, names: Sequence[str], *, split: str, source: str
             field=f"{source}: {split}",
             rule="every split holds images",
             received="none are left",
-            remedy="Look at the leaks and the class map, or change the split rule.",
+            remedy="Look at `leaks` and `classMap`, or change `split`.",
         )
     empty = [name for name, count in count_classes(labels, names).items() if count == 0]
     if empty:
         raise UserError(
             field=f"{source}: {split}",
             rule="every class has images in every split",
-            received=f"none of {', '.join(empty)}",
-            remedy="Add images, merge the class into another or leave it out with the class map, or split anew.",
+            received=f"none of {quoted(empty)}",
+            remedy="Add images, merge the class into another or leave it out by `classMap`, or change `split`.",
         )
     if labels.ndim == 2 and (full := [name for name, column in zip(names, labels.T, strict=True) if column.all()]):
         raise UserError(
             field=f"{source}: {split}",
             rule="every label is absent from some images",
-            received=f"{', '.join(full)} in all of them",
-            remedy="Leave the label out with the class map.",
+            received=f"{quoted(full)} in all of them",
+            remedy="Leave the label out by `classMap`.",
         )
 
 
+def quoted(names: Sequence[str]) -> str:
+    """Names in quotes, the first eight of them."""
+    shown = ", ".join(repr(name) for name in names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown
+
+
+def _best(name: str, known: Sequence[str]) -> str | None:
+    found = process.extractOne(name.lower(), {item: item.lower() for item in known}, score_cutoff=60)
+    return None if found is None else str(found[2])
+
+
 def _nearest(name: str, known: Sequence[str]) -> str:
-    nearest = process.extractOne(name.lower(), {item: item.lower() for item in known}, score_cutoff=60)
-    return f"Did you mean {nearest[2]}?" if nearest else f"Known: {', '.join(known)}."
+    best = _best(name, known)
+    return f"Known: {quoted(known)}." if best is None else f"Did you mean {best!r}?"

@@ -1,7 +1,8 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from syntrial_data_prep import split
+
+from syntrial.imagesets import splits
 
 SHARES = [("test", 0.2), ("validation", 0.1)]
 
@@ -20,7 +21,7 @@ def world(count: int = 600) -> tuple[np.ndarray, list[str]]:
 
 
 def places(labels: np.ndarray, patients: list[str], seed: int = 1) -> np.ndarray:
-    return split.split(labels, patients=patients, shares=SHARES, rest="train", seed=seed)
+    return splits.cut(labels, patients=patients, shares=SHARES, rest="train", seed=seed)
 
 
 def test_no_patient_stands_on_two_sides_and_classes_keep_their_shares() -> None:
@@ -51,7 +52,7 @@ def test_another_seed_splits_otherwise() -> None:
 def test_subsets_are_nested_and_hold_every_class(first: float, second: float, seed: int) -> None:
     labels, patients = world(120)
     small, large = (
-        split.subset(labels, patients=patients, fraction=fraction, seed=seed) for fraction in sorted((first, second))
+        splits.subset(labels, patients=patients, fraction=fraction, seed=seed) for fraction in sorted((first, second))
     )
     assert not (small & ~large).any()
     assert set(labels[small]) == set(labels)

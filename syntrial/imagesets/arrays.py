@@ -1,0 +1,293 @@
+"""What an .npz file in MedMNIST's layout holds: {train,val,test}_images and _labels, and _patients where it has them.
+
+Also `images` and `labels` without splits. Labels and patients are read, of the images their headers alone: what is
+wrong with a file is told in a second, when a trial is planned as when its data is prepared. Nothing is unpickled.
+"""
+
+import contextlib
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from syntrial.errors import SourceError
+from syntrial.imagesets.filetypes import kind_of, kind_of_zip
+from syntrial.imagesets.limits import check_dtype, check_side
+from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+
+DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
+"""What reading a zip archive raises: cut short, damaged, of an unknown compression, or under a password."""
+MOST_CLASSES = 1000
+"""A label above this is taken for a mistake, not for a class."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class SplitArrays:
+    """One split of the file."""
+
+    images: str
+    """The name of the array that holds its images."""
+    shape: tuple[int, ...]
+    """Of the images: (N, H, W) or (N, H, W, C)."""
+    dtype: np.dtype[np.generic]
+    labels: NDArray[np.int64] | NDArray[np.uint8]
+    """int64 (N,), or uint8 (N, K) of 0 and 1 for several labels an image."""
+    patients: tuple[str, ...] | None
+    """Each image's patient; None where the file does not say."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Arrays:
+    """What the file holds."""
+
+    splits: dict[str, SplitArrays]
+    """train, validation, test (not always all), or UNSPLIT alone."""
+    classes: tuple[str, ...]
+    multi_label: bool
+    notes: tuple[str, ...]
+    """What is odd about it, as sentences."""
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour."""
+        shape = next(iter(self.splits.values())).shape
+        return 3 if len(shape) == 4 and shape[3] >= 3 else 1
+
+
+def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:
+    """Reads labels, patients and the headers of the images.
+
+    `classes` are the names of the labels, or empty for "0", "1" and so on; `title` is what errors call the file. Raises
+    SourceError for what is no whole .npz file, and for arrays that are against a rule.
+    """
+    with opened(path, title=title) as archive:
+        arrays = {name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")}
+        headers: dict[str, tuple[str, tuple[int, ...], np.dtype[np.generic]]] = {}
+        labels: dict[str, NDArray[Any]] = {}
+        patients: dict[str, tuple[str, ...] | None] = {}
+        for prefix, split in _prefixes(arrays, archive=archive, title=title).items():
+            name = f"{prefix}images"
+            shape, dtype = _image_header(archive, name, title=title)
+            headers[split] = (name, shape, dtype)
+            labels[split] = _labels(archive, f"{prefix}labels", count=shape[0], title=title)
+            patients[split] = (
+                _patients(archive, f"{prefix}patients", count=shape[0], title=title)
+                if f"{prefix}patients" in arrays
+                else None
+            )
+    _check_alike({name: (shape[1:], dtype) for name, shape, dtype in headers.values()}, title=title)
+    found, multi_label, notes = _classes(labels, classes=tuple(classes), title=title)
+    return Arrays(
+        splits={
+            split: SplitArrays(
+                images=name,
+                shape=shape,
+                dtype=dtype,
+                labels=labels[split].astype(np.uint8) if multi_label else labels[split].astype(np.int64),
+                patients=patients[split],
+            )
+            for split, (name, shape, dtype) in headers.items()
+        },
+        classes=found,
+        multi_label=multi_label,
+        notes=notes,
+    )
+
+
+def _wrong(title: str, array: str, rule: str, received: object, remedy: str) -> SourceError:
+    return SourceError(field=f"{title}: {array}", rule=rule, received=received, remedy=remedy)
+
+
+@contextlib.contextmanager
+def opened(path: Path, *, title: str) -> Iterator[zipfile.ZipFile]:
+    """The file as a zip archive; raises SourceError, which says what it is, where it is none."""
+    try:
+        # A zip archive's directory stands at its end: one that is cut short has none.
+        archive = zipfile.ZipFile(path)
+    except DAMAGED as error:
+        raise _no_archive(path, error, title=title) from None
+    with archive:
+        yield archive
+
+
+def _no_archive(path: Path, error: Exception, *, title: str) -> SourceError:
+    rule = "an .npz file is a whole zip archive of arrays"
+    if path.is_dir():
+        return SourceError(field=title, rule=rule, received=f"{path}, a folder", remedy="Give a folder as `folder:`.")
+    try:
+        kind = kind_of(path)
+    except OSError:
+        return SourceError(field=title, rule=rule, received=f"{path}: {error}", remedy="Check its permissions.")
+    return SourceError(field=title, rule=rule, received=f"{path}, {kind.one}", remedy=kind.remedy)
+
+
+@contextlib.contextmanager
+def member(archive: zipfile.ZipFile, name: str, *, title: str) -> Iterator[IO[bytes]]:
+    """An array's file in the archive; whatever breaks while it is read is the file's damage."""
+    try:
+        with archive.open(f"{name}.npy") as file:
+            yield file
+    except SourceError:
+        raise
+    except KeyError:
+        raise _wrong(title, name, "every images array has its labels", "no such array", "Add it.") from None
+    except DAMAGED as error:
+        raise _wrong(
+            title, name, "the array can be read to its end", str(error), "Copy, download or write the file again."
+        ) from None
+
+
+def array_header(file: IO[bytes], name: str, *, title: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether it is written column by column, and type; raises SourceError for Python objects."""
+    version = npy.read_magic(file)
+    header = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
+    if header[2].hasobject:
+        raise _wrong(
+            title,
+            name,
+            "arrays hold numbers of one size; Python objects (pickles, images of mixed size) are never opened",
+            "an array of Python objects",
+            "Give every image the same size, and save with numpy.savez_compressed without allow_pickle.",
+        )
+    return header
+
+
+def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict[str, str]:
+    """What stands before `images` and `labels` in the names of each split's arrays."""
+    found = {f"{name}_": split for name, split in SPLIT_NAMES.items() if f"{name}_images" in arrays}
+    if len(set(found.values())) < len(found):
+        raise _wrong(title, "arrays", "each split has one images array", sorted(found), "Leave one of them out.")
+    if found:
+        return found
+    if "images" in arrays:
+        return {"": UNSPLIT}
+    rule = "the file holds train_images, val_images and test_images with their _labels, or images and labels"
+    if not arrays:
+        kind = kind_of_zip(archive.namelist())
+        raise _wrong(title, "arrays", rule, f"no arrays: this is {kind.one}", kind.remedy)
+    # Names that Keras' data sets made usual.
+    usual = {
+        f"{letter}_{name}": f"{split}_{what}"
+        for letter, what in (("x", "images"), ("y", "labels"))
+        for name, split in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
+    }
+    renamed = [f"{usual[name]}=arrays['{name}']" for name in sorted(arrays & usual.keys())]
+    raise _wrong(
+        title,
+        "arrays",
+        rule,
+        ", ".join(sorted(arrays)[:12]),
+        f"Save them again: numpy.savez_compressed('data.npz', {', '.join(renamed)})."
+        if renamed
+        else "Rename the arrays.",
+    )
+
+
+def _image_header(archive: zipfile.ZipFile, name: str, *, title: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
+    with member(archive, name, title=title) as file:
+        shape, _, dtype = array_header(file, name, title=title)
+    if len(shape) == 4 and shape[1] in {1, 3} and shape[3] not in {1, 3, 4}:
+        raise _wrong(title, name, "channels come last, (N, H, W, C)", shape, "Save images.transpose(0, 2, 3, 1).")
+    if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3, 4}):
+        raise _wrong(
+            title, name, "images are (N, H, W), or (N, H, W, C) with 1, 3 or 4 channels", shape, "Reshape them."
+        )
+    if shape[0] == 0:
+        raise _wrong(title, name, "every split holds images", "none", "Leave the split out or fill it.")
+    check_side(shape[2], shape[1], name=f"{title}: {name}")
+    check_dtype(dtype, name=f"{title}: {name}")
+    return shape, dtype
+
+
+def _array(archive: zipfile.ZipFile, name: str, *, title: str) -> NDArray[Any]:
+    with member(archive, name, title=title) as file:
+        array_header(file, name, title=title)
+    with member(archive, name, title=title) as file:
+        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+
+def _labels(archive: zipfile.ZipFile, name: str, *, count: int, title: str) -> NDArray[Any]:
+    """Labels as (N,) or (N, K); (N, 1) becomes (N,)."""
+    labels = _array(archive, name, title=title)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim not in {1, 2} or labels.dtype.kind not in "iub":
+        raise _wrong(
+            title,
+            name,
+            "labels are whole numbers of shape (N,), (N, 1) or, for several labels an image, (N, K)",
+            f"{labels.dtype} of shape {labels.shape}",
+            "Save them as int64.",
+        )
+    if len(labels) != count:
+        raise _wrong(title, name, f"there is a label for each of the {count} images", len(labels), "Check the file.")
+    return labels
+
+
+def _patients(archive: zipfile.ZipFile, name: str, *, count: int, title: str) -> tuple[str, ...]:
+    patients = _array(archive, name, title=title).reshape(-1)
+    if len(patients) != count or patients.dtype.kind not in "iuUS":
+        raise _wrong(
+            title,
+            name,
+            f"patients are whole numbers or text, one for each of the {count} images",
+            f"{patients.dtype} of {len(patients)}",
+            "Save them with numpy.asarray(patients, dtype=str).",
+        )
+    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in patients.tolist())
+
+
+def _check_alike(headers: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]], *, title: str) -> None:
+    """Images of one size beside larger ones would pass through another resampling: a shortcut for a classifier."""
+    if len(set(headers.values())) > 1:
+        raise _wrong(
+            title,
+            "images",
+            "all splits hold images of one size, channel count and type",
+            "; ".join(f"{name} {shape} {dtype}" for name, (shape, dtype) in headers.items()),
+            "Save them alike, or as a folder of images.",
+        )
+
+
+def _classes(
+    labels: dict[str, NDArray[Any]], *, classes: tuple[str, ...], title: str
+) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    """The names of the classes, whether an image may have several, and what is odd about it."""
+    shapes = {array.shape[1:] for array in labels.values()}
+    if len(shapes) > 1:
+        raise _wrong(title, "labels", "all splits have labels of one kind", sorted(shapes), "Save them alike.")
+    multi_label = bool(next(iter(shapes)))
+    count = len(classes)
+    if multi_label:
+        count = count or next(iter(shapes))[0]
+    else:
+        count = count or min(int(max(array.max() for array in labels.values())) + 1, MOST_CLASSES)
+    for split, array in labels.items():
+        highest = 1 if multi_label else count - 1
+        outside = np.flatnonzero(
+            (array < 0).reshape(len(array), -1).any(1) | (array > highest).reshape(len(array), -1).any(1)
+        )
+        if len(outside):
+            row = int(outside[0])
+            raise _wrong(
+                title,
+                f"labels of {split}",
+                f"labels are from 0 to {highest}" + (f", for the classes {', '.join(classes[:8])}" if classes else ""),
+                f"{array[row].tolist()} at image {row}",
+                "Mend the label or name all classes in order.",
+            )
+    if multi_label and count != next(iter(shapes))[0]:
+        raise _wrong(title, "labels", f"there is a column for each of {count} classes", next(iter(shapes))[0], "Match.")
+    notes: list[str] = []
+    if multi_label and all((array.sum(1) == 1).all() for array in labels.values()):
+        notes.append(
+            "Every image has exactly one of several labels; if they are one-hot codes of classes, store them as (N,)."
+        )
+    return classes or tuple(str(label) for label in range(count)), multi_label, tuple(notes)

@@ -1,0 +1,145 @@
+"""How a folder of pictures is read by its names alone: a folder for each class, and splits above them or not.
+
+Plans and preparation lay a folder out by this one rule, so what is wrong with its structure is told in a second.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from syntrial.errors import SourceError
+from syntrial.imagesets.classes import quoted
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
+from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedPicture:
+    """A picture file and what its place says of it."""
+
+    name: str
+    """Relative to the folder, with '/' between parts."""
+    split: str
+    """train, validation, test or UNSPLIT."""
+    label: str
+    """The name of its class: that of the folder it lies in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderLayout:
+    """A folder's pictures."""
+
+    pictures: tuple[PlacedPicture, ...]
+    strays: int
+    """Files that are no pictures, or lie in no class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Sorted by name, as labels count them."""
+        return tuple(sorted({picture.label for picture in self.pictures}))
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Those that there are, sorted by name."""
+        return tuple(sorted({picture.split for picture in self.pictures}))
+
+
+def lay_out(names: Sequence[str], *, title: str) -> FolderLayout:
+    """The layout of a folder that holds files of these names (relative, with '/'); `title` is what errors call it.
+
+    Raises SourceError for a folder without pictures, for pictures in no class, and for splits beside other folders.
+    """
+    paths = [PurePosixPath(name) for name in names if is_picture(name)]
+    if not paths:
+        dicom = any(PurePosixPath(name).suffix.lower() in {".dcm", ".dicom"} for name in names)
+        raise SourceError(
+            field=title,
+            rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
+            received="DICOM files" if dicom else f"{len(names)} other files",
+            remedy="Convert them to 8- or 16-bit PNG first." if dicom else "Check the path.",
+        )
+    depth = 2 if _has_splits(paths, title=title) else 1
+    placed = tuple(
+        PlacedPicture(
+            name=path.as_posix(),
+            split=SPLIT_NAMES[path.parts[0].lower()] if depth == 2 else UNSPLIT,
+            label=path.parts[depth - 1],
+        )
+        for path in paths
+        if len(path.parts) > depth
+    )
+    if not placed:
+        raise SourceError(
+            field=title,
+            rule="images lie in a folder for each class, with or without train, val and test above them",
+            received=f"{paths[0]} and {len(paths) - 1} more in no class",
+            remedy="Make a folder for each class, named like it, and move the images there.",
+        )
+    return FolderLayout(pictures=placed, strays=len(names) - len(placed))
+
+
+def _has_splits(paths: Iterable[PurePosixPath], *, title: str) -> bool:
+    """Whether the topmost folders are splits; one that is called like a split and holds classes is one."""
+    tops: dict[str, bool] = {}
+    for path in paths:
+        if len(path.parts) > 1:
+            tops[path.parts[0]] = tops.get(path.parts[0], False) or len(path.parts) > 2
+    splits = {top: holds_classes for top, holds_classes in tops.items() if top.lower() in SPLIT_NAMES}
+    if not any(splits.values()) and len(splits) < len(tops):
+        # Classes that happen to be called so.
+        return False
+    others = sorted(tops.keys() - splits.keys())
+    if others:
+        raise SourceError(
+            field=title,
+            rule="beside the folders of splits there are no others with images",
+            received=f"the splits {quoted(sorted(splits))} beside {quoted(others)}",
+            remedy="Move the other folders out, or give the folder of one split's classes.",
+        )
+    empty = sorted(top for top, holds_classes in splits.items() if not holds_classes)
+    if empty and len(empty) < len(splits):
+        raise SourceError(
+            field=title,
+            rule="in each split's folder, images lie in a folder for each class",
+            received=f"images of {quoted(empty)} in no class",
+            remedy="Sort them into classes, or move them out: Syntrial then cuts that split from the training images.",
+        )
+    return bool(splits)
+
+
+def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:
+    """Gives the patient of a file by its name; `pattern` is a regular expression with one group.
+
+    `field` is what errors call the pattern. Raises SourceError for one that is wrong, and the function that it returns
+    for a name that it does not match.
+    """
+    try:
+        expression = re.compile(pattern)
+    except re.error as error:
+        raise SourceError(
+            field=field,
+            rule="is a regular expression",
+            received=f"{pattern!r} ({error})",
+            remedy=r"For 00000013_005.png, write '(\d+)_'.",
+        ) from None
+    if expression.groups != 1:
+        raise SourceError(
+            field=field,
+            rule="has one group, which is the patient",
+            received=f"{pattern!r} with {expression.groups}",
+            remedy=r"Put the patient's part in parentheses: '(\d+)_'.",
+        )
+
+    def patient(name: str) -> str:
+        match = expression.search(PurePosixPath(name).name)
+        if match is None or match[1] is None:
+            raise SourceError(
+                field=field,
+                rule="matches the name of every image",
+                received=f"{name}, which {pattern!r} does not match",
+                remedy="Widen the pattern, or move the file out of the folder.",
+            )
+        return match[1]
+
+    return patient

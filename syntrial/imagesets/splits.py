@@ -1,0 +1,132 @@
+"""Splits: what they are called, and how data without them is split; subsets of patients.
+
+Both are stratified by class, grouped by patient, from nothing but a seed and names, so that a plan can say whom a test
+split holds before any picture is read, and preparation makes the same one.
+
+Each patient has a place in a fixed order, the SHA-256 of (seed, purpose, patient), so the result depends neither on
+the order of the files nor on any state, and a smaller subset is a part of a larger one.
+"""
+
+import hashlib
+from collections.abc import Collection, Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial.errors import UserError
+from syntrial.imagesets.classes import Labels
+from syntrial.v1.data_preparation_pb2 import SplitRule
+
+SPLITS = ("train", "validation", "test")
+
+UNSPLIT = "all"
+"""The name of the one split of a source that comes without splits."""
+
+SPLIT_NAMES: Mapping[str, str] = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""What splits are called in the wild, in lower case, and here."""
+
+
+def splits_to_cut(
+    present: Collection[str], *, rule: SplitRule, title: str
+) -> tuple[str, list[tuple[Literal["test", "validation"], float]]]:
+    """Of a source with the splits `present`: the split that the missing ones are cut from, and their shares of it.
+
+    `title` is what errors call the source. Raises UserError where there is nothing to cut from, or no share.
+    """
+    base = UNSPLIT if UNSPLIT in present else "train"
+    if base not in present:
+        raise UserError(
+            field=title,
+            rule="a data set has a training split",
+            received=f"only {', '.join(present)}",
+            remedy="Add train, or take the split folders away and let Syntrial split.",
+        )
+    names: tuple[Literal["test", "validation"], ...] = ("test", "validation")
+    missing = [(name, float(getattr(rule, name))) for name in names if name not in present]
+    for name, share in missing:
+        if share == 0:
+            raise UserError(
+                field=f"split.{name}",
+                rule="a split that the source lacks has a share",
+                received=f"0, and {title} has no {name} split",
+                remedy="Give it a share, for example 0.1, or add the split to the source.",
+            )
+    return base, missing
+
+
+def cut(
+    labels: Labels, *, patients: Sequence[str], shares: Sequence[tuple[str, float]], rest: str, seed: int
+) -> NDArray[np.str_]:
+    """The split of each image, (N,): `shares` as (name, share of the images), all others `rest`.
+
+    Within each stratum patients are taken in their order until the share of images is reached.
+    """
+    groups, strata = strata_of(labels, patients)
+    chosen = np.full(len(labels), rest, dtype=f"<U{max(len(rest), *(len(name) for name, _ in shares))}")
+    for members in _ordered(groups, strata, seed=seed, purpose="split"):
+        total, before = sum(len(groups[group]) for group in members), 0
+        for group in members:
+            size = len(groups[group])
+            middle, reached = (before + size / 2) / total, 0.0
+            for name, share in shares:
+                reached += share
+                if middle < reached:
+                    chosen[groups[group]] = name
+                    break
+            before += size
+    return chosen
+
+
+def subset(labels: Labels, *, patients: Sequence[str], fraction: float, seed: int) -> NDArray[np.bool_]:
+    """Which images belong to the share `fraction` of the patients, (N,): at least one patient of each stratum.
+
+    The subset of a smaller fraction with the same seed is a part of that of a larger one.
+    """
+    groups, strata = strata_of(labels, patients)
+    kept = np.zeros(len(labels), dtype=bool)
+    for members in _ordered(groups, strata, seed=seed, purpose="subset"):
+        for group in members[: max(1, round(fraction * len(members)))]:
+            kept[groups[group]] = True
+    return kept
+
+
+def strata_of(labels: Labels, patients: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
+    """The images of each patient, and each patient's stratum: the rarest class among its images.
+
+    The rarest, so that rare classes are spread evenly though their patients have images of common ones too.
+    """
+    if labels.ndim == 1:
+        member = np.zeros((len(labels), int(labels.max()) + 1 if len(labels) else 1), dtype=bool)
+        member[np.arange(len(labels)), labels] = True
+    else:
+        member = np.concatenate([labels.astype(bool), ~labels.any(1, keepdims=True)], axis=1)
+    by_rarity = np.argsort(member.sum(0), kind="stable")
+    rows: dict[str, list[int]] = {}
+    for row, patient in enumerate(patients):
+        rows.setdefault(patient, []).append(row)
+    groups = {patient: np.array(found) for patient, found in rows.items()}
+    strata = [int(by_rarity[np.flatnonzero(member[found].any(0)[by_rarity])[0]]) for found in groups.values()]
+    return groups, np.array(strata, dtype=np.int64)
+
+
+def _ordered(
+    groups: Mapping[str, NDArray[np.int64]], strata: NDArray[np.int64], *, seed: int, purpose: str
+) -> list[list[str]]:
+    """The patients of each stratum, in their fixed order."""
+    members: dict[int, list[str]] = {int(stratum): [] for stratum in np.unique(strata)}
+    for patient, stratum in zip(groups, strata.tolist(), strict=True):
+        members[stratum].append(patient)
+    return [
+        sorted(patients, key=lambda patient: hashlib.sha256(f"{seed}/{purpose}/{patient}".encode()).digest())
+        for patients in members.values()
+    ]
