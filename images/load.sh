@@ -2,9 +2,8 @@
 # Puts the images into kubectl's current cluster, without a registry (`make load`); lib.sh says which images.
 #
 #   LOAD_COMMAND           for any other cluster: is given the images' names
-#   CONTAINERD_ADDRESS     for a node on this machine: the socket of its containerd; with buildah only what changed is copied
 #
-# Without either, the current context says what the cluster is: kind, k3d or minikube.
+# Without it, the current context says what the cluster is: kind, k3d or minikube.
 . "$(dirname "$0")/lib.sh"
 
 if [ -n "${LOAD_COMMAND:-}" ]; then
@@ -12,12 +11,6 @@ if [ -n "${LOAD_COMMAND:-}" ]; then
   exec "${command[@]}" "${names[@]}"
 fi
 find_builder
-if [ -n "${CONTAINERD_ADDRESS:-}" ]; then
-  [ "$builder" != buildah ] || exec "${PYTHON:-python3}" images/containerd.py "${names[@]}"
-  write_archives
-  ctr --address "$CONTAINERD_ADDRESS" --namespace "${CONTAINERD_NAMESPACE:-k8s.io}" images import "${archives[0]}"
-  exit
-fi
 context=$(kubectl config current-context) || stop "kubectl has no current context: name a cluster to load into"
 case $context in
   kind-*)

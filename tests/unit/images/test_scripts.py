@@ -18,7 +18,7 @@ case "$(basename "$0") $*" in
     for word in "$@"; do case $word in id=package-client,src=*) cat "${word#*src=}" >"$CALLS.secret" ;; esac; done ;;
 esac
 """
-TOOLS = ("docker", "podman", "buildah", "kubectl", "kind", "k3d", "minikube", "ctr", "loader")
+TOOLS = ("docker", "podman", "buildah", "kubectl", "kind", "k3d", "minikube", "loader")
 
 
 class Scripts:

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from images import storage
-from images.containerd import write_archive
-from images.storage import Image, Layer, open_layer, read_image
+from tests.cluster import containers_storage
+from tests.cluster.containers_storage import Image, Layer, open_layer, read_image
+from tests.cluster.load_images import write_archive
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:
@@ -66,7 +66,7 @@ def built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, list[b
         assert command[:2] == ("buildah", "inspect")
         return subprocess.CompletedProcess(command, 0, stdout=json.dumps(told))
 
-    monkeypatch.setattr(storage.subprocess, "run", inspect)
+    monkeypatch.setattr(containers_storage.subprocess, "run", inspect)
     return tmp_path, [base_tar, code_tar]
 
 

@@ -1,7 +1,9 @@
-"""Puts images that buildah built into a containerd on this machine: `python images/containerd.py IMAGE…`.
+"""Puts images that buildah built into the test cluster's node: `python -m tests.cluster.load_images IMAGE…`.
 
-Only what the node lacks is copied, so an image of several GB whose code alone changed is there in seconds.
-$CONTAINERD_ADDRESS is its socket, $CONTAINERD_NAMESPACE (default k8s.io, the kubelet's) its namespace.
+Only what the node lacks is copied, so an image of several GB whose code alone changed is there in seconds: what
+`make load` does by `LOAD_COMMAND` where neither a registry nor a tool of the cluster's maker takes images.
+$CONTAINERD_ADDRESS is the socket of the node's containerd, $CONTAINERD_NAMESPACE (default k8s.io, the kubelet's) its
+namespace.
 """
 
 import hashlib
@@ -12,12 +14,9 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import IO, Final
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-from images.storage import Image, open_layer, read_image
+from tests.cluster.containers_storage import Image, open_layer, read_image
 
 MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 
