@@ -3,7 +3,10 @@
 Nothing here enters a step's key.
 """
 
+import operator
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Annotated, Final, Literal, Self
 
@@ -49,6 +52,70 @@ def _amount(quantity: str) -> Decimal:
     return Decimal(number) * _FACTORS[quantity[len(number) :]]
 
 
+def _is_device(name: str) -> bool:
+    return "/" in name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ResourceRule:
+    """A rule on each amount of `requests` or of `limits`: for this machine in Python, for the API server in CEL."""
+
+    field: Literal["requests", "limits"]
+    words: str
+    """What must hold."""
+    remedy: str
+    holds: Callable[[str, str, Mapping[str, str]], bool]
+    """Of a resource's name, its quantity, and all limits."""
+    cel: str
+    """Of `self`, the object of both; the same as `holds` of each amount, where `has` is false for a null."""
+
+
+def _named(field: Literal["requests", "limits"]) -> ResourceRule:
+    return ResourceRule(
+        field=field,
+        words="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
+        remedy="Name a resource of the cluster's nodes.",
+        holds=lambda name, _quantity, _limits: _RESOURCE.fullmatch(name) is not None,
+        cel=f"""!has(self.{field}) || self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage']
+        || name.startsWith('hugepages-') || name.matches('^[^/]+/[^/]+$'))""",
+    )
+
+
+RESOURCE_RULES: Final = (
+    _named("requests"),
+    _named("limits"),
+    ResourceRule(
+        field="limits",
+        words="a device is asked for whole",
+        remedy="Give a whole number.",
+        holds=lambda name, quantity, _limits: not _is_device(name) or _amount(quantity) % 1 == 0,
+        cel="""!has(self.limits) || self.limits.all(name, !name.contains('/')
+        || type(self.limits[name]) == int || quantity(self.limits[name]).isInteger())""",
+    ),
+    ResourceRule(
+        field="requests",
+        words="devices are asked for by limits",
+        remedy="Give it in limits.",
+        holds=lambda name, _quantity, limits: not _is_device(name) or name in limits,
+        cel="""!has(self.requests) || self.requests.all(name, !name.contains('/')
+        || (has(self.limits) && name in self.limits))""",
+    ),
+    ResourceRule(
+        field="requests",
+        words="a request is at most its limit, and equal to it where it is of a device",
+        remedy="Change the request or the limit.",
+        holds=lambda name, quantity, limits: (
+            name not in limits
+            or (operator.eq if _is_device(name) else operator.le)(_amount(quantity), _amount(limits[name]))
+        ),
+        cel="""!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits)
+        || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name])))
+        in (name.contains('/') ? [0] : [-1, 0]))""",
+    ),
+)
+"""Told in this order."""
+
+
 class Resources(Model):
     """Resources of a pod, as in Kubernetes; any resource name."""
 
@@ -65,25 +132,11 @@ class Resources(Model):
 
     @model_validator(mode="after")
     def _schedulable(self) -> Self:
-        for field, amounts in (("requests", self.requests), ("limits", self.limits)):
-            for name, quantity in amounts.items():
-                if not _RESOURCE.fullmatch(name):
-                    rule = "names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu"
-                    raise wrong(field, rule, name, "Name a resource of the cluster's nodes.")
-                if "/" in name and _amount(quantity) % 1:
-                    rule = "a device is asked for whole"
-                    raise wrong(field, rule, f"{name}: {quantity}", "Give a whole number.")
-        for name, quantity in self.requests.items():
-            limit = self.limits.get(name)
-            device = "/" in name
-            if device and limit is None:
-                rule = "devices are asked for by limits"
-                raise wrong("requests", rule, f"{name}: {quantity}", "Give it in limits.")
-            if limit is not None and (
-                _amount(quantity) > _amount(limit) or (device and _amount(quantity) != _amount(limit))
-            ):
-                rule = "a request is at most its limit, and equal to it where it is of a device"
-                raise wrong("requests", rule, f"{name}: {quantity}", f"The limit is {limit}.")
+        for rule in RESOURCE_RULES:
+            for name, quantity in getattr(self, rule.field).items():
+                if not rule.holds(name, quantity, self.limits):
+                    limit = f", limit {self.limits[name]}" if rule.field == "requests" and name in self.limits else ""
+                    raise wrong(rule.field, rule.words, f"{name}: {quantity}{limit}", rule.remedy)
         return self
 
 

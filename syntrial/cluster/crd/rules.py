@@ -8,6 +8,8 @@ whole trial, whose items are names or objects and therefore have no type that CE
 from dataclasses import dataclass
 from typing import Any, Final
 
+from syntrial.experiment.pods import RESOURCE_RULES
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
@@ -40,15 +42,6 @@ def _exactly_one(*names: str) -> Rule:
         rule=" + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1",
         message=message,
         with_received=f"'{message}; received ' + (" + " + ".join(f"({part})" for part in given.split(", ")) + ")",
-    )
-
-
-def _resource_names(field: str) -> Rule:
-    return Rule(
-        rule=f"""!has(self.{field}) || self.{field}.all(name, name in ['cpu', 'memory', 'ephemeral-storage']
-        || name.startsWith('hugepages-') || name.matches('^[^/]+/[^/]+$'))""",
-        message="names cpu, memory, ephemeral-storage, hugepages-SIZE, or DOMAIN/NAME as nvidia.com/gpu",
-        field=f".{field}",
     )
 
 
@@ -96,29 +89,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Budget": (_exactly_one("steps", "epochs"),),
-    "Resources": (
-        _resource_names("requests"),
-        _resource_names("limits"),
-        Rule(
-            rule="""!has(self.limits) || self.limits.all(name, !name.contains('/')
-            || type(self.limits[name]) == int || quantity(self.limits[name]).isInteger())""",
-            message="a device is asked for whole",
-            field=".limits",
-        ),
-        Rule(
-            rule="""!has(self.requests) || self.requests.all(name, !name.contains('/')
-            || (has(self.limits) && name in self.limits))""",
-            message="devices are asked for by limits",
-            field=".requests",
-        ),
-        Rule(
-            rule="""!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits)
-            || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name])))
-            in (name.contains('/') ? [0] : [-1, 0]))""",
-            message="a request is at most its limit, and equal to it where it is of a device",
-            field=".requests",
-        ),
-    ),
+    "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
     "Toleration": (
         Rule(
             rule="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
