@@ -34,8 +34,8 @@ from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import thread_environment
-from syntrial.rpc.status import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.rpc.step import attempt_entry
+from syntrial.rpc.wire_errors import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.stages import Stage, stage_of
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import StepProgress

@@ -5,6 +5,6 @@ experiments.py   Experiment objects: found by name, applied, suspended, deleted
 store.py         the namespace's store, opened from here
 submit.py        local sources to the store, and the experiment with their digests
 progress.py      rates of running steps, from the pods
-logs.py          what live pods print
+pod_logs.py      what live pods print
 retry.py         sources that could not be read, tried again
 """

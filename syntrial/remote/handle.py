@@ -7,7 +7,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.door import Door
 from syntrial.errors import ArtifactMissing, SyntrialError
 from syntrial.remote.experiments import Remote, find, suspend
-from syntrial.remote.logs import follow, live
+from syntrial.remote.pod_logs import follow, live
 from syntrial.remote.progress import PodWatch, live_pods
 from syntrial.remote.retry import forgive_ingests, wait_until_taken_up
 from syntrial.remote.store import remote_store

@@ -12,7 +12,7 @@ from google.protobuf.message_factory import GetMessageClass
 from syntrial.errors import StepFailed
 from syntrial.rpc.operations import PREFIX
 from syntrial.rpc.server import OPERATIONS, PROGRESS
-from syntrial.rpc.status import SERVER_DIED, from_rpc_error, from_status
+from syntrial.rpc.wire_errors import SERVER_DIED, from_rpc_error, from_status
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import WatchRequest, WatchResponse
 

@@ -17,8 +17,8 @@ from syntrial.rpc.attempt import STOP_PATIENCE
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.operations import Stopping
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
-from syntrial.rpc.status import from_status
 from syntrial.rpc.step import Settled, StepRunner, Verb, attempt_entry, recorded_request
+from syntrial.rpc.wire_errors import from_status
 from syntrial.stages import STAGES, stage_of
 from syntrial.v1.progress_pb2 import ResourcesUsed
 

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from google.rpc import status_pb2
 
 from syntrial.errors import Cancelled
-from syntrial.rpc.status import to_status
+from syntrial.rpc.wire_errors import to_status
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import StepProgress
 

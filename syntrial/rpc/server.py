@@ -28,8 +28,8 @@ from syntrial.artifacts.keys import KEY_PATTERN, step_key
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.rpc import operations
 from syntrial.rpc.operations import OperationTable, QueueFull, Stopping, Work
-from syntrial.rpc.status import busy, not_found, refused, to_status
 from syntrial.rpc.step import StepRunner
+from syntrial.rpc.wire_errors import busy, not_found, refused, to_status
 from syntrial.stages import Stage
 from syntrial.v1 import progress_pb2
 from syntrial.v1.artifacts_pb2 import StepResult

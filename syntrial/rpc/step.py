@@ -16,7 +16,7 @@ from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Re
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
-from syntrial.rpc.status import from_status, is_retryable, reason_of, to_status
+from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
 from syntrial.stages import METHODS
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import ResourcesUsed

@@ -6,7 +6,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import SyntrialError
 from syntrial.executors.executor import Event, StepFailed, StepSucceeded
 from syntrial.plan.steps import Step
-from syntrial.rpc.status import is_retryable, reason_of
+from syntrial.rpc.wire_errors import is_retryable, reason_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.progress_pb2 import StepProgress
 

@@ -5,7 +5,7 @@ import pytest
 
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import Remote
-from syntrial.remote.logs import follow, live
+from syntrial.remote.pod_logs import follow, live
 from syntrial.rpc.testing import fake_key
 
 ONE, TWO = fake_key("one"), fake_key("two")
@@ -41,7 +41,7 @@ def test_pods_of_other_steps_are_not_asked(cluster: MemoryCluster) -> None:
 def test_following_ends_with_the_pods_of_the_chosen_step(
     cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syntrial.remote.logs.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("syntrial.remote.pod_logs.LOOK_SECONDS", 0.05)
     pod(cluster, "p", ONE)
     pod(cluster, "q", TWO)
     cluster.logs |= {"p": [line("first", ONE)], "q": [line("second", TWO)]}
@@ -51,7 +51,7 @@ def test_following_ends_with_the_pods_of_the_chosen_step(
 def test_following_a_whole_trial_takes_up_new_pods_until_it_is_over(
     cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("syntrial.remote.logs.LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("syntrial.remote.pod_logs.LOOK_SECONDS", 0.05)
     looks = []
 
     def is_over() -> bool:

@@ -4,7 +4,7 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from syntrial import errors
-from syntrial.rpc.status import from_status, is_retryable, reason_of, to_status
+from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
 
 VIOLATIONS = (
     errors.Violation(field="spec.arms[1]", rule="must be known", received="augmnt", remedy="Write augment-100."),
