@@ -11,7 +11,7 @@
     ├── StoreFull               no space, or not writable: the user must act
     ├── ArtifactMissing         an input's manifest is not there
     ├── VersionMismatch         caller and server are of different versions
-    └── StepFailed              a step ended in an error; carries its reason and the tail of its log
+    └── StepError               a step ended in an error; carries its reason and the tail of its log
 
 Retry or give up is decided by the type. Every message to a user says the field, the rule, what came and what to do.
 """
@@ -112,7 +112,7 @@ class VersionMismatch(SyntrialError):
     """Caller and server know different versions of a stage, or compute different keys for a request."""
 
 
-class StepFailed(SyntrialError):
+class StepError(SyntrialError):
     """A step ended in an error."""
 
     def __init__(self, message: str, *, key: str, reason: str, log_tail: str = "", retryable: bool = False) -> None:

@@ -17,8 +17,7 @@ from typing import Final, Self
 from google.protobuf.message import Message
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import Cancelled, SyntrialError
-from syntrial.errors import StepFailed as StepError
+from syntrial.errors import Cancelled, StepError, SyntrialError
 from syntrial.executors.executor import (
     LOG_TAIL_LINES,
     Event,

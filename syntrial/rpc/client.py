@@ -9,7 +9,7 @@ from google.protobuf import descriptor_pool, duration_pb2
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from syntrial.errors import StepFailed
+from syntrial.errors import StepError
 from syntrial.rpc.operations import PREFIX
 from syntrial.rpc.server import OPERATIONS, PROGRESS
 from syntrial.rpc.wire_errors import SERVER_DIED, from_rpc_error, from_status
@@ -120,6 +120,6 @@ class StageClient:
             raise _closed(error) from error
 
 
-def _closed(error: ValueError) -> StepFailed:
+def _closed(error: ValueError) -> StepError:
     """gRPC raises ValueError for a call on a channel that was closed since its server ended."""
-    return StepFailed(str(error), key="", reason=SERVER_DIED, retryable=True)
+    return StepError(str(error), key="", reason=SERVER_DIED, retryable=True)

@@ -64,7 +64,7 @@ def to_status(error: BaseException) -> status_pb2.Status:
 def from_status(status: status_pb2.Status, *, key: str = "") -> errors.SyntrialError:
     """The exception that `status` tells of; the inverse of `to_status`.
 
-    What is not of Syntrial's own tree comes back as `StepFailed` with reason `OutOfMemory`, `ServerDied` or
+    What is not of Syntrial's own tree comes back as `StepError` with reason `OutOfMemory`, `ServerDied` or
     `InternalError`.
     """
     info = _info(status)
@@ -77,10 +77,10 @@ def from_status(status: status_pb2.Status, *, key: str = "") -> errors.SyntrialE
         case "DATA_LOSS":
             return errors.DataLoss(message, key=info.metadata.get("key", ""))
         case "OUT_OF_MEMORY":
-            return errors.StepFailed(message, key=key, reason=OUT_OF_MEMORY, retryable=True)
+            return errors.StepError(message, key=key, reason=OUT_OF_MEMORY, retryable=True)
         case "INTERNAL":
             retryable = info.metadata.get("retryable") == "true"
-            return errors.StepFailed(message, key=key, reason=INTERNAL, retryable=retryable)
+            return errors.StepError(message, key=key, reason=INTERNAL, retryable=retryable)
     for kind, reason, _ in _REASONS:
         if reason == info.reason:
             return kind(message)
@@ -98,12 +98,12 @@ def from_rpc_error(error: grpc.RpcError, *, key: str = "") -> errors.SyntrialErr
 
 def reason_of(error: errors.SyntrialError) -> str:
     """The reason, in CamelCase, under which an attempt that ended in `error` is recorded."""
-    return error.reason if isinstance(error, errors.StepFailed) else type(error).__name__
+    return error.reason if isinstance(error, errors.StepError) else type(error).__name__
 
 
 def is_retryable(error: errors.SyntrialError) -> bool:
     """Whether trying the same step again may succeed with nothing changed by the user."""
-    if isinstance(error, errors.StepFailed):
+    if isinstance(error, errors.StepError):
         return error.retryable
     return isinstance(error, errors.StoreUnavailable | errors.DataLoss | errors.ArtifactMissing)
 
@@ -136,11 +136,11 @@ def _of_code(code: int, message: str, key: str) -> errors.SyntrialError:
         case code_pb2.FAILED_PRECONDITION:
             return errors.VersionMismatch(message)
         case code_pb2.UNAVAILABLE | code_pb2.DEADLINE_EXCEEDED:
-            return errors.StepFailed(message, key=key, reason=SERVER_DIED, retryable=True)
+            return errors.StepError(message, key=key, reason=SERVER_DIED, retryable=True)
         case code_pb2.RESOURCE_EXHAUSTED | code_pb2.ABORTED:
-            return errors.StepFailed(message, key=key, reason=INTERNAL, retryable=True)
+            return errors.StepError(message, key=key, reason=INTERNAL, retryable=True)
         case _:
-            return errors.StepFailed(message, key=key, reason=INTERNAL, retryable=False)
+            return errors.StepError(message, key=key, reason=INTERNAL, retryable=False)
 
 
 def _status(code: int, message: str, reason: str, metadata: Mapping[str, str]) -> status_pb2.Status:

@@ -173,8 +173,8 @@ def test_a_refusal_has_the_code_and_the_reason_on_the_wire(channel: grpc.Channel
     ("fail", "kind", "code"),
     [
         ("user", errors.UserError, grpc.StatusCode.INVALID_ARGUMENT),
-        ("bug", errors.StepFailed, grpc.StatusCode.INTERNAL),
-        ("memory", errors.StepFailed, grpc.StatusCode.RESOURCE_EXHAUSTED),
+        ("bug", errors.StepError, grpc.StatusCode.INTERNAL),
+        ("memory", errors.StepError, grpc.StatusCode.RESOURCE_EXHAUSTED),
         ("full", errors.StoreFull, grpc.StatusCode.RESOURCE_EXHAUSTED),
         ("store", errors.StoreUnavailable, grpc.StatusCode.UNAVAILABLE),
         ("loss", errors.DataLoss, grpc.StatusCode.DATA_LOSS),
@@ -224,7 +224,7 @@ def test_steps_run_one_at_a_time_and_the_queue_is_bounded(start: Starter, tmp_pa
     _await_state(client, operation_name(running.header.key), StepProgress.STATE_RUNNING)
     queued = [client.start(PREPARE, scripted({"value": index})) for index in (1, 2)]
     assert [_progress(operation).state for operation in queued] == [StepProgress.STATE_QUEUED] * 2
-    with pytest.raises(errors.StepFailed, match="one step at a time") as caught:
+    with pytest.raises(errors.StepError, match="one step at a time") as caught:
         client.start(PREPARE, scripted({"value": 3}))
     assert caught.value.retryable
     client.cancel(operation_name(running.header.key))
@@ -418,7 +418,7 @@ def test_sigterm_saves_a_checkpoint_tells_watchers_and_ends(folder: ArtifactStor
         process.send_signal(signal.SIGTERM)
         try:
             assert [response.progress.state for response in stream][-1] == StepProgress.STATE_CANCELLED
-        except errors.StepFailed as error:
+        except errors.StepError as error:
             # The client was sending when the process ended: the kernel then drops the last words that it had not read.
             if "UNAVAILABLE" not in str(error):
                 raise

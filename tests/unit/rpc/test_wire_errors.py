@@ -59,7 +59,7 @@ class OutOfMemoryError(RuntimeError):
 )
 def test_other_errors_come_back_as_failed_steps(error: Exception, reason: str, retryable: bool) -> None:
     back = from_status(to_status(error), key="k")
-    assert isinstance(back, errors.StepFailed)
+    assert isinstance(back, errors.StepError)
     assert (back.key, back.reason, back.retryable) == ("k", reason, retryable)
 
 
@@ -70,8 +70,8 @@ def test_other_errors_come_back_as_failed_steps(error: Exception, reason: str, r
         (code_pb2.CANCELLED, errors.Cancelled),
         (code_pb2.DATA_LOSS, errors.DataLoss),
         (code_pb2.FAILED_PRECONDITION, errors.VersionMismatch),
-        (code_pb2.UNAVAILABLE, errors.StepFailed),
-        (code_pb2.UNKNOWN, errors.StepFailed),
+        (code_pb2.UNAVAILABLE, errors.StepError),
+        (code_pb2.UNKNOWN, errors.StepError),
     ],
 )
 def test_a_status_without_details_is_told_by_its_code(code: int, kind: type[errors.SyntrialError]) -> None:
