@@ -17,7 +17,7 @@ from syntrial.controller.batching import BATCH_STEPS
 from syntrial.experiment.file import validate
 from syntrial.plan.steps import Step, member_refs
 from syntrial.rpc.step import request_record
-from syntrial.sources.resolve import Pending, resolve_recorded
+from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.run import draft, with_looks
 from syntrial.v1.analysis_pb2 import Look
 
@@ -89,7 +89,7 @@ class Artifacts:
         for tree in trees:
             trial = validate({key: tree[key] for key in ("apiVersion", "kind", "metadata", "spec")})
             sources = resolve_recorded(trial, store=nothing, uid="none")
-            assert not isinstance(sources, Pending)
+            assert not isinstance(sources, PendingSources)
             member = self._member(trial.metadata.name.encode())
             planned = draft(trial, sources)
             # The test split's content is the trial's own: so is, then, its record of looks, with one look in it.

@@ -18,7 +18,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import conditions
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
-from syntrial.controller.jobs import Cluster, Jobs
+from syntrial.controller.jobs import ClusterApi, Jobs
 from syntrial.controller.observe import observe
 from syntrial.controller.planning import adopt
 from syntrial.controller.reconcile import (
@@ -62,7 +62,7 @@ class Controller:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ClusterApi,
         settings: Settings,
         *,
         open_store: Callable[[Mapping[str, str], str], ArtifactStore],

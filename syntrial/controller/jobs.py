@@ -42,7 +42,7 @@ Manifest = dict[str, Any]
 Manifests = list[Manifest]
 
 
-class Cluster(Protocol):
+class ClusterApi(Protocol):
     """What is asked of the Kubernetes API; `syntrial.cluster.client.Kubernetes` has it."""
 
     def get(self, kind: str, namespace: str | None, name: str) -> Manifest | None:
@@ -97,7 +97,7 @@ class Jobs:
 
     def __init__(
         self,
-        cluster: Cluster,
+        cluster: ClusterApi,
         *,
         inventory: Inventory,
         images: Images,

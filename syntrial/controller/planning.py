@@ -16,7 +16,7 @@ from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION
 from syntrial.sources.named import SourceRef
-from syntrial.sources.resolve import Pending, resolve_recorded
+from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
 
@@ -73,7 +73,7 @@ def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[So
     assert experiment is not None
     try:
         sources = resolve_recorded(experiment, store=store, uid=uid)
-        if isinstance(sources, Pending):
+        if isinstance(sources, PendingSources):
             return sources.refs
         trial = draft(experiment, sources, uid=uid)
     except UserError as error:

@@ -38,7 +38,7 @@ class LocalSource:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Submission:
+class PreparedExperiment:
     """An experiment ready to be applied."""
 
     experiment: Experiment
@@ -49,7 +49,7 @@ class Submission:
     """What must be in the store first."""
 
 
-def prepare(file: Path, *, data_root: Path | None = None) -> Submission:
+def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
     """Reads an experiment and digests its local sources; relative paths begin at the file's folder.
 
     MedMNIST's official file counts as local where `data_root` holds it; else the preparing pod downloads it. Raises
@@ -73,7 +73,7 @@ def prepare(file: Path, *, data_root: Path | None = None) -> Submission:
             if address is not None:
                 _put(tree, ref.place, digest)
     plan(experiment, resolved)
-    return Submission(experiment=validate(tree), tree=tree, sources=tuple(found))
+    return PreparedExperiment(experiment=validate(tree), tree=tree, sources=tuple(found))
 
 
 def digest_of(path: Path) -> str:

@@ -31,7 +31,7 @@ class Sources:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pending:
+class PendingSources:
     """An experiment whose sources are not all in the store yet."""
 
     refs: tuple[SourceRef, ...]
@@ -82,7 +82,7 @@ def resolve_sources(
     return Sources(by_name=by_name, locations=locations)
 
 
-def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | Pending:
+def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | PendingSources:
     """Resolves every source from what is in the store, as a cluster's controller does: no file and no bucket is read.
 
     What lies at an s3:// or claim:// address counts once an ingest has noted its digest for this address beside the
@@ -119,7 +119,7 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
             violations += error.violations
     if violations:
         raise UserError(violations=violations)
-    return Pending(refs=tuple(pending)) if pending else Sources(by_name=by_name, locations={})
+    return PendingSources(refs=tuple(pending)) if pending else Sources(by_name=by_name, locations={})
 
 
 def read_here(ref: SourceRef, path: Path | None) -> Source:

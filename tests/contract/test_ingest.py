@@ -28,7 +28,7 @@ from syntrial.sources import bucket as s3_source
 from syntrial.sources.addresses import parse_address
 from syntrial.sources.ingest import ingest, recorded_source
 from syntrial.sources.named import sources_of
-from syntrial.sources.resolve import Pending, Sources, resolve_recorded, resolve_sources
+from syntrial.sources.resolve import PendingSources, Sources, resolve_recorded, resolve_sources
 
 
 class Bucket:
@@ -232,7 +232,7 @@ def test_a_job_brings_a_source_in_and_notes_its_digest(bucket: Bucket, store: Ar
     address = bucket.address("set")
     wanted = experiment(folder=address, secret="own")
     pending = resolve_recorded(wanted, store=store, uid="uid")
-    assert pending == Pending(refs=sources_of(wanted))
+    assert pending == PendingSources(refs=sources_of(wanted))
     environment = {f"SOURCE_{name}": value for name, value in bucket.environment.items()}
     done = run_job(store, "--name=dataset", f"--address={address}", environment=environment)
     assert done.returncode == 0, done.stderr_text
@@ -242,7 +242,7 @@ def test_a_job_brings_a_source_in_and_notes_its_digest(bucket: Bucket, store: Ar
     assert isinstance(resolved, Sources)
     assert resolved.by_name["dataset"].digest == folder_digest(images)
     moved = resolve_recorded(experiment(folder=address + "/a"), store=store, uid="uid")
-    assert isinstance(moved, Pending), "what was noted of another address counts for nothing"
+    assert isinstance(moved, PendingSources), "what was noted of another address counts for nothing"
 
 
 def test_a_job_reads_a_mounted_volume(store: ArtifactStore, images: Path, tmp_path: Path) -> None:
@@ -371,7 +371,9 @@ def test_content_that_is_gone_is_brought_in_again(bucket: Bucket, store: Artifac
     assert run_job(store, *words, environment=environment).returncode == 0
     (record,) = store.backend.scan("uploads/")
     store.backend.delete(record.name)
-    assert isinstance(resolve_recorded(experiment(folder=bucket.address("set")), store=store, uid="uid"), Pending)
+    assert isinstance(
+        resolve_recorded(experiment(folder=bucket.address("set")), store=store, uid="uid"), PendingSources
+    )
 
 
 def test_sources_without_an_address_are_resolved_at_once(store: ArtifactStore) -> None:
