@@ -25,7 +25,13 @@ BEFOREHAND = frozenset({"PrepareDataset", "TrainEncoder", "TrainGenerator", "Sam
 """Methods whose artifacts are there at the start."""
 
 REPORT = {
-    "verdict": {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03], "words": "It helps."},
+    "verdict": {
+        "outcome": "improves",
+        "by_less_than_margin": False,
+        "estimate": 0.02,
+        "interval_95": [0.01, 0.03],
+        "words": "It helps.",
+    },
     "endpoint": {"metric": "auroc"},
 }
 

@@ -93,6 +93,12 @@ def number(value: float) -> str:
     return text.replace(",", "\u202f").replace("-", "−")
 
 
+def signed(value: float, *, digits: int = 4) -> str:
+    """A difference with its sign, a true minus, and no sign on what rounds to zero."""
+    shown = f"{value:+.{digits}f}"
+    return f"{0:.{digits}f}" if float(shown) == 0 else shown.replace("-", "−")
+
+
 def points(xs: Sequence[float], ys: Sequence[float], *, x: Axis, y: Axis) -> str:
     """The `points` of a polyline, to a tenth of a pixel; values that are not finite are left out."""
     pairs = zip(xs, ys, strict=True)

@@ -9,14 +9,16 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     verdict                the primary comparison (as in `comparisons`) with `speaks_of`: "these images" | "this method"
     qualifications         [{kind, severity: "serious" | "note", words, keys}], the weightiest first
     comparisons            [{arm, control (names of cells), arm_label, control_label, role, estimate, standard_error,
-                           degrees_of_freedom, interval_95, p_value, p_value_holm (exploratory),
+                           interval_95, p_value, p_value_holm (exploratory), hillis_degrees_of_freedom, hillis_p_value,
                            arm_mean, control_mean, replicates, generators, outcome, outcome_unadjusted,
-                           by_less_than_margin, detectable_effect, words, notes, keys}]
+                           by_less_than_margin, undecided, detectable_effect, words, notes, keys}]; what does not exist
+                           is null: an interval without standard error, a p-value where nothing may be decided
     baseline               the primary arm against the same arm on the baseline's images, as in `comparisons`, or null
     random_selection       the same against images selected at random instead of by the filters, or null
-    arms                   [{cell, label, arm, synthetic, classifier, role, replicates, metrics: {name: {mean,
-                           interval_95, per_replicate}}, recall: {class: mean or null}, optimiser_steps, images_seen:
-                           {origin: n}, synthetic_missing, undertrained (replicates), keys}]
+    arms                   [{cell, label, arm, synthetic, classifier, role, generators, replicates (of each generator),
+                           metrics: {name: {mean, interval_95 or null, per_replicate}}, recall: {class: mean or null},
+                           optimiser_steps, images_seen: {origin: n}, synthetic_missing, undertrained (trainings),
+                           keys}]
     roc                    {false_positive_rate, curves: [{cell, class (null: macro), mean, low, high, keys}]}
     training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
     dataset                the audit as the data preparation wrote it, with keys
@@ -31,6 +33,7 @@ Numbers are in the metric's units (1 is 100%). Nothing in it is a time.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -40,11 +43,12 @@ from syntrial.analysis.accuracy import per_class_recall
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import CellData, Json, Keyed, Pictures, SyntheticData, TrialData, cell_labels
 from syntrial.analysis.roc import GRID, mean_roc
-from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm, holm, verdict
+from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm
+from syntrial.analysis.verdict import holm, verdict
 from syntrial.experiment.base import word_of
 from syntrial.v1.analysis_pb2 import CellComparison, Endpoint
 
-SCHEMA = 1
+SCHEMA = 2
 
 ROLES: dict[int, str] = {
     CellComparison.ROLE_PRIMARY: "primary",
@@ -58,8 +62,6 @@ METHOD_GENERATORS = 3
 
 BASELINE_METHOD = "pca"
 """The generator that every other must beat."""
-
-ALPHA = 0.05
 
 Progress = Callable[[int, int], None]
 
@@ -75,11 +77,15 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
     Raises ValueError where there is not exactly one primary comparison, UserError for scores that cannot be judged.
     """
     total = len(data.request.comparisons) + len(data.cells) + 1
-    comparisons = []
+    compared = []
     for done, comparison in enumerate(data.request.comparisons):
-        comparisons.append(_comparison(data, arm=comparison.arm, control=comparison.control, role=comparison.role))
+        compared.append(_compare(data, arm=comparison.arm, control=comparison.control))
         progress(done + 1, total)
-    _adjust(comparisons)
+    adjusted = _adjusted(compared, roles=[ROLES[comparison.role] for comparison in data.request.comparisons])
+    comparisons = [
+        _comparison(data, pair, role=comparison.role, adjusted_p=p_value)
+        for comparison, pair, p_value in zip(data.request.comparisons, compared, adjusted, strict=True)
+    ]
     primaries = [found for found in comparisons if found["role"] == "primary"]
     if len(primaries) != 1:
         raise ValueError(f"a trial has one primary comparison, this one has {len(primaries)}")
@@ -157,7 +163,33 @@ def pair(arm: CellData, *, control: CellData) -> tuple[list[NDArray[np.float64]]
     return arm_scores, control_scores, list(dict.fromkeys(replicate.predictions_key for replicate in used))
 
 
-def _comparison(data: TrialData, *, arm: str, control: str, role: int) -> Json:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Compared:
+    """Two cells and what the statistics say of them, before a verdict."""
+
+    arm: CellData
+    control: CellData
+    found: Comparison
+    generators: int
+    """Generators of the arm that were compared."""
+    keys: list[str]
+
+
+def scores_by_generator(cell: CellData) -> NDArray[np.float64]:
+    """A cell's scores (G, J, N, K): for each generator, those of the seeds that all have.
+
+    Raises ValueError where no seed is shared.
+    """
+    found: dict[int, dict[int, NDArray[np.float64]]] = {}
+    for replicate in cell.replicates:
+        found.setdefault(replicate.generator, {})[replicate.seed] = replicate.scores_NK
+    shared = sorted(set.intersection(*(set(seeds) for seeds in found.values())))
+    if not shared:
+        raise ValueError(f"the generators of cell {cell.name!r} share no seed")
+    return np.stack([np.stack([seeds[seed] for seed in shared]) for _, seeds in sorted(found.items())])
+
+
+def _compare(data: TrialData, *, arm: str, control: str) -> _Compared:
     arm_cell, control_cell = data.cells[arm], data.cells[control]
     arm_scores, control_scores, keys = pair(arm_cell, control=control_cell)
     found: Comparison
@@ -177,12 +209,29 @@ def _comparison(data: TrialData, *, arm: str, control: str, role: int) -> Json:
             clusters=data.patients_N,
             metric=metric_of(data),
         )
+    return _Compared(arm=arm_cell, control=control_cell, found=found, generators=len(arm_scores), keys=keys)
+
+
+def _adjusted(compared: Sequence[_Compared], *, roles: Sequence[str]) -> list[float | None]:
+    """Holm's adjusted p-values over the exploratory comparisons; None for others and where nothing may be decided.
+
+    The family is what was planned: a comparison without a p-value counts in it, as one that can find nothing.
+    """
+    family = [pair.found.p_value for pair, role in zip(compared, roles, strict=True) if role == "exploratory"]
+    stepped = iter(holm([1.0 if p_value is None else p_value for p_value in family]))
+    adjusted = [next(stepped) if role == "exploratory" else None for role in roles]
+    return [p if pair.found.p_value is not None else None for p, pair in zip(adjusted, compared, strict=True)]
+
+
+def _comparison(data: TrialData, compared: _Compared, *, role: int, adjusted_p: float | None = None) -> Json:
+    found, arm, control = compared.found, compared.arm.name, compared.control.name
     labels = cell_labels(data.cells.values())
     margin = data.request.endpoint.smallest_effect
-    judged = verdict(found, margin=margin, arm=labels[arm], control=labels[control])
+    unadjusted = verdict(found, margin=margin, arm=labels[arm], control=labels[control])
+    judged = verdict(found, margin=margin, adjusted_p=adjusted_p, arm=labels[arm], control=labels[control])
     notes = list(found.notes)
-    trained = len({replicate.generator for replicate in arm_cell.replicates})
-    if trained > len(arm_scores):
+    trained = len({replicate.generator for replicate in compared.arm.replicates})
+    if trained > compared.generators:
         notes.append(f"of {trained} generator replicates the first is compared: the method needs {METHOD_GENERATORS}")
     return {
         "arm": arm,
@@ -192,33 +241,24 @@ def _comparison(data: TrialData, *, arm: str, control: str, role: int) -> Json:
         "role": ROLES[role],
         "estimate": found.estimate,
         "standard_error": found.standard_error,
-        "degrees_of_freedom": found.degrees_of_freedom,
-        "interval_95": list(found.interval_95),
+        "interval_95": found.interval_95 and list(found.interval_95),
         "p_value": found.p_value,
-        "p_value_holm": None,
+        "p_value_holm": adjusted_p,
+        "hillis_degrees_of_freedom": found.hillis_degrees_of_freedom,
+        "hillis_p_value": found.hillis_p_value,
         "arm_mean": found.arm_mean,
         "control_mean": found.control_mean,
         "replicates": found.replicates,
         "generators": found.generators,
         "outcome": judged.outcome,
-        "outcome_unadjusted": judged.outcome,
+        "outcome_unadjusted": unadjusted.outcome,
         "by_less_than_margin": judged.by_less_than_margin,
+        "undecided": judged.undecided,
         "detectable_effect": judged.detectable_effect,
         "words": judged.words,
         "notes": notes,
-        "keys": keys,
+        "keys": compared.keys,
     }
-
-
-def _adjust(comparisons: list[Json]) -> None:
-    """Holm's adjustment over the exploratory comparisons; a difference that does not stand it is inconclusive."""
-    exploratory = [found for found in comparisons if found["role"] == "exploratory"]
-    if not exploratory:
-        return
-    for found, adjusted in zip(exploratory, holm([found["p_value"] for found in exploratory]), strict=True):
-        found["p_value_holm"] = adjusted
-        if found["outcome"] in {"improves", "harms"} and adjusted >= ALPHA:
-            found["outcome"], found["by_less_than_margin"] = "inconclusive", False
 
 
 def baseline_cell(data: TrialData, *, primary: Json) -> CellData | None:
@@ -248,20 +288,21 @@ def _twin(data: TrialData, *, primary: Json, among: Sequence[SyntheticData]) -> 
 def _against(data: TrialData, cell: CellData | None, *, primary: Json) -> Json | None:
     if cell is None:
         return None
-    return _comparison(data, arm=primary["arm"], control=cell.name, role=CellComparison.ROLE_CONTROL)
+    compared = _compare(data, arm=primary["arm"], control=cell.name)
+    return _comparison(data, compared, role=CellComparison.ROLE_CONTROL)
 
 
 def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
-    scores_JNK = cell.scores_JNK
+    scores_GJNK = scores_by_generator(cell)
     metrics = {}
     for metric in METRICS:
-        found = estimate_arm(data.labels, scores=scores_JNK, clusters=data.patients_N, metric=metric)
+        found = estimate_arm(data.labels, scores=scores_GJNK, clusters=data.patients_N, metric=metric)
         metrics[metric] = {
             "mean": found.mean,
-            "interval_95": list(found.interval_95),
+            "interval_95": found.interval_95 and list(found.interval_95),
             "per_replicate": list(found.per_replicate),
         }
-    recall_JK = np.stack([per_class_recall(data.labels, scores=scores_NK) for scores_NK in scores_JNK])
+    recall_JK = np.stack([per_class_recall(data.labels, scores=scores_NK) for scores_NK in cell.scores_JNK])
     seen: dict[str, int] = {}
     phases = cell.replicates[0].training["phases"]
     for phase in phases:
@@ -274,7 +315,8 @@ def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
         "synthetic": cell.synthetic,
         "classifier": cell.classifier,
         "role": _role(cell.name, comparisons=comparisons),
-        "replicates": len(cell.replicates),
+        "generators": scores_GJNK.shape[0],
+        "replicates": scores_GJNK.shape[1],
         "metrics": metrics,
         "recall": {
             name: _finite(float(value)) for name, value in zip(data.classes, recall_JK.mean(axis=0), strict=True)

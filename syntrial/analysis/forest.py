@@ -8,7 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from syntrial.analysis.charts import GRID, INK, MUTED, Axis, nice_ticks, number, segment, svg, text
+from syntrial.analysis.charts import GRID, INK, MUTED, Axis, nice_ticks, number, segment, signed, svg, text
 from syntrial.analysis.metrics import Metric
 
 OUTCOME_COLOURS = {
@@ -31,12 +31,6 @@ LONGEST_LABEL = 52
 ROW, HEAD, TOP = 32.0, 34.0, 26.0
 
 
-def signed(value: float, *, digits: int = 4) -> str:
-    """A difference with its sign, a true minus, and no sign on what rounds to zero."""
-    shown = f"{value:+.{digits}f}"
-    return f"{0:.{digits}f}" if float(shown) == 0 else shown.replace("-", "−")
-
-
 def shortened(label: str) -> str:
     """A name that fits beside the plot; the tables have it whole."""
     return label if len(label) <= LONGEST_LABEL else f"{label[: LONGEST_LABEL - 1]}…"
@@ -49,7 +43,7 @@ def extent(comparisons: Sequence[dict[str, Any]], *, margin: float) -> float:
     times that and controls up to one and a half times; what lies beyond is cut, with an arrow.
     """
     reach: dict[str, list[float]] = {
-        role: [abs(bound) for found in comparisons if found["role"] == role for bound in found["interval_95"]]
+        role: [abs(bound) for found in comparisons if found["role"] == role for bound in _ends(found)]
         for role, _ in GROUPS
     }
     primary = max(*reach["primary"], 2 * margin)
@@ -97,7 +91,7 @@ def forest_plot(comparisons: Sequence[dict[str, Any]], *, margin: float, metric:
 def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
     primary = found["role"] == "primary"
     colour = OUTCOME_COLOURS[found["outcome"]]
-    low, high = found["interval_95"]
+    low, high = _ends(found)
     left, right = x.at(low), x.at(high)
     inside = low <= x.high and high >= x.low
     parts = [
@@ -113,14 +107,23 @@ def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
     estimate = found["estimate"]
     if x.low <= estimate <= x.high:
         parts.append(_marker(x.at(estimate), y, size=8.5 if primary else 5.5, colour=colour))
-    bounds = f"{signed(estimate)}  ({signed(low)} to {signed(high)})"
+    written = "no interval" if found["interval_95"] is None else f"{signed(low)} to {signed(high)}"
+    bounds = f"{signed(estimate)}  ({written})"
     parts.append(text(PLOT_RIGHT + 20, y + 4, bounds, css="row figures strong" if primary else "row figures"))
     parts.append(
         Markup('<text x="{:.0f}" y="{:.1f}" text-anchor="end" class="row strong" style="fill:{}">{}</text>').format(
             WIDTH, y + 4, colour if found["outcome"] != "inconclusive" else MUTED, found["outcome"]
         )
     )
+    if found["by_less_than_margin"]:
+        parts.append(text(WIDTH, y + 15, "by less than the margin", css="tick", anchor="end"))
     return parts
+
+
+def _ends(found: dict[str, Any]) -> tuple[float, float]:
+    """Where a comparison's line begins and ends: at its estimate, where it has no interval."""
+    low, high = found["interval_95"] or (found["estimate"], found["estimate"])
+    return low, high
 
 
 def _marker(x: float, y: float, *, size: float, colour: str) -> Markup:

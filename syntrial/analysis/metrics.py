@@ -49,6 +49,8 @@ class Metric:
     higher_is_better: bool
     range: tuple[float, float]
     """The least and the greatest value that it can take."""
+    by_class: bool
+    """Whether classes are scored one by one, so that each needs patients enough of its own."""
     function: Callable[[NDArray[Any], FloatArray, ClusteredCases, int], LeaveOneOut]
     """From labels and scores (M, N, K) in the order of their patients, the patients, and the least number of patients
     on each side of a class that is scored, to the values of all columns and what they become without each patient."""
@@ -67,6 +69,7 @@ METRICS: Final[dict[str, Metric]] = {
             heading="AUROC",
             higher_is_better=True,
             range=(0.0, 1.0),
+            by_class=True,
             function=auroc,
             planned_value=0.95,
             planned_variance=auroc_variance,
@@ -77,6 +80,7 @@ METRICS: Final[dict[str, Metric]] = {
             heading="acc.",
             higher_is_better=True,
             range=(0.0, 1.0),
+            by_class=False,
             function=accuracy,
             planned_value=0.85,
             planned_variance=accuracy_variance,
@@ -87,6 +91,7 @@ METRICS: Final[dict[str, Metric]] = {
             heading="bal. acc.",
             higher_is_better=True,
             range=(0.0, 1.0),
+            by_class=True,
             function=balanced_accuracy,
             planned_value=0.85,
             planned_variance=balanced_accuracy_variance,

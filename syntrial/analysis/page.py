@@ -10,7 +10,7 @@ from typing import Any
 
 import jinja2
 
-from syntrial.analysis.charts import number
+from syntrial.analysis.charts import number, signed
 from syntrial.analysis.figures import (
     Figure,
     forest_figure,
@@ -19,7 +19,7 @@ from syntrial.analysis.figures import (
     roc_figures,
     training_figures,
 )
-from syntrial.analysis.forest import GROUPS, signed
+from syntrial.analysis.forest import GROUPS
 from syntrial.analysis.galleries import REASONS, Gallery
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
@@ -36,6 +36,14 @@ PLAIN_WORDS = {
     "inconclusive": "This trial cannot tell whether the synthetic images help or harm on real test images.",
 }
 """Each outcome for a reader who knows no statistics."""
+
+SMALL_WORDS = {
+    "improves": "The synthetic images helped, by less than what matters: classifiers trained with them did slightly "
+    "better on real test images.",
+    "harms": "The synthetic images harmed, by less than what matters: classifiers trained with them did slightly worse "
+    "on real test images.",
+}
+"""The same where the whole interval lies inside the margin."""
 
 ROLE_ORDER = ("reference", "primary", "exploratory", "control")
 """Rows of the table of arms."""
@@ -88,7 +96,9 @@ def render_page(
             rejected=rejected,
             copies=copies,
             leak_pictures=leaks,
-            plain_words=PLAIN_WORDS[report["verdict"]["outcome"]],
+            plain_words=(SMALL_WORDS if report["verdict"]["by_less_than_margin"] else PLAIN_WORDS)[
+                report["verdict"]["outcome"]
+            ],
             splits=[name for name in SPLIT_ORDER if name in report["dataset"]["splits"]],
             leaks=[leak for leak in report["dataset"]["leaks"] if leak["count"]],
             places=places(report),
@@ -189,6 +199,7 @@ def _environment() -> jinja2.Environment:
         whole=_whole,
         percent=lambda share: f"{100 * share:.1f}%",
         p=_p_value,
+        interval=_interval,
         degrees=lambda degrees: "∞" if degrees is None else f"{degrees:.1f}" if degrees < 1000 else "> 1000",
         significant=lambda value: "–" if value is None else f"{value:.3g}",
     )
@@ -199,11 +210,15 @@ def _metric(value: float | None, digits: int = 4) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _interval(ends: list[float] | None) -> str:
+    return "–" if ends is None else f"{signed(ends[0])} to {signed(ends[1])}"
+
+
 def _whole(value: Any) -> str:
     return f"{value:,.0f}".replace(",", "\u202f")
 
 
 def _p_value(value: float | None) -> str:
     if value is None:
-        return ""
+        return "–"
     return "< .0001" if value < 0.0001 else f"{value:.4f}".lstrip("0") if value < 1 else "1"

@@ -1,32 +1,30 @@
-"""The difference that a trial can detect: from its own variances after it ran, from assumptions before.
+"""The difference that a trial is expected to detect, before anything is trained.
 
-What belongs here: the power of the two-sided 5% test that `statistics.py` makes. `syntrial plan` calls
-`detectable_effect_before`, so this module reads no artifact and needs no scores.
+What belongs here: the variances that a plan assumes of a trial; what is detected with them is said by `pivot.py`, as
+after the trial, so that plan and verdict agree. `syntrial plan` calls `detectable_effect_before`, so this module reads
+no artifact and needs no scores.
 
 Paper: Hillis, Obuchowski & Berbaum 2011, Acad Radiol 18:129 (power of Obuchowski-Rockette tests). What is assumed of a
 metric, and its variance from the counts, stand in its row of `METRICS`.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# scipy.special alone: `syntrial plan` need not wait for the second that scipy.stats takes to import.
-from scipy.special import nctdtrinc, ndtri, stdtrit
+import numpy as np
 
+from syntrial.analysis.decidable import undecidable_before
 from syntrial.analysis.metrics import Metric, metric_named
-
-POWER = 0.80
-SIGNIFICANCE = 0.05
-"""Two-sided."""
+from syntrial.analysis.pivot import MeanSquare, Pivot, detectable_difference
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlanningAssumptions:
     """What is assumed of a trial before anything is trained.
 
-    The defaults reproduce what is known of two public data sets at five replicates: about 2.7 points of accuracy
-    detectable on PneumoniaMNIST (624 test, 4,708 training images), about 7 on BreastMNIST (156 test, 546 training).
+    The defaults reproduce what is known of two public data sets at five replicates: 2.7 points of accuracy
+    detectable on PneumoniaMNIST (624 test, 4,708 training images), 7 on BreastMNIST (156 test, 546 training) by Hillis'
+    degrees of freedom; by the interval that decides these are 2.9 and 7.5.
     """
 
     value: float | None = None
@@ -54,21 +52,6 @@ class PlanningAssumptions:
         )
 
 
-def detectable_difference(standard_error: float, *, degrees_of_freedom: float | None, power: float = POWER) -> float:
-    """Return the true difference that a two-sided 5% t test finds with the given power.
-
-    `standard_error` and `degrees_of_freedom` (None: normal) are those of the test; units are the metric's.
-    """
-    if standard_error == 0.0:
-        return 0.0
-    if degrees_of_freedom is None or degrees_of_freedom > 1e4:
-        return standard_error * float(ndtri(1 - SIGNIFICANCE / 2) + ndtri(power))
-    critical = float(stdtrit(degrees_of_freedom, 1 - SIGNIFICANCE / 2))
-    # The noncentrality at which the statistic stays below the critical value with probability 1 - power; that it may
-    # fall below the other, negative one is left out, being rarer than 1 in 10,000 by then.
-    return standard_error * float(nctdtrinc(degrees_of_freedom, 1 - power, critical))
-
-
 def detectable_effect_before(
     cases_per_class: Sequence[int],
     *,
@@ -76,12 +59,13 @@ def detectable_effect_before(
     metric: str,
     training_cases: int | None = None,
     assumptions: PlanningAssumptions | None = None,
-) -> float:
+) -> float | None:
     """Return the difference that a trial is expected to detect with 80% power (two-sided 5%), before it runs.
 
+    None where it can get no outcome, whatever it finds: `decidable.undecidable_before` says why.
+
     `cases_per_class`: test patients (or images, where each patient has one) of each class, K >= 2 numbers above 0.
-    `training_cases`: images of the real training split. With one replicate only patients count, as in the interval that
-    such a trial reports. Raises ValueError for counts below 1 or an unknown metric.
+    `training_cases`: images of the real training split. Raises ValueError for counts below 1 or an unknown metric.
     """
     assumed = assumptions or PlanningAssumptions()
     if len(cases_per_class) < 2 or min(cases_per_class) < 1 or replicates < 1:
@@ -91,13 +75,15 @@ def detectable_effect_before(
     if training < 1:
         raise ValueError(f"training_cases must be at least 1, got {training}")
     row = metric_named(metric)
+    if undecidable_before(cases_per_class, replicates=replicates, by_class=row.by_class):
+        return None
     variance = row.planned_variance(cases_per_class, assumed.value_of(row))
     same, other = assumed.same_arm_correlation, assumed.other_arm_correlation
-    if replicates == 1:
-        return detectable_difference(math.sqrt(2 * variance * (1 - other)), degrees_of_freedom=None)
     seeds = assumed.training_instability * variance * cases / training
     # Hillis 2007, table I: E[MS(T*R)] = Var(tau R) + Var(e) - Cov1 - (Cov2 - Cov3), here with Cov1 = Cov3.
     interaction = seeds + variance * (1 - same)
-    scaled = interaction + replicates * variance * (same - other)
-    degrees = scaled**2 * (replicates - 1) / interaction**2
-    return detectable_difference(math.sqrt(2 / replicates * scaled), degrees_of_freedom=degrees)
+    pivot = Pivot(
+        known=np.asarray(2 * variance * (same - other)),
+        estimated=(MeanSquare(variance=np.asarray(2 / replicates * interaction), degrees=replicates - 1),),
+    )
+    return detectable_difference(pivot)

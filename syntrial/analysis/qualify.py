@@ -6,7 +6,7 @@ One function for each question, each pure, from the tree of `report.json` (and t
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from syntrial.analysis.charts import number
+from syntrial.analysis.charts import number, signed
 from syntrial.analysis.findings import baseline_cell
 from syntrial.analysis.reading import CellData, Json, TrialData
 
@@ -19,9 +19,10 @@ HARDWARE_FIELDS = ("processor", "accelerator", "threads", "python", "lock_hash",
 
 
 def qualifications(data: TrialData, *, report: Json) -> list[Json]:
-    """All qualifications, serious ones first, in the order of the questions below."""
+    """All qualifications: what the verdict speaks of, then serious ones, then notes, in the order of the questions."""
     primary = report["verdict"]
     questions = (
+        _undecided(primary),
         _lineage(report, data=data),
         _leaks(report),
         _undertrained(report),
@@ -38,7 +39,8 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _chosen(data),
     )
     found = [qualification for question in questions for qualification in question]
-    return sorted(found, key=lambda qualification: qualification["severity"] != "serious")
+    found.sort(key=lambda qualification: qualification["severity"] != "serious")
+    return [_scope(primary), *found]
 
 
 def _qualification(kind: str, words: str, *, serious: bool = False, keys: Iterable[str] = ()) -> Json:
@@ -86,12 +88,12 @@ def _undertrained(report: Json) -> Iterator[Json]:
     compared = {report["verdict"]["arm"], report["verdict"]["control"]}
     cells = [arm for arm in report["arms"] if arm["undertrained"]]
     for arm in cells:
+        of_all = _count(arm["generators"] * arm["replicates"], "replicate" if arm["generators"] == 1 else "training")
         if arm["cell"] in compared:
             yield _qualification(
                 "undertrained",
                 f"{arm['label']} is undertrained: the validation loss still fell at the end of training in "
-                f"{arm['undertrained']} of {_count(arm['replicates'], 'replicate')}. A longer "
-                "budget may change the verdict.",
+                f"{arm['undertrained']} of {of_all}. A longer budget may change the verdict.",
                 serious=True,
                 keys=arm["keys"],
             )
@@ -118,42 +120,40 @@ def _baseline(data: TrialData, *, report: Json) -> Iterator[Json]:
     cell = baseline_cell(data, primary=primary)
     if cell is None or against is None:
         return
-    low, high = (_signed(bound) for bound in against["interval_95"])
-    sides = f"{against['arm_label']} minus {against['control_label']}"
-    effect = f"{sides}: {_signed(against['estimate'])} (95% interval {low} to {high})"
-    keys = against["keys"]
-    if against["outcome"] == "harms":
-        yield _qualification(
-            "baseline",
-            f"The baseline did better: images drawn by pca, fitted in seconds, gave a better classifier than the "
-            f"trial's generator. {effect}.",
-            serious=True,
-            keys=keys,
-        )
-    elif primary["outcome"] == "improves" and against["outcome"] != "improves":
-        yield _qualification(
-            "baseline",
-            f"The baseline pca helped about as much: no advantage of the trial's generator over it was shown. "
-            f"{effect}.",
-            serious=True,
-            keys=keys,
-        )
-    else:
-        word = "beat" if against["outcome"] == "improves" else "was not told apart from"
-        yield _qualification("baseline", f"The generator {word} the baseline pca. {effect}.", keys=keys)
+    less = ", by less than the margin" if against["by_less_than_margin"] else ""
+    words = {
+        "improves": f"The generator beat the baseline pca{less}.",
+        "harms": f"The baseline did better{less}: images drawn by pca, fitted in seconds, gave a better classifier "
+        "than the trial's generator.",
+        "equivalent": "The baseline pca did as well as the trial's generator, within the margin.",
+        "inconclusive": "The generator was not told apart from the baseline pca.",
+    }[against["outcome"]]
+    # An improvement is the generator's only where it beats what is fitted in seconds.
+    unearned = primary["outcome"] == "improves" and against["outcome"] in {"equivalent", "inconclusive"}
+    if unearned:
+        words += " That the improvement takes this generator was not shown."
+    yield _qualification(
+        "baseline",
+        f"{words} {against['arm_label']} minus {against['control_label']}: {_effect(against)}.",
+        serious=unearned or against["outcome"] == "harms",
+        keys=against["keys"],
+    )
 
 
 def _filters(report: Json) -> Iterator[Json]:
     against = report["random_selection"]
     if against is not None:
+        less = ", by less than the margin" if against["by_less_than_margin"] else ""
         words = {
-            "improves": "The filters earned their place: their choice did better than as many images chosen at random.",
-            "harms": "The filters did worse than chance: as many images chosen at random did better.",
-        }.get(against["outcome"], "The filters were not told apart from choosing as many images at random.")
-        low, high = (_signed(bound) for bound in against["interval_95"])
+            "improves": f"The filters earned their place: their choice did better than as many images chosen at "
+            f"random{less}.",
+            "harms": f"The filters did worse than chance: as many images chosen at random did better{less}.",
+            "equivalent": "The filters made no difference that matters: as many images chosen at random did as well.",
+            "inconclusive": "The filters were not told apart from choosing as many images at random.",
+        }[against["outcome"]]
         yield _qualification(
             "filters",
-            f"{words} Difference {_signed(against['estimate'])} (95% interval {low} to {high}).",
+            f"{words} Difference {_effect(against)}.",
             serious=against["outcome"] == "harms",
             keys=against["keys"],
         )
@@ -209,30 +209,42 @@ def _copies(report: Json) -> Iterator[Json]:
             )
 
 
+def _scope(primary: Json) -> Json:
+    """What the verdict speaks of, and which chance is in its interval: true of every trial, so it stands first."""
+    images = "this method" if primary["generators"] else "these synthetic images"
+    sentences = [f"The verdict speaks of {images} and of one training set of real images."]
+    if primary["interval_95"]:
+        allowed = ["other test patients"]
+        allowed += ["other seeds"] if primary["replicates"] > 1 else []
+        allowed += ["other trainings of the generator"] if primary["generators"] else []
+        listed = " and ".join([*([", ".join(allowed[:-1])] if allowed[1:] else []), allowed[-1]])
+        sentences.append(f"Its interval allows for {listed}, not for other training images.")
+    sentences.append(
+        "With another sample of training patients the effect may be another one; by how much, only several training "
+        "sets can show."
+    )
+    if not primary["generators"]:
+        sentences.append("What another training of the generator would give takes three or more replicates of it.")
+    return _qualification("scope", " ".join(sentences), keys=primary["keys"])
+
+
+def _undecided(primary: Json) -> Iterator[Json]:
+    if primary["undecided"]:
+        yield _qualification(
+            "undecided", f"No outcome was given: {primary['undecided']}.", serious=True, keys=primary["keys"]
+        )
+
+
 def _replicates(primary: Json) -> Iterator[Json]:
-    if primary["replicates"] == 1:
+    if 1 < primary["replicates"] < FEW_REPLICATES:
         yield _qualification(
             "replicates",
-            "One replicate: the interval speaks of other patients, not of other seeds, which often matter as much.",
-            serious=True,
-            keys=primary["keys"],
-        )
-    elif primary["replicates"] < FEW_REPLICATES:
-        yield _qualification(
-            "replicates",
-            f"{primary['replicates']} paired replicates are few: the variance over seeds is itself uncertain.",
-            keys=primary["keys"],
-        )
-    if primary["speaks_of"] == "these images":
-        yield _qualification(
-            "scope",
-            "The verdict speaks of these synthetic images: what another training of the generator would give takes "
-            "three or more replicates of it.",
+            f"{primary['replicates']} paired replicates are few: the interval is wide, since the variance over seeds "
+            "is itself uncertain. A third replicate narrows it most.",
             keys=primary["keys"],
         )
     for note in primary["notes"]:
-        if not note.startswith("replicates=1"):
-            yield _qualification("interval", f"{note[0].upper()}{note[1:]}.", keys=primary["keys"])
+        yield _qualification("interval", f"{note[0].upper()}{note[1:]}.", keys=primary["keys"])
 
 
 def _looks(report: Json) -> Iterator[Json]:
@@ -301,6 +313,10 @@ def _count(count: int, noun: str) -> str:
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.4f}"
-    return "0.0000" if float(text) == 0 else text.replace("-", "−")
+def _effect(found: Json) -> str:
+    """A comparison's difference with its interval, where it has one."""
+    if found["interval_95"] is None:
+        return f"{signed(found['estimate'])}, without an interval: {found['undecided']}"
+    low, high = (signed(bound) for bound in found["interval_95"])
+    over = " over patients alone" if found["replicates"] == 1 else ""
+    return f"{signed(found['estimate'])} (95% interval{over} {low} to {high})"

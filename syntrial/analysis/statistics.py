@@ -1,8 +1,8 @@
-"""The statistics of the verdict: is an arm better than its control, on real test patients, with other seeds?
+"""The statistics of the verdict: how an arm compares with its control, on real test patients, with other seeds.
 
-What belongs here: paired comparisons of an arm with its control, their intervals, and the verdict rule. Metrics and
-their covariances over patients are in `metrics.py`, the effect that a trial can detect in `power.py`; `tables.py` and
-the report call this module.
+What belongs here: paired comparisons of an arm with its control, an arm's own metric, and their intervals. Metrics and
+their covariances over patients are in `metrics.py`, variance models in `readers.py`, quantiles in `pivot.py`, what may
+be decided in `decidable.py`, the rule and its words in `verdict.py`; `findings.py` calls this module.
 
 Model. Replicates (seeds) are readers, patients are cases, arm and control are two treatments that every reader applies
 to every case: a fully crossed multi-reader multi-case study. The metric of treatment t and reader j is
@@ -13,31 +13,35 @@ where R and (tau R) are random over seeds and the errors e are correlated over p
 the same reader, Cov2 between readers with the same treatment, Cov3 between both. A jackknife over patients
 estimates the three. Both sources of chance thus enter the interval: other patients, and other seeds.
 
+The interval and the p-value are those of a generalised pivot, which covers with two replicates as with ten; Hillis'
+degrees of freedom, which err with two and three, give the published p-value that stands beside it (docs/adr/0007).
+
 Papers: Obuchowski & Rockette 1995, Commun Stat Simul 24:285 (the model and its test); Hillis 2007, Stat Med 26:596 (the
 degrees of freedom); Hillis, Obuchowski & Berbaum 2011, Acad Radiol 18:129 and Hillis 2014, Stat Med 33:330 (one
-treatment's interval, one reader, the relation to other tests); DeLong et al. 1988; Obuchowski 1997; Schuirmann 1987, J
-Pharmacokinet Biopharm 15:657 (equivalence by two one-sided tests: by an interval inside the margin); Chen, Petrick &
-Sahiner 2012, Acad Radiol 19:1158 (the same for such studies); Holm 1979, Scand J Stat 6:65. That the interval of
-equivalence is the 95% one, and what that costs: docs/adr/0006.
+treatment's interval, one reader, the relation to other tests); DeLong et al. 1988; Obuchowski 1997.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm, t
 
 from syntrial.analysis.auroc import delong_covariance
 from syntrial.analysis.cases import FloatArray
-from syntrial.analysis.metrics import METRICS, jackknife_covariance, leave_one_out, metric_named
-from syntrial.analysis.power import detectable_difference
-from syntrial.analysis.readers import ObuchowskiRockette, crossed_generators, obuchowski_rockette, one_treatment
+from syntrial.analysis.decidable import NO_ERROR, fewest_patients, movers, undecidable
+from syntrial.analysis.metrics import jackknife_covariance, leave_one_out, metric_named
+from syntrial.analysis.pivot import Pivot
+from syntrial.analysis.readers import (
+    ObuchowskiRockette,
+    contrasted_covariance,
+    crossed_generators,
+    obuchowski_rockette,
+    one_treatment,
+)
 
 CovarianceMethod = Literal["jackknife", "delong"]
-Outcome = Literal["improves", "harms", "equivalent", "inconclusive"]
 
 FEW_PATIENTS = 20
 """Below this number of patients a jackknife covariance is itself too uncertain to be trusted without a word."""
@@ -72,11 +76,21 @@ class Comparison:
     metric: str
     estimate: float
     standard_error: float
-    degrees_of_freedom: float | None
-    """None: no seed variance entered, and the quantiles are those of the normal distribution."""
-    interval_95: tuple[float, float]
-    p_value: float
-    """Two-sided, of no difference."""
+    """0 where it is 0 but for rounding."""
+    pivot: Pivot
+    """The distribution from which interval and p-value come, with the variance's parts."""
+    interval_95: tuple[float, float] | None
+    """None where the standard error is 0."""
+    p_value: float | None
+    """Two-sided, of no difference, generalised as the interval is. None where nothing may be decided."""
+    hillis_degrees_of_freedom: float | None
+    """None: there are none, or infinitely many."""
+    hillis_p_value: float | None
+    """The published test's two-sided p-value. None with one replicate, with several generators, or without error."""
+    undecidable: tuple[str, ...]
+    """Why no outcome is given whatever the interval; empty where one may be."""
+    movers: float
+    """Effective number of patients on whom the variance over patients rests."""
     arm_mean: float
     control_mean: float
     replicates: int
@@ -102,26 +116,11 @@ class ArmEstimate:
     metric: str
     mean: float
     standard_error: float
-    degrees_of_freedom: float | None
-    interval_95: tuple[float, float]
-    """Cut to the range of the metric."""
+    interval_95: tuple[float, float] | None
+    """Cut to the range of the metric; over patients alone with one replicate; None without standard error."""
     per_replicate: tuple[float, ...]
+    """Generator-major, where there are several generators."""
     excluded_classes: tuple[int, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verdict:
-    """What a comparison says of an arm, for a margin."""
-
-    outcome: Outcome
-    by_less_than_margin: bool
-    """Improves or harms, yet the whole 95% interval lies inside the margin."""
-    margin: float
-    detectable_effect: float
-    """The true difference that this trial finds (two-sided 5%) with 80% power, by its own variances."""
-    words: str
-    """One sentence for the report."""
 
 
 def compare(
@@ -137,7 +136,7 @@ def compare(
 
     `labels` int64 (N,) or uint8 (N, K); `arm_scores` and `control_scores` float64 (J, N, K), probabilities, paired by
     replicate (where one has more, its surplus is not used); `clusters` (N,) the patients. With one replicate the
-    variance over seeds cannot be estimated: the interval speaks of these trained classifiers only, and a note says so.
+    variance over seeds cannot be estimated: the interval is over patients alone, and nothing may be decided by it.
     `covariance="delong"` is for AUROC of two classes. Raises ValueError for shapes that do not match, UserError for
     scores that are not finite or a test split that cannot be scored.
     """
@@ -146,19 +145,17 @@ def compare(
         raise ValueError(f"scores of shape (J, N, K) wanted: {arm_scores.shape}, {control_scores.shape}")
     replicates = min(len(arm_scores), len(control_scores))
     scores_MNK = np.concatenate([arm_scores[:replicates], control_scores[:replicates]])
-    values_M, covariance_MM, excluded = _values_and_covariance(
+    values_M, covariance_MM, moved_MC, excluded = _values_and_covariance(
         labels, scores_MNK=scores_MNK, clusters=clusters, metric=metric, method=covariance
     )
-    patients = len(np.unique(clusters))
-    notes = _notes(replicates=replicates, patients=patients, excluded=excluded)
+    notes: tuple[str, ...] = ()
     if len(arm_scores) != len(control_scores):
         notes += (f"{replicates} of {max(len(arm_scores), len(control_scores))} replicates have a pair",)
     values_TJ = values_M.reshape(2, replicates)
-    degrees: float | None
+    published: tuple[float, float] | None = None
     if replicates == 1:
-        estimate = float(values_M[0] - values_M[1])
         variance = covariance_MM[0, 0] + covariance_MM[1, 1] - 2 * covariance_MM[0, 1]
-        standard_error, degrees = math.sqrt(max(float(variance), 0.0)), None
+        pivot = Pivot(known=np.maximum(variance, 0.0))
         components = Components(
             error_variance=float(np.diag(covariance_MM).mean()),
             cov1=float(covariance_MM[0, 1]),
@@ -169,17 +166,18 @@ def compare(
         )
     else:
         study = obuchowski_rockette(values_TJ, covariance=covariance_MM)
-        estimate, standard_error = float(study.estimate), float(study.standard_error)
-        degrees = float(study.degrees_of_freedom) if np.isfinite(study.degrees_of_freedom) else None
-        components = _components(study)
+        pivot, components = study.pivot, _components(study)
+        published = float(study.hillis_degrees_of_freedom), float(study.hillis_p_value)
     return _comparison(
+        labels,
+        clusters=clusters,
         metric=metric,
-        estimate=estimate,
-        standard_error=standard_error,
-        degrees=degrees,
         means=(float(values_TJ[0].mean()), float(values_TJ[1].mean())),
-        counts=(replicates, len(labels), patients),
+        replicates=replicates,
         generators=None,
+        pivot=pivot,
+        published=published,
+        moved_C=moved_MC[:replicates].mean(axis=0) - moved_MC[replicates:].mean(axis=0),
         components=components,
         covariance=covariance,
         excluded=excluded,
@@ -203,7 +201,7 @@ def compare_methods(
     correlated over patients. Averaging seeds within a generator and taking the variance between generators would miss
     what they share: the seeds' effect, the control's own chance included. So three parts add up: generators, what seeds
     alter for all generators alike, and patients; see `readers.crossed_generators`. With one classifier seed the second
-    part is not estimable and a note says so.
+    part is not estimable, and nothing may be decided.
     Shapes and errors otherwise as `compare`; ValueError with fewer than 3 generators.
     """
     generators = len(arm_scores)
@@ -211,38 +209,42 @@ def compare_methods(
         raise ValueError(f"a comparison of methods needs 3 generators, got {generators}")
     seeds = min(len(control_scores), *(len(scores) for scores in arm_scores))
     stacked = [np.asarray(scores)[:seeds] for scores in (*arm_scores, control_scores)]
-    values_M, covariance_MM, excluded = _values_and_covariance(
+    values_M, covariance_MM, moved_MC, excluded = _values_and_covariance(
         labels, scores_MNK=np.concatenate(stacked), clusters=clusters, metric=metric, method="jackknife"
     )
-    arm_GJ, control_J = values_M[:-seeds].reshape(generators, seeds), values_M[-seeds:]
-    study = crossed_generators(arm_GJ, control_J=control_J, covariance=covariance_MM)
-    patients = len(np.unique(clusters))
-    notes = _notes(replicates=seeds, patients=patients, excluded=excluded)
-    if seeds == 2:
-        notes += ("2 classifier seeds: too few to tell what all generators share",)
-    arm_covariance = covariance_MM[:-seeds, :-seeds]
+    cells = generators * seeds
+    arm_GJ, control_J = values_M[:cells].reshape(generators, seeds), values_M[cells:]
     same_seed = np.tile(np.eye(seeds, dtype=np.bool_), (generators, 1))
+    study = crossed_generators(
+        arm_GJ - control_J,
+        covariance=contrasted_covariance(
+            covariance_MM, contrast=np.concatenate([np.eye(cells), -same_seed.astype(np.float64)], axis=1)
+        ),
+    )
+    arm_covariance, across = covariance_MM[:cells, :cells], covariance_MM[:cells, cells:]
     return _comparison(
+        labels,
+        clusters=clusters,
         metric=metric,
-        estimate=study.estimate,
-        standard_error=study.standard_error,
-        degrees=study.degrees_of_freedom,
         means=(float(arm_GJ.mean()), float(control_J.mean())),
-        counts=(seeds, len(labels), patients),
+        replicates=seeds,
         generators=generators,
+        pivot=study.pivot,
+        published=None,
+        moved_C=moved_MC[:cells].mean(axis=0) - moved_MC[cells:].mean(axis=0),
         components=Components(
             error_variance=float(np.diag(covariance_MM).mean()),
-            cov1=float(covariance_MM[:-seeds, -seeds:][same_seed].mean()),
-            cov2=float(arm_covariance[~np.eye(len(arm_covariance), dtype=np.bool_)].mean()),
-            cov3=float(covariance_MM[:-seeds, -seeds:][~same_seed].mean()) if seeds > 1 else 0.0,
+            cov1=float(across[same_seed].mean()),
+            cov2=float(arm_covariance[~np.eye(cells, dtype=np.bool_)].mean()),
+            cov3=float(across[~same_seed].mean()) if seeds > 1 else 0.0,
             mean_square_interaction=None,
             replicate_variance=None,
-            generator_variance=study.generators,
-            shared_seed_variance=study.seeds if seeds > 1 else None,
+            generator_variance=float(study.generators.variance),
+            shared_seed_variance=None if study.seeds is None else float(study.seeds.variance),
         ),
         covariance="jackknife",
         excluded=excluded,
-        notes=notes,
+        notes=(),
     )
 
 
@@ -254,90 +256,48 @@ def estimate_arm(
     metric: str,
     covariance: CovarianceMethod = "jackknife",
 ) -> ArmEstimate:
-    """Return one arm's metric, mean over replicates, with its 95% interval over patients and seeds.
+    """Return one arm's metric, mean over its classifiers, with its 95% interval over patients, seeds and generators.
 
-    `scores` float64 (J, N, K); otherwise as `compare`. One treatment's interval as in Hillis et al. 2011.
+    `scores` float64 (J, N, K), or (G, J, N, K) where G generators each gave images for the same J seeds; otherwise as
+    `compare`. One treatment's variance is that of Hillis et al. 2011, with several generators that of crossed effects.
     """
-    values_J, covariance_JJ, excluded = _values_and_covariance(
-        labels, scores_MNK=np.asarray(scores), clusters=clusters, metric=metric, method=covariance
+    scores = np.asarray(scores)
+    generators, seeds = scores.shape[:2] if scores.ndim == 4 else (1, len(scores))
+    values_M, covariance_MM, _, excluded = _values_and_covariance(
+        labels,
+        scores_MNK=scores.reshape(generators * seeds, *scores.shape[-2:]),
+        clusters=clusters,
+        metric=metric,
+        method=covariance,
     )
-    mean = float(values_J.mean())
-    standard_error, degrees = one_treatment(values_J, covariance=covariance_JJ)
-    low, high = _interval(mean, standard_error=standard_error, degrees=degrees, level=0.95)
+    if generators == 1:
+        pivot = one_treatment(values_M, covariance=covariance_MM)
+    else:
+        pivot = crossed_generators(values_M.reshape(generators, seeds), covariance=covariance_MM).pivot
+    mean, standard_error = float(values_M.mean()), _standard_error(pivot)
+    interval = _interval(mean, pivot=pivot, standard_error=standard_error)
     least, greatest = metric_named(metric).range
     return ArmEstimate(
         metric=metric,
         mean=mean,
         standard_error=standard_error,
-        degrees_of_freedom=degrees,
-        interval_95=(max(low, least), min(high, greatest)),
-        per_replicate=tuple(values_J.tolist()),
+        interval_95=interval and (max(interval[0], least), min(interval[1], greatest)),
+        per_replicate=tuple(values_M.tolist()),
         excluded_classes=excluded,
-        notes=_notes(replicates=len(values_J), patients=len(np.unique(clusters)), excluded=excluded),
     )
-
-
-def verdict(comparison: Comparison, *, margin: float, arm: str = "the arm", control: str = "its control") -> Verdict:
-    """Return what a comparison says, for `margin`, the smallest effect of interest (metric units, above 0).
-
-    `improves` or `harms`: the 95% interval excludes 0, on the side that is better or worse in this metric. Else
-    `equivalent`: it lies inside ± the margin (two one-sided tests at 2.5% each). Else `inconclusive`.
-    """
-    if not (math.isfinite(margin) and margin > 0):
-        raise ValueError(f"margin must be above 0, got {margin}")
-    low, high = comparison.interval_95
-    if not METRICS[comparison.metric].higher_is_better:
-        low, high = -high, -low
-    inside = -margin < low and high < margin
-    outcome: Outcome
-    if low > 0:
-        outcome = "improves"
-    elif high < 0:
-        outcome = "harms"
-    elif inside:
-        outcome = "equivalent"
-    else:
-        outcome = "inconclusive"
-    by_less = inside and outcome in {"improves", "harms"}
-    detectable = detectable_difference(comparison.standard_error, degrees_of_freedom=comparison.degrees_of_freedom)
-    return Verdict(
-        outcome=outcome,
-        by_less_than_margin=by_less,
-        margin=margin,
-        detectable_effect=detectable,
-        words=_words(
-            comparison,
-            outcome=outcome,
-            by_less=by_less,
-            margin=margin,
-            detectable=detectable,
-            names=(arm, control),
-        ),
-    )
-
-
-def holm(p_values: Sequence[float]) -> tuple[float, ...]:
-    """Return Holm's adjusted p-values, in the order given: at level a, those at most a are found."""
-    raw = np.asarray(p_values, dtype=np.float64)
-    if raw.ndim != 1 or not ((raw >= 0) & (raw <= 1)).all():
-        raise ValueError(f"p-values from 0 to 1 wanted, got {list(p_values)}")
-    order = np.argsort(raw, kind="stable")
-    stepped = np.maximum.accumulate(raw[order] * np.arange(len(raw), 0, -1))
-    adjusted = np.empty_like(raw)
-    adjusted[order] = np.minimum(stepped, 1.0)
-    return tuple(adjusted.tolist())
 
 
 def _values_and_covariance(
     labels: NDArray[Any], *, scores_MNK: NDArray[Any], clusters: NDArray[Any], metric: str, method: CovarianceMethod
-) -> tuple[FloatArray, FloatArray, tuple[int, ...]]:
-    """Return values (M,), covariances over patients (M, M) and the classes that are no part of the metric."""
-    if method == "delong":
-        if metric != "auroc":
-            raise ValueError(f"covariance 'delong' is for auroc, not {metric}")
-        return *delong_covariance(labels, scores_MNK=scores_MNK, clusters=clusters), ()
+) -> tuple[FloatArray, FloatArray, FloatArray, tuple[int, ...]]:
+    """Return values (M,), covariances (M, M), values without each patient (M, C), and classes that are not scored."""
     left_out = leave_one_out(metric, labels=labels, scores_MNK=scores_MNK, clusters=clusters)
-    return left_out.values, jackknife_covariance(left_out.left_out), left_out.excluded_classes
+    if method == "jackknife":
+        return left_out.values, jackknife_covariance(left_out.left_out), left_out.left_out, left_out.excluded_classes
+    if metric != "auroc":
+        raise ValueError(f"covariance 'delong' is for auroc, not {metric}")
+    values_M, covariance_MM = delong_covariance(labels, scores_MNK=scores_MNK, clusters=clusters)
+    return values_M, covariance_MM, left_out.left_out, left_out.excluded_classes
 
 
 def _components(study: ObuchowskiRockette) -> Components:
@@ -355,99 +315,72 @@ def _components(study: ObuchowskiRockette) -> Components:
 
 
 def _comparison(
+    labels: NDArray[Any],
     *,
+    clusters: NDArray[Any],
     metric: str,
-    estimate: float,
-    standard_error: float,
-    degrees: float | None,
     means: tuple[float, float],
-    counts: tuple[int, int, int],
+    replicates: int,
     generators: int | None,
+    pivot: Pivot,
+    published: tuple[float, float] | None,
+    moved_C: FloatArray,
     components: Components,
     covariance: CovarianceMethod,
     excluded: tuple[int, ...],
     notes: tuple[str, ...],
 ) -> Comparison:
-    if standard_error == 0.0 and estimate != 0.0:
-        notes += ("neither patients nor replicates differ in the difference: no chance could be estimated",)
+    estimate, standard_error = means[0] - means[1], _standard_error(pivot)
+    patients = len(np.unique(clusters))
+    reasons = undecidable(
+        replicates=replicates,
+        patients=fewest_patients(
+            np.asarray(labels), clusters=clusters, by_class=metric_named(metric).by_class, excluded=excluded
+        ),
+        standard_error=standard_error,
+    )
+    degrees, hillis_p = published if published and standard_error else (np.inf, None)
     return Comparison(
         metric=metric,
         estimate=estimate,
         standard_error=standard_error,
-        degrees_of_freedom=degrees,
-        interval_95=_interval(estimate, standard_error=standard_error, degrees=degrees, level=0.95),
-        p_value=_p_value(estimate, standard_error=standard_error, degrees=degrees),
+        pivot=pivot,
+        interval_95=_interval(estimate, pivot=pivot, standard_error=standard_error),
+        p_value=None if reasons else float(pivot.p_value(np.asarray(estimate))),
+        hillis_degrees_of_freedom=degrees if np.isfinite(degrees) else None,
+        hillis_p_value=hillis_p,
+        undecidable=reasons,
+        movers=movers(moved_C),
         arm_mean=means[0],
         control_mean=means[1],
-        replicates=counts[0],
+        replicates=replicates,
         generators=generators,
-        cases=counts[1],
-        clusters=counts[2],
+        cases=len(labels),
+        clusters=patients,
         components=components,
         covariance=covariance,
         excluded_classes=excluded,
-        notes=notes,
+        notes=notes + _notes(patients=patients, excluded=excluded),
     )
 
 
-def _interval(estimate: float, *, standard_error: float, degrees: float | None, level: float) -> tuple[float, float]:
-    upper = (1 + level) / 2
-    quantile = float(norm.ppf(upper)) if degrees is None else float(t.ppf(upper, degrees))
-    return estimate - quantile * standard_error, estimate + quantile * standard_error
+def _standard_error(pivot: Pivot) -> float:
+    error = float(pivot.standard_error)
+    return error if error >= NO_ERROR else 0.0
 
 
-def _p_value(estimate: float, *, standard_error: float, degrees: float | None) -> float:
+def _interval(estimate: float, *, pivot: Pivot, standard_error: float) -> tuple[float, float] | None:
     if standard_error == 0.0:
-        return 1.0 if estimate == 0.0 else 0.0
-    statistic = abs(estimate) / standard_error
-    return 2 * float(norm.sf(statistic) if degrees is None else t.sf(statistic, degrees))
+        return None
+    half = float(pivot.half_width())
+    return estimate - half, estimate + half
 
 
-def _notes(*, replicates: int, patients: int, excluded: tuple[int, ...]) -> tuple[str, ...]:
+def _notes(*, patients: int, excluded: tuple[int, ...]) -> tuple[str, ...]:
     notes = []
-    if replicates == 1:
-        notes.append("replicates=1: seeds are not part of this interval")
     if patients < FEW_PATIENTS:
         notes.append(f"{patients} test patients: too few for the interval to be trusted")
     if excluded:
         names = ", ".join(str(k) for k in excluded)
         notes.append(f"classes {names} have too few test patients and are no part of the metric")
     return tuple(notes)
-
-
-def _words(
-    comparison: Comparison,
-    *,
-    outcome: Outcome,
-    by_less: bool,
-    margin: float,
-    detectable: float,
-    names: tuple[str, str],
-) -> str:
-    arm, control = names
-    metric = METRICS[comparison.metric].words
-    trained = f"{comparison.replicates} paired replicate{'s' if comparison.replicates > 1 else ''}"
-    if comparison.generators is not None:
-        trained = f"{comparison.generators} generators, {comparison.replicates} classifier seeds each"
-    scope = f"{trained}, {comparison.clusters} test patients"
-    low, high = comparison.interval_95
-    within = f", inside ±{margin:g}" if outcome == "equivalent" else ""
-    bounds = f"95% interval {_signed(low)} to {_signed(high)}{within}; {scope}"
-    difference = f"{_signed(comparison.estimate)} ({bounds})"
-    if outcome == "equivalent":
-        sentence = f"{arm} and {control} are equivalent in {metric}: difference {difference}"
-    elif outcome == "inconclusive":
-        sentence = (
-            f"whether {arm} differs from {control} in {metric} is inconclusive: difference {difference}; "
-            f"this trial could have detected {detectable:.4f} with 80% power"
-        )
-    else:
-        less = f" by less than the margin of {margin:g}" if by_less else ""
-        sentence = f"{arm} {outcome} {metric} against {control}{less}: {difference}"
-    return f"{sentence[0].upper()}{sentence[1:]}."
-
-
-def _signed(value: float) -> str:
-    # The proper minus sign, and no sign on what rounds to zero.
-    text = f"{value:+.4f}"
-    return "0.0000" if float(text) == 0 else text.replace("-", "\u2212")

@@ -1,6 +1,6 @@
 """What a run prints at its end: the verdict, the effects and the arms, from `report.json` alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -10,7 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from syntrial.analysis.forest import signed
+from syntrial.analysis.charts import signed
 from syntrial.analysis.metrics import METRICS
 
 STYLES = {"improves": "green", "harms": "red", "equivalent": "blue", "inconclusive": "yellow"}
@@ -33,7 +33,9 @@ def terminal_summary(report: Mapping[str, Any]) -> RenderableType:
 def _verdict(report: Mapping[str, Any]) -> Panel:
     verdict = report["verdict"]
     style = STYLES[verdict["outcome"]]
-    heading = verdict["outcome"].upper() + (" by less than the margin" if verdict["by_less_than_margin"] else "")
+    # What is too small to matter is not shouted.
+    quiet = verdict["by_less_than_margin"]
+    heading = f"{verdict['outcome'].capitalize()} by less than the margin" if quiet else verdict["outcome"].upper()
     return Panel(
         Group(Text(heading, style=f"bold {style}"), Text(verdict["words"])),
         title=Text(report["title"], style="bold"),
@@ -57,9 +59,7 @@ def _effects(report: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"effect on {report['endpoint']['metric_name']} against {usual}, "
         f"margin ±{report['endpoint']['smallest_effect']:g}",
-        caption="* Holm-adjusted"
-        if any(found["p_value_holm"] is not None for found in report["comparisons"])
-        else None,
+        caption=_effects_caption(report["comparisons"]),
         caption_justify="left",
         title_justify="left",
         title_style="bold",
@@ -78,19 +78,31 @@ def _effects(report: Mapping[str, Any]) -> Table:
     return table
 
 
+def _effects_caption(comparisons: Sequence[Mapping[str, Any]]) -> str | None:
+    """What the table's marks mean, of those that are in it."""
+    marks = []
+    if any(found["p_value_holm"] is not None for found in comparisons):
+        marks.append("* Holm-adjusted")
+    if any(found["p_value"] is None for found in comparisons):
+        marks.append("p –: nothing can be decided (one replicate, too few patients, or no standard error)")
+    if any(found["by_less_than_margin"] for found in comparisons):
+        marks.append("small: by less than the margin")
+    return "\n".join(marks) or None
+
+
 def _effect_row(comparison: Mapping[str, Any], *, usual: str) -> list[Text]:
     control = comparison["control_label"]
-    low, high = comparison["interval_95"]
-    holm = comparison["p_value_holm"]
+    interval, holm = comparison["interval_95"], comparison["p_value_holm"]
     p_value = comparison["p_value"] if holm is None else holm
-    p_words = ("<0.0001" if p_value < 0.0001 else f"{p_value:.4f}") + ("" if holm is None else "*")
+    p_words = "–" if p_value is None else "<0.0001" if p_value < 0.0001 else f"{p_value:.4f}"
+    outcome = comparison["outcome"] + (", small" if comparison["by_less_than_margin"] else "")
     is_primary = comparison["role"] == "primary"
     row = [
         Text(comparison["arm_label"] + ("" if control == usual else f" against {control}")),
         Text(signed(comparison["estimate"])),
-        Text(f"{signed(low)} to {signed(high)}"),
-        Text(p_words),
-        Text(comparison["outcome"], style=STYLES[comparison["outcome"]]),
+        Text("–" if interval is None else f"{signed(interval[0])} to {signed(interval[1])}"),
+        Text(p_words + ("" if holm is None else "*")),
+        Text(outcome, style=STYLES[comparison["outcome"]]),
     ]
     for cell in row if is_primary else ():
         cell.stylize("bold")
@@ -99,7 +111,7 @@ def _effect_row(comparison: Mapping[str, Any], *, usual: str) -> list[Text]:
 
 def _arms(report: Mapping[str, Any]) -> Table:
     table = Table(
-        title="arms: mean over n replicates on the real test images; training images seen",
+        title="arms: mean over n replicates (× generators) on the real test images; training images seen",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -113,7 +125,7 @@ def _arms(report: Mapping[str, Any]) -> Table:
         metrics, seen = arm["metrics"], arm["images_seen"]
         table.add_row(
             Text(arm["label"], style="bold" if arm["role"] == "primary" else ""),
-            str(arm["replicates"]),
+            str(arm["replicates"]) + (f" × {arm['generators']}" if arm["generators"] > 1 else ""),
             *(f"{metrics[name]['mean']:.4f}" for name in METRICS),
             f"{arm['optimiser_steps']:,}",
             f"{sum(count for origin, count in seen.items() if origin != 'synthetic'):,}",

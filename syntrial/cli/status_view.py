@@ -143,7 +143,9 @@ def _line(item: Mapping[str, Any], *, style: str, mark: str) -> Text:
 def _verdict(verdict: Mapping[str, Any], *, endpoint: str) -> RenderableType:
     decision = str(verdict.get("decision", ""))
     style = {"improves": "green", "harms": "red", "equivalent": "blue"}.get(decision, "yellow")
-    heading = Text(decision.upper(), style=f"bold {style}").append(f"  {endpoint}", style="not bold default")
+    # What is too small to matter is not shouted.
+    shown = f"{decision.capitalize()} by less than the margin" if verdict.get("byLessThanMargin") else decision.upper()
+    heading = Text(shown, style=f"bold {style}").append(f"  {endpoint}", style="not bold default")
     return Group(heading, Text(str(verdict.get("words", ""))))
 
 

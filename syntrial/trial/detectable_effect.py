@@ -1,5 +1,6 @@
 """What a trial could detect, said before anything is trained (`syntrial plan`)."""
 
+from syntrial.analysis.decidable import undecidable_before
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.experiment.model import Experiment
@@ -17,15 +18,13 @@ def detectable_words(experiment: Experiment, source: Source) -> str:
     if counts is None:
         return "The effect that this trial could detect is known once the data set is prepared: it depends on its size."
     patients, training = counts
-    metric = METRICS[spec.endpoint.metric]
-    assumptions = PlanningAssumptions()
+    metric, assumptions = METRICS[spec.endpoint.metric], PlanningAssumptions()
     effect = detectable_effect_before(
-        patients,
-        replicates=spec.replicates,
-        metric=metric.name,
-        training_cases=training,
-        assumptions=assumptions,
+        patients, replicates=spec.replicates, metric=metric.name, training_cases=training, assumptions=assumptions
     )
+    if effect is None:
+        reasons = undecidable_before(patients, replicates=spec.replicates, by_class=metric.by_class)
+        return f"This trial can end in no outcome but inconclusive: {'; '.join(reasons)}."
     smallest = spec.endpoint.smallest_effect
     warning = "" if effect <= smallest else f" That is more than the smallest effect of interest, {smallest:g}."
     return (

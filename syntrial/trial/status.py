@@ -160,12 +160,13 @@ def read_verdict(store: ArtifactStore, key: str) -> dict[str, Any]:
     """What the status says of the report `key`: the verdict of its primary comparison."""
     report = store.open(MemberRef(key=key, member="report")).json("report.json")
     verdict = report["verdict"]
-    low, high = verdict["interval_95"]
+    # There is no interval where there is no standard error.
+    ends = zip(("low", "high"), verdict["interval_95"] or (), strict=False)
     return {
         "decision": verdict["outcome"],
+        "byLessThanMargin": verdict["by_less_than_margin"],
         "effect": round(float(verdict["estimate"]), 6),
-        "low": round(float(low), 6),
-        "high": round(float(high), 6),
+        **{name: round(float(end), 6) for name, end in ends},
         "metric": report["endpoint"]["metric"],
         "words": verdict["words"],
     }

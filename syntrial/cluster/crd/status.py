@@ -76,6 +76,9 @@ class Verdict(Model):
         description="improves or harms: the 95% interval excludes 0; equivalent: it lies within the "
         "smallest effect that matters; else inconclusive.",
     )
+    by_less_than_margin: bool | None = Field(
+        None, description="Whether it improves or harms by less than the smallest effect that matters."
+    )
     effect: float | None = Field(None, description="Difference of the metric between arm and control.")
     low: float | None = Field(None, description="Lower end of the 95% interval of the effect.")
     high: float | None = Field(None, description="Upper end of the 95% interval of the effect.")

@@ -16,8 +16,9 @@ from syntrial.analysis.forest import forest_plot
 from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import detectable_effect_before
 from syntrial.analysis.report import write_report
-from syntrial.analysis.statistics import compare, verdict
+from syntrial.analysis.statistics import compare
 from syntrial.analysis.tables import terminal_summary
+from syntrial.analysis.verdict import verdict
 
 
 def brier(labels: NDArray[Any], scores_MNK: FloatArray, cases: ClusteredCases, least: int) -> LeaveOneOut:
@@ -40,6 +41,7 @@ BRIER = Metric(
     heading="Brier",
     higher_is_better=False,
     range=(0.0, 2.0),
+    by_class=False,
     function=brier,
     planned_value=0.2,
     planned_variance=brier_variance,
@@ -111,6 +113,7 @@ def test_the_forest_plot_says_on_which_side_the_arm_is_better() -> None:
         "interval_95": [-0.03, -0.01],
         "estimate": -0.02,
         "outcome": "improves",
+        "by_less_than_margin": False,
         "arm_label": "arm",
         "control_label": "real",
     }

@@ -7,7 +7,7 @@ import pytest
 
 from syntrial.analysis.findings import pair, trial_findings
 from syntrial.analysis.reading import TrialData, cell_labels, read_trial
-from syntrial.analysis.statistics import compare
+from syntrial.analysis.statistics import compare, estimate_arm
 from syntrial.v1.analysis_pb2 import CellComparison
 
 Role = CellComparison.Role
@@ -138,3 +138,52 @@ def test_curves_of_a_series_that_could_not_be_computed_are_gaps(made_up_trial: C
         member["training.json"]["curves"]["series"]["validation_auroc"] = [None] * 10
     curves = trial_findings(data_of(trial))["training_curves"][0]["series"]["validation_auroc"]
     assert curves["mean"] == [None] * 10
+
+
+def test_an_arms_generators_are_not_pooled_with_its_seeds(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial()
+    real = trial.cell("real", replicates=2)
+    name = trial.cell("augment-100", "edm", replicates=2, generators=3)
+    trial.compare(name, real, Role.ROLE_PRIMARY)
+    data = data_of(trial)
+    arm = next(arm for arm in trial_findings(data)["arms"] if arm["cell"] == name)
+    assert (arm["generators"], arm["replicates"]) == (3, 2)
+    scores = data.cells[name].scores_JNK
+    wanted = estimate_arm(
+        data.labels, scores=scores.reshape(3, 2, *scores.shape[1:]), clusters=data.patients_N, metric="auroc"
+    )
+    assert arm["metrics"]["auroc"]["interval_95"] == list(wanted.interval_95)
+    assert arm["metrics"]["auroc"]["per_replicate"] == list(wanted.per_replicate)
+
+
+def test_an_outcome_and_its_words_agree_in_every_comparison(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(margin=0.005)
+    real = trial.cell("real")
+    trial.compare(trial.cell("augment-100", "edm"), real, Role.ROLE_PRIMARY)
+    for number, skill in enumerate((1.4, 1.5, 1.6, 1.7, 1.8, 3.0)):
+        trial.compare(trial.cell(f"augment-{number}", "edm", skill=skill), real, Role.ROLE_EXPLORATORY)
+    found = trial_findings(data_of(trial))["comparisons"]
+    changed = [item for item in found if item["outcome"] != item["outcome_unadjusted"]]
+    assert changed
+    assert all("Holm" in item["undecided"] for item in changed)
+    for item in found:
+        assert (f" {item['outcome']}" in item["words"]) or item["outcome"] == "equivalent"
+        for other in {"improves", "harms"} - {item["outcome"]}:
+            assert f" {other} " not in item["words"]
+
+
+def test_a_comparison_that_cannot_be_decided_still_counts_in_holms_family(made_up_trial: Callable[..., Any]) -> None:
+    def adjusted(*, beside: bool) -> tuple[float, float]:
+        trial = made_up_trial()
+        real = trial.cell("real")
+        trial.compare(trial.cell("augment-100", "edm"), real, Role.ROLE_PRIMARY)
+        trial.compare(trial.cell("synthetic", "edm", skill=1.0), real, Role.ROLE_EXPLORATORY)
+        if beside:
+            trial.compare(trial.cell("augment-50", "edm", replicates=1), real, Role.ROLE_EXPLORATORY)
+        found = trial_findings(data_of(trial))["comparisons"]
+        assert [item["p_value_holm"] for item in found[2:]] == [None] * beside
+        return found[1]["p_value"], found[1]["p_value_holm"]
+
+    raw, alone = adjusted(beside=False)
+    assert alone == raw
+    assert adjusted(beside=True)[1] == 2 * raw

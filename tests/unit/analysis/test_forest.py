@@ -17,6 +17,7 @@ def comparison(role: str, low: float, high: float, **options: Any) -> dict[str, 
         "estimate": (low + high) / 2,
         "interval_95": [low, high],
         "outcome": "inconclusive",
+        "by_less_than_margin": False,
         **options,
     }
 
@@ -68,3 +69,15 @@ def test_long_names_are_shortened_beside_the_plot() -> None:
     assert shortened("real") == "real"
     assert len(shortened("x" * 200)) == LONGEST_LABEL
     drawn([comparison("primary", 0.0, 0.1, arm_label="x" * 200)])
+
+
+def test_a_comparison_without_an_interval_is_a_mark_and_says_so() -> None:
+    root = drawn([comparison("primary", 0.004, 0.004, interval_95=None)])
+    texts = [element.text for element in root.findall("text")]
+    assert "+0.0040  (no interval)" in texts
+    assert len(root.findall("polygon")) == 1
+
+
+def test_what_is_too_small_to_matter_is_said_beside_its_outcome() -> None:
+    root = drawn([comparison("primary", -0.006, -0.001, outcome="harms", by_less_than_margin=True)])
+    assert "by less than the margin" in [element.text for element in root.findall("text")]

@@ -35,9 +35,44 @@ def test_serious_qualifications_come_first(made_up_trial: Callable[..., Any]) ->
     trial = made_up_trial().small(undertrained=True)
     trial.synthetic("edm", method="imported", proven=False, copies=3)
     data = read_trial(trial.request, context=trial.context())
-    severities = [q["severity"] for q in qualifications(data, report=trial_findings(data))]
+    scope, *others = qualifications(data, report=trial_findings(data))
+    assert scope["kind"] == "scope"
+    severities = [q["severity"] for q in others]
     assert severities == sorted(severities, key=["serious", "note"].index)
     assert severities[0] == "serious"
+
+
+def first(trial: Any) -> str:
+    data = read_trial(trial.request, context=trial.context())
+    return qualifications(data, report=trial_findings(data))[0]["words"]
+
+
+def test_the_first_qualification_says_that_one_training_set_was_used(made_up_trial: Callable[..., Any]) -> None:
+    words = first(made_up_trial().small(undertrained=True))
+    assert words.startswith("The verdict speaks of these synthetic images and of one training set of real images.")
+    assert "allows for other test patients and other seeds, not for other training images" in words
+    assert "another training of the generator would give takes three or more replicates" in words
+
+
+def test_the_first_qualification_claims_no_chance_that_was_not_seen(made_up_trial: Callable[..., Any]) -> None:
+    alone = first(made_up_trial().small(replicates=1))
+    assert "allows for other test patients, not for other training images" in alone
+    assert "seeds" not in alone
+    method = made_up_trial()
+    method.cell("real", replicates=2)
+    method.cell("augment-100", "edm", replicates=2, generators=3)
+    method.compare("augment-100 edm small-cnn", "real small-cnn", Role.ROLE_PRIMARY)
+    words = first(method)
+    assert words.startswith("The verdict speaks of this method and of one training set of real images.")
+    assert "other test patients, other seeds and other trainings of the generator, not for" in words
+    assert "three or more replicates" not in words
+
+
+def test_a_primary_that_cannot_be_decided_is_a_serious_matter(made_up_trial: Callable[..., Any]) -> None:
+    (undecided,) = found(made_up_trial().small(replicates=1))["undecided"]
+    assert undecided["severity"] == "serious"
+    assert undecided["words"] == "No outcome was given: with one replicate nothing is known of other seeds."
+    assert "undecided" not in found(made_up_trial().small())
 
 
 def test_unproven_lineage_is_serious_where_the_primary_uses_it(made_up_trial: Callable[..., Any]) -> None:
@@ -76,8 +111,8 @@ def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_tr
 
 
 def test_filters_are_held_against_random_selection(made_up_trial: Callable[..., Any]) -> None:
-    def words_of(skill: float) -> tuple[str, str]:
-        trial = made_up_trial(test_images=400)
+    def words_of(skill: float, **options: Any) -> tuple[str, str]:
+        trial = made_up_trial(test_images=400, **options)
         real = trial.cell("real")
         primary = trial.cell("augment-100", "edm", skill=skill)
         random = trial.cell("augment-100", "edm-random", skill=2.5)
@@ -90,7 +125,8 @@ def test_filters_are_held_against_random_selection(made_up_trial: Callable[..., 
         return filters["severity"], filters["words"]
 
     assert words_of(5.0)[1].startswith("The filters earned their place")
-    assert words_of(2.5)[1].startswith("The filters were not told apart")
+    assert words_of(2.5)[1].startswith("The filters made no difference that matters")
+    assert words_of(2.35, margin=0.003)[1].startswith("The filters were not told apart")
     severity, words = words_of(1.0)
     assert severity == "serious"
     assert words.startswith("The filters did worse than chance")
@@ -146,6 +182,32 @@ def test_a_baseline_that_helps_as_much_is_serious_only_beside_an_improvement(
 
     assert severities(4.0) == ["serious"]
     assert severities(2.0) == ["note"]
+
+
+def test_a_baseline_is_said_to_do_as_well_only_where_that_was_shown(made_up_trial: Callable[..., Any]) -> None:
+    def baseline(outcome: str, *, primary: str = "improves") -> tuple[str, str]:
+        trial = made_up_trial(test_images=400)
+        real = trial.cell("real")
+        trial.compare(trial.cell("augment-100", "edm", skill=4.0), real, Role.ROLE_PRIMARY)
+        trial.compare(trial.cell("augment-100", "pca", skill=4.0), real, Role.ROLE_CONTROL)
+        trial.synthetic("pca", method="pca", control=True)
+        data = read_trial(trial.request, context=trial.context())
+        report = trial_findings(data)
+        report["verdict"]["outcome"] = primary
+        report["baseline"]["outcome"] = outcome
+        keys = report["baseline"]["keys"]
+        (held,) = [q for q in qualifications(data, report=report) if q["kind"] == "baseline" and q["keys"] == keys]
+        return held["severity"], held["words"]
+
+    severity, words = baseline("inconclusive")
+    assert severity == "serious"
+    assert words.startswith("The generator was not told apart from the baseline pca. That the improvement takes this ")
+    assert "as well" not in words
+    severity, words = baseline("equivalent")
+    assert severity == "serious"
+    assert words.startswith("The baseline pca did as well as the trial's generator, within the margin.")
+    assert baseline("improves")[0] == "note"
+    assert baseline("equivalent", primary="equivalent")[0] == "note"
 
 
 def test_a_negative_control_that_improves_is_serious(made_up_trial: Callable[..., Any]) -> None:

@@ -166,8 +166,35 @@ def test_one_replicate_is_enough_for_a_report_and_qualifies_it(made_up_trial: Ca
     report, html = written(made_up_trial().small(replicates=1))
     assert Page(html).open == []
     assert report["verdict"]["replicates"] == 1
-    found = [q for q in report["qualifications"] if q["kind"] == "replicates"]
+    assert {found["outcome"] for found in report["comparisons"]} == {"inconclusive"}
+    assert {found["p_value"] for found in report["comparisons"]} == {None}
+    found = [q for q in report["qualifications"] if q["kind"] == "undecided"]
     assert [q["severity"] for q in found] == ["serious"]
+    assert "over patients alone" in html
+
+
+def test_a_trial_without_any_error_is_written_without_nonsense(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(test_images=24).small(skill=900.0)
+    for key, member in trial.inputs:
+        if member == "predictions":
+            trial.inputs[key, member]["scores.npy"] = np.eye(2)[trial.labels]
+    report, html = written(trial)
+    assert Page(html).open == []
+    verdict = report["verdict"]
+    assert (verdict["estimate"], verdict["standard_error"], verdict["interval_95"]) == (0.0, 0.0, None)
+    assert (verdict["outcome"], verdict["p_value"], verdict["detectable_effect"]) == ("inconclusive", None, None)
+    assert report["arms"][0]["metrics"]["auroc"] == {"mean": 1.0, "interval_95": None, "per_replicate": [1.0] * 3}
+    for nonsense in ("0.0000 to 0.0000", "1.0000 to 1.0000", "detect 0.0000", "detected 0.0000"):
+        assert nonsense not in html
+
+
+def test_a_harm_within_the_margin_does_not_shout(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(test_images=600, margin=0.3)
+    trial.compare(trial.cell("augment-100", "edm", skill=1.2), trial.cell("real"), Role.ROLE_PRIMARY)
+    report, html = written(trial)
+    assert (report["verdict"]["outcome"], report["verdict"]["by_less_than_margin"]) == ("harms", True)
+    assert "The synthetic images harmed, by less than what matters" in html
+    assert '<div class="verdict harms small">' in html
 
 
 def test_a_set_of_which_nothing_was_rejected_has_no_strip_of_rejects(made_up_trial: Callable[..., Any]) -> None:

@@ -7,6 +7,9 @@ from rich.console import Console
 
 from syntrial.analysis.report import write_report
 from syntrial.analysis.tables import terminal_summary
+from syntrial.v1.analysis_pb2 import CellComparison
+
+Role = CellComparison.Role
 
 
 def printed(trial: Any, *, width: int = 120) -> tuple[dict[str, Any], str]:
@@ -28,6 +31,33 @@ def test_the_summary_tells_the_verdict_every_effect_and_every_arm(made_up_trial:
         assert f"{arm['metrics']['auroc']['mean']:.4f}" in text
     for qualification in report["qualifications"]:
         assert qualification["words"].split(":")[0][:60] in text
+
+
+def test_a_harm_within_the_margin_does_not_shout(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial(test_images=600, margin=0.3)
+    trial.compare(trial.cell("augment-100", "edm", skill=1.2), trial.cell("real"), Role.ROLE_PRIMARY)
+    _, text = printed(trial)
+    assert "HARMS" not in text
+    assert "Harms by less than the margin" in text
+    assert "harms, small" in text
+    loud = made_up_trial(test_images=600, margin=0.001)
+    loud.compare(loud.cell("augment-100", "edm", skill=1.2), loud.cell("real"), Role.ROLE_PRIMARY)
+    assert "HARMS" in printed(loud)[1]
+
+
+def test_what_cannot_be_decided_has_no_p_value(made_up_trial: Callable[..., Any]) -> None:
+    _, text = printed(made_up_trial().small(replicates=1))
+    assert "nothing can be decided" in text
+    rows = [line for line in text.splitlines() if line.strip().startswith("augment-100 with edm")]
+    assert "–  inconclusive" in rows[0]
+
+
+def test_generators_are_counted_beside_seeds(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial()
+    real = trial.cell("real", replicates=2)
+    trial.compare(trial.cell("augment-100", "edm", replicates=2, generators=3), real, Role.ROLE_PRIMARY)
+    _, text = printed(trial)
+    assert "2 × 3" in text
 
 
 def test_square_brackets_in_names_are_text(made_up_trial: Callable[..., Any]) -> None:

@@ -15,7 +15,13 @@ from syntrial.trial.run import Trial, draft, open_test_split, register, with_loo
 from tests.unit.cli.conftest import PHANTOM, Run
 from tests.unit.trial_records import REPORT, image_set
 
-VERDICT = {"outcome": "improves", "words": "It improves.", "estimate": 0.1, "interval_95": [0.05, 0.15]}
+VERDICT = {
+    "outcome": "improves",
+    "by_less_than_margin": False,
+    "words": "It improves.",
+    "estimate": 0.1,
+    "interval_95": [0.05, 0.15],
+}
 WHOLE_REPORT = {**REPORT, "verdict": VERDICT, "endpoint": {"metric": "auroc"}}
 
 

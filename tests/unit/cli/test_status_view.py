@@ -77,6 +77,13 @@ def test_a_verdict_is_shown_with_its_words_and_the_command_for_the_report() -> N
         assert part in text
 
 
+def test_a_harm_within_the_margin_is_not_shouted() -> None:
+    small = {"decision": "harms", "byLessThanMargin": True, "words": "by less than the margin of 0.01"}
+    assert "Harms by less than the margin" in shown(remote({"verdict": small}))
+    assert "HARMS" not in shown(remote({"verdict": small}))
+    assert "HARMS" in shown(remote({"verdict": {**small, "byLessThanMargin": False}}))
+
+
 @pytest.mark.parametrize(
     ("found", "words"),
     [

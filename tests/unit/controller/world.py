@@ -47,7 +47,13 @@ MEMBERS = {
 """The members of each method's artifact that others ask for."""
 CHANGES = frozenset({"write", "create", "delete", "put_blob"})
 """Calls by which a store is another afterwards."""
-VERDICT = {"outcome": "improves", "estimate": 0.02, "interval_95": [0.01, 0.03], "words": "It helps."}
+VERDICT = {
+    "outcome": "improves",
+    "by_less_than_margin": False,
+    "estimate": 0.02,
+    "interval_95": [0.01, 0.03],
+    "words": "It helps.",
+}
 
 
 class Killed(BaseException):
