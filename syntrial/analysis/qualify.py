@@ -25,6 +25,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _undecided(primary),
         _lineage(report, data=data),
         _leaks(report),
+        _budgets(report),
         _undertrained(report),
         _missing(report),
         _baseline(data, report=report),
@@ -82,6 +83,24 @@ def _leaks(report: Json) -> Iterator[Json]:
 
 def _place(sides: Sequence[str]) -> str:
     return f"within {sides[0]}" if len(set(sides)) == 1 else f"between {sides[0]} and {sides[1]}"
+
+
+def _budgets(report: Json) -> Iterator[Json]:
+    """Arms that were trained longer or shorter than what they are compared with, by more than one step in a hundred."""
+    steps = {arm["cell"]: arm["optimiser_steps"] for arm in report["arms"]}
+    primary = report["verdict"]
+    for comparison in (primary, *report["comparisons"]):
+        own, other = steps[comparison["arm"]], steps[comparison["control"]]
+        is_primary = comparison["arm"] == primary["arm"] and comparison["control"] == primary["control"]
+        if abs(own - other) <= max(own, other) / 100 or (is_primary and comparison is not primary):
+            continue
+        yield _qualification(
+            "budget",
+            f"The budgets differ: {comparison['arm_label']} took {_count(own, 'optimiser step')}, "
+            f"{comparison['control_label']} {other}. What the longer training alone does is part of the difference.",
+            serious=is_primary,
+            keys=comparison["keys"],
+        )
 
 
 def _undertrained(report: Json) -> Iterator[Json]:

@@ -6,9 +6,14 @@ accepted synthetic images and refer to the number of real training images.
 
 import re
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Literal
 
 from rapidfuzz import process
+
+ControlKind = Literal["matched", "real", "real-twice"]
+
+MATCHED: Final = "real-as-"
+"""How the names of controls begin that are made for an arm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +44,8 @@ class Arm:
     phases: tuple[Phase, ...]
     shuffled_labels: bool = False
     """The negative control: the synthetic images' labels are permuted among them."""
-    control: str = "real"
-    """The name of the arm that this one is compared with."""
+    control: ControlKind = "real"
+    """What this arm is compared with: `real`, `real-twice`, or an arm of equal phases that is made for it."""
 
     @property
     def synthetic_ratio(self) -> float:
@@ -74,7 +79,7 @@ def arm_preset(name: str) -> Arm:
     if name == "synthetic":
         return Arm(name=name, phases=(Phase(synthetic=1.0),))
     if name == "finetune":
-        return Arm(name=name, phases=(Phase(synthetic=1.0), Phase(real=1.0)), control=REAL_TWICE.name)
+        return Arm(name=name, phases=(Phase(synthetic=1.0), Phase(real=1.0)), control="real-twice")
     match = _NUMBERED.fullmatch(name)
     percent = int(match[2]) if match else 0
     if match and match[1] == "augment" and percent > 0:
@@ -87,6 +92,30 @@ def arm_preset(name: str) -> Arm:
     known = ["real", "synthetic", "finetune", "augment-100", "augment-200", "augment-300", "replace-50"]
     nearest = process.extractOne(name, known)[0]
     raise ValueError(f"unknown arm; did you mean {nearest!r}? Presets: real, {', '.join(PRESETS)}")
+
+
+def matched(arm: Arm, *, epochs: float | None) -> Arm:
+    """The control of `arm` with equal phases: all real images under the same schedules, for as many steps.
+
+    A phase in epochs takes as many passes over the real images as make up its own pool. `epochs` is the experiment's
+    budget where that is in epochs. An arm whose phases all have the experiment's budget is matched by `real` or
+    `real-twice`, where they have as many phases.
+    """
+    phases = []
+    for phase in arm.phases:
+        given = phase.epochs if phase.epochs is not None else (epochs if phase.steps is None else None)
+        # Rounded, so that 0.7 + 0.3 passes are one.
+        passes = None if given is None else round(given * (phase.real + phase.synthetic + phase.duplicated), 9)
+        phases.append(
+            Phase(
+                real=1.0,
+                steps=phase.steps,
+                epochs=None if passes == epochs else passes,
+                learning_rate=phase.learning_rate,
+            )
+        )
+    same = next((control for control in (REAL, REAL_TWICE) if control.phases == tuple(phases)), None)
+    return same or Arm(name=f"{MATCHED}{arm.name}", phases=tuple(phases))
 
 
 def shuffled(arm: Arm) -> Arm:

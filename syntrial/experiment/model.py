@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 API_VERSION: Final = "syntrial.dev/v1alpha1"
+_CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
 ArmName = Annotated[str, Field(max_length=63)]
 
 
@@ -206,11 +207,19 @@ class PhaseSpec(Model):
 class ArmSpec(Model):
     """An arm in full."""
 
-    name: Name = Field(description="The arm's name; unique, and neither real nor real-twice, which are controls.")
+    name: Name = Field(
+        description="The arm's name; unique, and none of real, real-twice and real-as-…, which are controls."
+    )
     phases: tuple[PhaseSpec, ...] = Field(
         min_length=1,
         max_length=16,
         description="Training phases, one after another; each needs real or synthetic images, and has steps or epochs.",
+    )
+    control: arms_module.ControlKind = Field(
+        "matched",
+        description="What the arm is compared with: matched (real images under the same phases, for as many steps), "
+        "real, or real-twice (real images, then real images again, each for the budget). Where the budgets differ, the "
+        "report says so first.",
     )
 
 
@@ -374,7 +383,8 @@ class Spec(Model):
             if twice:
                 raise wrong(what, "names must differ", twice, "Rename all but one.")
         custom = {arm.name for arm in self.arms if not isinstance(arm, str)}
-        if reserved := sorted(custom & {"real", "real-twice"}):
+        reserved = sorted(name for name in custom if name in _CONTROLS or name.startswith(arms_module.MATCHED))
+        if reserved:
             raise wrong("arms", "these are names of controls", reserved, "Choose another name.")
         for number, item in enumerate(self.synthetic):
             for name in item.arms or ():
@@ -417,8 +427,22 @@ class Spec(Model):
         for arm in self.arms:
             if not isinstance(arm, str) and arm.name == name:
                 phases = tuple(arms_module.Phase(**phase.model_dump()) for phase in arm.phases)
-                return arms_module.Arm(name=name, phases=phases)
+                return arms_module.Arm(name=name, phases=phases, control=arm.control)
         return arms_module.arm_preset(name)
+
+    def control_of(self, arm: arms_module.Arm) -> arms_module.Arm:
+        """The arm of real images alone that `arm` is compared with; arms of equal phases share one."""
+        match arm.control:
+            case "real":
+                return arms_module.REAL
+            case "real-twice":
+                return arms_module.REAL_TWICE
+        epochs = self.budget.epochs if self.budget else None
+        control = arms_module.matched(arm, epochs=epochs)
+        # The first of the experiment's own arms with these phases gives its name.
+        others = (self.arm(own.name) for own in self.arms if not isinstance(own, str))
+        made = (arms_module.matched(other, epochs=epochs) for other in others if other.control == "matched")
+        return next((other for other in made if other.phases == control.phases), control)
 
     def arms_of(self, synthetic: Synthetic) -> tuple[arms_module.Arm, ...]:
         """The arms of a synthetic set, without the control `real`."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.artifacts.keys import step_key
-from syntrial.experiment.arms import REAL, REAL_TWICE, Arm, duplicated, resampled, shuffled
+from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
 from syntrial.experiment.base import words_of
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
@@ -281,9 +281,9 @@ class _Planner:
             primary_arm.name,
             self.spec.primary_classifier.title,
         )
-        control = {REAL.name: REAL, REAL_TWICE.name: REAL_TWICE}[arm.control]
+        control = self.spec.control_of(arm)
         # The control of the primary has the primary's replicates, whoever asks for it first.
-        shared = classifier.title == self.spec.primary_classifier.title and control.name == primary_arm.control
+        shared = classifier.title == self.spec.primary_classifier.title and control == self.spec.control_of(primary_arm)
         against = self._cell(None, control, classifier, replicates=self._replicates(primary=shared))
         cell = self._cell(item, arm, classifier, replicates=self._replicates(primary=is_primary))
         extra = item.summary.control or arm.name not in {given.name for given in self.spec.arms_of(item.spec)}

@@ -24,8 +24,8 @@ class Case:
     """The field that the API server names."""
 
 
-def arm(*phases: dict[str, Any], name: str = "mine") -> dict[str, Any]:
-    return {"arms": ["augment-50", {"name": name, "phases": list(phases)}]}
+def arm(*phases: dict[str, Any], name: str = "mine", **fields: Any) -> dict[str, Any]:
+    return {"arms": ["augment-50", {"name": name, "phases": list(phases), **fields}]}
 
 
 def primary(**fields: str) -> dict[str, Any]:
@@ -218,6 +218,15 @@ CASES: dict[str, Case] = {
     ),
     "an arm named as a control": Case(
         bad=arm(PHASE, name="real-twice"), good=arm(PHASE, name="real-thrice"), server="not", field="spec.arms[1].name"
+    ),
+    "an arm named as a control that is made for another": Case(
+        bad=arm(PHASE, name="real-as-mine"), good=arm(PHASE, name="real-mine"), server="not", field="spec.arms[1].name"
+    ),
+    "an arm with a control that is none": Case(
+        bad=arm(PHASE, control="augment-100"),
+        good=arm(PHASE, control="real-twice"),
+        server="Unsupported value",
+        field="spec.arms[1].control",
     ),
     "a phase without images": Case(
         bad=arm(PHASE, {"steps": 5}), good=arm(PHASE, {"real": 0.5}), server="anyOf", field="spec.arms[1].phases[1]"

@@ -158,4 +158,4 @@ PHASE_RULES: Final[dict[str, Any]] = {
     # Its length is given in steps or in epochs.
     "not": {"required": ["steps", "epochs"]},
 }
-ARM_NAME_RULES: Final[dict[str, Any]] = {"not": {"enum": ["real", "real-twice"]}}
+ARM_NAME_RULES: Final[dict[str, Any]] = {"not": {"pattern": "^real(-twice|-as-.*)?$"}}

@@ -101,6 +101,7 @@ class MadeUpTrial:
         skill: float = 2.0,
         noise: float = 0.3,
         undertrained: bool = False,
+        steps: int = 500,
         classifier: str = "small-cnn",
     ) -> str:
         name = " ".join(part for part in (arm, synthetic, classifier) if part)
@@ -116,7 +117,9 @@ class MadeUpTrial:
                 cell.replicates.append(
                     Replicate(
                         training=self.put(
-                            f"train {step}", "training", {"training.json": self.training(synthetic, undertrained)}
+                            f"train {step}",
+                            "training",
+                            {"training.json": self.training(synthetic, undertrained, steps)},
                         ),
                         predictions=self.put(f"evaluate {step}", "predictions", predictions),
                         generator=generator,
@@ -178,7 +181,7 @@ class MadeUpTrial:
             "warnings": [],
         }
 
-    def training(self, synthetic: str, undertrained: bool) -> dict[str, Any]:
+    def training(self, synthetic: str, undertrained: bool, steps: int) -> dict[str, Any]:
         x = list(range(50, 501, 50))
         fall = [float(np.exp(-step / 200) + self.random.normal(0, 0.01)) for step in x]
         series = {
@@ -191,7 +194,7 @@ class MadeUpTrial:
             "curves": {"x_unit": "steps", "x": x, "series": series},
             "phases": [
                 {
-                    "steps": 500,
+                    "steps": steps,
                     "images_seen": {"real": 16000, "synthetic": 16000 if synthetic else 0},
                     "synthetic_missing": 0,
                 }

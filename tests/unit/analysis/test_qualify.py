@@ -92,6 +92,16 @@ def test_an_undertrained_cell_of_the_primary_pair_is_serious(made_up_trial: Call
     assert [q["severity"] for q in found(trial)["undertrained"]] == ["note"]
 
 
+def test_unequal_budgets_are_serious_in_the_primary_comparison(made_up_trial: Callable[..., Any]) -> None:
+    assert "budget" not in found(made_up_trial().small())
+    (told,) = found(made_up_trial().small(steps=1000))["budget"]
+    assert told["severity"] == "serious"
+    assert "took 1000 optimiser steps" in told["words"]
+    trial = made_up_trial().small()
+    trial.compare(trial.cell("mine", "edm", steps=250), "real small-cnn", Role.ROLE_EXPLORATORY)
+    assert [q["severity"] for q in found(trial)["budget"]] == ["note"]
+
+
 def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_trial: Callable[..., Any]) -> None:
     trial = made_up_trial().small()
     leak = {"kind": "exact-duplicate", "count": 3, "images": 3, "dropped": 0, "examples": []}

@@ -113,6 +113,70 @@ def test_one_comparison_is_primary_and_finetuning_is_compared_with_real_images_t
     assert finetune.control == "real-twice small-cnn"
 
 
+def own(name: str, *phases: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"name": name, "phases": list(phases), **fields}
+
+
+TWO_PHASES = ({"synthetic": 1, "steps": 30}, {"real": 1, "steps": 70, "learningRate": 1e-4})
+
+
+def planned_with(*arms: Any, **changes: Any) -> Plan:
+    own_arms = [item["name"] for item in arms]
+    return planned(
+        arms=[*arms],
+        synthetic__0__arms=own_arms,
+        synthetic__1__arms=own_arms[:1],
+        controls="none",
+        endpoint={},
+        **changes,
+    )
+
+
+def controls_of(*arms: Any, **changes: Any) -> dict[str, str]:
+    found = planned_with(*arms, **changes)
+    return {item.arm: item.control for item in found.comparisons if " edm " in item.arm}
+
+
+def test_an_own_arm_is_compared_with_real_images_under_its_own_phases() -> None:
+    assert controls_of(own("mine", *TWO_PHASES), own("other", {"real": 0.5, "synthetic": 1})) == {
+        "mine edm small-cnn": "real-as-mine small-cnn",
+        "other edm small-cnn": "real small-cnn",
+    }
+    found = planned_with(own("mine", *TWO_PHASES))
+    cells = {cell.name: cell for cell in found.cells}
+    steps = {step.key: step.request for step in found.training}
+    lengths = {
+        name: [(phase.steps, phase.learning_rate) for phase in steps[cell.replicates[0].training.key].phases]
+        for name, cell in cells.items()
+    }
+    assert lengths["mine edm small-cnn"] == lengths["real-as-mine small-cnn"]
+    assert len(cells["real-as-mine small-cnn"].replicates) == len(cells["mine edm small-cnn"].replicates) == 5
+
+
+def test_arms_of_equal_phases_share_a_control_and_an_arm_may_name_another() -> None:
+    again = [{**phase, "synthetic": 0.5} for phase in TWO_PHASES]
+    assert controls_of(
+        own("mine", *TWO_PHASES), own("less", *again), own("plain", *TWO_PHASES, control="real-twice")
+    ) == {
+        "mine edm small-cnn": "real-as-mine small-cnn",
+        "less edm small-cnn": "real-as-mine small-cnn",
+        "plain edm small-cnn": "real-twice small-cnn",
+    }
+
+
+def test_a_matched_control_has_as_many_steps_under_a_budget_in_epochs() -> None:
+    budget = {"epochs": 2}
+    assert controls_of(own("mine", {"real": 1, "synthetic": 1}), budget=budget) == {
+        "mine edm small-cnn": "real-as-mine small-cnn"
+    }
+    found = planned_with(own("mine", {"real": 1, "synthetic": 1}), budget=budget)
+    requests = {step.label: step.request for step in found.training if step.label.startswith("train real-as-mine")}
+    assert [[phase.epochs for phase in request.phases] for request in requests.values()] == [[4.0]] * 5
+    assert controls_of(own("mine", {"real": 0.7, "synthetic": 0.3}), budget=budget) == {
+        "mine edm small-cnn": "real small-cnn"
+    }
+
+
 def test_replicates_of_all_arms_are_paired_by_seed() -> None:
     for cell in planned().cells:
         assert [replicate.seed for replicate in cell.replicates] == list(range(len(cell.replicates)))
