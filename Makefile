@@ -6,9 +6,9 @@ MAKEFLAGS += --no-print-directory
 
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 PYTHON := .venv/bin/python
-DISTRIBUTIONS := . services/data_prep services/generation services/filtering services/classification
+DISTRIBUTIONS := . services/training services/data_prep services/generation services/filtering services/classification
 PYPROJECTS := $(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS))
-UNEMITTED := $(foreach name,syntrial syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
+UNEMITTED := $(foreach name,syntrial syntrial-training syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
 HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.cache/test-cluster)/bin/helm))
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
 IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)'
@@ -76,7 +76,7 @@ k8s: .venv/.installed ## Render k8s/ and the chart's golden files from the chart
 lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	$(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-annotate \
 	  --custom-compile-command 'make lock' --extra local --extra cluster --extra dev $(UNEMITTED) -o requirements.lock pyproject.toml
-	UV=$(UV) $(PYTHON) images/locks.py
+	UV=$(abspath $(UV)) $(PYTHON) images/locks.py
 
 record: .venv/.installed ## Record the results of stages whose source or version changed
 	$(PYTHON) -m tests.contract.recorded

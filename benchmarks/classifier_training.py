@@ -27,8 +27,9 @@ import torch
 from PIL import Image
 from syntrial_classification.models import build_model, model_spec
 from syntrial_classification.phases import plan_training
-from syntrial_classification.table import normalisation, pick_device, reproducible
+from syntrial_classification.table import normalisation
 from syntrial_classification.training import Training
+from syntrial_training import compute
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
@@ -97,7 +98,7 @@ def small_network(images: ImageSet) -> nn.Module:
 
 def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
     """The usual loop, after one batch that starts the workers."""
-    recipe, device = recipe_preset(MODEL), pick_device()
+    recipe, device = recipe_preset(MODEL), compute.device()
     model = small_network(images).to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=default_learning_rate(MODEL), weight_decay=recipe.weight_decay)
     loader = DataLoader(
@@ -125,7 +126,7 @@ def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
 
 def our_rate(images: ImageSet, *, steps: int) -> Rate:
     """Syntrial's loop, with its moving average and its counts, after one step."""
-    recipe, device = recipe_preset(MODEL), pick_device()
+    recipe, device = recipe_preset(MODEL), compute.device()
     recipe.validations = 1
     request = TrainClassifierRequest(
         train=MemberRef(key="train"),
@@ -180,11 +181,11 @@ def measure(images: ImageSet, *, threads: int, steps: int, rounds: int) -> tuple
         "Syntrial": lambda: our_rate(images, steps=steps),
     }
     best: dict[str, Rate] = {}
-    with reproducible(threads):
+    with compute.policy(threads=threads):
         for _ in range(rounds):
             for name, loop in loops.items():
                 best[name] = loop().better(best.get(name))
-    print(f"{pick_device().type}, {threads} thread(s)        images/s   images per CPU second")
+    print(f"{compute.device().type}, {threads} thread(s)        images/s   images per CPU second")
     for name, rate in best.items():
         print(f"  {name:22}{rate.wall:12.0f}{rate.cpu:14.0f}")
     ours = best.pop("Syntrial")
@@ -204,7 +205,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6)
     options = parser.parse_args()
     images = load(options.data)
-    gpu = pick_device().type == "cuda"
+    gpu = compute.device().type == "cuda"
     ratios = [measure(images, threads=n, steps=options.steps, rounds=options.rounds) for n in options.threads]
     ratio, asked = (ratios[0][0], RATIO_GPU) if gpu else (ratios[0][1], RATIO_CPU)
     print(f"ratio {ratio:.2f} (asked: at least {asked})")

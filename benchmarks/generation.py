@@ -15,7 +15,7 @@ import torch
 from syntrial_generation.data import Subject, one_hot
 from syntrial_generation.diffusion import DiffusionSampling, DiffusionTraining
 from syntrial_generation.gan import GanTraining
-from syntrial_generation.states import weights_bytes
+from syntrial_training.tensors import to_bytes
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.plan.presets.generators import generator_preset, sampler_preset
@@ -73,7 +73,7 @@ def main() -> None:
         "mean": training.mean,
         "sigma_data": training.sigma_data,
     }
-    weights = weights_bytes(training.average.state_dict())
+    weights = to_bytes(training.average.tensors)
     labels = one_hot(np.zeros(micro_batch, dtype=np.int64), classes=2)
     rates = []
     for chosen in (sampler, heun):

@@ -25,6 +25,7 @@ TORCH: Final = "images/torch.lock"
 TORCH_SERVICES: Final = ("generation", "filtering", "classification")
 DISTRIBUTIONS: Final = (
     "pyproject.toml",
+    "services/training/pyproject.toml",
     "services/data_prep/pyproject.toml",
     *(f"services/{service}/pyproject.toml" for service in TORCH_SERVICES),
 )
@@ -112,11 +113,11 @@ def _service_locks() -> dict[str, str]:
 
 
 def _closure(folder: Path, *arguments: str, given: str | None = None) -> frozenset[str]:
-    """The names of all packages that a distribution needs on some platform, itself and the platform left out."""
+    """The names of all packages that a distribution needs on some platform, those of this repository left out."""
     command = [
         os.environ.get("UV", "uv"),
         *("pip", "compile", "--quiet", "--universal", "--python-version", "3.11"),
-        *("--no-header", "--no-annotate", "--no-emit-package", "syntrial"),
+        *("--no-header", "--no-annotate", "--no-emit-package", "syntrial", "--no-emit-package", "syntrial-training"),
         *("--constraint", str(ROOT / LOCK), *arguments),
     ]
     done = subprocess.run(command, cwd=folder, input=given, stdout=subprocess.PIPE, text=True, check=True)

@@ -1,14 +1,16 @@
 """Recorded results of every stage, and how they are made anew: `python -m tests.contract.recorded`.
 
-A line of `recorded_results.jsonl` says, for one stage: its version, the digest of its source, and figures of what it
-makes of a small experiment on drawn images. A change of a stage's source needs a new line; figures of one version agree
-with the lines before within a tolerance, so a change that moves them needs a new version.
+A line of `recorded_results.jsonl` says, for one stage: its version, the digest of its source and of what it shares with
+other stages, and figures of what it makes of a small experiment on drawn images. A change of that source needs a new
+line; figures of one version agree with the lines before within a tolerance, so a change that moves them needs a new
+version.
 """
 
 import hashlib
 import importlib
 import importlib.util
 import json
+import re
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +27,8 @@ from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 RECORD: Final = Path(__file__).with_name("recorded_results.jsonl")
+SHARED: Final = ("syntrial.imagesets", "syntrial_training")
+"""Packages outside the stages whose code shows in what stages make."""
 SMALL: Final[dict[str, Any]] = {
     "apiVersion": "syntrial.dev/v1alpha1",
     "kind": "Experiment",
@@ -61,16 +65,28 @@ SMALL: Final[dict[str, Any]] = {
 
 
 def source_digest(stage: str) -> str:
-    """SHA-256 over the Python files of a stage's package and the presets that it is asked with."""
-    specification = importlib.util.find_spec(STAGES[stage].module)
-    assert specification is not None
-    assert specification.submodule_search_locations is not None
-    package = Path(specification.submodule_search_locations[0])
+    """SHA-256 over the Python files that a stage's results are made by."""
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        digest.update(str(path.relative_to(package)).encode())
+    for name, path in source_files(stage).items():
+        digest.update(name.encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def source_files(stage: str) -> dict[str, Path]:
+    """The Python files of a stage's package, and of what stages share where the package imports it, by module path."""
+    own = _files(STAGES[stage].module)
+    text = "\n".join(path.read_text() for path in own.values())
+    shared = [_files(name) for name in SHARED if re.search(rf"^from {name}\b", text, flags=re.MULTILINE)]
+    return {name: path for files in (own, *shared) for name, path in files.items()}
+
+
+def _files(package: str) -> dict[str, Path]:
+    specification = importlib.util.find_spec(package)
+    assert specification is not None
+    assert specification.submodule_search_locations is not None
+    folder = Path(specification.submodule_search_locations[0])
+    return {f"{package}/{path.relative_to(folder)}": path for path in sorted(folder.rglob("*.py"))}
 
 
 def measure() -> dict[str, dict[str, float]]:

@@ -3,7 +3,7 @@
 import pytest
 
 from syntrial.stages import STAGES
-from tests.contract.recorded import measure, read_record, source_digest
+from tests.contract.recorded import measure, read_record, source_digest, source_files
 
 TOLERANCE = 0.05
 """Relative; processors sum in other orders, and short trainings amplify that."""
@@ -25,6 +25,18 @@ def test_a_changed_stage_has_its_results_recorded(stage: str) -> None:
         f"the source of {stage} changed: raise its version in syntrial/stages.py if its results or defaults did, "
         "then run `make record`"
     )
+
+
+def test_what_stages_share_is_part_of_the_source_of_each_that_uses_it() -> None:
+    trained = {"generation", "filtering", "classification"}
+    using = {
+        name: {stage for stage in STAGES if name in source_files(stage)}
+        for name in ("syntrial.imagesets/quotas.py", "syntrial_training/compute.py")
+    }
+    assert using == {
+        "syntrial.imagesets/quotas.py": set(STAGES),
+        "syntrial_training/compute.py": trained,
+    }
 
 
 @pytest.mark.parametrize("stage", STAGES)

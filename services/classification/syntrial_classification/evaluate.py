@@ -3,6 +3,8 @@
 from typing import Any
 
 import torch
+from syntrial_training import compute
+from syntrial_training.compute import reproducible
 from torch import nn
 
 from syntrial.artifacts.store import MemberReader
@@ -13,10 +15,11 @@ from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
 from syntrial_classification import split_metrics
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model
-from syntrial_classification.table import Normalisation, load_images, pick_device, predict, reproducible
+from syntrial_classification.table import Normalisation, load_images, predict
 from syntrial_classification.weights import read_safetensors
 
 
+@reproducible
 def evaluate_classifier(request: EvaluateClassifierRequest, context: StepContext) -> None:
     """Predicts a split; writes the member `predictions`: scores.npy, labels.npy, patients.npy, metrics.json.
 
@@ -24,17 +27,16 @@ def evaluate_classifier(request: EvaluateClassifierRequest, context: StepContext
     """
     reader = context.open(request.classifier)
     images = read_image_set(context.open(request.images))
-    with reproducible(context.threads):
-        device = pick_device()
-        model, head = load_classifier(reader, device=device)
-        _check_fit(head, images)
-        constants = Normalisation(mean=tuple(head["normalisation"]["mean"]), std=tuple(head["normalisation"]["std"]))
-        logits = []
-        for batch in predict(model, load_images(images, device=device), constants=constants):
-            logits.append(batch)
-            done = sum(len(part) for part in logits)
-            context.progress(done, total=len(images), unit="images", activity="predicting")
-        scores_NK = probabilities(torch.cat(logits), multi_label=images.task == MULTI_LABEL).cpu().numpy()
+    device = compute.device()
+    model, head = load_classifier(reader, device=device)
+    _check_fit(head, images)
+    constants = Normalisation(mean=tuple(head["normalisation"]["mean"]), std=tuple(head["normalisation"]["std"]))
+    logits = []
+    for batch in predict(model, load_images(images, device=device), constants=constants):
+        logits.append(batch)
+        done = sum(len(part) for part in logits)
+        context.progress(done, total=len(images), unit="images", activity="predicting")
+    scores_NK = probabilities(torch.cat(logits), multi_label=images.task == MULTI_LABEL).cpu().numpy()
     output = context.output
     output.array("predictions", "scores.npy", scores_NK)
     output.array("predictions", "labels.npy", images.labels)

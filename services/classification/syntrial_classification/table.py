@@ -1,8 +1,6 @@
 """The images of a training or a prediction, resident on the device as uint8."""
 
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,29 +74,3 @@ def predict(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) 
 def load_images(image_set: ImageSet, *, device: torch.device) -> Tensor:
     """An image set's images as a resident tensor."""
     return resident((image_set.images_NHWC,), device=device)
-
-
-def pick_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
-@contextmanager
-def reproducible(threads: int) -> Iterator[None]:
-    """Within it, the same computation gives the same bytes: a fixed number of threads, deterministic kernels."""
-    before = (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
-    fills = torch.utils.deterministic.fill_uninitialized_memory
-    # cuBLAS reads this when it is first used; without it, its sums may be taken in another order each time.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # A tenth of the time on a CPU, to guard against reads of memory that nobody wrote, of which there are none here.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    torch.backends.cudnn.benchmark = False
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
-        torch.utils.deterministic.fill_uninitialized_memory = fills
-        torch.backends.cudnn.benchmark = before[2]

@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
-from safetensors.torch import save
+from syntrial_training import compute
+from syntrial_training.compute import reproducible
+from syntrial_training.tensors import to_bytes
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
@@ -15,11 +17,12 @@ from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model, model_spec
 from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
-from syntrial_classification.table import normalisation, pick_device, reproducible
+from syntrial_classification.table import normalisation
 from syntrial_classification.training import Training
-from syntrial_classification.weights import load_hub_weights, load_weights_file, to_safetensors_order
+from syntrial_classification.weights import load_hub_weights, load_weights_file
 
 
+@reproducible
 def train_classifier(request: TrainClassifierRequest, context: StepContext) -> None:
     """Trains a classifier; writes the members `classifier`, `training` and `validation`.
 
@@ -34,37 +37,36 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     plan = plan_training(request, train=train, synthetic=synthetic)
     side_H, _, channels = train.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
-    with reproducible(context.threads):
-        model, pretraining = _initial_model(request, spec, context)
-        constants = normalisation(train.images_NHWC)
-        training = Training(
-            model,
-            plan=plan,
-            validation=validation,
-            recipe=request.recipe,
-            constants=constants,
-            seed=request.seed,
-            device=pick_device(),
-        )
-        saved = context.checkpoints.load()
-        if saved is not None:
-            load_training(training, saved)
-        shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
+    model, pretraining = _initial_model(request, spec, context)
+    constants = normalisation(train.images_NHWC)
+    training = Training(
+        model,
+        plan=plan,
+        validation=validation,
+        recipe=request.recipe,
+        constants=constants,
+        seed=request.seed,
+        device=compute.device(),
+    )
+    saved = context.checkpoints.load()
+    if saved is not None:
+        load_training(training, saved)
+    shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
 
-        def after_step(state: Training) -> None:
-            if context.checkpoint_due():
-                context.checkpoints.save(save_training(state))
-            index = state.phase_index
-            done = shown[index] + plan.phases[index].bounds[state.step - state.starts[index]]
-            losses = state.history.curves["validation_loss"]
-            figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
-            context.progress(done, total=shown[-1], unit="images", activity="training", figures=figures)
+    def after_step(state: Training) -> None:
+        if context.checkpoint_due():
+            context.checkpoints.save(save_training(state))
+        index = state.phase_index
+        done = shown[index] + plan.phases[index].bounds[state.step - state.starts[index]]
+        losses = state.history.curves["validation_loss"]
+        figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
+        context.progress(done, total=shown[-1], unit="images", activity="training", figures=figures)
 
-        training.run(after_step=after_step)
-        weights = training.final_weights()
-        scores_NK = probabilities(training.predict_validation(weights), multi_label=train.task == MULTI_LABEL)
+    training.run(after_step=after_step)
+    weights = training.final_weights()
+    scores_NK = probabilities(training.predict_validation(weights), multi_label=train.task == MULTI_LABEL)
     output = context.output
-    output.write("classifier", "weights.safetensors", save(to_safetensors_order(weights)))
+    output.write("classifier", "weights.safetensors", to_bytes(weights))
     output.json(
         "classifier",
         "classifier.json",

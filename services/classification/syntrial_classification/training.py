@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from syntrial_training.averages import MovingAverage, decay
 from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
-from syntrial_classification.ema import MovingAverage
 from syntrial_classification.losses import image_losses, probabilities
 from syntrial_classification.phases import Phase, TrainingPlan
 from syntrial_classification.pools import ORIGINS, REAL
@@ -28,6 +28,11 @@ from syntrial_classification.table import Normalisation, predict, resident, targ
 
 _STEP_NOISE = 31
 _MOMENTUM = 0.9
+
+AVERAGE_RAMP = 0.1
+"""The half-life of averaged weights is at most this share of the steps since the phase began, so that short phases
+forget their start. The papers' rule (see `averages.decay`) ramps at 0.05 over much longer trainings.
+"""
 
 CURVES = ("train_loss", "validation_loss", "validation_auroc", "validation_accuracy")
 
@@ -122,7 +127,8 @@ class Training:
         loss.backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.average.update(local + 1, half_life_steps=self.recipe.ema_half_life_steps)
+        half_life = self.recipe.ema_half_life_steps
+        self.average.update(decay=decay(1, done=local + 1, half_life=half_life, ramp=AVERAGE_RAMP))
         self.losses += loss.detach()
         self.losses_count += 1
         self.step += 1

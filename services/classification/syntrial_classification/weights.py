@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import hf_hub_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
@@ -119,14 +118,6 @@ def load_hub_weights(spec: ModelSpec, *, tag: str, seed: int) -> tuple[nn.Module
         model = create_timm(spec, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
     source = {"kind": "hub", "repository": configuration.hf_hub_id, "digest": file_digest(path)}
     return model, source
-
-
-def to_safetensors_order(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Tensors as safetensors wants them: on the CPU, contiguous, sorted by name."""
-    return {
-        name: tensors[name].detach().to("cpu").contiguous(memory_format=torch.contiguous_format)
-        for name in sorted(tensors)
-    }
 
 
 def json_bytes(value: Any) -> bytes:

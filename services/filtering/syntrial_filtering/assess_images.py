@@ -6,6 +6,7 @@ Wiring only: see `frechet`, `precision_recall` and `copies`. The schema of `qual
 from typing import Any, Final
 
 import numpy as np
+from syntrial_training.compute import reproducible
 
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
@@ -13,7 +14,7 @@ from syntrial.v1.filtering_pb2 import AssessImagesRequest
 from syntrial_filtering import frechet
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import CopySearch, search_copies
-from syntrial_filtering.inputs import compute_with, embed_with_progress, groups_of, open_encoder, open_sets
+from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
 from syntrial_filtering.precision_recall import NEIGHBOURS, precision_recall
 
 SCHEMA: Final = 1
@@ -26,9 +27,9 @@ EMBEDDED_REAL: Final = 2 * frechet.LARGEST_SAMPLE
 """At most this many training images are embedded: two samples of the largest size."""
 
 
+@reproducible
 def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
     """Writes the member `quality` (quality.json, and copies.npy: uint8 (P, 2, H, W, C), synthetic beside training)."""
-    compute_with(context)
     synthetic, train = open_sets(context, images=request.images, train=request.train)
     encoder = open_encoder(context, request.encoder)
     real = _sample(train, count=EMBEDDED_REAL, seed=request.seed, stream=7)

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from syntrial_training import compute
+from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor
 from torch.nn import functional
 
@@ -79,16 +79,6 @@ Report = Callable[[int, float], None]
 """Called once a step with the steps done and the loss; may raise to stop the training."""
 
 
-def compute_device() -> torch.device:
-    """The GPU where there is one; its sums are made deterministic."""
-    if torch.cuda.is_available():
-        torch.backends.cudnn.deterministic = True
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.allow_tf32 = False
-        return torch.device("cuda")
-    return torch.device("cpu")
-
-
 def _batch_indices(images: int, *, settings: EncoderSettings, step: int) -> np.ndarray:
     """The images of one step. Depends on (seed, step) alone, so that a resumed run sees the same ones."""
     batch = min(settings.batch_size, images)
@@ -146,7 +136,7 @@ class EncoderTraining:
         self.classes = classes
         self.multi_label = labels.ndim == 2
         self.settings = settings
-        self.device = device or compute_device()
+        self.device = device or compute.device()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             network = EncoderNetwork(
@@ -184,27 +174,17 @@ class EncoderTraining:
 
     def checkpoint(self) -> dict[str, bytes]:
         """The state as named blobs, from which `restore` goes on exactly."""
-        tensors = {f"network.{name}": value.contiguous() for name, value in self.network.state_dict().items()}
-        for name, weight in self.network.named_parameters():
-            for part, value in self.optimizer.state.get(weight, {}).items():
-                tensors[f"optimizer.{name}.{part}"] = value.contiguous()
+        tensors = prefixed(self.network.state_dict(), "network/")
+        tensors |= prefixed(optimizer_tensors(self.optimizer), "optimizer/")
         tensors["step"] = torch.tensor([self.step], dtype=torch.int64)
         tensors["label_loss"] = torch.tensor([self.last_label_loss], dtype=torch.float64)
-        return {"state.safetensors": save_tensors(tensors)}
+        return {"state.safetensors": to_bytes(tensors)}
 
     def restore(self, blobs: Mapping[str, bytes]) -> None:
         """Takes up the state that `checkpoint` gave."""
-        tensors = load_tensors(blobs["state.safetensors"])
-        state = {name.removeprefix("network."): v for name, v in tensors.items() if name.startswith("network.")}
-        self.network.load_state_dict(state)
-        for name, weight in self.network.named_parameters():
-            prefix = f"optimizer.{name}."
-            parts = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
-            if parts:
-                # The optimiser keeps its own step count on the CPU.
-                self.optimizer.state[weight] = {
-                    part: value if part == "step" else value.to(self.device) for part, value in parts.items()
-                }
+        tensors = from_bytes(blobs["state.safetensors"])
+        self.network.load_state_dict(under(tensors, "network/"))
+        load_optimizer(self.optimizer, under(tensors, "optimizer/"))
         self.step = int(tensors["step"].item())
         self.last_label_loss = float(tensors["label_loss"].item())
 
@@ -281,7 +261,6 @@ def embed(
 
 def dump(encoder: Encoder) -> tuple[bytes, dict[str, Any]]:
     """The encoder as `weights.safetensors` and the content of `encoder.json`."""
-    weights = {name: value.contiguous().cpu() for name, value in encoder.network.state_dict().items()}
     description: dict[str, Any] = {
         "format": FORMAT,
         "image_shape": list(encoder.image_shape),
@@ -291,7 +270,7 @@ def dump(encoder: Encoder) -> tuple[bytes, dict[str, Any]]:
         "normalisation": "each feature minus its mean, over its deviation, among the real training images",
         "training": dict(encoder.training),
     }
-    return save_tensors(weights), description
+    return to_bytes(encoder.network.state_dict()), description
 
 
 def load(weights: bytes, description: Mapping[str, Any], *, device: torch.device | None = None) -> Encoder:
@@ -306,10 +285,10 @@ def load(weights: bytes, description: Mapping[str, Any], *, device: torch.device
     height, width, channels = (int(value) for value in description["image_shape"])
     classes = tuple(str(name) for name in description["classes"])
     network = EncoderNetwork(channels=channels, outputs=len(classes), feature_size=int(description["feature_size"]))
-    network.load_state_dict(load_tensors(weights))
+    network.load_state_dict(from_bytes(weights))
     network.eval()
     return Encoder(
-        network=network.to(device or compute_device()).to(memory_format=torch.channels_last),
+        network=network.to(device or compute.device()).to(memory_format=torch.channels_last),
         image_shape=(height, width, channels),
         classes=classes,
         multi_label=description["task"] == "multi-label",

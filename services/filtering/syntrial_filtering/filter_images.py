@@ -8,6 +8,7 @@ import math
 from typing import Any, Final
 
 import numpy as np
+from syntrial_training.compute import reproducible
 
 from syntrial.errors import UserError, Violation, listed
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
@@ -25,7 +26,6 @@ from syntrial_filtering.decisions import (
     shown_rejections,
 )
 from syntrial_filtering.inputs import (
-    compute_with,
     group_names,
     groups_of,
     open_encoder,
@@ -44,9 +44,9 @@ _MOST_OVERSAMPLE: Final = 100
 """What an experiment may ask for."""
 
 
+@reproducible
 def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy)."""
-    compute_with(context)
     candidates, train = open_sets(context, images=request.images, train=request.train)
     groups = groups_of(candidates)
     numbers = item_numbers(groups, given=candidates.origins.get("index"))

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
@@ -18,11 +17,6 @@ from syntrial_filtering.encoder import load as load_encoder
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import MemberReader
-
-
-def compute_with(context: StepContext) -> None:
-    """Sets torch's threads to the stage's constant: sums depend on it in the last bits."""
-    torch.set_num_threads(context.threads)
 
 
 def open_encoder(context: StepContext, ref: MemberRef) -> Encoder:

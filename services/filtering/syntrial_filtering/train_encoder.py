@@ -1,15 +1,16 @@
 """The verb TrainEncoder: a feature encoder fitted to the training split, the only images that its request names."""
 
+from syntrial_training.compute import reproducible
+
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import TrainEncoderRequest
 from syntrial_filtering.encoder import EncoderSettings, EncoderTraining, dump
-from syntrial_filtering.inputs import compute_with
 
 
+@reproducible
 def train_encoder(request: TrainEncoderRequest, context: StepContext) -> None:
     """Writes the member `encoder` (weights.safetensors, encoder.json). Goes on from a checkpoint exactly."""
-    compute_with(context)
     settings = EncoderSettings(
         seed=request.seed, steps=request.steps, batch_size=request.batch_size, feature_size=request.feature_size
     )

@@ -73,12 +73,3 @@ def check_training_split(images: ImageSet) -> None:
             received=f"{len(images)}",
             remedy="Use a larger training split or a larger share of it.",
         )
-
-
-def compute_device() -> torch.device:
-    """The GPU where there is one. Results are a function of the kind of hardware."""
-    if not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    return torch.device("cuda")

@@ -1,12 +1,14 @@
 """The diffusion family: trains an EDM denoiser on a class-conditional U-Net, and samples from it."""
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from syntrial_training import compute
+from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
@@ -14,19 +16,10 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler
 from syntrial_generation import edm
 from syntrial_generation.checks import Checks
-from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range
+from syntrial_generation.curves import Curves
+from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_range
 from syntrial_generation.family import Family
-from syntrial_generation.loop import train
-from syntrial_generation.states import (
-    Average,
-    Curves,
-    load_module,
-    load_optimizer,
-    module_tensors,
-    optimizer_tensors,
-    weights_bytes,
-    weights_from,
-)
+from syntrial_generation.loop import AVERAGE_RAMP, train
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 from syntrial_generation.unet import FoldedUNet
 
@@ -134,7 +127,7 @@ class DiffusionTraining:
     def __init__(self, images: ImageSet, config: DiffusionConfig, *, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._device = compute_device()
+        self._device = compute.device()
         self._images_NHWC = images.images_NHWC
         self._labels_NK = label_vectors(images)
         self.mean, spread = pixel_moments(images.images_NHWC)
@@ -150,17 +143,11 @@ class DiffusionTraining:
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self._model = self.network.build(subject).to(self._device).train()
-        self._average = Average(
-            self._model, average=copy.deepcopy(self._model).eval(), half_life=config.ema_half_life_images
-        )
+        self.average = MovingAverage(self._model)
+        """The averaged weights: what sampling uses."""
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
-
-    @property
-    def average(self) -> nn.Module:
-        """The network with averaged weights: what sampling uses."""
-        return self._average.module
 
     def step(self, number: int) -> dict[str, float]:
         """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""
@@ -198,22 +185,23 @@ class DiffusionTraining:
             number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
         )
         self._optimizer.step()
-        self._average.update(images=batch, done=(number + 1) * batch)
+        done = (number + 1) * batch
+        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         return {"loss": float(loss.detach())}
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, their average and the optimiser's moments."""
         return (
-            module_tensors(self._model, prefix="model/")
-            | module_tensors(self._average.module, prefix="average/")
-            | optimizer_tensors(self._optimizer, prefix="optimizer/")
+            prefixed(self._model.state_dict(), "model/")
+            | prefixed(self.average.tensors, "average/")
+            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
         )
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Puts back what `tensors` took."""
-        load_module(self._model, tensors, prefix="model/")
-        load_module(self._average.module, tensors, prefix="average/")
-        load_optimizer(self._optimizer, tensors, prefix="optimizer/")
+        self._model.load_state_dict(under(tensors, "model/"))
+        self.average.load(under(tensors, "average/"))
+        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
 
 
 def train_diffusion(
@@ -227,7 +215,7 @@ def train_diffusion(
         "mean": training.mean,
         "sigma_data": training.sigma_data,
     }
-    return weights_bytes(training.average.state_dict()), settings, curves
+    return to_bytes(training.average.tensors), settings, curves
 
 
 class DiffusionSampling:
@@ -238,9 +226,9 @@ class DiffusionSampling:
     ) -> None:
         network = settings["network"]
         built = Network(**{**network, "channels": tuple(network["channels"])})
-        self._device = compute_device()
+        self._device = compute.device()
         self._model = built.build(subject)
-        self._model.load_state_dict(weights_from(weights))
+        self._model.load_state_dict(from_bytes(weights))
         self._model.to(self._device).eval()
         self._subject = subject
         self._sampler = sampler

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_generation.checks import Checks
+from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject
-from syntrial_generation.states import Curves
 
 
 class Check(Protocol):

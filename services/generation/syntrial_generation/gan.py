@@ -3,13 +3,15 @@
 Equation numbers are the paper's. Differentiable augmentation is that of `diffaugment`.
 """
 
-import copy
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from syntrial_training import compute
+from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,21 +19,12 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import GanConfig, GanSampler
 from syntrial_generation.checks import Checks
-from syntrial_generation.data import Subject, compute_device, label_vectors, to_pixels, to_unit_range
+from syntrial_generation.curves import Curves
+from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_range
 from syntrial_generation.diffaugment import augment
 from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
-from syntrial_generation.loop import train
-from syntrial_generation.states import (
-    Average,
-    Curves,
-    load_module,
-    load_optimizer,
-    module_tensors,
-    optimizer_tensors,
-    weights_bytes,
-    weights_from,
-)
+from syntrial_generation.loop import AVERAGE_RAMP, train
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 
 # The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
@@ -127,7 +120,7 @@ class GanTraining:
     def __init__(self, images: ImageSet, config: GanConfig, *, seed: int) -> None:
         self._config = config
         self._seed = seed
-        self._device = compute_device()
+        self._device = compute.device()
         self._images_NHWC = images.images_NHWC
         self._labels_NK = label_vectors(images)
         self.networks = Networks(
@@ -141,16 +134,10 @@ class GanTraining:
             torch.manual_seed(seed)
             self._generator = self.networks.generator(subject).to(self._device)
             self._discriminator = self.networks.discriminator(subject).to(self._device)
-        self._average = Average(
-            self._generator, average=copy.deepcopy(self._generator), half_life=config.ema_half_life_images
-        )
+        self.average = MovingAverage(self._generator)
+        """The generator's averaged weights: what sampling uses."""
         self._generator_optimizer = self._adam(self._generator)
         self._discriminator_optimizer = self._adam(self._discriminator)
-
-    @property
-    def average(self) -> torch.nn.Module:
-        """The generator with averaged weights: what sampling uses."""
-        return self._average.module
 
     def step(self, number: int) -> dict[str, float]:
         """One step of the discriminator and one of the generator, on one batch of real images."""
@@ -186,7 +173,8 @@ class GanTraining:
         loss_generator.backward()
         self._generator_optimizer.step()
         self._discriminator.requires_grad_(True)
-        self._average.update(images=batch, done=(number + 1) * batch)
+        done = (number + 1) * batch
+        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         return {
             "discriminator_loss": float(loss_discriminator.detach()),
             "generator_loss": float(loss_generator.detach()),
@@ -197,20 +185,20 @@ class GanTraining:
     def tensors(self) -> dict[str, Tensor]:
         """Weights of both networks, the generator's average, and the optimisers' moments."""
         return (
-            module_tensors(self._generator, prefix="generator/")
-            | module_tensors(self._discriminator, prefix="discriminator/")
-            | module_tensors(self._average.module, prefix="average/")
-            | optimizer_tensors(self._generator_optimizer, prefix="generator_optimizer/")
-            | optimizer_tensors(self._discriminator_optimizer, prefix="discriminator_optimizer/")
+            prefixed(self._generator.state_dict(), "generator/")
+            | prefixed(self._discriminator.state_dict(), "discriminator/")
+            | prefixed(self.average.tensors, "average/")
+            | prefixed(optimizer_tensors(self._generator_optimizer), "generator_optimizer/")
+            | prefixed(optimizer_tensors(self._discriminator_optimizer), "discriminator_optimizer/")
         )
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Puts back what `tensors` took."""
-        load_module(self._generator, tensors, prefix="generator/")
-        load_module(self._discriminator, tensors, prefix="discriminator/")
-        load_module(self._average.module, tensors, prefix="average/")
-        load_optimizer(self._generator_optimizer, tensors, prefix="generator_optimizer/")
-        load_optimizer(self._discriminator_optimizer, tensors, prefix="discriminator_optimizer/")
+        self._generator.load_state_dict(under(tensors, "generator/"))
+        self._discriminator.load_state_dict(under(tensors, "discriminator/"))
+        self.average.load(under(tensors, "average/"))
+        load_optimizer(self._generator_optimizer, under(tensors, "generator_optimizer/"))
+        load_optimizer(self._discriminator_optimizer, under(tensors, "discriminator_optimizer/"))
 
     def _adam(self, module: torch.nn.Module) -> torch.optim.Adam:
         # beta1 = 0, as in the paper: momentum harms the game of two networks.
@@ -266,7 +254,7 @@ def train_gan(
     """Trains on the split; returns the generator's weights as safetensors, what sampling needs, and the curves."""
     training = GanTraining(images, config, seed=seed)
     curves = train(training, images=config.images, batch_size=config.batch_size, context=context)
-    return weights_bytes(training.average.state_dict()), {"networks": asdict(training.networks)}, curves
+    return to_bytes(training.average.tensors), {"networks": asdict(training.networks)}, curves
 
 
 class GanSampling:
@@ -275,9 +263,9 @@ class GanSampling:
     def __init__(self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: GanSampler) -> None:
         networks = settings["networks"]
         self._networks = Networks(**{**networks, "channels": tuple(networks["channels"])})
-        self._device = compute_device()
+        self._device = compute.device()
         self._generator = self._networks.generator(subject)
-        self._generator.load_state_dict(weights_from(weights))
+        self._generator.load_state_dict(from_bytes(weights))
         self._generator.to(self._device).eval()
         self._truncation = sampler.truncation
 

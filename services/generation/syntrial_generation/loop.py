@@ -1,11 +1,15 @@
 """The loop that all iterative families train in: steps, progress, checkpoints, curves. Resuming is exact."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
+from syntrial_training.tensors import from_bytes, to_bytes
 from torch import Tensor
 
 from syntrial.rpc.context import StepContext
-from syntrial_generation.states import Curves, weights_bytes, weights_from
+from syntrial_generation.curves import Curves
+
+AVERAGE_RAMP: Final = 0.05
+"""The half-life of averaged weights is at most this share of the images shown (Karras et al. 2022, appendix F.2)."""
 
 
 class Trainee(Protocol):
@@ -34,7 +38,7 @@ def train(trainee: Trainee, *, images: int, batch_size: int, context: StepContex
     start = 0
     saved = context.checkpoints.load()
     if saved is not None:
-        trainee.load(weights_from(saved["state.safetensors"]))
+        trainee.load(from_bytes(saved["state.safetensors"]))
         curves.load(saved["curves.json"])
         start = int(saved["steps.txt"])
     for number in range(start, steps):
@@ -44,7 +48,7 @@ def train(trainee: Trainee, *, images: int, batch_size: int, context: StepContex
         if context.checkpoint_due():
             context.checkpoints.save(
                 {
-                    "state.safetensors": weights_bytes(trainee.tensors()),
+                    "state.safetensors": to_bytes(trainee.tensors()),
                     "curves.json": curves.state(),
                     "steps.txt": str(number + 1).encode(),
                 }

@@ -10,15 +10,16 @@ from typing import Any, Final
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from syntrial_training.tensors import from_bytes, to_bytes
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import PcaConfig
 from syntrial_generation.checks import Checks
+from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels
 from syntrial_generation.family import Family
-from syntrial_generation.states import Curves, weights_bytes, weights_from
 from syntrial_generation.streams import item_stream
 
 
@@ -59,7 +60,7 @@ def train_pca(
     curves.x = list(range(1, max(kept, default=0) + 1))
     for name, values in curves.series.items():
         curves.series[name] = values + [values[-1] if values else 1.0] * (len(curves.x) - len(values))
-    return weights_bytes(tensors), {"components": kept}, curves
+    return to_bytes(tensors), {"components": kept}, curves
 
 
 class PcaSampling:
@@ -67,7 +68,7 @@ class PcaSampling:
 
     def __init__(self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: None = None) -> None:
         del settings, sampler  # The tensors say all.
-        self._tensors = {name: tensor.numpy() for name, tensor in weights_from(weights).items()}
+        self._tensors = {name: tensor.numpy() for name, tensor in from_bytes(weights).items()}
         self._subject = subject
 
     def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
+from syntrial_training.compute import reproducible
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
@@ -31,6 +32,7 @@ class Portion:
     count: int
 
 
+@reproducible
 def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
     """Writes `images`: an image set with origins "class" (number), "index" (within the class), "generator" (key).
 

@@ -1,5 +1,7 @@
 """The verb TrainGenerator: a training split to a generator and the curves of its training."""
 
+from syntrial_training.compute import reproducible
+
 from syntrial.errors import UserError, listed
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
@@ -8,6 +10,7 @@ from syntrial_generation.data import Subject, check_training_split
 from syntrial_generation.registry import FAMILIES
 
 
+@reproducible
 def train_generator(request: TrainGeneratorRequest, context: StepContext) -> None:
     """Writes `generator` (weights.safetensors, generator.json) and `curves` (curves.json).
 

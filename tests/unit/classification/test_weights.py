@@ -6,7 +6,8 @@ import timm
 import torch
 from safetensors.torch import save_file
 from syntrial_classification.models import ModelSpec, build_model
-from syntrial_classification.weights import load_hub_weights, load_weights_file, read_safetensors, to_safetensors_order
+from syntrial_classification.weights import load_hub_weights, load_weights_file, read_safetensors
+from syntrial_training.tensors import to_bytes
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
@@ -96,7 +97,7 @@ def test_hub_weights_are_adapted_to_grey_images_and_two_classes(
 ) -> None:
     published = timm.create_model("resnet18", num_classes=1000)
     path = tmp_path / "model.safetensors"
-    save_file(to_safetensors_order(published.state_dict()), path)
+    path.write_bytes(to_bytes(published.state_dict()))
     monkeypatch.setattr("syntrial_classification.weights.hf_hub_download", lambda *_, **__: str(path))
     spec = ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28)
     model, source = load_hub_weights(spec, tag="", seed=0)

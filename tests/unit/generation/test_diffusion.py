@@ -6,8 +6,8 @@ import pytest
 import torch
 from syntrial_generation.data import Subject
 from syntrial_generation.diffusion import DiffusionSampling, DiffusionTraining, augmented, pixel_moments
-from syntrial_generation.states import weights_bytes
 from syntrial_generation.unet import norm_groups
+from syntrial_training.tensors import to_bytes
 
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler
 
@@ -23,14 +23,14 @@ def test_guidance_moves_away_from_the_unconditional_image(lab: Any) -> None:
     training = DiffusionTraining(train, lab.configs["diffusion"], seed=0)
     with torch.no_grad():
         # Random weights in place of the zeros that training starts from, so that the label shows.
-        for weights in training.average.parameters():
+        for weights in training.average.tensors.values():
             weights.copy_(0.2 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(1)))
     settings = {"network": asdict(training.network), "mean": 0.0, "sigma_data": 0.5}
     pictures = []
     for guidance in (0.0, 1.0, 3.0):
         sampler = DiffusionSampler(steps=3, sigma_min=0.1, sigma_max=2, rho=7, guidance=guidance)
         sampling = DiffusionSampling(
-            weights_bytes(training.average.state_dict()), settings, subject=Subject.of(train), sampler=sampler
+            to_bytes(training.average.tensors), settings, subject=Subject.of(train), sampler=sampler
         )
         pictures.append(sampling.images(np.eye(2, dtype=np.float32), seed=0, label=0, indices=range(2)))
     assert np.array_equal(pictures[0], pictures[1])
@@ -52,7 +52,9 @@ def test_augmentation_tells_what_it_did() -> None:
 
 def test_training_starts_from_a_network_that_gives_zero(lab: Any) -> None:
     training = DiffusionTraining(lab.split(), lab.configs["diffusion"], seed=0)
-    output = training.average(torch.randn(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 6))
+    network = training.network.build(Subject.of(lab.split())).eval()
+    network.load_state_dict(training.average.tensors)
+    output = network(torch.randn(2, 1, 8, 8), torch.zeros(2), torch.zeros(2, 6))
     assert torch.equal(output, torch.zeros(2, 1, 8, 8))
 
 

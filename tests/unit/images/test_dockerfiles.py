@@ -63,3 +63,9 @@ def test_nothing_but_sources_and_locks_is_sent_to_the_builder() -> None:
         "!pyproject.toml",
         "!README.md",
     }
+
+
+@pytest.mark.parametrize("service", ["generation", "filtering", "classification"])
+def test_the_images_with_torch_hold_what_trainings_share(service: str) -> None:
+    text = (ROOT / "services" / service / "Dockerfile").read_text()
+    assert f"RUN install.sh /build /build/services/training /build/services/{service}\n" in text

@@ -1,0 +1,38 @@
+"""What a training's figures were on the way: the content of `curves.json`."""
+
+import json
+from collections.abc import Mapping
+
+
+class Curves:
+    """Means of a training's figures over equal stretches of images, for `curves.json`."""
+
+    def __init__(self, *, images: int, points: int = 100) -> None:
+        self._every = max(images // points, 1)
+        self._sums: dict[str, float] = {}
+        self._count = 0
+        self.x: list[int] = []
+        self.series: dict[str, list[float]] = {}
+
+    def add(self, done: int, figures: Mapping[str, float], *, last: bool) -> None:
+        """Takes the figures of one optimiser step, after which `done` images have been shown."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value
+        self._count += 1
+        if last or done // self._every > (self.x[-1] if self.x else 0) // self._every:
+            self.x.append(done)
+            for name, total in self._sums.items():
+                self.series.setdefault(name, []).append(total / self._count)
+            self._sums, self._count = {}, 0
+
+    def result(self) -> dict[str, object]:
+        """The content of `curves.json`."""
+        return {"x_unit": "images", "x": self.x, "series": self.series}
+
+    def state(self) -> bytes:
+        """All of it as JSON; numbers come back exactly."""
+        return json.dumps([self._sums, self._count, self.x, self.series]).encode()
+
+    def load(self, data: bytes) -> None:
+        """Puts back what `state` took."""
+        self._sums, self._count, self.x, self.series = json.loads(data)

@@ -1,0 +1,1 @@
+"""What the trainings of the stages share: policy that must not disagree, and nothing that is one stage's science."""
