@@ -99,12 +99,19 @@ def logs(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Print what each attempt at a trial's steps left behind, and what running pods print."""
-    from syntrial.errors import SyntrialError
+    from syntrial.errors import SyntrialError, UserError
     from syntrial.rpc.logs import readable
     from syntrial.trial.attempts import chosen, recorded_logs
     from syntrial.trial.record import read_step_labels
 
     handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+    if follow and not handle.has_live_logs:
+        raise UserError(
+            field="--follow",
+            rule="follows the pods of a trial on a cluster",
+            received=f"{trial}, a trial on this machine",
+            remedy="Leave it out: `syntrial run` shows what runs, and a step's log is there when it has ended.",
+        )
     _say_if_behind(handle)
     labels, shown = {}, 0
     try:

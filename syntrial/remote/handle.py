@@ -22,6 +22,8 @@ _KEY_DIGITS = 12
 class ClusterTrial:
     """An Experiment on a cluster."""
 
+    has_live_logs = True
+
     def __init__(
         self,
         door: Door,

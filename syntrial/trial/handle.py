@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import yaml
 
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.errors import ArtifactMissing, UserError
+from syntrial.errors import ArtifactMissing
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import Experiment
 from syntrial.trial import status as words
@@ -70,15 +70,17 @@ class TrialHandle(Protocol):
         """
         ...
 
+    @property
+    def has_live_logs(self) -> bool:
+        """Whether what its servers print can be read while they run; else logs are those of attempts that ended."""
+        ...
+
     def live_logs(self, keys: set[str] | None) -> Iterator[LogSection]:
         """What servers that run now have printed of these steps; None: of all."""
         ...
 
     def follow_logs(self, keys: set[str] | None) -> Iterator[tuple[str, str]]:
-        """Lines as running servers print them, each with its server's name, until these steps are over.
-
-        Raises UserError where they cannot be followed.
-        """
+        """Lines as running servers print them, each with its server's name, until these steps are over."""
         ...
 
 
@@ -103,6 +105,8 @@ def fetch_report(trial: TrialHandle, *, out: Path) -> dict[str, Any]:
 
 class LocalTrial:
     """An experiment's file with its store, on this machine."""
+
+    has_live_logs = False
 
     def __init__(
         self,
@@ -186,14 +190,9 @@ class LocalTrial:
         return iter(())
 
     def follow_logs(self, keys: set[str] | None) -> Iterator[tuple[str, str]]:
-        """Raises UserError: there are no pods."""
+        """Nothing, as of `live_logs`."""
         del keys
-        raise UserError(
-            field="--follow",
-            rule="follows the pods of a trial on a cluster",
-            received=f"{self.name}, a trial on this machine",
-            remedy="Leave it out: `syntrial run` shows what runs, and the log of a step is there when it has ended.",
-        )
+        return iter(())
 
 
 def _asked(text: str) -> Any:

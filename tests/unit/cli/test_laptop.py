@@ -152,10 +152,12 @@ def test_a_step_that_failed_for_good_is_shown_and_its_log_kept(trial: Trial, sto
     assert "STEP" in err
 
 
-def test_what_a_cluster_alone_can_do_is_told(trial: Trial, run: Run) -> None:
-    code, _, err = run("logs", "small.yaml", "--store", "here", "--follow")
+def test_following_what_no_pod_prints_is_refused(trial: Trial, store: ArtifactStore, run: Run) -> None:
+    fail(store, trial.plan.training[0])
+    code, out, err = run("logs", "small.yaml", "--store", "here", "--follow")
     assert code == 2
     assert "--follow" in err
+    assert not out
 
 
 def test_a_retry_forgives_and_runs(
