@@ -6,7 +6,17 @@ import sys
 
 import pytest
 
-LATER = ("kubernetes", "kopf", "minio", "numpy", "grpc", "pydantic", "jinja2", "syntrial.remote.view")
+LATER = (
+    "kubernetes",
+    "kopf",
+    "minio",
+    "numpy",
+    "grpc",
+    "pydantic",
+    "jinja2",
+    "syntrial.cli.status_view",
+    "syntrial.trial.handle",
+)
 
 
 def python(code: str) -> str:
