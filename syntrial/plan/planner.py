@@ -114,7 +114,7 @@ class _Planner:
             train_fraction=dataset.train_fraction,
             train_fraction_seed=dataset.train_fraction_seed if dataset.train_fraction < 1 else 0,
         )
-        return self._add("DataPreparationService/PrepareDataset", request, label="prepare the data set")
+        return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
     def _encoder(self) -> MemberRef:
         request = TrainEncoderRequest(
@@ -124,7 +124,7 @@ class _Planner:
         )
         work = float(request.steps * request.batch_size)
         return _member(
-            self._add("FilteringService/TrainEncoder", request, label="train the encoder", work=work), "encoder"
+            self._add("FilteringService/TrainEncoder", request, verb="train", about="the encoder", work=work), "encoder"
         )
 
     def _split(self, name: str) -> MemberRef:
@@ -202,7 +202,8 @@ class _Planner:
                     # A control does not fail the trial: the report says what it lacked.
                     allow_shortfall=item.generator is None or summary.control,
                 ),
-                label=f"filter {name}{suffix}",
+                verb="filter",
+                about=f"{name}{suffix}",
             )
             summary.accepted.append(_member(filtered, "accepted"))
             summary.rejected.append(_member(filtered, "rejected"))
@@ -217,7 +218,8 @@ class _Planner:
                         copies=CopyFilter(quantile=item.copies),
                         seed=self.spec.seed,
                     ),
-                    label=f"assess {name}{suffix}",
+                    verb="assess",
+                    about=f"{name}{suffix}",
                 )
                 summary.quality.append(_member(assessed, "quality"))
         return _Set(spec=item, summary=summary, arms=arms)
@@ -238,14 +240,15 @@ class _Planner:
         trained = self._add(
             "GenerationService/TrainGenerator",
             training,
-            label=f"train {generator.kind} {item.name}{suffix}",
+            verb="train",
+            about=f"{generator.kind} {item.name}{suffix}",
             work=float(getattr(config, "images", 0)),
         )
         summary.curves.append(_member(trained, "curves"))
         sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate)
         sampling.generator.CopyFrom(_member(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))
-        sampled = self._add("GenerationService/SampleImages", sampling, label=f"sample {item.name}{suffix}")
+        sampled = self._add("GenerationService/SampleImages", sampling, verb="sample", about=f"{item.name}{suffix}")
         return _member(sampled, "images")
 
     def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
@@ -261,7 +264,8 @@ class _Planner:
                 test=self._split("test"),
                 leaks=requests.leak_policy(self.spec.dataset.leaks),
             ),
-            label=f"import {item.name}",
+            verb="import",
+            about=item.name,
         )
         summary.audit.CopyFrom(_member(imported, "audit"))
         return _member(imported, "images")
@@ -315,7 +319,8 @@ class _Planner:
                 trained = self._add(
                     "ClassificationService/TrainClassifier",
                     request,
-                    label=f"train {number}",
+                    verb="train",
+                    about=number,
                     work=float(steps * request.recipe.batch_size),
                 )
                 evaluation = EvaluateClassifierRequest(
@@ -324,7 +329,8 @@ class _Planner:
                 evaluated = self._add(
                     "ClassificationService/EvaluateClassifier",
                     evaluation,
-                    label=f"evaluate {number}",
+                    verb="evaluate",
+                    about=number,
                     part=self.evaluation,
                 )
                 cell.replicates.append(
@@ -376,11 +382,18 @@ class _Planner:
             qualifications=_qualifications(self.spec),
         )
         part: dict[str, Step] = {}
-        self._add("AnalysisService/WriteReport", request, label="write the report", part=part)
+        self._add("AnalysisService/WriteReport", request, verb="write", about="the report", part=part)
         return tuple(part.values())
 
     def _add(
-        self, method: str, request: Any, *, label: str, work: float = 0.0, part: dict[str, Step] | None = None
+        self,
+        method: str,
+        request: Any,
+        *,
+        verb: str,
+        about: str,
+        work: float = 0.0,
+        part: dict[str, Step] | None = None,
     ) -> str:
         """Adds a step unless one of the same key is there; returns its key."""
         full = f"syntrial.v1.{method}"
@@ -391,7 +404,15 @@ class _Planner:
             request.header.key = key
             request.header.stage_version = version
             inputs = tuple(dict.fromkeys(ref.key for ref in member_refs(request)))
-            part[key] = Step(key=key, method=full, request=request, label=label, after=inputs, work=work)
+            part[key] = Step(
+                key=key,
+                method=full,
+                request=request,
+                label=f"{verb} {about}",
+                about=about,
+                after=inputs,
+                work=work,
+            )
         return key
 
 

@@ -25,6 +25,8 @@ class Step:
     """With its header's key and stage version filled in."""
     label: str
     """What a person calls the step, for example "train diffusion edm"; never part of the key."""
+    about: str = ""
+    """What the step's result is called among those of its method, for example "diffusion edm"."""
     after: tuple[str, ...]
     """Keys of the steps whose artifacts it reads."""
     work: float = 0.0

@@ -215,7 +215,7 @@ def _write_images(
     """Writes the accepted images of each synthetic set; returns how many."""
     count = 0
     for key in trial.keys_of(_FILTER):
-        name = file_name(trial.labels[key].removeprefix("filter "))
+        name = file_name(trial.about[key])
         images = read_image_set(store.open(MemberRef(key=key, member="accepted")))
         on_file(f"images/{name}: {len(images)}")
         if picture_format is PictureFormat.NPZ:
@@ -230,7 +230,7 @@ def _write_predictions(
     trial: TrialRecord, *, store: ArtifactStore, folder: Path, on_file: Callable[[str], None]
 ) -> None:
     for key in trial.keys_of(_EVALUATE):
-        name = file_name(trial.labels[key].removeprefix("evaluate "))
+        name = file_name(trial.about[key])
         on_file(f"predictions/{name}.csv")
         # The names of the classes are those of the classifier that gave the scores.
         asked = trial.manifests[key].request["classifier"]
@@ -259,7 +259,7 @@ def _write_weights(
 ) -> None:
     method, member = _WEIGHTS[part]
     for key in trial.keys_of(method):
-        place = folder / file_name(trial.labels[key].removeprefix("train "))
+        place = folder / file_name(trial.about[key])
         on_file(f"{part}/{place.name}")
         place.mkdir(parents=True)
         reader = store.open(MemberRef(key=key, member=member))

@@ -7,7 +7,7 @@ and by scripts that speak to stages.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from rapidfuzz import process
 
@@ -29,6 +29,8 @@ class TrialRecord:
     uid: str
     labels: Mapping[str, str]
     """Label of each step by key, in the plan's order."""
+    about: Mapping[str, str]
+    """What each step's result is called among those of its method, for example "edm", by key."""
     manifests: Mapping[str, Manifest]
     """Of the steps that are done."""
 
@@ -44,20 +46,29 @@ class TrialRecord:
 
 def read_step_labels(store: ArtifactStore, *, uid: str) -> dict[str, str]:
     """The label of each step by key, in the plan's order; raises ArtifactMissing where nothing is filed yet."""
-    data = store.experiment_file(uid, PLAN)
-    if data is None:
-        raise ArtifactMissing(f"the store {store.url} has no plan of experiment {uid} yet")
-    plan = json.loads(data)
+    plan = _read_plan(store, uid=uid)
     return {key: plan["labels"].get(key, key) for key in plan["keys"]}
 
 
 def read_trial_record(store: ArtifactStore, *, uid: str) -> TrialRecord:
     """The trial that the store files under `uid`; raises ArtifactMissing where it has none."""
-    labels = read_step_labels(store, uid=uid)
+    plan = _read_plan(store, uid=uid)
+    labels = {key: plan["labels"].get(key, key) for key in plan["keys"]}
+    # A plan that was filed by an earlier version has labels alone.
+    about = {key: plan.get("about", {}).get(key) or label for key, label in labels.items()}
     done = store.done(labels)
     keys = [key for key in labels if key in done]
     found = zip(keys, store.each(store.manifest, keys), strict=True)
-    return TrialRecord(uid=uid, labels=labels, manifests={key: m for key, m in found if m is not None})
+    manifests = {key: m for key, m in found if m is not None}
+    return TrialRecord(uid=uid, labels=labels, about=about, manifests=manifests)
+
+
+def _read_plan(store: ArtifactStore, *, uid: str) -> dict[str, Any]:
+    data = store.experiment_file(uid, PLAN)
+    if data is None:
+        raise ArtifactMissing(f"the store {store.url} has no plan of experiment {uid} yet")
+    plan: dict[str, Any] = json.loads(data)
+    return plan
 
 
 def find_report(store: ArtifactStore, *, uid: str) -> str | None:

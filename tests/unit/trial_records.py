@@ -51,7 +51,12 @@ def put_step(
 
 def file_plan(store: ArtifactStore, labels: list[str], *, uid: str = UID) -> None:
     keys = [fake_key(label) for label in labels]
-    plan = {"keys": keys, "labels": dict(zip(keys, labels, strict=True))}
+    about = [label.partition(" ")[2] for label in labels]
+    plan = {
+        "keys": keys,
+        "labels": dict(zip(keys, labels, strict=True)),
+        "about": dict(zip(keys, about, strict=True)),
+    }
     store.put_experiment_file(uid, "plan.json", json.dumps(plan).encode())
     store.put_experiment_file(uid, "experiment.yaml", b"kind: Experiment\n")
     store.put_experiment_file(uid, "preregistration.json", b"{}")

@@ -203,3 +203,22 @@ def test_two_filters_of_one_set_are_told_apart_by_their_replicate(finished: Arti
     file_plan(finished, ["filter gan 1/2", "filter gan 2/2"], uid="twice")
     export_trial(finished, uid="twice", name="twice", out=tmp_path / "out", parts={ExportPart.IMAGES})
     assert sorted(path.name for path in (tmp_path / "out" / "images").iterdir()) == ["gan 1-2", "gan 2-2"]
+
+
+def test_files_are_named_by_what_the_plan_calls_a_result_and_not_by_the_words_of_its_label(
+    finished: ArtifactStore, tmp_path: Path
+) -> None:
+    plan = json.loads(finished.experiment_file(UID, "plan.json") or b"")
+    key = fake_key("filter edm")
+    plan["labels"][key] = "choose among the candidates of edm"
+    finished.put_experiment_file(UID, "plan.json", json.dumps(plan).encode())
+    export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={ExportPart.IMAGES})
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == ["edm"]
+
+
+def test_a_plan_of_an_earlier_version_is_exported_by_its_labels(finished: ArtifactStore, tmp_path: Path) -> None:
+    plan = json.loads(finished.experiment_file(UID, "plan.json") or b"")
+    del plan["about"]
+    finished.put_experiment_file(UID, "plan.json", json.dumps(plan).encode())
+    export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={ExportPart.IMAGES})
+    assert [path.name for path in (tmp_path / "out" / "images").iterdir()] == ["filter edm"]
