@@ -33,7 +33,7 @@ def trial_at(
     """
     file = file_of(trial)
     if file is None:
-        from syntrial.remote.handle import ClusterTrial
+        from syntrial.remote.trial import ClusterTrial
 
         door, remote = experiment_on_cluster(trial, context=context, namespace=namespace)
         spelling = trial + options_words(context, namespace)

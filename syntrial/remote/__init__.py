@@ -1,6 +1,6 @@
 """What the command line does with a cluster: submits, looks, fetches, stops. All through `syntrial.cluster.door`.
 
-handle.py        an Experiment as `report`, `retry`, `logs`, `status` and `export` know a trial
+trial.py         an Experiment as `report`, `retry`, `logs`, `status` and `export` know a trial
 experiments.py   Experiment objects: found by name, applied, suspended, deleted
 store.py         the namespace's store, opened from here
 submit.py        local sources to the store, and the experiment with their digests

@@ -38,7 +38,7 @@ _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
+class ProcessTimes:
     """Times of a stage's process, in seconds."""
 
     cancel_grace: float = CANCEL_GRACE
@@ -56,7 +56,7 @@ def serve(
     store_url: str,
     address: str,
     parent_pipe: int | None,
-    settings: Settings,
+    times: ProcessTimes,
 ) -> int:
     """Serves until SIGTERM, SIGINT or the end of the parent; returns the exit status."""
     configure_logging()
@@ -64,14 +64,14 @@ def serve(
     opened = _open(store_url)
     if isinstance(opened, int):
         return opened
-    server = _server(stage_name, verbs, store=opened, settings=settings)
+    server = _server(stage_name, verbs, store=opened, times=times)
     server.listen(address)
     _log.info("serving", stage=stage_name, address=address, store=opened.url, pid=os.getpid())
     if parent_pipe is not None:
         threading.Thread(target=_follow_parent, args=(parent_pipe, server), name="parent", daemon=True).start()
     stop.wait()
     _log.info("stopping", stage=stage_name)
-    server.stop(grace=settings.stop_grace)
+    server.stop(grace=times.stop_grace)
     return _leave(DONE)
 
 
@@ -84,7 +84,7 @@ def job(
     address: str,
     experiment: str,
     sources: Mapping[str, str],
-    settings: Settings,
+    times: ProcessTimes,
 ) -> int:
     """Works on the recorded requests of `keys` one after another; returns the exit status.
 
@@ -101,9 +101,9 @@ def job(
     def record(key: str, error: BaseException | None, log: str, used: ResourcesUsed) -> None:
         store.add_attempt(key, attempt_entry(error, log=log, used=used), experiment=experiment)
 
-    server = _server(stage_name, verbs, store=store, settings=settings, on_settled=record)
+    server = _server(stage_name, verbs, store=store, times=times, on_settled=record)
     server.listen(address)
-    threading.Thread(target=_end_when_asked, args=(stop, server, settings.stop_grace), name="stop", daemon=True).start()
+    threading.Thread(target=_end_when_asked, args=(stop, server, times.stop_grace), name="stop", daemon=True).start()
     outcomes: list[SyntrialError | None] = []
     for key in keys:
         if stop.is_set():
@@ -114,7 +114,7 @@ def job(
                 record(key, outcome.error, "", ResourcesUsed())
         outcomes.append(outcome.error)
     was_stopped = stop.is_set()
-    server.stop(grace=settings.stop_grace)
+    server.stop(grace=times.stop_grace)
     failures = [error for error in outcomes if error is not None]
     if was_stopped and (len(outcomes) < len(keys) or any(isinstance(error, Cancelled) for error in failures)):
         return _leave(STOPPED)
@@ -168,7 +168,7 @@ def _server(
     verbs: Callable[[], Mapping[str, Verb]],
     *,
     store: ArtifactStore,
-    settings: Settings,
+    times: ProcessTimes,
     on_settled: Settled = lambda _key, _error, _log, _used: None,
 ) -> StageServer:
     stage = STAGES[stage_name]
@@ -177,11 +177,11 @@ def _server(
         verbs=verbs,
         stage_version=stage.version,
         threads=stage.footprint.threads,
-        checkpoint_interval=settings.checkpoint_interval,
-        stop_patience=max(STOP_PATIENCE, settings.stop_grace - _SAVING),
+        checkpoint_interval=times.checkpoint_interval,
+        stop_patience=max(STOP_PATIENCE, times.stop_grace - _SAVING),
         on_settled=on_settled,
     )
-    return StageServer(stage, store=store, runner=runner, cancel_grace=settings.cancel_grace)
+    return StageServer(stage, store=store, runner=runner, cancel_grace=times.cancel_grace)
 
 
 def _open(url: str) -> ArtifactStore | int:

@@ -53,7 +53,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         """Serves the stage over gRPC until told to stop."""
         from syntrial.rpc import life
 
-        settings = life.Settings(
+        times = life.ProcessTimes(
             cancel_grace=cancel_grace, stop_grace=stop_grace, checkpoint_interval=checkpoint_interval
         )
         raise SystemExit(
@@ -63,7 +63,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
                 store_url=store,
                 address=address,
                 parent_pipe=parent_pipe,
-                settings=settings,
+                times=times,
             )
         )
 
@@ -83,7 +83,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         """Works on recorded requests one after another, and ends."""
         from syntrial.rpc import life
 
-        settings = life.Settings(stop_grace=stop_grace, checkpoint_interval=checkpoint_interval)
+        times = life.ProcessTimes(stop_grace=stop_grace, checkpoint_interval=checkpoint_interval)
         places = dict(place.split("=", 1) for place in source or [])
         raise SystemExit(
             life.job(
@@ -94,7 +94,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
                 address=address,
                 experiment=experiment,
                 sources=places,
-                settings=settings,
+                times=times,
             )
         )
 

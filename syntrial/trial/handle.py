@@ -1,6 +1,6 @@
 """A trial here or there: what `report`, `retry`, `logs`, `status` and `export` ask of it, wherever it runs.
 
-`LocalTrial` is an experiment's file with a store on this machine, `syntrial.remote.handle.ClusterTrial` an Experiment
+`LocalTrial` is an experiment's file with a store on this machine, `syntrial.remote.trial.ClusterTrial` an Experiment
 on a cluster. Record, report, logs of attempts and export are read from the trial's store by its identifier, so they are
 written once, on any handle; what differs is a method of it.
 """

@@ -7,6 +7,7 @@ import re
 import resource
 import shutil
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -58,6 +59,21 @@ def test_a_plan_of_a_finished_trial_shows_every_step_as_done(finished: Laptop) -
     output = finished.run("plan")
     assert "done" in output
     assert "to do  " not in output.split("comparison")[0]
+
+
+def test_a_finished_trial_is_looked_at_and_taken_home_by_its_file(finished: Laptop, tmp_path: Path) -> None:
+    total = len(digests(open_store(finished.store)))
+    status = finished.run("status")
+    assert f"small  {total} of {total} steps done" in status
+    assert "VerdictReached" in status
+    assert "next: syntrial report" in status
+    assert finished.run("logs").count("attempt 1: succeeded") == total
+    fetched = tmp_path / "fetched"
+    finished.run("report", "--out", str(fetched))
+    assert (fetched / "report.json").read_bytes() == finished.report
+    command = finished.command("export")
+    subprocess.run([*command, str(tmp_path / "home"), "--include", "images"], check=True, cwd=tmp_path)
+    assert (tmp_path / "home" / "images" / "edm").is_dir()
 
 
 def test_another_threshold_runs_only_what_depends_on_it(finished: Laptop, tmp_path: Path) -> None:

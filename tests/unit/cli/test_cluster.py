@@ -44,7 +44,7 @@ def store(cluster: MemoryCluster, monkeypatch: pytest.MonkeyPatch) -> ArtifactSt
         yield made
 
     monkeypatch.setattr("syntrial.remote.store.remote_store", remote_store)
-    monkeypatch.setattr("syntrial.remote.handle.remote_store", remote_store)
+    monkeypatch.setattr("syntrial.remote.trial.remote_store", remote_store)
     cluster.secrets["lab", "syntrial-store"] = {}
     return made
 

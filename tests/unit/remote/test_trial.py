@@ -9,7 +9,7 @@ import pytest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.remote.experiments import find
-from syntrial.remote.handle import ClusterTrial
+from syntrial.remote.trial import ClusterTrial
 from syntrial.rpc.testing import fake_key
 from syntrial.v1.progress_pb2 import StepProgress
 from tests.unit.trial_records import file_plan
@@ -50,8 +50,8 @@ def trial(cluster: MemoryCluster, finished: ArtifactStore, monkeypatch: pytest.M
         door.read_secret(namespace, secret)
         yield finished
 
-    monkeypatch.setattr("syntrial.remote.handle.PodWatch", PlayedPods)
-    monkeypatch.setattr("syntrial.remote.handle.remote_store", store)
+    monkeypatch.setattr("syntrial.remote.trial.PodWatch", PlayedPods)
+    monkeypatch.setattr("syntrial.remote.trial.remote_store", store)
     return ClusterTrial(cluster, find(cluster, "small", namespace="lab"), secret="syntrial-store", rates=True)
 
 
