@@ -54,8 +54,8 @@ class Metric:
     function: Callable[[NDArray[Any], FloatArray, ClusteredCases, int], LeaveOneOut]
     """From labels and scores (M, N, K) in the order of their patients, the patients, and the least number of patients
     on each side of a class that is scored, to the values of all columns and what they become without each patient."""
-    planned_value: float
-    """What `syntrial plan` assumes of the control before anything is trained."""
+    planned_range: tuple[float, float]
+    """Between which values `syntrial plan` takes the control to end, the worse first, before anything is trained."""
     planned_variance: Callable[[Sequence[int], float], float]
     """From the test patients of each class and an assumed value, the variance over patients of one classifier's."""
 
@@ -71,7 +71,7 @@ METRICS: Final[dict[str, Metric]] = {
             range=(0.0, 1.0),
             by_class=True,
             function=auroc,
-            planned_value=0.95,
+            planned_range=(0.8, 0.95),
             planned_variance=auroc_variance,
         ),
         Metric(
@@ -82,7 +82,7 @@ METRICS: Final[dict[str, Metric]] = {
             range=(0.0, 1.0),
             by_class=False,
             function=accuracy,
-            planned_value=0.85,
+            planned_range=(0.7, 0.85),
             planned_variance=accuracy_variance,
         ),
         Metric(
@@ -93,7 +93,7 @@ METRICS: Final[dict[str, Metric]] = {
             range=(0.0, 1.0),
             by_class=True,
             function=balanced_accuracy,
-            planned_value=0.85,
+            planned_range=(0.7, 0.85),
             planned_variance=balanced_accuracy_variance,
         ),
     )

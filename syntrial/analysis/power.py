@@ -28,7 +28,7 @@ class PlanningAssumptions:
     """
 
     value: float | None = None
-    """Of the control's metric; None: `Metric.planned_value`."""
+    """Of the control's metric; None: the better end of `Metric.planned_range`."""
     same_arm_correlation: float = 0.75
     """Correlation over patients between two seeds of one arm (Cov2 / variance)."""
     other_arm_correlation: float = 0.71
@@ -41,14 +41,15 @@ class PlanningAssumptions:
 
     def value_of(self, metric: Metric) -> float:
         """What is assumed of the control's metric."""
-        return metric.planned_value if self.value is None else self.value
+        return metric.planned_range[1] if self.value is None else self.value
 
-    def words(self, metric: Metric) -> str:
-        """The assumptions as a sentence's part for `syntrial plan`."""
+    @property
+    def words(self) -> str:
+        """What is assumed beside the control's metric, as a sentence's part for `syntrial plan`."""
         return (
-            f"assuming a control with {metric.words} {self.value_of(metric):g}, correlations over patients of "
-            f"{self.same_arm_correlation:g} between seeds, {self.other_arm_correlation:g} between arms, and seeds "
-            f"that add {self.training_instability:g} times the variance of a test set as large as the training set"
+            f"assuming correlations over patients of {self.same_arm_correlation:g} between seeds, "
+            f"{self.other_arm_correlation:g} between arms, and seeds that add {self.training_instability:g} times the "
+            "variance of a test set as large as the training set"
         )
 
 

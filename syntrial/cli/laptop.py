@@ -150,10 +150,9 @@ def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None
 
 
 def _detectable(trial: "Trial") -> str:
-    from syntrial.sources.named import DATASET
     from syntrial.trial.detectable_effect import detectable_words
 
-    return detectable_words(trial.experiment, trial.sources.by_name[DATASET])
+    return detectable_words(trial.experiment, trial.sources)
 
 
 def run_here(

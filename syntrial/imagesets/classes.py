@@ -30,12 +30,13 @@ def map_classes(
     *,
     into: Sequence[str] | None = None,
     field: str = "class_map",
+    source: str = "source",
 ) -> Classes:
     """The trial's classes for a source's `classes`.
 
     A class that `mapping` does not name keeps its name; one that it maps to "" is left out. `into` gives the classes
-    of a data set that all must be among; `field` is what errors call the mapping. Raises UserError for names that are
-    in neither, with what to write, and for classes that capital letters alone tell apart.
+    of a data set that all must be among; `field` and `source` are what errors call the mapping and the source. Raises
+    UserError for names that are in neither, with what to write, and for classes that capital letters alone tell apart.
     """
     renamed: dict[str, str] = {}
     for entry in mapping:
@@ -60,7 +61,7 @@ def map_classes(
         kept = list(into)
     elif len(kept) < 2:
         raise UserError(
-            field=field if mapping else "source",
+            field=field if mapping else source,
             rule="a trial has at least two classes",
             received=quoted(kept) or "none",
             remedy="Name a source with more classes, or map fewer of them away.",

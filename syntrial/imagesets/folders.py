@@ -1,17 +1,28 @@
-"""How a folder of pictures is read by its names alone: a folder for each class, and splits above them or not.
+"""How a folder of pictures is read: by its names, a folder for each class and splits above them or not; by headers.
 
-Plans and preparation lay a folder out by this one rule, so what is wrong with its structure is told in a second.
+Plans and preparation go by this one rule, so what is wrong with a folder is told in a second. No picture is decoded.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+import struct
+import warnings
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture, tell_apart
+from syntrial.imagesets.limits import MOST_PIXELS, check_side
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
+"""What Pillow raises for damaged files, by format."""
+MOST_UNREADABLE = 0.05
+"""The share of a folder's images that may be unreadable: above it something else is wrong."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,6 +35,20 @@ class PlacedPicture:
     """train, validation, test or UNSPLIT."""
     label: str
     """The name of its class: that of the folder it lies in."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PictureHeader:
+    """A picture file whose header was read."""
+
+    name: str
+    path: Path
+    split: str
+    label: str
+    mode: str
+    """Pillow's."""
+    size: tuple[int, int]
+    """(width, height) in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +131,54 @@ def _has_splits(paths: Iterable[PurePosixPath], *, title: str) -> bool:
             remedy="Sort them into classes, or move them out: Syntrial then cuts that split from the training images.",
         )
     return bool(splits)
+
+
+def read_headers(
+    pictures: Sequence[PlacedPicture],
+    *,
+    files: Mapping[str, Path],
+    on_progress: Callable[[int], None] = lambda _done: None,
+) -> tuple[list[PictureHeader], list[str]]:
+    """The headers of the pictures that can be opened, and the names of those that cannot.
+
+    `files` says where each lies; `on_progress` is told now and then how many are done. Raises SourceError for a side
+    that no trial can use.
+    """
+    entries: list[PictureHeader] = []
+    damaged: list[str] = []
+    for number, picture in enumerate(pictures):
+        name, path = picture.name, files[picture.name]
+        try:
+            with warnings.catch_warnings():
+                # Size is judged below, by a rule of our own.
+                warnings.simplefilter("ignore")
+                with Image.open(path) as image:
+                    mode, size = image.mode, image.size
+        except Image.DecompressionBombError:
+            mode, size = "L", (MOST_PIXELS, 2)
+        except UNREADABLE:
+            damaged.append(name)
+            continue
+        check_side(*size, name=name)
+        entries.append(
+            PictureHeader(name=name, path=path, split=picture.split, label=picture.label, mode=mode, size=size)
+        )
+        if number % 256 == 0:
+            on_progress(number)
+    return entries, damaged
+
+
+def refuse_damaged(damaged: Sequence[str], *, of: int, files: Mapping[str, Path], title: str) -> str:
+    """What the damaged ones of a folder's `of` pictures are; raises SourceError for too many to leave out."""
+    kinds, remedy = tell_apart(files[name] for name in damaged)
+    if len(damaged) > MOST_UNREADABLE * of:
+        raise SourceError(
+            field=f"{title}: {damaged[0]}",
+            rule=f"at most {MOST_UNREADABLE:.0%} of a folder's images are unreadable",
+            received=f"{len(damaged)} of {of}: {kinds}",
+            remedy=f"{remedy} Or remove the files.",
+        )
+    return kinds
 
 
 def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:

@@ -71,7 +71,7 @@ def cut(
 
     Within each stratum patients are taken in their order until the share of images is reached.
     """
-    groups, strata = strata_of(labels, patients)
+    groups, strata = _strata(labels, patients)
     chosen = np.full(len(labels), rest, dtype=f"<U{max(len(rest), *(len(name) for name, _ in shares))}")
     for members in _ordered(groups, strata, seed=seed, purpose="split"):
         total, before = sum(len(groups[group]) for group in members), 0
@@ -92,7 +92,7 @@ def subset(labels: Labels, *, patients: Sequence[str], fraction: float, seed: in
 
     The subset of a smaller fraction with the same seed is a part of that of a larger one.
     """
-    groups, strata = strata_of(labels, patients)
+    groups, strata = _strata(labels, patients)
     kept = np.zeros(len(labels), dtype=bool)
     for members in _ordered(groups, strata, seed=seed, purpose="subset"):
         for group in members[: max(1, round(fraction * len(members)))]:
@@ -100,7 +100,7 @@ def subset(labels: Labels, *, patients: Sequence[str], fraction: float, seed: in
     return kept
 
 
-def strata_of(labels: Labels, patients: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
+def _strata(labels: Labels, patients: Sequence[str]) -> tuple[dict[str, NDArray[np.int64]], NDArray[np.int64]]:
     """The images of each patient, and each patient's stratum: the rarest class among its images.
 
     The rarest, so that rare classes are spread evenly though their patients have images of common ones too.

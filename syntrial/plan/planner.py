@@ -23,7 +23,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.plan import requests
 from syntrial.plan.steps import Plan, Step, member_refs
-from syntrial.sources.named import DATASET, science_of, synthetic_name, weights_name
+from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (
     Cell,
@@ -108,9 +108,9 @@ class _Planner:
         request = PrepareDatasetRequest(
             source=self.sources[DATASET],
             format=requests.image_format(dataset),
-            split=requests.split_rule(dataset),
+            split=split_rule(dataset),
             leaks=requests.leak_policy(dataset.leaks),
-            class_map=requests.class_mappings(dataset),
+            class_map=class_mappings(dataset),
             train_fraction=dataset.train_fraction,
             train_fraction_seed=dataset.train_fraction_seed if dataset.train_fraction < 1 else 0,
         )
@@ -258,7 +258,7 @@ class _Planner:
             ImportImagesRequest(
                 source=self.sources[synthetic_name(item)],
                 format=requests.image_format(self.spec.dataset),
-                class_map=requests.class_mappings(item.images),
+                class_map=class_mappings(item.images),
                 train=self._split("train"),
                 validation=self._split("validation"),
                 test=self._split("test"),

@@ -10,7 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
-from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Model, SourceFields, Spec, Synthetic
+from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Model, Spec, Synthetic
 from syntrial.plan.presets.classifiers import default_learning_rate, default_steps, recipe_preset
 from syntrial.plan.presets.generators import generator_preset, sampler_preset
 from syntrial.v1.classification_pb2 import (
@@ -21,10 +21,8 @@ from syntrial.v1.classification_pb2 import (
     TrainingRecipe,
 )
 from syntrial.v1.data_preparation_pb2 import (
-    ClassMapping,
     ImageFormat,
     LeakPolicy,
-    SplitRule,
 )
 from syntrial.v1.filtering_pb2 import CentroidFilter, ConfidenceFilter, Filter, RandomFilter
 from syntrial.v1.generation_pb2 import (
@@ -52,11 +50,6 @@ def image_format(dataset: Dataset) -> ImageFormat:
     )
 
 
-def split_rule(dataset: Dataset) -> SplitRule:
-    """How data without splits is split."""
-    return SplitRule(validation=dataset.split.validation, test=dataset.split.test, seed=dataset.split.seed)
-
-
 def leak_policy(leaks: Leaks) -> LeakPolicy:
     """What happens to images on both sides of a split."""
     return LeakPolicy(
@@ -64,11 +57,6 @@ def leak_policy(leaks: Leaks) -> LeakPolicy:
         shared_patients=f"ACTION_{leaks.shared_patients.upper()}",
         near_duplicates=f"ACTION_{leaks.near_duplicates.upper()}",
     )
-
-
-def class_mappings(fields: SourceFields) -> list[ClassMapping]:
-    """The class map, sorted by the source's class so that the order in the file makes no difference."""
-    return [ClassMapping(**{"from": source, "to": to or ""}) for source, to in sorted((fields.class_map or {}).items())]
 
 
 def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:

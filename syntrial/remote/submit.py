@@ -17,10 +17,10 @@ from syntrial.artifacts.uploads import put_upload
 from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
-from syntrial.sources.addresses import LocalPath, parse_address
+from syntrial.sources.contents import look_into
 from syntrial.sources.digests import resolve, resolve_weights
 from syntrial.sources.named import sources_of
-from syntrial.sources.resolve import official_file, read_here
+from syntrial.sources.resolve import local_paths, read_here
 from syntrial.v1.data_preparation_pb2 import FolderSource, NpzSource, Source
 
 UNREAD: Final = f"sha256:{'0' * 64}"
@@ -59,18 +59,19 @@ def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
     tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
     found: list[LocalSource] = []
     resolved: dict[str, Source] = {}
+    paths = local_paths(experiment, base=file.parent, data_root=data_root)
+    look_into(experiment, paths)
     for ref in sources_of(experiment):
-        address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
-        if address is not None and not isinstance(address, LocalPath):
+        path = paths.get(ref.name)
+        if ref.address is not None and path is None:
             # What lies elsewhere has a digest once the cluster has read it; any will do to see that a plan can be made.
             resolved[ref.name] = ref.with_digest(UNREAD)
             continue
-        path = file.parent / address.path.expanduser() if address is not None else official_file(ref, data_root)
         resolved[ref.name] = read_here(ref, path)
         if path is not None:
             digest = resolved[ref.name].digest
             found.append(LocalSource(field=ref.field, path=path, digest=digest))
-            if address is not None:
+            if ref.address is not None:
                 _put(tree, ref.place, digest)
     plan(experiment, resolved)
     return PreparedExperiment(experiment=validate(tree), tree=tree, sources=tuple(found))

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import struct
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from syntrial.artifacts.content import file_digest, folder_digest, folder_files
 from syntrial.artifacts.keys import canonical_digest
 from syntrial.artifacts.uploads import check_names
 from syntrial.errors import SourceError, UserError
+from syntrial.imagesets.filetypes import NPZ, kind_of
 from syntrial.sources.medmnist import MEDMNIST, SIZES
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 
@@ -63,11 +63,12 @@ def resolve(
         case "folder":
             path = _existing(path, field=field)
             if not path.is_dir():
+                kind = kind_of(path)
                 raise SourceError(
                     field=field,
                     rule="a folder of images is a directory",
-                    received=str(path),
-                    remedy="Name the folder, or use `npz:` for an .npz file.",
+                    received=f"{path}, {kind.one}",
+                    remedy=kind.remedy,
                 )
             digest = _remembered(path, cache=cache, field=field)
         case "phantom":
@@ -198,18 +199,18 @@ def _existing(path: Path | None, *, field: str) -> Path:
 
 
 def check_npz(path: Path, *, field: str, title: str | None = None) -> None:
-    """Raises SourceError unless the file is a zip archive, whose directory stands at its end: one cut short has none.
+    """Raises SourceError unless the file is a whole zip archive that holds arrays.
 
     `title` is what the error calls the file, by default its path.
     """
-    if path.is_file() and zipfile.is_zipfile(path):
-        return
-    raise SourceError(
-        field=field,
-        rule="an .npz file is a whole zip archive of arrays",
-        received=f"{title or path}, {'a folder' if path.is_dir() else 'which is no zip archive or is cut short'}",
-        remedy="Copy or download the file again, or write it with numpy.savez_compressed.",
-    )
+    kind = kind_of(path) if path.is_file() else None
+    if kind != NPZ:
+        raise SourceError(
+            field=field,
+            rule="an .npz file is a whole zip archive of arrays",
+            received=f"{title or path}, {kind.one if kind else 'a folder'}",
+            remedy=kind.remedy if kind else "Give a folder as `folder:`.",
+        )
 
 
 def check_safetensors(path: Path, *, field: str, title: str | None = None) -> None:
@@ -237,11 +238,12 @@ def check_safetensors(path: Path, *, field: str, title: str | None = None) -> No
             if 8 + length + end != size:
                 raise ValueError
         except (ValueError, struct.error, KeyError, TypeError, AttributeError):
+            kind = kind_of(path) if file else None
             raise SourceError(
                 field=field,
                 rule="weights are a whole safetensors file",
-                received=f"{title or path}, {size} bytes with another header or length",
-                remedy="Copy or download the file again.",
+                received=f"{title or path}, {kind.one if kind else 'a folder'} of {size} bytes",
+                remedy=kind.remedy if kind else "Give the file.",
             ) from None
 
 

@@ -7,9 +7,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
-from syntrial.experiment.dataset import SourceFields
+from syntrial.experiment.dataset import Dataset, SourceFields
 from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
-from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
+from syntrial.v1.data_preparation_pb2 import (
+    ClassMapping,
+    FolderSource,
+    MedMnistSource,
+    NpzSource,
+    PhantomSource,
+    Source,
+    SplitRule,
+)
 
 DATASET: Final = "dataset"
 """The name of the real data."""
@@ -118,6 +126,16 @@ def _request(fields: SourceFields, *, size: int) -> Source:
 def _medmnist_size(size: int) -> int:
     """The smallest official size that need not be enlarged, else the largest."""
     return next((official for official in (28, 64, 128, 224) if official >= size), 224)
+
+
+def class_mappings(fields: SourceFields) -> list[ClassMapping]:
+    """The class map, sorted by the source's class so that the order in the file makes no difference."""
+    return [ClassMapping(**{"from": source, "to": to or ""}) for source, to in sorted((fields.class_map or {}).items())]
+
+
+def split_rule(dataset: Dataset) -> SplitRule:
+    """How data without splits is split."""
+    return SplitRule(validation=dataset.split.validation, test=dataset.split.test, seed=dataset.split.seed)
 
 
 def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:

@@ -5,7 +5,7 @@ and the rest is pending until a Job has brought it. Called by the command line a
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from syntrial.artifacts.store import ArtifactStore
@@ -13,6 +13,7 @@ from syntrial.artifacts.uploads import Progress, find_upload, has_upload
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
 from syntrial.sources.addresses import ClaimAddress, LocalPath, S3Address, StoredContent, parse_address
+from syntrial.sources.contents import Contents, look_into
 from syntrial.sources.digests import check_content, resolve, resolve_weights
 from syntrial.sources.ingest import ingest, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
@@ -28,6 +29,8 @@ class Sources:
     """As `SourceRef.name` has it."""
     locations: Mapping[str, Path]
     """Where the content of each digest lies on this machine."""
+    contents: Mapping[str, Contents] = field(default_factory=dict)
+    """By name, of those that lie on this machine or are drawn: what was seen of them at once."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,6 +57,8 @@ def resolve_sources(
     """
     by_name: dict[str, Source] = {}
     locations: dict[str, Path] = {}
+    paths = local_paths(experiment, base=base, data_root=data_root)
+    contents = look_into(experiment, paths)
     for ref in sources_of(experiment):
         address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
         match address:
@@ -75,11 +80,11 @@ def resolve_sources(
                 digest = _bring(address, ref, store=store, on_progress=on_progress)
                 by_name[ref.name] = _checked(ref, digest, store=store)
             case _:
-                path = base / address.path.expanduser() if address is not None else official_file(ref, data_root)
+                path = paths.get(ref.name)
                 by_name[ref.name] = read_here(ref, path)
                 if path is not None:
                     locations[by_name[ref.name].digest] = path if ref.kind == WEIGHTS else path.resolve()
-    return Sources(by_name=by_name, locations=locations)
+    return Sources(by_name=by_name, locations=locations, contents=contents)
 
 
 def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | PendingSources:
@@ -120,6 +125,22 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
     if violations:
         raise UserError(violations=violations)
     return PendingSources(refs=tuple(pending)) if pending else Sources(by_name=by_name, locations={})
+
+
+def local_paths(experiment: Experiment, *, base: Path, data_root: Path | None) -> dict[str, Path]:
+    """Where sources lie on this machine, by name: those that the experiment gives as paths, which begin at `base`, and
+    MedMNIST's official files in `data_root`.
+
+    Raises UserError for an address of no known form, SourceError for a root that is none.
+    """
+    found: dict[str, Path] = {}
+    for ref in sources_of(experiment):
+        address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
+        if isinstance(address, LocalPath):
+            found[ref.name] = base / address.path.expanduser()
+        elif address is None and (official := official_file(ref, data_root)) is not None:
+            found[ref.name] = official
+    return found
 
 
 def read_here(ref: SourceRef, path: Path | None) -> Source:

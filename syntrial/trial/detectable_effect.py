@@ -1,55 +1,140 @@
 """What a trial could detect, said before anything is trained (`syntrial plan`)."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
 from syntrial.analysis.decidable import undecidable_before
-from syntrial.analysis.metrics import METRICS
+from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.experiment.model import Experiment
+from syntrial.sources.contents import foreseen
 from syntrial.sources.medmnist import MEDMNIST
-from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
+from syntrial.sources.named import DATASET
+from syntrial.sources.resolve import Sources
+
+MOST_CLASSES: Final = 10
+"""Classes whose patients are said one by one."""
 
 
-def detectable_words(experiment: Experiment, source: Source) -> str:
-    """A sentence on the effect that this trial could detect, with its assumptions.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluated:
+    """Whom a trial is evaluated on, as far as that is known before its data is prepared."""
 
-    `source` is the data set's. Where the size of the test split is not known before preparation, the sentence says so.
+    patients: int
+    """Of the test split."""
+    classes: tuple[str, ...]
+    by_class: tuple[int, ...] | None
+    """Test patients with images of each class, who may have images of several; None where only the total is known."""
+    is_multi_label: bool
+    training_images: int
+
+    def scored(self) -> list[Sequence[int]]:
+        """Patients by class of each problem that is scored: one, or one for each label.
+
+        Where only the total is known, classes are taken as equally frequent.
+        """
+        total, count = self.patients, len(self.classes)
+        if not self.is_multi_label:
+            return [self.by_class or [total // count + (k < total % count) for k in range(count)]]
+        if self.by_class is None:
+            return [[total - total // 2, total // 2]]
+        # Of a label that all patients have, some have images without it too.
+        return [[max(1, total - positive), positive] for positive in self.by_class]
+
+
+def detectable_words(experiment: Experiment, sources: Sources) -> str:
+    """Sentences on the effect that this trial could detect, with what they assume.
+
+    Where the size of the test split is not known before preparation, they say so.
     """
-    spec = experiment.spec
-    counts = patients_of(source)
-    if counts is None:
+    found = evaluated(experiment, sources)
+    if found is None:
         return "The effect that this trial could detect is known once the data set is prepared: it depends on its size."
-    patients, training = counts
-    metric, assumptions = METRICS[spec.endpoint.metric], PlanningAssumptions()
-    effect = detectable_effect_before(
-        patients, replicates=spec.replicates, metric=metric.name, training_cases=training, assumptions=assumptions
-    )
-    if effect is None:
-        reasons = undecidable_before(patients, replicates=spec.replicates, by_class=metric.by_class)
-        return f"This trial can end in no outcome but inconclusive: {'; '.join(reasons)}."
+    spec = experiment.spec
+    metric = METRICS[spec.endpoint.metric]
+    low, high = metric.planned_range
+    most, least = (effect(found, metric=metric, replicates=spec.replicates, value=value) for value in (low, high))
+    if least is None or most is None:
+        reasons = dict.fromkeys(
+            reason
+            for cases in found.scored()
+            for reason in undecidable_before(cases, replicates=spec.replicates, by_class=metric.by_class)
+        )
+        return (
+            f"With {_words(found)} this trial can end in no outcome but inconclusive: {'; '.join(reasons)}. "
+            "More `replicates`, a larger share in `dataset.split.test`, or classes made one by `dataset.classMap` help."
+        )
     smallest = spec.endpoint.smallest_effect
-    warning = "" if effect <= smallest else f" That is more than the smallest effect of interest, {smallest:g}."
+    which = "That is" if least > smallest else "The larger is"
+    warning = "" if most <= smallest else f" {which} more than the smallest effect of interest, {smallest:g}."
     return (
-        f"With {sum(patients)} test patients and {spec.replicates} replicates this trial detects differences in "
-        f"{metric.words} of about {effect:.3f} or more (80% power), {assumptions.words(metric)}.{warning}"
+        f"With {_words(found)} and {spec.replicates} replicates this trial detects {_size(least, metric)} in "
+        f"{metric.words} where the control has {high:g}, and {_size(most, metric)} where it has {low:g} (80% power), "
+        f"{PlanningAssumptions().words}.{warning}"
     )
 
 
-def patients_of(source: Source) -> tuple[list[int], int] | None:
-    """Test patients of each class, and training images, where they are known before the data is read.
+def effect(found: Evaluated, *, metric: Metric, replicates: int, value: float) -> float | None:
+    """The difference that is expected to be detected with a control of this value; None where no outcome can come.
 
-    Of a MedMNIST set each image is a patient, and classes are taken as equally frequent.
+    Labels of one image are taken as moving together: the variance of their mean is the mean of their variances.
     """
-    match source.WhichOneof("kind"):
-        case "medmnist":
-            row = MEDMNIST[source.medmnist.name]
-            classes = 2 if row.task == "multi-label" else len(row.classes)
-            return _shared(row.images[2], [1 / classes] * classes), row.images[0]
-        case "phantom":
-            phantom = source.phantom
-            chest = phantom.variant == PhantomSource.VARIANT_CHEST
-            shares = [1 - phantom.prevalence, phantom.prevalence] if chest else [1 / 9] * 9
-            return _shared(phantom.test_patients, shares), phantom.train_patients * phantom.images_per_patient
-    return None
+    assumptions = replace(PlanningAssumptions(), value=value)
+    effects = [
+        detectable_effect_before(
+            cases,
+            replicates=replicates,
+            metric=metric.name,
+            training_cases=found.training_images,
+            assumptions=assumptions,
+        )
+        for cases in found.scored()
+    ]
+    known = [effect for effect in effects if effect is not None]
+    return math.sqrt(math.fsum(effect**2 for effect in known) / len(known)) if len(known) == len(effects) else None
 
 
-def _shared(count: int, shares: list[float]) -> list[int]:
-    return [max(1, round(count * share)) for share in shares]
+def _size(effect: float, metric: Metric) -> str:
+    worst, best = metric.range
+    return f"differences of about {effect:.3f} or more" if effect < best - worst else "no difference that there can be"
+
+
+def _words(found: Evaluated) -> str:
+    if found.by_class is None:
+        how = "each label on half of them" if found.is_multi_label else "as many of each class"
+        return f"{found.patients} test patients ({how} is assumed: their labels are not at hand)"
+    pairs = [f"{count} {name!r}" for name, count in zip(found.classes, found.by_class, strict=True)]
+    more = f" and {len(pairs) - MOST_CLASSES} classes more" if len(pairs) > MOST_CLASSES else ""
+    return f"{found.patients} test patients ({', '.join(pairs[:MOST_CLASSES])}{more})"
+
+
+def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
+    """Whom the trial will be evaluated on; None where nothing is known before its data is prepared.
+
+    Of a MedMNIST set that is not at hand only the size is known, and each image is a patient.
+    """
+    dataset = experiment.spec.dataset
+    contents = sources.contents.get(DATASET)
+    if contents is not None:
+        prepared = foreseen(dataset, contents)
+        test, train = prepared.splits["test"], prepared.splits["train"]
+        return Evaluated(
+            patients=len(set(test.patients)),
+            classes=prepared.classes,
+            by_class=test.patients_by_class(len(prepared.classes)),
+            is_multi_label=test.labels.ndim == 2,
+            training_images=max(1, round(len(train.labels) * dataset.train_fraction)),
+        )
+    source = sources.by_name[DATASET]
+    if source.WhichOneof("kind") != "medmnist" or dataset.class_map:
+        return None
+    row = MEDMNIST[source.medmnist.name]
+    return Evaluated(
+        patients=row.images[2],
+        classes=row.classes,
+        by_class=None,
+        is_multi_label=row.task == "multi-label",
+        training_images=max(1, round(row.images[0] * dataset.train_fraction)),
+    )

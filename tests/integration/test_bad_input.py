@@ -213,10 +213,23 @@ def test_bad_input_is_told_with_field_rule_and_remedy(
     assert not (tmp_path / "runs").exists()
 
 
+def test_what_can_be_seen_at_once_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for make in (folder_without_classes, imported_class_unknown, class_without_images, unreadable_images):
+        folder = tmp_path / make.__name__
+        folder.mkdir()
+        (folder / "bad.yaml").write_text(yaml.safe_dump(make(folder)))
+        assert syntrial(folder, "plan", "bad.yaml", "--store", "store", monkeypatch=monkeypatch) == 2
+        assert "error: spec." in capfd.readouterr().err
+        assert not list(folder.glob("store/*/*"))
+
+
 def test_a_failure_is_remembered_until_it_is_retried(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(class_without_images(tmp_path)))
+    # What only preparation finds: a step fails, and not the planning.
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(too_few_patients_in_leaky_data(tmp_path)))
     arguments = ("bad.yaml", "--store", "store")
     assert syntrial(tmp_path, "run", *arguments, monkeypatch=monkeypatch) == 2
     capfd.readouterr()

@@ -12,9 +12,8 @@ from PIL import Image
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
-from syntrial.v1.data_preparation_pb2 import ImageFormat
 from syntrial_data_prep import resample
-from syntrial_data_prep.sources.raw import Raw, RawSplit
+from syntrial_data_prep.sources.raw import RawSplit
 
 SMALLEST = 8
 LARGEST = 1024
@@ -64,22 +63,6 @@ class Formed:
             task=MULTI_CLASS if self.labels.ndim == 1 else MULTI_LABEL,
             origins=columns | (origins or {}),
         )
-
-
-def channels_of(raw: Raw, *, mode: int) -> int:
-    """Channels of the trial's images: 1 or 3. Raises UserError where the source has both and no mode is chosen."""
-    if mode == ImageFormat.COLOR_MODE_GREY:
-        return 1
-    if mode == ImageFormat.COLOR_MODE_RGB:
-        return 3
-    if raw.channels == 0:
-        raise UserError(
-            field="format.color_mode",
-            rule="is chosen where grey and colour images are mixed",
-            received=f"nothing for {raw.title}, which holds both",
-            remedy="Write `colorMode: grey` or `colorMode: rgb` (with `syntrial judge`: --color-mode grey or rgb).",
-        )
-    return raw.channels
 
 
 def check_size(size: int) -> None:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from syntrial.errors import SourceError
+from syntrial.imagesets.limits import SIXTEEN_BIT_MODES
 
 DEPTHS = (8, 10, 12, 14, 16)
-SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def bits_of(highest: int) -> int:
@@ -62,11 +62,6 @@ def from_image(image: Image.Image, *, bits: int, name: str) -> NDArray[np.uint8]
     if image.mode in {"RGBA", "RGBa", "PA"} or (image.mode == "P" and "transparency" in image.info):
         return _over_black(np.asarray(image.convert("RGBA")))
     return np.asarray(image.convert("RGB"))
-
-
-def is_grey(mode: str) -> bool:
-    """Whether a Pillow mode holds one channel of brightness."""
-    return mode in {"1", "L", "LA", "La", "F", *SIXTEEN_BIT_MODES}
 
 
 def _scaled(picture: NDArray[np.generic], *, bits: int) -> NDArray[np.uint8]:

@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import check_split, map_classes
 from syntrial.imagesets.imageset import write_image_set
+from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut, subset
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import LeakPolicy, PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
-from syntrial_data_prep.form import Formed, channels_of, check_size, form
+from syntrial_data_prep.form import Formed, check_size, form
 from syntrial_data_prep.sources.raw import Raw
 
 SIDES = (("validation", "test"), ("train", "test"), ("train", "validation"))
@@ -32,7 +33,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map)
-    channels = channels_of(raw, mode=image_format.color_mode)
+    channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     formed: dict[str, Formed] = {}
     for name, found in raw.splits.items():

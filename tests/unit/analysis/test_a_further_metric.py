@@ -43,7 +43,7 @@ BRIER = Metric(
     range=(0.0, 2.0),
     by_class=False,
     function=brier,
-    planned_value=0.2,
+    planned_range=(0.3, 0.2),
     planned_variance=brier_variance,
 )
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
@@ -54,6 +55,14 @@ def experiment(cluster: MemoryCluster, **status: Any) -> dict[str, Any]:
     return cluster.put("Experiment", "small", metadata={"uid": "uid"}, spec=spec, status=status)
 
 
+def draw(folder: Path) -> None:
+    """Images of two classes, enough for three splits."""
+    for name in ("ill", "well"):
+        (folder / name).mkdir(parents=True)
+        for number in range(12):
+            Image.new("L", (8, 8), number).save(folder / name / f"{number}.png")
+
+
 def conditions(**values: str) -> list[dict[str, str]]:
     return [{"type": kind, "status": value} for kind, value in values.items()]
 
@@ -70,8 +79,7 @@ def test_submitting_applies_the_experiment_and_says_what_next(cluster: MemoryClu
 def test_data_goes_into_the_store_before_the_experiment_is_applied(
     cluster: MemoryCluster, store: ArtifactStore, run: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "images" / "ill").mkdir(parents=True)
-    (tmp_path / "images" / "ill" / "a.png").write_bytes(b"not decoded here")
+    draw(tmp_path / "images")
     (tmp_path / "small.yaml").write_text(
         PHANTOM.replace("{phantom: {trainPatients: 24}, size: 16}", "{folder: images}")
     )
@@ -86,8 +94,7 @@ def test_data_goes_into_the_store_before_the_experiment_is_applied(
 def test_nothing_is_applied_where_the_secret_of_the_store_is_missing(
     cluster: MemoryCluster, store: ArtifactStore, run: Run, tmp_path: Path
 ) -> None:
-    (tmp_path / "images" / "ill").mkdir(parents=True)
-    (tmp_path / "images" / "ill" / "a.png").write_bytes(b"x")
+    draw(tmp_path / "images")
     (tmp_path / "small.yaml").write_text(
         PHANTOM.replace("{phantom: {trainPatients: 24}, size: 16}", "{folder: images}")
     )
