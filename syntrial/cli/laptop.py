@@ -56,6 +56,11 @@ def judge(  # noqa: PLR0917 - options of a command
     replicates: Annotated[int, typer.Option(min=1, max=100, help="Seeds of the classifier.")] = 5,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps of each training.")] = None,
     patient_pattern: Annotated[str | None, typer.Option(help="Finds the patient in a real file's name.")] = None,
+    color_mode: Annotated[str, typer.Option(help="grey or rgb, where files of both are mixed.")] = "source",
+    class_map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="OTHER=NAME", help="Another name for a class; OTHER= leaves it out. As often as needed."),
+    ] = None,
     out: Out = None,
     cores: Cores = None,
 ) -> None:
@@ -71,6 +76,8 @@ def judge(  # noqa: PLR0917 - options of a command
         replicates=replicates,
         steps=steps,
         patient_pattern=patient_pattern,
+        color_mode=color_mode,
+        class_map=class_map or (),
     )
     run_here(experiment, base=Path.cwd(), store=store, data_root=None, out=out, cores=cores)
 

@@ -1,13 +1,17 @@
-"""Experiments that need no file: the demo's, and the trial of a folder of ready-made images (`syntrial judge`)."""
+"""Experiments filled in from a few choices, so that they need no file: the demo's, and that of `syntrial judge`."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from syntrial.errors import SourceError
+from rapidfuzz import process
+
+from syntrial.artifacts.content import folder_files
+from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, Experiment
-
-IMAGE_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+from syntrial.imagesets.classes import quoted
+from syntrial.imagesets.folders import FolderLayout, lay_out
 
 _BREAST: Final[dict[str, Any]] = {"medmnist": "breastmnist", "size": 28}
 _DRAWN: Final[dict[str, Any]] = {"phantom": {"trainPatients": 300, "testPatients": 300, "difficulty": 0.5}}
@@ -46,21 +50,37 @@ def judging_experiment(
     replicates: int,
     steps: int | None,
     patient_pattern: str | None,
+    color_mode: str = "source",
+    class_map: Sequence[str] = (),
 ) -> Experiment:
     """The trial of ready-made synthetic images against real ones, as full as one that is written by hand.
 
-    `size` in pixels. The arms use as many synthetic images as there are, at most as many as real ones. Raises
-    SourceError where a folder is missing or holds no images.
+    `size` in pixels; `class_map` holds OTHER=NAME for each class that is to be called otherwise, in whichever of the
+    folders has it, or OTHER= for one that is left out. The arms use as many synthetic images as there are, at most as
+    many as real ones. Raises SourceError where a folder is missing or holds no classes, UserError for another class.
     """
-    counts = {folder: _count(folder, option) for folder, option in ((real, "--real"), (synthetic, "--synthetic"))}
+    folders = {option: _laid_out(path, option) for option, path in (("--real", real), ("--synthetic", synthetic))}
+    renamed = _renamed(class_map, known={name for layout in folders.values() for name in layout.classes})
+    maps = {
+        option: {name: to for name, to in renamed.items() if name in layout.classes}
+        for option, layout in folders.items()
+    }
+    counts = {
+        option: sum(maps[option].get(picture.label, picture.label) is not None for picture in layout.pictures)
+        for option, layout in folders.items()
+    }
     # The training split is a part of the real images, so this ratio can be met by what there is.
-    percent = max(1, min(100, int(100 * counts[synthetic] / counts[real])))
-    dataset: dict[str, Any] = {"folder": str(real), "size": size}
+    percent = max(1, min(100, int(100 * counts["--synthetic"] / max(1, counts["--real"]))))
+    dataset: dict[str, Any] = {"folder": str(real), "size": size, "colorMode": color_mode}
+    images: dict[str, Any] = {"folder": str(synthetic)}
     if patient_pattern is not None:
         dataset["patientPattern"] = patient_pattern
+    for fields, option in ((dataset, "--real"), (images, "--synthetic")):
+        if maps[option]:
+            fields["classMap"] = maps[option]
     spec: dict[str, Any] = {
         "dataset": dataset,
-        "synthetic": [{"name": "judged", "images": {"folder": str(synthetic)}}],
+        "synthetic": [{"name": "judged", "images": images}],
         "arms": [f"augment-{percent}", "finetune"] if percent == 100 else [f"augment-{percent}"],
         "classifiers": [{"model": classifier}],
         "replicates": replicates,
@@ -70,15 +90,31 @@ def judging_experiment(
     return _experiment(name, spec)
 
 
-def _count(folder: Path, option: str) -> int:
-    found = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in folder.rglob("*")) if folder.is_dir() else 0
-    if found == 0:
+def _laid_out(folder: Path, option: str) -> FolderLayout:
+    if not folder.is_dir():
         raise SourceError(
             field=option,
             rule="must be a folder with a folder of images for each class",
-            received=f"{folder}: {'no images' if folder.is_dir() else 'no such folder'}",
-            remedy=f"Give the folder that holds the classes' folders; images are {', '.join(sorted(IMAGE_SUFFIXES))}.",
+            received=f"{folder}: {'a file' if folder.exists() else 'no such folder'}",
+            remedy="Give the folder that holds the classes' folders.",
         )
+    return lay_out([name for name, _ in folder_files(folder)], title=f"{option} {folder}")
+
+
+def _renamed(pairs: Sequence[str], *, known: set[str]) -> Mapping[str, str | None]:
+    """What each class is to be called by the options, or None where it is left out."""
+    found: dict[str, str | None] = {}
+    for pair in pairs:
+        other, equals, to = pair.partition("=")
+        if not equals or other not in known:
+            nearest = process.extractOne(other, sorted(known), score_cutoff=60)
+            raise UserError(
+                field="--class-map",
+                rule="is OTHER=NAME, or OTHER= to leave a class out, where OTHER is a class of one of the folders",
+                received=repr(pair),
+                remedy=f"Did you mean {nearest[0]}={to or 'NAME'}?" if nearest else f"Known: {quoted(sorted(known))}.",
+            )
+        found[other] = to or None
     return found
 
 

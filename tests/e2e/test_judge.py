@@ -49,5 +49,5 @@ def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
     done = judge(tmp_path, "--real", "real", "--synthetic", "made")
     assert done.returncode == 2
     assert "--synthetic" in done.stderr
-    assert "no images" in done.stderr
+    assert "holds images" in done.stderr
     assert "Traceback" not in done.stderr
