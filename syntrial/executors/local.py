@@ -17,7 +17,7 @@ from typing import Final, Self
 from google.protobuf.message import Message
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import Cancelled, StepError, SyntrialError
+from syntrial.errors import Cancelled, StepError, SyntrialError, UserError
 from syntrial.executors.executor import (
     LOG_TAIL_LINES,
     Event,
@@ -31,6 +31,7 @@ from syntrial.executors.processes import ServerProcess, backoff_seconds, describ
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
 from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
+from syntrial.rpc.file_fields import in_file_words
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import thread_environment
 from syntrial.rpc.step import attempt_entry
@@ -244,7 +245,8 @@ class LocalExecutor:
         for process in stopped:
             process.terminate()
         wait_all(stopped, grace=self._stop_grace)
-        log, error, result = "", None, None
+        log, result = "", None
+        error: SyntrialError | None = None
         progress = StepProgress(key=task.step.key, method=task.step.method)
         try:
             warm = server.process
@@ -255,6 +257,8 @@ class LocalExecutor:
             )
             try:
                 result = self._follow(task, process, progress)
+            except UserError as caught:
+                error = in_file_words(caught, method=task.step.method)
             except SyntrialError as caught:
                 error = self._explain(caught, task, process)
             log = process.log()

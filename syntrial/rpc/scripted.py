@@ -92,7 +92,7 @@ def run_script(request: Any, context: StepContext) -> None:
 def _fail(script: dict[str, str]) -> None:
     match script.get("fail"):
         case "user":
-            raise UserError(field="dataset.source", rule="must be right", received="wrong", remedy="Mend it.")
+            raise UserError(field="format.color_mode", rule="must be right", received="wrong", remedy="Mend it.")
         case "bug":
             raise ZeroDivisionError("a bug")
         case "memory":

@@ -14,6 +14,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import Cancelled, DataLoss, StoreUnavailable, SyntrialError, UserError, VersionMismatch
 from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Report, scratch_folder
 from syntrial.rpc.context import StepContext
+from syntrial.rpc.file_fields import in_file_words
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
 from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
@@ -112,8 +113,9 @@ class StepRunner:
 
     def settled(self, key: str, method: str, error: BaseException | None, *, used: ResourcesUsed) -> None:
         """Passes on the end of an attempt with its log; the attempt's result does not hang on this."""
+        told = in_file_words(error, method=method) if isinstance(error, UserError) else error
         try:
-            self._on_settled(key, error, self._attempt_log.text(), used)
+            self._on_settled(key, told, self._attempt_log.text(), used)
         except SyntrialError as caught:
             _log.warning("attempt not recorded", key=key, method=method, error=str(caught))
 

@@ -121,6 +121,7 @@ class JobContract:
         assert outcomes(runner, keys[1]) == [("failed", "UserError")]
         (attempt,) = runner.store.attempts(keys[1], experiment=EXPERIMENT)
         assert attempt.entry["retryable"] is False
+        assert attempt.entry["message"].startswith("spec.dataset.colorMode: ")
         assert "Mend it." in attempt.entry["log"]
 
     def test_another_error_outweighs_a_users(self, runner: Runner) -> None:

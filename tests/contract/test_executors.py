@@ -105,11 +105,13 @@ def test_a_failure_leaves_independent_steps_running_and_blocks_its_dependants(
     assert (failure.key, failure.reason, failure.retryable) == (bad.key, "UserError", False)
     assert isinstance(failure.error, UserError)
     assert failure.error.violations[0].remedy == "Mend it."
+    assert failure.message.startswith("spec.dataset.colorMode: "), "fields are spelled as in the experiment's file"
     assert "the last words" in failure.log_tail
     assert "Traceback" not in failure.message
     assert not any(isinstance(event, StepWaits) for event in events)
     (attempt,) = store.attempts(bad.key)
     assert (attempt.entry["outcome"], attempt.entry["reason"]) == ("failed", "UserError")
+    assert attempt.entry["message"] == failure.message
 
 
 def test_a_bug_is_told_with_its_traceback_in_the_log_alone(store: ArtifactStore, executor: LocalExecutor) -> None:

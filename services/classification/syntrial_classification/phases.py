@@ -184,12 +184,12 @@ def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: Image
             (not 0 <= phase.real <= 1, "real", "lies in [0, 1]", phase.real),
             (not 0 <= phase.synthetic <= 1000, "synthetic", "lies in [0, 1000]", phase.synthetic),
             (not 0 <= phase.duplicated <= 1000, "duplicated", "lies in [0, 1000]", phase.duplicated),
-            (not 0 < phase.learning_rate < 100, "learning_rate", "is above 0", phase.learning_rate),
+            (not 0 < phase.learning_rate < 100, "learning_rate", "lies above 0 and below 100", phase.learning_rate),
             (phase.WhichOneof("length") is None, "steps", "steps or epochs are given", "neither"),
             (needs_set and synthetic is None, "synthetic", "a phase with synthetic images names their set", "no set"),
         ):
             if bad:
-                raise UserError(field=f"{field}.{name}", rule=rule, received=value, remedy="Correct the arm's phase.")
+                raise UserError(field=f"{field}.{name}", rule=rule, received=value, remedy="Change the arm's phase.")
     if not request.phases:
         raise UserError(field="phases", rule="a training has at least one phase", received="none", remedy="Add one.")
     if synthetic is None:

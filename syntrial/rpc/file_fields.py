@@ -1,0 +1,83 @@
+"""Fields of requests as an experiment's file spells them: `format.color_mode` is `spec.dataset.colorMode`.
+
+A server names the fields of the request that it got, which is what a client script wrote. Whoever runs a step for an
+experiment (the local executor, a Job) passes its errors through here first, so that records and messages of a trial
+speak of the file. `[]` stands for the entry that the step's label names.
+"""
+
+import re
+from dataclasses import replace
+from typing import Final
+
+from syntrial.errors import SourceError, UserError
+
+_SYNTHETIC: Final = "spec.synthetic[]"
+_CLASSIFIER: Final = "spec.classifiers[]"
+
+_FORM: Final = {"format": "spec.dataset", "leaks": "spec.dataset.leaks"}
+
+_PLACES: Final[dict[str, dict[str, str]]] = {
+    "PrepareDataset": _FORM
+    | {
+        "source.folder": "spec.dataset",
+        "source": "spec.dataset",
+        "class_map": "spec.dataset.classMap",
+        "split": "spec.dataset.split",
+        "train_fraction": "spec.dataset.trainFraction",
+    },
+    "ImportImages": _FORM
+    | {
+        "source.folder": f"{_SYNTHETIC}.images",
+        "source": f"{_SYNTHETIC}.images",
+        "class_map": f"{_SYNTHETIC}.images.classMap",
+    },
+    "TrainGenerator": {
+        name: f"{_SYNTHETIC}.generator{inner}"
+        for name, inner in (("generator", ""), ("diffusion", ".diffusion"), ("gan", ".gan"), ("pca", ".pca"))
+    }
+    | {"train": "spec.dataset"},
+    "SampleImages": {
+        "diffusion": f"{_SYNTHETIC}.generator.diffusion.sampler",
+        "gan": f"{_SYNTHETIC}.generator.gan.sampler",
+        "oversample": f"{_SYNTHETIC}.oversample",
+        "ratio": "spec.arms",
+        "balance": f"{_SYNTHETIC}.balance",
+    },
+    "TrainEncoder": {"encoder": "spec.encoder", "train": "spec.dataset"},
+    "FilterImages": {
+        "filters": f"{_SYNTHETIC}.filters",
+        "copies.quantile": f"{_SYNTHETIC}.copies",
+        "ratio": "spec.arms",
+        "balance": f"{_SYNTHETIC}.balance",
+    },
+    "AssessImages": {"copies.quantile": f"{_SYNTHETIC}.copies"},
+    "TrainClassifier": {
+        "model.name": f"{_CLASSIFIER}.model",
+        "model": _CLASSIFIER,
+        "recipe": f"{_CLASSIFIER}.recipe",
+        "phases": "spec.arms[].phases",
+        "train": "spec.dataset",
+        "validation": "spec.dataset",
+        "synthetic": _SYNTHETIC,
+    },
+    "EvaluateClassifier": {"images": "spec.dataset"},
+}
+"""Of each method, a request's field and where its value stands in the file; the longer first where two begin alike."""
+
+
+def in_file_words(error: UserError, *, method: str) -> UserError:
+    """The error with the fields that an experiment's file has.
+
+    `method` is that of the step, for example "syntrial.v1.ClassificationService/TrainClassifier".
+    """
+    violations = [replace(found, field=file_field(found.field, method=method)) for found in error.violations]
+    kind = SourceError if isinstance(error, SourceError) else UserError
+    return kind(violations=violations)
+
+
+def file_field(field: str, *, method: str) -> str:
+    """A request's field as the file spells it; what is no field of the request (a file's name) is returned as it is."""
+    for name, place in _PLACES.get(method.rpartition("/")[2], {}).items():
+        if field == name or field.startswith((f"{name}.", f"{name}[")):
+            return place + re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), field.removeprefix(name))
+    return field
