@@ -4,9 +4,10 @@ Every complaint names the field, the rule, the value received and what to do; a 
 right one. Called by the CLI; the controller validates objects that the API server hands it through `validate`.
 """
 
+import datetime
 import types
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import yaml
@@ -17,8 +18,11 @@ from rapidfuzz import process
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.base import NAME_PATTERN
 from syntrial.experiment.model import API_VERSION, Experiment
+from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, kind_of, kind_of_head
 
 LIMIT_BYTES = 1 << 20
+
+_MAPPING = "an experiment is a mapping with apiVersion, kind, metadata and spec"
 
 
 def read_experiment(path: Path) -> Experiment:
@@ -43,10 +47,11 @@ def read_experiment(path: Path) -> Experiment:
             remedy="Check the path.",
         ) from None
     except UnicodeDecodeError as error:
+        kind = kind_of(path)
         raise SourceError(
             field=str(path),
             rule="an experiment is YAML in UTF-8",
-            received=f"byte {error.start} is not UTF-8",
+            received=f"byte {error.start} is not UTF-8" if kind == UNKNOWN else kind.one,
             remedy="Save the file as UTF-8, or give the path of the experiment.",
         ) from None
     return parse_experiment(text, name=str(path))
@@ -59,6 +64,7 @@ def parse_experiment(text: str, *, name: str = "experiment") -> Experiment:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        _refuse_other_files(text, name=name)
         raise SourceError(
             field=where,
             rule="the file must be YAML",
@@ -66,13 +72,21 @@ def parse_experiment(text: str, *, name: str = "experiment") -> Experiment:
             remedy="Mend the YAML at that place.",
         ) from None
     if not isinstance(tree, Mapping):
+        _refuse_other_files(text, name=name)
         raise SourceError(
             field=name,
-            rule="an experiment is a mapping with apiVersion, kind, metadata and spec",
+            rule=_MAPPING,
             received=type(tree).__name__,
             remedy=f"Begin with `apiVersion: {API_VERSION}`.",
         )
     return validate(tree)
+
+
+def _refuse_other_files(text: str, *, name: str) -> None:
+    """Raises SourceError where the text is that of another kind of file, such as a web page."""
+    kind = kind_of_head(text.encode()[:HEAD_BYTES])
+    if kind not in (TEXT, UNKNOWN):
+        raise SourceError(field=name, rule=_MAPPING, received=kind.one, remedy=kind.remedy)
 
 
 def validate(tree: Mapping[object, object]) -> Experiment:
@@ -92,18 +106,29 @@ def to_yaml(experiment: Experiment) -> str:
 
 
 def _relevant(details: Iterable[ErrorDetails]) -> list[ErrorDetails]:
-    """Drops the complaints of a union's other branches: the branch that got furthest speaks."""
-    found = list(details)
+    """Drops what follows from another complaint: a list without its wrong entries is short, a union's other branches
+    do not fit. The branch that got furthest speaks.
+    """
+    every = list(details)
+    found = [
+        d for d in every if d["type"] != "too_short" or not any(_is_below(other["loc"], d["loc"]) for other in every)
+    ]
     unions = [d for d in found if any(part in ("str", "ArmSpec") for part in d["loc"])]
     if unions and any("ArmSpec" in d["loc"] and d["type"] != "model_type" for d in unions):
         return [d for d in found if "str" not in d["loc"]]
     return [d for d in found if "ArmSpec" not in d["loc"]]
 
 
+def _is_below(inner: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(inner) > len(outer) and inner[: len(outer)] == outer
+
+
 def _violation(detail: ErrorDetails) -> Violation:
     location = [part for part in detail["loc"] if part not in ("str", "ArmSpec")]
-    field = _path(location)
     kind = detail["type"]
+    if kind == "string_type" and (reading := _reading(detail["input"])) is not None:
+        return _unquoted(location, detail["input"], reading)
+    field = _path(location)
     received = _shown(detail["input"])
     if kind == "extra_forbidden":
         valid = _fields_at(location[:-1])
@@ -124,6 +149,33 @@ def _violation(detail: ErrorDetails) -> Violation:
             field=f"{field}.{context['field']}", rule=rule, received=context["received"], remedy=context["remedy"]
         )
     return Violation(field=field, rule=rule, received=received, remedy=_remedy(detail, field))
+
+
+def _reading(value: object) -> str | None:
+    """What YAML takes a word without quotes for, where it is not text; None for lists and mappings."""
+    match value:
+        case bool():
+            words = "yes, on and true" if value else "no, off and false"
+            return f"a truth value: YAML reads {words} so, in any case"
+        case int() | float():
+            return "a number"
+        case datetime.date():
+            return "a date"
+        case None:
+            return "nothing: YAML reads null, ~ and an empty place so"
+    return None
+
+
+def _unquoted(location: Sequence[object], value: object, reading: str) -> Violation:
+    """A word that is meant as text, and stands without quotes."""
+    is_key = bool(location) and location[-1] == "[key]"
+    example = ("yes" if value else "no") if isinstance(value, bool) else "null" if value is None else str(value)
+    return Violation(
+        field=_path(location[:-2] if is_key else location),
+        rule="names are text, and a word that YAML reads otherwise stands in quotes",
+        received=f"{'the key ' if is_key else ''}{value!r}, {reading}",
+        remedy=f"Put it in quotes, for example '{example}'.",
+    )
 
 
 def _remedy(detail: ErrorDetails, field: str) -> str:
