@@ -10,7 +10,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
+from syntrial.experiment.model import CentroidFilter as ChosenCentroid
 from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Model, Spec, Synthetic
+from syntrial.experiment.model import ConfidenceFilter as ChosenConfidence
+from syntrial.experiment.model import Filter as ChosenFilter
 from syntrial.plan.presets.classifiers import default_learning_rate, default_steps, recipe_preset
 from syntrial.plan.presets.generators import generator_preset, sampler_preset
 from syntrial.v1.classification_pb2 import (
@@ -103,25 +106,40 @@ def oversampling(synthetic: Synthetic) -> float:
         return synthetic.oversample
     factor = COPY_HEADROOM if synthetic.copies > 0 else 1.0
     for item in synthetic.filters:
-        factor *= 1 / item.centroid.keep if item.centroid else CONFIDENCE_HEADROOM
+        share = _share_kept(item)
+        factor *= CONFIDENCE_HEADROOM if share is None else 1 / share
     return round(factor, 4)
 
 
 def filters(synthetic: Synthetic) -> list[Filter]:
     """The set's filters, in order."""
-    return [
-        Filter(centroid=CentroidFilter(keep=item.centroid.keep))
-        if item.centroid
-        else Filter(confidence=ConfidenceFilter(minimum=item.confidence.minimum if item.confidence else 0))
-        for item in synthetic.filters
-    ]
+    return [_filter(item) for item in synthetic.filters]
+
+
+def _filter(item: ChosenFilter) -> Filter:
+    match item:
+        case ChosenFilter(centroid=ChosenCentroid(keep=keep)):
+            return Filter(centroid=CentroidFilter(keep=keep))
+        case ChosenFilter(confidence=ChosenConfidence(minimum=minimum)):
+            return Filter(confidence=ConfidenceFilter(minimum=minimum))
+    raise AssertionError(f"a filter that no request is known for: {item!r}")
+
+
+def _share_kept(item: ChosenFilter) -> float | None:
+    """The share of candidates that a filter keeps; None where that cannot be known beforehand."""
+    match item:
+        case ChosenFilter(centroid=ChosenCentroid(keep=keep)):
+            return keep
+        case ChosenFilter(confidence=ChosenConfidence()):
+            return None
+    raise AssertionError(f"a filter of which it is not said what it keeps: {item!r}")
 
 
 def random_filters(synthetic: Synthetic) -> list[Filter]:
     """The control of the set's filters: a random share of the same size, or the quota alone where no share is known."""
     keep = 1.0
     for item in synthetic.filters:
-        keep *= item.centroid.keep if item.centroid else 1.0
+        keep *= _share_kept(item) or 1.0
     return [Filter(random=RandomFilter(keep=keep))]
 
 
