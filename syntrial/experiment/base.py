@@ -5,6 +5,7 @@ schema (`syntrial.cluster.crd.definition`), so that a default is written once.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
@@ -46,27 +47,35 @@ def word_of(enum: EnumDescriptor, number: int) -> str:
     return {name: word for word, name in words_of(enum).items()}[enum.values_by_number[number].name]
 
 
-def overrides(message: type[Message]) -> type[Model]:
+def overrides(message: type[Message], **bounds: Mapping[str, float]) -> type[Model]:
     """A model whose optional fields are those of the message: what a preset sets, a user may set otherwise.
 
-    Its fields are described by the comments of the proto, which the schema finds by the full name in `x-proto`.
+    Its fields are described by the comments of the proto, which the schema finds by the full name in `x-proto`. Numbers
+    are at least 0; `bounds` gives fields others (gt, ge, lt, le), those of the stage that is asked.
     """
     fields: dict[str, Any] = {
-        field.name: (_python_type(field) | None, Field(None, json_schema_extra={"x-proto": field.full_name}))
+        field.name: (
+            _python_type(field, bounds.get(field.name, {})) | None,
+            Field(None, json_schema_extra={"x-proto": field.full_name}),
+        )
         for field in message.DESCRIPTOR.fields
     }
     return create_model(message.DESCRIPTOR.name, __base__=Model, **fields)
 
 
-def _python_type(field: Any) -> Any:
+def _python_type(field: Any, bounds: Mapping[str, float]) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return Literal[tuple(words_of(field.enum_type))]
     scalar: Any = {
         FieldDescriptor.CPPTYPE_BOOL: bool,
-        FieldDescriptor.CPPTYPE_DOUBLE: Annotated[float, Field(ge=0)],
-        FieldDescriptor.CPPTYPE_UINT32: Annotated[int, Field(ge=0, lt=2**32)],
+        FieldDescriptor.CPPTYPE_DOUBLE: _bounded(float, {"ge": 0, **bounds}),
+        FieldDescriptor.CPPTYPE_UINT32: _bounded(int, {"ge": 0, "lt": 2**32, **bounds}),
         FieldDescriptor.CPPTYPE_UINT64: Annotated[int, Field(ge=0, lt=2**53)],
     }[field.cpp_type]
     if field.name == "p_mean":
         scalar = float
     return tuple[scalar, ...] if field.is_repeated else scalar
+
+
+def _bounded(kind: type, bounds: Mapping[str, Any]) -> Any:
+    return Annotated[kind, Field(**bounds)]

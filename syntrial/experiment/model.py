@@ -192,7 +192,7 @@ class PhaseSpec(Model):
         None, gt=0, le=100_000, description="Passes over the pool, instead of steps. Default: spec.budget."
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak of the learning rate. Default: as the classifier has it."
+        None, gt=0, lt=100, description="Peak of the learning rate. Default: as the classifier has it."
     )
 
     @model_validator(mode="after")
@@ -223,7 +223,13 @@ class ArmSpec(Model):
     )
 
 
-Recipe = overrides(TrainingRecipe)
+Recipe = overrides(
+    TrainingRecipe,
+    batch_size={"ge": 2},
+    warmup={"lt": 1},
+    weight_decay={"le": 100},
+    label_smoothing={"lt": 1},
+)
 
 
 class Classifier(Model):
@@ -244,7 +250,7 @@ class Classifier(Model):
         "auto", description="First layer: standard, small (keeps the resolution of small images), or auto (by size)."
     )
     learning_rate: float | None = Field(
-        None, gt=0, description="Peak of the learning rate. Default: that of the model's family."
+        None, gt=0, lt=100, description="Peak of the learning rate. Default: that of the model's family."
     )
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
         None, description="How it is trained, where that differs from the recipe of the model's family."

@@ -243,6 +243,18 @@ CASES: dict[str, Case] = {
         message="Input should be less than 0.5",
         field="spec.synthetic[0].copies",
     ),
+    "a learning rate that no training survives": Case(
+        bad={"classifiers": [{"model": "small-cnn", "learningRate": 1e8}]},
+        good={"classifiers": [{"model": "small-cnn", "learningRate": 0.1}]},
+        server="should be less than 100",
+        field="spec.classifiers[0].learningRate",
+    ),
+    "a recipe out of its stage's bounds": Case(
+        bad={"classifiers": [{"model": "small-cnn", "recipe": {"warmup": 1}}]},
+        good={"classifiers": [{"model": "small-cnn", "recipe": {"warmup": 0.5, "labelSmoothing": 0}}]},
+        server="should be less than 1",
+        field="spec.classifiers[0].recipe.warmup",
+    ),
     "a bound of a fraction, just met": Case(
         bad={"endpoint": {"smallestEffect": 0.5}},
         good={"endpoint": {"smallestEffect": 0.499}},
