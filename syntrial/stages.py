@@ -18,7 +18,7 @@ class Footprint:
     """What one step of a stage takes of a machine."""
 
     threads: int
-    """Threads that the stage computes with: a constant, since sums depend on it in the last bits."""
+    """Cores that a step keeps busy: threads of its own, each on a part of its work; an operation has one."""
     memory_mib: int
     """Resident memory to plan with, in MiB."""
     accelerator: bool
@@ -56,7 +56,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="generation",
             service=_service(generation_pb2.DESCRIPTOR, "GenerationService"),
-            version=1,
+            version=2,
             module="syntrial_generation",
             footprint=Footprint(threads=2, memory_mib=2048, accelerator=True),
         ),

@@ -33,7 +33,7 @@ from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.file_fields import in_file_words
 from syntrial.rpc.logs import readable
-from syntrial.rpc.main import thread_environment
+from syntrial.rpc.main import THREAD_ENVIRONMENT
 from syntrial.rpc.step import attempt_entry
 from syntrial.rpc.wire_errors import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.stages import Stage, stage_of
@@ -282,7 +282,7 @@ class LocalExecutor:
             if self._folder is None:
                 self._folder = Path(tempfile.mkdtemp(prefix="syntrial-"))
             # Scratch files of a server that was killed go with the executor's folder.
-            environment = {**thread_environment(server.stage.footprint.threads), "TMPDIR": str(self._folder)}
+            environment = {**THREAD_ENVIRONMENT, "TMPDIR": str(self._folder)}
             if server.stage.footprint.accelerator:
                 environment["CUDA_VISIBLE_DEVICES"] = server.gpu
             server.process = ServerProcess(

@@ -66,7 +66,6 @@ class Attempt:
         *,
         request: Message,
         writer: ArtifactWriter,
-        threads: int,
         scratch: Path,
         stop: Event,
         report: Report = lambda _change: None,
@@ -77,7 +76,6 @@ class Attempt:
         self._store = store
         self._writer = writer
         self._checkpoints = StoreCheckpoints(store, key=writer.key)
-        self._threads = threads
         self._scratch = scratch
         self._stop = stop
         self._report = report
@@ -95,11 +93,6 @@ class Attempt:
     def key(self) -> str:
         """The step's key."""
         return self._writer.key
-
-    @property
-    def threads(self) -> int:
-        """Threads that the stage computes with."""
-        return self._threads
 
     @property
     def output(self) -> ArtifactWriter:

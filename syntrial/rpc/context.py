@@ -33,11 +33,6 @@ class StepContext(Protocol):
         ...
 
     @property
-    def threads(self) -> int:
-        """Threads that the stage computes with: a constant of the stage."""
-        ...
-
-    @property
     def output(self) -> ArtifactWriter:
         """Where the step writes its members; committed by the server when the step's function returns."""
         ...

@@ -16,12 +16,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from syntrial.rpc import threads
-
 if TYPE_CHECKING:
     from syntrial.rpc.step import Verb
 
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+THREAD_ENVIRONMENT: Final = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"
+)
+"""What a process's environment says so that numerical libraries use one thread for each operation.
+
+Sums depend on their number in the last bits, and threads that share an operation wait for each other at its end: a
+stage that has work for two cores cuts it into parts of its own.
+"""
 
 
 def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]", /) -> None:
@@ -29,7 +34,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
 
     Ends the process: 0 done, 1 another error, 2 a user's error.
     """
-    pin_threads(threads(stage_name))
+    pin_threads()
     application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
     @application.callback()
@@ -101,17 +106,12 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
     application()
 
 
-def pin_threads(count: int) -> None:
-    """Sets the number of threads for libraries that are not imported yet, and for torch where it is."""
-    os.environ.update(thread_environment(count))
+def pin_threads() -> None:
+    """Gives each operation one thread: of libraries that are not imported yet, and of torch where it is."""
+    os.environ.update(THREAD_ENVIRONMENT)
     torch = sys.modules.get("torch")
     if torch is not None:
-        torch.set_num_threads(count)
-
-
-def thread_environment(count: int) -> dict[str, str]:
-    """What a process's environment says so that numerical libraries use `count` threads."""
-    return dict.fromkeys(_THREAD_VARIABLES, str(count))
+        torch.set_num_threads(1)
 
 
 def load(loader: "str | Mapping[str, Verb] | Callable[[], Mapping[str, Verb]]") -> "Mapping[str, Verb]":

@@ -129,7 +129,6 @@ class StepRunner:
                 self._store,
                 request=request,
                 writer=writer,
-                threads=self._threads,
                 scratch=scratch,
                 stop=stop,
                 report=report,

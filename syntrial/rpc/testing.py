@@ -86,7 +86,6 @@ class FakeContext:
         *,
         store: ArtifactStore | None = None,
         key: str | None = None,
-        threads: int = 1,
         sources: Mapping[str, Path] | None = None,
         checkpoints: FakeCheckpoints | None = None,
         cancel_after: int | None = None,
@@ -99,7 +98,6 @@ class FakeContext:
         """
         self.store = store or open_store("memory://")
         self.key = key or fake_key("the step under test")
-        self.threads = threads
         self.checkpoints = checkpoints or FakeCheckpoints()
         self.reports: list[dict[str, Any]] = []
         """What `progress` was told, in order."""

@@ -239,7 +239,7 @@ def test_sources_are_found_where_the_executor_was_told(store: ArtifactStore, tmp
     assert value_of(store, reader.key) == "raw data"
 
 
-def test_threads_are_a_constant_of_the_stage(
+def test_an_operation_has_one_thread_whatever_the_machine_says(
     store: ArtifactStore, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")

@@ -388,7 +388,7 @@ def test_a_step_reads_only_what_its_request_names(start: Starter, memory: Artifa
 
     request = scripted({}, inputs=("c" * 64,))
     writer = memory.writer(request.header.key, method=IMPORT, stage_version=1, request={})
-    attempt = Attempt(memory, request=request, writer=writer, threads=1, scratch=Path(), stop=threading.Event())
+    attempt = Attempt(memory, request=request, writer=writer, scratch=Path(), stop=threading.Event())
     with pytest.raises(ValueError, match="does not name"):
         attempt.open(MemberRef(key="c" * 64, member="test"))
 

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from syntrial_training import compute
 from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.parts import parts_of, set_gradients
 from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
@@ -167,19 +168,25 @@ class DiffusionTraining:
         normal = torch.special.ndtri(quantiles.double()).float()[torch.randperm(batch, generator=random)]
         noise = torch.randn(clean.shape, generator=random)
         sigma = edm.training_sigma(normal, p_mean=config.p_mean, p_std=config.p_std)
+        clean, noise, sigma = clean.to(self._device), noise.to(self._device), sigma.to(self._device)
+
+        def denoising(part: slice) -> tuple[Tensor, Tensor]:
+            losses = edm.denoising_loss(
+                lambda x, level: self._model(x, level, conditions[part]),
+                clean[part],
+                noise[part],
+                sigma[part],
+                sigma_data=self.sigma_data,
+            )
+            share = losses.sum() / batch
+            return share, share
+
         with torch.random.fork_rng(enabled=config.dropout > 0):
             if config.dropout > 0:
                 torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
-            losses = edm.denoising_loss(
-                lambda x, level: self._model(x, level, conditions),
-                clean.to(self._device),
-                noise.to(self._device),
-                sigma.to(self._device),
-                sigma_data=self.sigma_data,
-            )
-        loss = losses.mean()
-        self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+            # Dropout draws from the one generator that torch has.
+            parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self._device)
+            loss = set_gradients(self._model, denoising, parts)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_NORM)
         self._optimizer.param_groups[0]["lr"] = learning_rate(
             number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
@@ -187,7 +194,7 @@ class DiffusionTraining:
         self._optimizer.step()
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
-        return {"loss": float(loss.detach())}
+        return {"loss": float(loss)}
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, their average and the optimiser's moments."""

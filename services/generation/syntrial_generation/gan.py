@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from syntrial_training import compute
 from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.parts import parts_of, set_gradients
 from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor
 from torch.nn import functional
@@ -148,38 +149,49 @@ class GanTraining:
         gamma = config.gamma * (_FINAL_GAMMA + (1 - _FINAL_GAMMA) * falling(share / _BURN_IN))
         rows = batch_indices(len(self._images_NHWC), batch_size=batch, step=number, seed=self._seed)
         random = step_generator("gan", seed=self._seed, step=number)
+        # Augmentations draw from streams of their own: the parts of a batch are worked on at the same time.
+        parts = parts_of(batch, device=self._device)
         real = to_unit_range(self._images_NHWC[rows]).to(self._device)
         labels = with_constant(torch.from_numpy(self._labels_NK[rows])).to(self._device)
         latents = torch.randn(2, batch, config.latent_size, generator=random).to(self._device)
 
-        with torch.no_grad():
-            fake = self._generator(latents[0], labels)
-        real_seen = self._augment(real, random).detach().requires_grad_(True)
-        fake_seen = self._augment(fake, random).detach().requires_grad_(True)
-        # Both in one pass: twice the batch is cheaper than two passes.
-        scores = self._discriminator(torch.cat([real_seen, fake_seen]), torch.cat([labels, labels]))
-        loss_discriminator = discriminator_loss(scores[:batch], scores[batch:])
-        r1, r2 = gradient_penalties(scores, real_seen, fake_seen)
-        self._discriminator_optimizer.zero_grad(set_to_none=True)
-        (loss_discriminator + gamma / 2 * (r1 + r2)).backward()
+        def of_discriminator(part: slice) -> tuple[Tensor, Tensor]:
+            random = step_generator(f"gan discriminator {part.start}", seed=self._seed, step=number)
+            with torch.no_grad():
+                fake = self._generator(latents[0, part], labels[part])
+            real_seen = self._augment(real[part], random).detach().requires_grad_(True)
+            fake_seen = self._augment(fake, random).detach().requires_grad_(True)
+            # Both in one pass: twice the batch is cheaper than two passes.
+            scores = self._discriminator(torch.cat([real_seen, fake_seen]), torch.cat([labels[part], labels[part]]))
+            count = len(fake)
+            loss = discriminator_loss(scores[:count], scores[count:])
+            r1, r2 = gradient_penalties(scores, real_seen, fake_seen)
+            share = count / batch
+            return share * (loss + gamma / 2 * (r1 + r2)), share * torch.stack([loss, r1, r2])
+
+        loss_discriminator, r1, r2 = set_gradients(self._discriminator, of_discriminator, parts)
         self._discriminator_optimizer.step()
 
+        def of_generator(part: slice) -> tuple[Tensor, Tensor]:
+            random = step_generator(f"gan generator {part.start}", seed=self._seed, step=number)
+            fake = self._generator(latents[1, part], labels[part])
+            seen = torch.cat([self._augment(real[part], random), self._augment(fake, random)])
+            scores = self._discriminator(seen, torch.cat([labels[part], labels[part]]))
+            count = len(fake)
+            share = count / batch * generator_loss(scores[:count], scores[count:])
+            return share, share
+
         self._discriminator.requires_grad_(False)
-        fake = self._generator(latents[1], labels)
-        seen = torch.cat([self._augment(real, random), self._augment(fake, random)])
-        scores = self._discriminator(seen, torch.cat([labels, labels]))
-        loss_generator = generator_loss(scores[:batch], scores[batch:])
-        self._generator_optimizer.zero_grad(set_to_none=True)
-        loss_generator.backward()
+        loss_generator = set_gradients(self._generator, of_generator, parts)
         self._generator_optimizer.step()
         self._discriminator.requires_grad_(True)
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         return {
-            "discriminator_loss": float(loss_discriminator.detach()),
-            "generator_loss": float(loss_generator.detach()),
-            "r1": float(r1.detach()),
-            "r2": float(r2.detach()),
+            "discriminator_loss": float(loss_discriminator),
+            "generator_loss": float(loss_generator),
+            "r1": float(r1),
+            "r2": float(r2),
         }
 
     def tensors(self) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ Image number i of a class depends on (seed, class, i) and the size of the micro-
 within a class, always full, and what is beyond the count is thrown away. So a larger count only adds images.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from syntrial_training.compute import reproducible
+from syntrial_training.parts import PARTS, side_by_side
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
@@ -30,6 +32,17 @@ class Portion:
 
     label: int
     count: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MicroBatch:
+    """Candidates of one class that are drawn together."""
+
+    label: int
+    indices: range
+    """Their numbers within the class; the last of a class may be beyond its count."""
+    rows: slice
+    """Where those that are kept stand among all images."""
 
 
 @reproducible
@@ -65,20 +78,24 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
         before = load_arrays(saved["images.safetensors"])["images"]
         done = len(before)
         images[:done] = before
-    start = 0
-    for portion in portions:
-        for first in range(0, portion.count, request.micro_batch):
-            indices = range(first, first + request.micro_batch)
-            rows = labels_of(train, seed=request.seed, label=portion.label, indices=indices)
-            used = min(request.micro_batch, portion.count - first)
-            labels_NK[start : start + used] = rows[:used]
-            if start >= done:
-                drawn = sampling.images(rows, seed=request.seed, label=portion.label, indices=indices)
-                images[start : start + used] = drawn[:used]
-                if context.checkpoint_due():
-                    context.checkpoints.save({"images.safetensors": save_arrays({"images": images[: start + used]})})
-                context.progress(start + used, total=total, unit="images", activity="sampling")
-            start += used
+    batches = micro_batches(portions, size=request.micro_batch)
+    for batch in batches:
+        rows = labels_of(train, seed=request.seed, label=batch.label, indices=batch.indices)
+        labels_NK[batch.rows] = rows[: len(images[batch.rows])]
+
+    def draw(batch: MicroBatch) -> None:
+        rows = labels_of(train, seed=request.seed, label=batch.label, indices=batch.indices)
+        drawn = sampling.images(rows, seed=request.seed, label=batch.label, indices=batch.indices)
+        images[batch.rows] = drawn[: len(images[batch.rows])]
+
+    left = [batch for batch in batches if batch.rows.start >= done]
+    for first in range(0, len(left), PARTS):
+        together = left[first : first + PARTS]
+        side_by_side(draw, together)
+        done = together[-1].rows.stop
+        if context.checkpoint_due():
+            context.checkpoints.save({"images.safetensors": save_arrays({"images": images[:done]})})
+        context.progress(done, total=total, unit="images", activity="sampling")
     write_image_set(
         context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
     )
@@ -92,6 +109,18 @@ def needed(request: SampleImagesRequest, train: ImageSet) -> list[Portion]:
         quota = class_quota(train.class_counts.tolist(), ratio=request.ratio, balance=request.balance)
     counts = [candidates(number, oversample=request.oversample) for number in quota]
     return [Portion(label=label, count=count) for label, count in enumerate(counts) if count]
+
+
+def micro_batches(portions: Sequence[Portion], *, size: int) -> list[MicroBatch]:
+    """The portions cut into micro-batches of `size`, in order."""
+    found = []
+    start = 0
+    for portion in portions:
+        for first in range(0, portion.count, size):
+            stop = start + min(size, portion.count - first)
+            found.append(MicroBatch(label=portion.label, indices=range(first, first + size), rows=slice(start, stop)))
+            start = stop
+    return found
 
 
 def labels_of(train: ImageSet, *, seed: int, label: int, indices: range) -> NDArray[np.float32]:

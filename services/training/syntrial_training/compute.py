@@ -32,14 +32,14 @@ def device() -> torch.device:
 
 
 def reproducible(verb: Callable[[Request, StepContext], None]) -> Callable[[Request, StepContext], None]:
-    """The verb under `policy`, with the stage's threads.
+    """The verb under `policy`.
 
     Raises UserError where a network needs a kernel that has no deterministic form on this device.
     """
 
     @functools.wraps(verb)
     def computed(request: Request, context: StepContext) -> None:
-        with policy(threads=context.threads):
+        with policy():
             try:
                 verb(request, context)
             except RuntimeError as error:
@@ -51,17 +51,18 @@ def reproducible(verb: Callable[[Request, StepContext], None]) -> Callable[[Requ
 
 
 @contextmanager
-def policy(*, threads: int) -> Iterator[None]:
+def policy() -> Iterator[None]:
     """Within it, the same computation gives the same bytes; what was set before is put back afterwards.
 
-    Threads are a constant of the stage: sums depend on it in the last bits. Kernels without a deterministic form are
-    refused. On a GPU products are of full float32 and not of TF32, cuDNN neither times nor picks kernels by chance, and
-    attention is the plain product: the backward pass of the memory-efficient kernel adds up in no fixed order.
+    An operation has one thread: sums depend on their number in the last bits, and see `parts`. Kernels without a
+    deterministic form are refused. On a GPU products are of full float32 and not of TF32, cuDNN neither times nor
+    picks kernels by chance, and attention is the plain product: the backward pass of the memory-efficient kernel
+    adds up in no fixed order.
     """
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
     fills = torch.utils.deterministic.fill_uninitialized_memory
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     # A tenth of the time on a CPU, to guard against reads of memory that nobody wrote, of which there are none here.
     torch.utils.deterministic.fill_uninitialized_memory = False

@@ -58,11 +58,11 @@ def test_sampling_resumes_where_it_was_interrupted(family: str, lab: Any) -> Non
             train,
             trained,
             checkpoints=checkpoints,
-            extra={"cancel_after": 4, "checkpoint_every": 3},
+            extra={"cancel_after": 2, "checkpoint_every": 1},
             **lab.samplers[family],
         )
     resumed = lab.sample(train, trained, checkpoints=checkpoints, **lab.samplers[family])
-    assert len(resumed.reports) == 3
+    assert len(resumed.reports) == 1
     undisturbed = lab.sample(train, trained, **lab.samplers[family])
     assert resumed.result("images").digest == undisturbed.result("images").digest
 

@@ -41,7 +41,6 @@ def attempt(
         store,
         request=request,
         writer=writer,
-        threads=1,
         scratch=scratch,
         stop=stop,
         report=lambda change: change(progress),

@@ -41,19 +41,22 @@ def on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_and_determinism_are_set_within_and_put_back_afterwards() -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(3)
     before = settings()
-    with policy(threads=3):
-        assert settings() == before | {"threads": 3, "deterministic": True, "fills": False}
+    with policy():
+        assert settings() == before | {"threads": 1, "deterministic": True, "fills": False}
     assert settings() == before
-    with pytest.raises(KeyError), policy(threads=3):
+    with pytest.raises(KeyError), policy():
         raise KeyError
     assert settings() == before
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.usefixtures("on_a_gpu")
 def test_on_a_gpu_precision_kernels_and_attention_are_pinned_too() -> None:
     before = settings()
-    with policy(threads=1):
+    with policy():
         within = settings()
     assert [within[name] for name in ("matmul", "convolution", "recurrent")] == ["ieee"] * 3
     assert not within["benchmark"]
@@ -66,11 +69,11 @@ def test_cublas_is_told_before_it_is_used() -> None:
     assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
 
 
-def test_a_verb_computes_with_its_stages_threads() -> None:
+def test_a_verb_computes_under_the_policy() -> None:
     seen = []
     verb = reproducible(lambda _request, _context: seen.append(settings()))
-    verb(REQUEST, FakeContext(threads=2))
-    assert (seen[0]["threads"], seen[0]["deterministic"], seen[0]["warns only"]) == (2, True, False)
+    verb(REQUEST, FakeContext())
+    assert (seen[0]["threads"], seen[0]["deterministic"], seen[0]["warns only"]) == (1, True, False)
 
 
 def test_a_kernel_without_a_deterministic_form_is_the_users_error_and_not_left_to_chance() -> None:
@@ -100,6 +103,6 @@ def test_on_a_gpu_a_step_with_attention_and_convolutions_gives_the_same_bytes_ea
         assert kernel.grad is not None
         return kernel.grad
 
-    with policy(threads=1):
+    with policy():
         first = gradient()
         assert all(torch.equal(gradient(), first) for _ in range(5))
