@@ -55,7 +55,8 @@ def forest_figure(report: Json) -> Figure:
         id="forest",
         title="Effects",
         caption="Difference in the endpoint between each arm and its control on the real test images, with 95% "
-        "intervals over patients and seeds. The shaded band is the margin: effects inside it are too small to matter.",
+        "intervals over patients and seeds unless said otherwise. The shaded band is the margin: effects inside it are "
+        "too small to matter.",
         panels=(Panel(heading="", chart=chart),),
         keys=_keys(report["comparisons"]),
     )

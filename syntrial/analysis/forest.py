@@ -109,6 +109,8 @@ def _row(found: dict[str, Any], *, x: Axis, y: float) -> list[Markup]:
         parts.append(_marker(x.at(estimate), y, size=8.5 if primary else 5.5, colour=colour))
     written = "no interval" if found["interval_95"] is None else f"{signed(low)} to {signed(high)}"
     bounds = f"{signed(estimate)}  ({written})"
+    if found["replicates"] == 1 and found["interval_95"] is not None:
+        parts.append(text(PLOT_RIGHT + 20, y + 15, "over patients alone", css="tick"))
     parts.append(text(PLOT_RIGHT + 20, y + 4, bounds, css="row figures strong" if primary else "row figures"))
     parts.append(
         Markup('<text x="{:.0f}" y="{:.1f}" text-anchor="end" class="row strong" style="fill:{}">{}</text>').format(

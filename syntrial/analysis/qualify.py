@@ -333,9 +333,11 @@ def _count(count: int, noun: str) -> str:
 
 
 def _effect(found: Json) -> str:
-    """A comparison's difference with its interval, where it has one."""
-    if found["interval_95"] is None:
-        return f"{signed(found['estimate'])}, without an interval: {found['undecided']}"
-    low, high = (signed(bound) for bound in found["interval_95"])
+    """A comparison's difference with its interval, where it has one, and why nothing was decided, where it was not."""
     over = " over patients alone" if found["replicates"] == 1 else ""
-    return f"{signed(found['estimate'])} (95% interval{over} {low} to {high})"
+    interval = ", without an interval"
+    if found["interval_95"] is not None:
+        low, high = (signed(bound) for bound in found["interval_95"])
+        interval = f" (95% interval{over} {low} to {high})"
+    why = f"; {found['undecided']}" if found["undecided"] else ""
+    return f"{signed(found['estimate'])}{interval}{why}"

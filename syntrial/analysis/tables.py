@@ -83,8 +83,12 @@ def _effects_caption(comparisons: Sequence[Mapping[str, Any]]) -> str | None:
     marks = []
     if any(found["p_value_holm"] is not None for found in comparisons):
         marks.append("* Holm-adjusted")
-    if any(found["p_value"] is None for found in comparisons):
-        marks.append("p –: nothing can be decided (one replicate, too few patients, or no standard error)")
+    without = [found for found in comparisons if found["p_value"] is None]
+    if without:
+        reasons = dict.fromkeys(found["undecided"] for found in without)
+        marks.append(f"p –: no outcome can be given: {'; '.join(reasons)}")
+    if any(found["replicates"] == 1 and found["interval_95"] for found in without):
+        marks.append("with one replicate the interval is over patients alone")
     if any(found["by_less_than_margin"] for found in comparisons):
         marks.append("small: by less than the margin")
     return "\n".join(marks) or None
@@ -110,8 +114,9 @@ def _effect_row(comparison: Mapping[str, Any], *, usual: str) -> list[Text]:
 
 
 def _arms(report: Mapping[str, Any]) -> Table:
+    generators = " (× generators)" if any(arm["generators"] > 1 for arm in report["arms"]) else ""
     table = Table(
-        title="arms: mean over n replicates (× generators) on the real test images; training images seen",
+        title=f"arms: mean over n replicates{generators} on the real test images; training images seen",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,

@@ -114,6 +114,7 @@ def test_the_forest_plot_says_on_which_side_the_arm_is_better() -> None:
         "estimate": -0.02,
         "outcome": "improves",
         "by_less_than_margin": False,
+        "replicates": 5,
         "arm_label": "arm",
         "control_label": "real",
     }

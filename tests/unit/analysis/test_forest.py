@@ -18,6 +18,7 @@ def comparison(role: str, low: float, high: float, **options: Any) -> dict[str, 
         "interval_95": [low, high],
         "outcome": "inconclusive",
         "by_less_than_margin": False,
+        "replicates": 2,
         **options,
     }
 
@@ -81,3 +82,9 @@ def test_a_comparison_without_an_interval_is_a_mark_and_says_so() -> None:
 def test_what_is_too_small_to_matter_is_said_beside_its_outcome() -> None:
     root = drawn([comparison("primary", -0.006, -0.001, outcome="harms", by_less_than_margin=True)])
     assert "by less than the margin" in [element.text for element in root.findall("text")]
+
+
+@pytest.mark.parametrize(("replicates", "said"), [(1, True), (2, False)])
+def test_an_interval_without_seeds_says_so(replicates: int, said: bool) -> None:
+    root = drawn([comparison("primary", -0.006, 0.001, replicates=replicates)])
+    assert ("over patients alone" in [element.text for element in root.findall("text")]) is said

@@ -68,6 +68,15 @@ def test_the_first_qualification_claims_no_chance_that_was_not_seen(made_up_tria
     assert "three or more replicates" not in words
 
 
+def test_what_is_held_against_one_replicate_says_why_it_is_open(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small(replicates=1)
+    trial.synthetic("pca", method="pca", control=True)
+    (baseline,) = found(trial)["baseline"]
+    assert baseline["words"].startswith("The generator was not told apart from the baseline pca.")
+    assert "(95% interval over patients alone" in baseline["words"]
+    assert baseline["words"].endswith("; with one replicate nothing is known of other seeds.")
+
+
 def test_a_primary_that_cannot_be_decided_is_a_serious_matter(made_up_trial: Callable[..., Any]) -> None:
     (undecided,) = found(made_up_trial().small(replicates=1))["undecided"]
     assert undecided["severity"] == "serious"
