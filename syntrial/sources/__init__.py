@@ -1,1 +1,1 @@
-"""What data an experiment names, and the digest of each one's content, wherever it lies."""
+"""What data an experiment names, what is seen of it at once, and the digest of each one's content, wherever it lies."""
