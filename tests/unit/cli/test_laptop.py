@@ -7,6 +7,7 @@ import pytest
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.cluster.crd.status import Status
 from syntrial.experiment.file import parse_experiment
+from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.rpc.testing import MemberValue, put_member
 from syntrial.sources.resolve import resolve_sources
@@ -173,3 +174,23 @@ def test_a_retry_forgives_and_runs(
     assert f"tried again: {step.label}" in out
     assert [drafted.plan.dataset for drafted in ran] == [trial.plan.dataset]
     assert store.attempts(step.key, experiment="small")[-1].outcome == "retry"
+
+
+def test_judge_gives_its_options_on_to_the_experiment(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for place in ("real/ill", "real/well", "made/0_ill", "made/well"):
+        (tmp_path / place).mkdir(parents=True)
+        (tmp_path / place / "1.webp").touch()
+    judged: list[Experiment] = []
+    monkeypatch.setattr("syntrial.cli.laptop.run_here", lambda experiment, **_: judged.append(experiment))
+    folders = ("judge", "--real", "real", "--synthetic", "made")
+    assert run(*folders, "--class-map", "0_ill=ill", "--class-map", "well=healthy", "--color-mode", "grey")[0] == 0
+    spec = judged[0].spec
+    assert spec.dataset.class_map == {"well": "healthy"}
+    assert spec.synthetic[0].images is not None
+    assert spec.synthetic[0].images.class_map == {"0_ill": "ill", "well": "healthy"}
+    assert spec.dataset.color_mode == "grey"
+    code, _, err = run(*folders, "--class-map", "ill")
+    assert code == 2
+    assert "OTHER=NAME" in err
