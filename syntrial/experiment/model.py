@@ -350,10 +350,17 @@ class Spec(Model):
         description="The classifiers that every arm trains. Default: small-cnn.",
     )
     replicates: int = Field(
-        5, ge=1, le=100, description="Seeds of the primary comparison's classifier, and of its control."
+        5,
+        ge=1,
+        le=100,
+        description="Seeds of the primary comparison's classifier, and of its control. With one there is no outcome.",
     )
     exploratory_replicates: int | None = Field(
-        None, ge=1, le=100, description="Seeds of all other cells. Default: as replicates."
+        None,
+        ge=1,
+        le=100,
+        description="Seeds of all other cells. Default: as replicates. Comparisons get no outcome with one, and wide "
+        "intervals with two.",
     )
     budget: Budget | None = Field(
         None, description="Length of every training phase, in steps or in epochs. Default: steps, by the classifier."
