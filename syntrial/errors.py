@@ -3,6 +3,7 @@
     SyntrialError
     ├── UserError               the request or its data is wrong: not tried again until it changes (exit code 2)
     │   ├── SourceError         a file or folder of the user's is missing, damaged or against a rule
+    │   │   └── SourceUnavailable   where it lies, nothing answers: a cluster tries again
     │   └── ClusterRefused      a Kubernetes API server refused a request: permissions, quotas, invalid objects
     ├── Cancelled               somebody asked the step to stop
     ├── DataLoss                a stored blob differs from its digest: the artifact is made again
@@ -62,6 +63,10 @@ class UserError(SyntrialError):
 
 class SourceError(UserError):
     """A file or folder of the user's is missing, damaged or against a rule; `field` names it."""
+
+
+class SourceUnavailable(SourceError):
+    """Where the source lies, nothing answers: a person may bring it otherwise, a cluster tries again."""
 
 
 class ClusterRefused(UserError):

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Toleration
+from syntrial.sources.addresses import HubAddress, parse_address
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -179,7 +180,7 @@ def ingest_job(
         arguments.append(f"--mount={MOUNT}")
         volumes = [{"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}]
         mounts = [{"name": "source", "mountPath": MOUNT, "readOnly": True}]
-    else:
+    elif not isinstance(parse_address(address), HubAddress):
         credentials.append(_secret(ref.secret or store_secret) | {"prefix": "SOURCE_"})
     placement = cluster.placement("data_prep")
     return _job(

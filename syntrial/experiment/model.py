@@ -238,16 +238,19 @@ class Classifier(Model):
     model: str = Field(max_length=253, description="small-cnn, or the name of any timm model.")
     name: Name | None = Field(
         None,
-        description="The name in cells, tables and the report; unique. Default: model, or model-hub with published "
-        "weights. Needed with a file of weights.",
+        description="The name in cells, tables and the report; unique. Default: model, or model-hub with weights of "
+        "the hub. Needed with a file of weights.",
     )
     pretraining: Address = Field(
         "none",
-        description="Weights to begin with: none (random), hub (the model's published ones), or the address of a "
-        "safetensors file, written as for dataset.npz.",
+        description="Weights to begin with: none (random); hub (the model's published ones, as the model hub has them "
+        "when the trial is first planned); hub://ORGANISATION/NAME or hub://ORGANISATION/NAME@REVISION, a repository "
+        "of the hub; or the address of a safetensors file, written as for dataset.npz.",
     )
     stem: Literal["auto", "standard", "small"] = Field(
-        "auto", description="First layer: standard, small (keeps the resolution of small images), or auto (by size)."
+        "auto",
+        description="First layer: standard, small (keeps the resolution of small images), or auto (by size; standard "
+        "with weights of the hub).",
     )
     learning_rate: float | None = Field(
         None, gt=0, lt=100, description="Peak of the learning rate. Default: that of the model's family."
@@ -259,9 +262,16 @@ class Classifier(Model):
     @model_validator(mode="after")
     def _named(self) -> Self:
         # A file has another address on each machine and in each store: results are not called after it.
-        if self.pretraining not in {"none", "hub"} and self.name is None:
+        if self.pretraining != "none" and not self.is_published and self.name is None:
             raise ValueError("a classifier that begins with a file of weights needs a `name`")
+        if self.is_published and self.stem == "small":
+            raise ValueError("published weights have the standard stem: leave `stem` at auto")
         return self
+
+    @property
+    def is_published(self) -> bool:
+        """Whether it begins with weights of the model hub."""
+        return self.pretraining == "hub" or self.pretraining.startswith("hub://")
 
     @property
     def title(self) -> str:

@@ -19,7 +19,6 @@ from syntrial.plan.presets.generators import generator_preset, sampler_preset
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
     FileWeights,
-    HubWeights,
     TrainingPhase,
     TrainingRecipe,
 )
@@ -149,11 +148,11 @@ def balance_name(synthetic: Synthetic) -> str:
 
 
 def classifier_model(classifier: Classifier, *, weights_digest: str | None) -> ClassifierModel:
-    """The model; `weights_digest` is that of the user's file where there is one."""
-    model = ClassifierModel(name=classifier.model, stem=f"STEM_{classifier.stem.upper()}")
-    if classifier.pretraining == "hub":
-        model.hub.CopyFrom(HubWeights())
-    elif weights_digest is not None:
+    """The model; `weights_digest` is that of the file of weights where it begins with one."""
+    # Published weights have the standard stem, whatever the images' size.
+    stem = "standard" if classifier.is_published else classifier.stem
+    model = ClassifierModel(name=classifier.model, stem=f"STEM_{stem.upper()}")
+    if weights_digest is not None:
         model.file.CopyFrom(FileWeights(digest=weights_digest))
     return model
 

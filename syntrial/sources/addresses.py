@@ -4,6 +4,7 @@
     s3://bucket/path                   objects of an S3 server: a file, or all that lies under a folder
     claim://NAME/path                  a PersistentVolumeClaim of the experiment's namespace, on a cluster
     sha256:HEX                         content that is in the store already (`syntrial upload`)
+    hub://ORGANISATION/NAME@REVISION   weights in a repository of the model hub
 
 Called by `syntrial.trial.run`, which resolves a source's address to the digest of its content, and by
 `syntrial.sources.ingest`.
@@ -20,6 +21,10 @@ BUCKET_PATTERN = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 CLAIM_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
 """A name of a Kubernetes object."""
 DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+REPOSITORY_PATTERN = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?")
+"""An organisation or a name on the hub: letters, digits, '.', '_' and '-', the last two neither first nor last."""
+REVISION_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+"""A commit, tag or branch, without a slash."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
@@ -63,7 +68,25 @@ class StoredContent:
     """sha256:…"""
 
 
-Address = LocalPath | S3Address | ClaimAddress | StoredContent
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HubAddress:
+    """A file of weights in a repository of the model hub."""
+
+    repository: str
+    """ORGANISATION/NAME."""
+    revision: str = ""
+    """A commit, tag or branch; "" is the branch `main`."""
+    path: str = ""
+    """The file in the repository; "" is its model.safetensors, or its only safetensors file."""
+
+    def __str__(self) -> str:
+        revision = f"@{self.revision}" if self.revision else ""
+        return f"hub://{self.repository}{revision}/{self.path}".rstrip("/")
+
+
+Address = LocalPath | S3Address | ClaimAddress | StoredContent | HubAddress
+
+_FORMS = "an address is a path, s3://bucket/path, claim://NAME/path, sha256:HEX, or for weights hub://ORGANISATION/NAME"
 
 
 def parse_address(text: str, *, field: str = "source") -> Address:
@@ -74,7 +97,7 @@ def parse_address(text: str, *, field: str = "source") -> Address:
     if not text.strip() or "\0" in text:
         raise UserError(
             field=field,
-            rule="an address is a path, s3://bucket/path, claim://NAME/path or sha256:HEX",
+            rule=_FORMS,
             received=text or "nothing",
             remedy="Say where the data lies.",
         )
@@ -84,12 +107,14 @@ def parse_address(text: str, *, field: str = "source") -> Address:
             return _s3(text[5:], field=field)
         case "claim":
             return _claim(text[8:], field=field)
+        case "hub":
+            return _hub(text[6:], field=field)
         case "":
             return _stored(text, field=field) or LocalPath(path=Path(text))
         case other:
             raise UserError(
                 field=field,
-                rule="an address is a path, s3://bucket/path, claim://NAME/path or sha256:HEX",
+                rule=_FORMS,
                 received=f"the scheme {other}://",
                 remedy="Write a path without a scheme."
                 if other == "file"
@@ -121,6 +146,32 @@ def _claim(rest: str, *, field: str) -> ClaimAddress:
             remedy="Look the name up with `kubectl get persistentvolumeclaims`.",
         )
     return ClaimAddress(claim=claim, path=_inner_path(path, field=field))
+
+
+def _hub(rest: str, *, field: str) -> HubAddress:
+    organisation, _, rest = rest.partition("/")
+    named, _, path = rest.partition("/")
+    name, at, revision = named.partition("@")
+    if not (REPOSITORY_PATTERN.fullmatch(organisation) and REPOSITORY_PATTERN.fullmatch(name)):
+        received = f"the repository {organisation}/{name}"
+    elif at and not REVISION_PATTERN.fullmatch(revision):
+        received = f"the revision {revision!r}"
+    elif path and not path.endswith(".safetensors"):
+        raise UserError(
+            field=field,
+            rule="weights are safetensors; a pickle runs code when it is opened, and is never opened here",
+            received=path,
+            remedy="Name a file that ends in .safetensors.",
+        )
+    else:
+        return HubAddress(repository=f"{organisation}/{name}", revision=revision, path=_inner_path(path, field=field))
+    raise UserError(
+        field=field,
+        rule="an address on the hub is hub://ORGANISATION/NAME, hub://ORGANISATION/NAME@REVISION, or one of them with "
+        "/FILE behind it; a revision is a commit, or a tag or branch without a slash",
+        received=received,
+        remedy="Copy the repository's name from its page; its commits are listed under 'Files and versions'.",
+    )
 
 
 def _stored(text: str, *, field: str) -> StoredContent | None:
@@ -159,7 +210,7 @@ def last_part(address: Address) -> str:
     match address:
         case LocalPath(path=path):
             return path.name
-        case S3Address(path=inner) | ClaimAddress(path=inner):
+        case S3Address(path=inner) | ClaimAddress(path=inner) | HubAddress(path=inner):
             return PurePosixPath(inner).name
         case StoredContent():
             return ""

@@ -1,8 +1,8 @@
 """Brings a source into the store: `python -m syntrial.sources.ingest`, which Jobs on a cluster run; a laptop likewise.
 
-What lies at an s3:// or claim:// address becomes an upload, named by the digest of its content, and a small record
-beside the experiment says which digest the address had. From then on the trial reads the upload alone: what happens at
-the address later changes nothing of it.
+What lies at an s3://, claim:// or hub:// address becomes an upload, named by the digest of its content, and a small
+record beside the experiment says which digest the address had. From then on the trial reads the upload alone: what
+happens at the address later changes nothing of it.
 
 An S3 server says nothing of an object's SHA-256, so everything is read once. What was read is noted in the store, with
 the object's ETag, so that an ingest that is stopped goes on where it was and a second one reads only what changed.
@@ -19,6 +19,7 @@ import threading
 import time
 import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -28,9 +29,9 @@ import typer
 from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts
-from syntrial.errors import Cancelled, SourceError, SyntrialError, UserError
+from syntrial.errors import Cancelled, SourceError, SourceUnavailable, SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
-from syntrial.sources.addresses import Address, ClaimAddress, S3Address, last_part, parse_address
+from syntrial.sources.addresses import Address, ClaimAddress, HubAddress, S3Address, last_part, parse_address
 from syntrial.sources.digests import check_content, check_npz, check_safetensors
 from syntrial.sources.named import WEIGHTS
 
@@ -54,6 +55,16 @@ _TERMINATION_LOG = Path("/dev/termination-log")
 _log = structlog.stdlib.get_logger(__name__)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ingested:
+    """What an ingest put into the store."""
+
+    digest: str
+    """sha256:… of the content."""
+    origin: str
+    """Where it was read: the address, or that of the commit at which a revision on the hub stood."""
+
+
 def ingest(
     address: Address,
     *,
@@ -63,8 +74,8 @@ def ingest(
     mount: Path | None = None,
     environment: Mapping[str, str] | None = None,
     on_progress: Progress | None = None,
-) -> str:
-    """Puts what lies at an S3 address, or in a claim mounted at `mount`, into the store; returns its digest.
+) -> Ingested:
+    """Puts what lies at an S3 address, on the model hub, or in a claim mounted at `mount`, into the store.
 
     `kind` is that of the source, as in `SourceRef`: an .npz file and weights are checked before they count.
     `environment`, by default the process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises
@@ -73,7 +84,7 @@ def ingest(
     """
     match address:
         case S3Address():
-            return _from_bucket(
+            digest = _from_bucket(
                 address,
                 store=store,
                 kind=kind,
@@ -82,18 +93,29 @@ def ingest(
                 on_progress=on_progress,
             )
         case ClaimAddress() if mount is not None:
-            return _from_volume(address, store=store, kind=kind, field=field, mount=mount, on_progress=on_progress)
-    raise UserError(
-        field=field,
-        rule="what is brought into the store lies at s3://bucket/path, or in a claim that is mounted",
-        received=str(address),
-        remedy="Use `syntrial submit`, which uploads files of this machine.",
-    )
+            digest = _from_volume(address, store=store, kind=kind, field=field, mount=mount, on_progress=on_progress)
+        case HubAddress():
+            # The client is imported by those who use it.
+            from syntrial.sources.hub import bring_weights
+
+            digest, file = bring_weights(address, store=store, field=field, on_progress=on_progress)
+            return Ingested(digest=digest, origin=str(file))
+        case _:
+            raise UserError(
+                field=field,
+                rule="what is brought into the store lies in a bucket, on the hub, or in a claim that is mounted",
+                received=str(address),
+                remedy="Use `syntrial submit`, which uploads files of this machine.",
+            )
+    return Ingested(digest=digest, origin=str(address))
 
 
-def record_source(store: ArtifactStore, *, uid: str, name: str, address: str, digest: str) -> None:
-    """Notes beside an experiment which content the address of its source `name` stands for."""
-    store.put_experiment_file(uid, _record_name(name), canonical_json({"address": address, "digest": digest}))
+def record_source(
+    store: ArtifactStore, *, uid: str, name: str, address: str, digest: str, origin: str | None = None
+) -> None:
+    """Notes beside an experiment which content the address of its source `name` stands for, and where that was read."""
+    note = {"address": address, "digest": digest, "origin": origin or address}
+    store.put_experiment_file(uid, _record_name(name), canonical_json(note))
 
 
 def recorded_source(store: ArtifactStore, *, uid: str, name: str, address: str) -> str | None:
@@ -272,7 +294,7 @@ def main(
     experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
     name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
     kind: Annotated[str, typer.Option(help="What it is: npz, folder or weights.")],
-    address: Annotated[str, typer.Option(help="s3://bucket/path or claim://NAME/path.")],
+    address: Annotated[str, typer.Option(help="s3://bucket/path, claim://NAME/path or hub://ORGANISATION/NAME.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
 ) -> None:
     """Brings a source into the store and notes its digest beside the experiment.
@@ -283,7 +305,7 @@ def main(
     try:
         reporter = _Reporter()
         opened = open_store(store)
-        digest = ingest(
+        found = ingest(
             parse_address(address, field=name),
             store=opened,
             kind=kind,
@@ -291,12 +313,13 @@ def main(
             mount=mount,
             on_progress=reporter,
         )
-        record_source(opened, uid=experiment, name=name, address=address, digest=digest)
-        _log.info("ingested", name=name, address=address, digest=digest)
+        record_source(opened, uid=experiment, name=name, address=address, digest=found.digest, origin=found.origin)
+        _log.info("ingested", name=name, address=address, digest=found.digest, origin=found.origin)
     except SyntrialError as error:
         _log.error("not ingested", name=name, error=str(error))
         _tell_kubernetes(str(error))
-        status = USER_ERROR if isinstance(error, UserError) else STOPPED if isinstance(error, Cancelled) else FAILED
+        is_final = isinstance(error, UserError) and not isinstance(error, SourceUnavailable)
+        status = USER_ERROR if is_final else STOPPED if isinstance(error, Cancelled) else FAILED
         sys.exit(status)
 
 

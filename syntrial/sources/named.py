@@ -7,8 +7,11 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
+from syntrial.errors import UserError
 from syntrial.experiment.dataset import Dataset, SourceFields
 from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
+from syntrial.sources.addresses import Address, HubAddress, parse_address
+from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import (
     ClassMapping,
     FolderSource,
@@ -39,13 +42,26 @@ class SourceRef:
     kind: str
     """medmnist, npz, folder, phantom or weights."""
     address: str | None = None
-    """As the user wrote it; None where the source has none: it is downloaded or drawn."""
+    """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
+    downloaded or drawn."""
     secret: str | None = None
     """The Secret with the credentials of an s3:// address; None: those of the store."""
     place: tuple[str | int, ...] = ()
     """The path in the experiment's tree to the value that is the address."""
     request: Source = dataclasses.field(default_factory=Source, hash=False)
     """As stages are asked for it, without its digest; of weights, empty."""
+
+    def located(self) -> Address | None:
+        """What the address means. Raises UserError for one of no known form, and for images on the hub."""
+        found = parse_address(self.address, field=self.field) if self.address is not None else None
+        if isinstance(found, HubAddress) and self.kind != WEIGHTS:
+            raise UserError(
+                field=self.field,
+                rule="hub:// is for a classifier's `pretraining`",
+                received=str(found),
+                remedy="Bring the data to a folder, a bucket or a volume first.",
+            )
+        return found
 
     def with_digest(self, digest: str) -> Source:
         """The source as stages are asked for it, once the digest of its content is known."""
@@ -66,7 +82,10 @@ def weights_name(classifier: Classifier) -> str:
 
 
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
-    """Every source that the experiment names, in its order: the data set, ready-made images, weights."""
+    """Every source that the experiment names, in its order: the data set, ready-made images, weights.
+
+    Raises UserError for `pretraining: hub` with a model that has no published weights.
+    """
     spec = experiment.spec
     size = spec.dataset.size
     found = [_images(DATASET, spec.dataset, place=("spec", "dataset"), size=size)]
@@ -76,15 +95,14 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
         if item.images is not None
     ]
     for number, classifier in enumerate(spec.classifiers):
-        if classifier.pretraining not in ("none", "hub"):
+        if classifier.pretraining != "none":
             place = ("spec", "classifiers", number, "pretraining")
+            address = classifier.pretraining
+            if address == "hub":
+                address = str(published_weights(classifier.model, field=_words(place)))
             found.append(
                 SourceRef(
-                    name=weights_name(classifier),
-                    field=_words(place),
-                    kind=WEIGHTS,
-                    address=classifier.pretraining,
-                    place=place,
+                    name=weights_name(classifier), field=_words(place), kind=WEIGHTS, address=address, place=place
                 )
             )
     return tuple(found)

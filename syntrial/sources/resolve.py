@@ -1,7 +1,8 @@
 """Resolve: every source that an experiment names becomes the digest of its content, so that keys are known.
 
-On a laptop files are read and buckets copied into the store; on a cluster only what is on record in the store counts,
-and the rest is pending until a Job has brought it. Called by the command line and the controller.
+On a laptop files are read, and buckets and weights of the hub copied into the store; on a cluster only what is on
+record in the store counts, and the rest is pending until a Job has brought it. Called by the command line and the
+controller.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,10 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import Progress, find_upload, has_upload
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
-from syntrial.sources.addresses import ClaimAddress, LocalPath, S3Address, StoredContent, parse_address
+from syntrial.sources.addresses import ClaimAddress, HubAddress, LocalPath, S3Address, StoredContent
 from syntrial.sources.contents import Contents, look_into
 from syntrial.sources.digests import check_content, resolve, resolve_weights
-from syntrial.sources.ingest import ingest, recorded_source
+from syntrial.sources.ingest import ingest, record_source, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import WEIGHTS, SourceRef, sources_of
 from syntrial.v1.data_preparation_pb2 import Source
@@ -38,7 +39,7 @@ class PendingSources:
     """An experiment whose sources are not all in the store yet."""
 
     refs: tuple[SourceRef, ...]
-    """What has to be brought there: each at an s3:// or claim:// address."""
+    """What has to be brought there: each at an s3://, claim:// or hub:// address."""
 
 
 def resolve_sources(
@@ -52,15 +53,15 @@ def resolve_sources(
     """Resolves every source that the experiment names; relative paths begin at `base`, the experiment file's folder.
 
     `data_root` is the folder that holds MedMNIST's files; those that are not there are downloaded by the preparing
-    step. What lies at an s3:// address is copied into `store`, where sha256: addresses are looked up too. Raises
-    UserError and SourceError.
+    step. What lies at an s3:// address or on the hub is copied into `store`, where sha256: addresses are looked up too.
+    Raises UserError and SourceError.
     """
     by_name: dict[str, Source] = {}
     locations: dict[str, Path] = {}
     paths = local_paths(experiment, base=base, data_root=data_root)
     contents = look_into(experiment, paths)
     for ref in sources_of(experiment):
-        address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
+        address = ref.located()
         match address:
             case ClaimAddress():
                 raise UserError(
@@ -69,7 +70,7 @@ def resolve_sources(
                     received=str(address),
                     remedy="Run the experiment there (`syntrial submit`, or kubectl apply), or give a path.",
                 )
-            case S3Address() | StoredContent():
+            case S3Address() | HubAddress() | StoredContent():
                 if store is None:
                     raise UserError(
                         field=ref.field,
@@ -77,7 +78,7 @@ def resolve_sources(
                         received="no store",
                         remedy="Name one with --store.",
                     )
-                digest = _bring(address, ref, store=store, on_progress=on_progress)
+                digest = _bring(address, ref, store=store, uid=experiment.metadata.name, on_progress=on_progress)
                 by_name[ref.name] = _checked(ref, digest, store=store)
             case _:
                 path = paths.get(ref.name)
@@ -90,8 +91,8 @@ def resolve_sources(
 def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | PendingSources:
     """Resolves every source from what is in the store, as a cluster's controller does: no file and no bucket is read.
 
-    What lies at an s3:// or claim:// address counts once an ingest has noted its digest for this address beside the
-    experiment, and as long as the content is there; else it is pending. Raises UserError, with all that is wrong: a
+    What lies at an s3://, claim:// or hub:// address counts once an ingest has noted its digest for this address beside
+    the experiment, and as long as the content is there; else it is pending. Raises UserError, with all that is wrong: a
     path of some machine, content that was never uploaded, a file where a folder is meant.
     """
     by_name: dict[str, Source] = {}
@@ -99,21 +100,22 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
     violations: list[Violation] = []
     for ref in sources_of(experiment):
         try:
-            if ref.address is None:
+            address = ref.located()
+            if address is None or ref.address is None:
                 by_name[ref.name] = read_here(ref, None)
                 continue
-            address = parse_address(ref.address, field=ref.field)
             digest: str | None
             match address:
                 case LocalPath():
                     raise UserError(
                         field=ref.field,
-                        rule="a cluster reads s3://bucket/path, claim://NAME/path or sha256:HEX, and no path of yours",
+                        rule="a cluster reads s3://bucket/path, claim://NAME/path, sha256:HEX or hub:// for weights, "
+                        "and no path of yours",
                         received=ref.address,
                         remedy="Use `syntrial submit`, which uploads the data and puts its digest in.",
                     )
                 case StoredContent():
-                    digest = _bring(address, ref, store=store, on_progress=None)
+                    digest = _stored(address, ref, store=store)
                 case _:
                     digest = recorded_source(store, uid=uid, name=ref.name, address=ref.address)
             if digest is None or not has_upload(store, digest):
@@ -135,7 +137,7 @@ def local_paths(experiment: Experiment, *, base: Path, data_root: Path | None) -
     """
     found: dict[str, Path] = {}
     for ref in sources_of(experiment):
-        address = parse_address(ref.address, field=ref.field) if ref.address is not None else None
+        address = ref.located()
         if isinstance(address, LocalPath):
             found[ref.name] = base / address.path.expanduser()
         elif address is None and (official := official_file(ref, data_root)) is not None:
@@ -171,11 +173,30 @@ def official_file(ref: SourceRef, data_root: Path | None) -> Path | None:
 
 
 def _bring(
-    address: S3Address | StoredContent, ref: SourceRef, *, store: ArtifactStore, on_progress: Progress | None
+    address: S3Address | HubAddress | StoredContent,
+    ref: SourceRef,
+    *,
+    store: ArtifactStore,
+    uid: str,
+    on_progress: Progress | None,
 ) -> str:
-    """The digest of what an address stands for, once the store has it."""
-    if isinstance(address, S3Address):
-        return ingest(address, store=store, kind=ref.kind, field=ref.field, on_progress=on_progress)
+    """The digest of what an address stands for, once the store has it.
+
+    A bucket is looked at each time; what a revision on the hub stands for, once for an experiment.
+    """
+    if isinstance(address, StoredContent):
+        return _stored(address, ref, store=store)
+    if isinstance(address, HubAddress):
+        recorded = recorded_source(store, uid=uid, name=ref.name, address=str(address))
+        if recorded is not None and has_upload(store, recorded):
+            return recorded
+    found = ingest(address, store=store, kind=ref.kind, field=ref.field, on_progress=on_progress)
+    if isinstance(address, HubAddress):
+        record_source(store, uid=uid, name=ref.name, address=str(address), digest=found.digest, origin=found.origin)
+    return found.digest
+
+
+def _stored(address: StoredContent, ref: SourceRef, *, store: ArtifactStore) -> str:
     if not has_upload(store, address.digest):
         raise UserError(
             field=ref.field,

@@ -27,7 +27,7 @@ from syntrial.v1 import artifacts_pb2 as syntrial_dot_v1_dot_artifacts__pb2
 from syntrial.v1 import generation_pb2 as syntrial_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n syntrial/v1/classification.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\x1a\x1csyntrial/v1/generation.proto\"\x81\x02\n\x0f\x43lassifierModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04stem\x18\x02 \x01(\x0e\x32!.syntrial.v1.ClassifierModel.Stem\x12&\n\x03hub\x18\x03 \x01(\x0b\x32\x17.syntrial.v1.HubWeightsH\x00\x12(\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x18.syntrial.v1.FileWeightsH\x00\"N\n\x04Stem\x12\x14\n\x10STEM_UNSPECIFIED\x10\x00\x12\r\n\tSTEM_AUTO\x10\x01\x12\x11\n\rSTEM_STANDARD\x10\x02\x12\x0e\n\nSTEM_SMALL\x10\x03\x42\r\n\x0bpretraining\"\x19\n\nHubWeights\x12\x0b\n\x03tag\x18\x01 \x01(\t\"\x1d\n\x0b\x46ileWeights\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\xc2\x02\n\rTrainingPhase\x12\x0c\n\x04real\x18\x01 \x01(\x01\x12\x11\n\tsynthetic\x18\x02 \x01(\x01\x12\x12\n\nduplicated\x18\x03 \x01(\x01\x12\x0f\n\x05steps\x18\x04 \x01(\rH\x00\x12\x10\n\x06\x65pochs\x18\x05 \x01(\x01H\x00\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\x12\x44\n\x10real_proportions\x18\x07 \x01(\x0e\x32*.syntrial.v1.TrainingPhase.RealProportions\"r\n\x0fRealProportions\x12 \n\x1cREAL_PROPORTIONS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REAL_PROPORTIONS_AS_IS\x10\x01\x12!\n\x1dREAL_PROPORTIONS_AS_SYNTHETIC\x10\x02\x42\x08\n\x06length\"\xac\x06\n\x0eTrainingRecipe\x12\x12\n\nbatch_size\x18\x01 \x01(\r\x12\x38\n\toptimizer\x18\x02 \x01(\x0e\x32%.syntrial.v1.TrainingRecipe.Optimizer\x12\x14\n\x0cweight_decay\x18\x03 \x01(\x01\x12\x36\n\x08schedule\x18\x04 \x01(\x0e\x32$.syntrial.v1.TrainingRecipe.Schedule\x12\x0e\n\x06warmup\x18\x05 \x01(\x01\x12\x15\n\raugment_shift\x18\x06 \x01(\r\x12\x14\n\x0c\x61ugment_flip\x18\x07 \x01(\x08\x12\x17\n\x0flabel_smoothing\x18\x08 \x01(\x01\x12\x1b\n\x13\x65ma_half_life_steps\x18\t \x01(\x01\x12@\n\ncheckpoint\x18\n \x01(\x0e\x32,.syntrial.v1.TrainingRecipe.CheckpointChoice\x12\x13\n\x0bvalidations\x18\x0b \x01(\r\x12.\n\x04loss\x18\x0c \x01(\x0e\x32 .syntrial.v1.TrainingRecipe.Loss\"b\n\tOptimizer\x12\x19\n\x15OPTIMIZER_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPTIMIZER_ADAMW\x10\x01\x12\x12\n\x0eOPTIMIZER_ADAM\x10\x02\x12\x11\n\rOPTIMIZER_SGD\x10\x03\"g\n\x08Schedule\x12\x18\n\x14SCHEDULE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCHEDULE_ONE_CYCLE\x10\x01\x12\x15\n\x11SCHEDULE_CONSTANT\x10\x02\x12\x12\n\x0eSCHEDULE_STEPS\x10\x03\"q\n\x10\x43heckpointChoice\x12!\n\x1d\x43HECKPOINT_CHOICE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HECKPOINT_CHOICE_LAST_EMA\x10\x01\x12\x1a\n\x16\x43HECKPOINT_CHOICE_BEST\x10\x02\"D\n\x04Loss\x12\x14\n\x10LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LOSS_CROSS_ENTROPY\x10\x01\x12\x0e\n\nLOSS_FOCAL\x10\x02\"\x9c\x03\n\x16TrainClassifierRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12*\n\nvalidation\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12)\n\tsynthetic\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12+\n\x05model\x18\x05 \x01(\x0b\x32\x1c.syntrial.v1.ClassifierModel\x12*\n\x06phases\x18\x06 \x03(\x0b\x32\x1a.syntrial.v1.TrainingPhase\x12+\n\x06recipe\x18\x07 \x01(\x0b\x32\x1b.syntrial.v1.TrainingRecipe\x12\x0c\n\x04seed\x18\x08 \x01(\x04\x12 \n\x18shuffle_synthetic_labels\x18\t \x01(\x08\x12%\n\x07\x62\x61lance\x18\n \x01(\x0e\x32\x14.syntrial.v1.Balance\"\x98\x01\n\x19\x45valuateClassifierRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12*\n\nclassifier\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x06images\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef2\xcb\x01\n\x15\x43lassificationService\x12U\n\x0fTrainClassifier\x12#.syntrial.v1.TrainClassifierRequest\x1a\x1d.google.longrunning.Operation\x12[\n\x12\x45valuateClassifier\x12&.syntrial.v1.EvaluateClassifierRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n syntrial/v1/classification.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\x1a\x1csyntrial/v1/generation.proto\"\xe4\x01\n\x0f\x43lassifierModel\x12\x0c\n\x04name\x18\x01 \x01(\t\x12/\n\x04stem\x18\x02 \x01(\x0e\x32!.syntrial.v1.ClassifierModel.Stem\x12(\n\x04\x66ile\x18\x04 \x01(\x0b\x32\x18.syntrial.v1.FileWeightsH\x00\"N\n\x04Stem\x12\x14\n\x10STEM_UNSPECIFIED\x10\x00\x12\r\n\tSTEM_AUTO\x10\x01\x12\x11\n\rSTEM_STANDARD\x10\x02\x12\x0e\n\nSTEM_SMALL\x10\x03\x42\r\n\x0bpretrainingJ\x04\x08\x03\x10\x04R\x03hub\"\x1d\n\x0b\x46ileWeights\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\"\xc2\x02\n\rTrainingPhase\x12\x0c\n\x04real\x18\x01 \x01(\x01\x12\x11\n\tsynthetic\x18\x02 \x01(\x01\x12\x12\n\nduplicated\x18\x03 \x01(\x01\x12\x0f\n\x05steps\x18\x04 \x01(\rH\x00\x12\x10\n\x06\x65pochs\x18\x05 \x01(\x01H\x00\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\x12\x44\n\x10real_proportions\x18\x07 \x01(\x0e\x32*.syntrial.v1.TrainingPhase.RealProportions\"r\n\x0fRealProportions\x12 \n\x1cREAL_PROPORTIONS_UNSPECIFIED\x10\x00\x12\x1a\n\x16REAL_PROPORTIONS_AS_IS\x10\x01\x12!\n\x1dREAL_PROPORTIONS_AS_SYNTHETIC\x10\x02\x42\x08\n\x06length\"\xac\x06\n\x0eTrainingRecipe\x12\x12\n\nbatch_size\x18\x01 \x01(\r\x12\x38\n\toptimizer\x18\x02 \x01(\x0e\x32%.syntrial.v1.TrainingRecipe.Optimizer\x12\x14\n\x0cweight_decay\x18\x03 \x01(\x01\x12\x36\n\x08schedule\x18\x04 \x01(\x0e\x32$.syntrial.v1.TrainingRecipe.Schedule\x12\x0e\n\x06warmup\x18\x05 \x01(\x01\x12\x15\n\raugment_shift\x18\x06 \x01(\r\x12\x14\n\x0c\x61ugment_flip\x18\x07 \x01(\x08\x12\x17\n\x0flabel_smoothing\x18\x08 \x01(\x01\x12\x1b\n\x13\x65ma_half_life_steps\x18\t \x01(\x01\x12@\n\ncheckpoint\x18\n \x01(\x0e\x32,.syntrial.v1.TrainingRecipe.CheckpointChoice\x12\x13\n\x0bvalidations\x18\x0b \x01(\r\x12.\n\x04loss\x18\x0c \x01(\x0e\x32 .syntrial.v1.TrainingRecipe.Loss\"b\n\tOptimizer\x12\x19\n\x15OPTIMIZER_UNSPECIFIED\x10\x00\x12\x13\n\x0fOPTIMIZER_ADAMW\x10\x01\x12\x12\n\x0eOPTIMIZER_ADAM\x10\x02\x12\x11\n\rOPTIMIZER_SGD\x10\x03\"g\n\x08Schedule\x12\x18\n\x14SCHEDULE_UNSPECIFIED\x10\x00\x12\x16\n\x12SCHEDULE_ONE_CYCLE\x10\x01\x12\x15\n\x11SCHEDULE_CONSTANT\x10\x02\x12\x12\n\x0eSCHEDULE_STEPS\x10\x03\"q\n\x10\x43heckpointChoice\x12!\n\x1d\x43HECKPOINT_CHOICE_UNSPECIFIED\x10\x00\x12\x1e\n\x1a\x43HECKPOINT_CHOICE_LAST_EMA\x10\x01\x12\x1a\n\x16\x43HECKPOINT_CHOICE_BEST\x10\x02\"D\n\x04Loss\x12\x14\n\x10LOSS_UNSPECIFIED\x10\x00\x12\x16\n\x12LOSS_CROSS_ENTROPY\x10\x01\x12\x0e\n\nLOSS_FOCAL\x10\x02\"\x9c\x03\n\x16TrainClassifierRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12*\n\nvalidation\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12)\n\tsynthetic\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12+\n\x05model\x18\x05 \x01(\x0b\x32\x1c.syntrial.v1.ClassifierModel\x12*\n\x06phases\x18\x06 \x03(\x0b\x32\x1a.syntrial.v1.TrainingPhase\x12+\n\x06recipe\x18\x07 \x01(\x0b\x32\x1b.syntrial.v1.TrainingRecipe\x12\x0c\n\x04seed\x18\x08 \x01(\x04\x12 \n\x18shuffle_synthetic_labels\x18\t \x01(\x08\x12%\n\x07\x62\x61lance\x18\n \x01(\x0e\x32\x14.syntrial.v1.Balance\"\x98\x01\n\x19\x45valuateClassifierRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12*\n\nclassifier\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x06images\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef2\xcb\x01\n\x15\x43lassificationService\x12U\n\x0fTrainClassifier\x12#.syntrial.v1.TrainClassifierRequest\x1a\x1d.google.longrunning.Operation\x12[\n\x12\x45valuateClassifier\x12&.syntrial.v1.EvaluateClassifierRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,31 +35,29 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'syntrial.v1.classification_
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_CLASSIFIERMODEL']._serialized_start=146
-  _globals['_CLASSIFIERMODEL']._serialized_end=403
-  _globals['_CLASSIFIERMODEL_STEM']._serialized_start=310
-  _globals['_CLASSIFIERMODEL_STEM']._serialized_end=388
-  _globals['_HUBWEIGHTS']._serialized_start=405
-  _globals['_HUBWEIGHTS']._serialized_end=430
-  _globals['_FILEWEIGHTS']._serialized_start=432
-  _globals['_FILEWEIGHTS']._serialized_end=461
-  _globals['_TRAININGPHASE']._serialized_start=464
-  _globals['_TRAININGPHASE']._serialized_end=786
-  _globals['_TRAININGPHASE_REALPROPORTIONS']._serialized_start=662
-  _globals['_TRAININGPHASE_REALPROPORTIONS']._serialized_end=776
-  _globals['_TRAININGRECIPE']._serialized_start=789
-  _globals['_TRAININGRECIPE']._serialized_end=1601
-  _globals['_TRAININGRECIPE_OPTIMIZER']._serialized_start=1213
-  _globals['_TRAININGRECIPE_OPTIMIZER']._serialized_end=1311
-  _globals['_TRAININGRECIPE_SCHEDULE']._serialized_start=1313
-  _globals['_TRAININGRECIPE_SCHEDULE']._serialized_end=1416
-  _globals['_TRAININGRECIPE_CHECKPOINTCHOICE']._serialized_start=1418
-  _globals['_TRAININGRECIPE_CHECKPOINTCHOICE']._serialized_end=1531
-  _globals['_TRAININGRECIPE_LOSS']._serialized_start=1533
-  _globals['_TRAININGRECIPE_LOSS']._serialized_end=1601
-  _globals['_TRAINCLASSIFIERREQUEST']._serialized_start=1604
-  _globals['_TRAINCLASSIFIERREQUEST']._serialized_end=2016
-  _globals['_EVALUATECLASSIFIERREQUEST']._serialized_start=2019
-  _globals['_EVALUATECLASSIFIERREQUEST']._serialized_end=2171
-  _globals['_CLASSIFICATIONSERVICE']._serialized_start=2174
-  _globals['_CLASSIFICATIONSERVICE']._serialized_end=2377
+  _globals['_CLASSIFIERMODEL']._serialized_end=374
+  _globals['_CLASSIFIERMODEL_STEM']._serialized_start=270
+  _globals['_CLASSIFIERMODEL_STEM']._serialized_end=348
+  _globals['_FILEWEIGHTS']._serialized_start=376
+  _globals['_FILEWEIGHTS']._serialized_end=405
+  _globals['_TRAININGPHASE']._serialized_start=408
+  _globals['_TRAININGPHASE']._serialized_end=730
+  _globals['_TRAININGPHASE_REALPROPORTIONS']._serialized_start=606
+  _globals['_TRAININGPHASE_REALPROPORTIONS']._serialized_end=720
+  _globals['_TRAININGRECIPE']._serialized_start=733
+  _globals['_TRAININGRECIPE']._serialized_end=1545
+  _globals['_TRAININGRECIPE_OPTIMIZER']._serialized_start=1157
+  _globals['_TRAININGRECIPE_OPTIMIZER']._serialized_end=1255
+  _globals['_TRAININGRECIPE_SCHEDULE']._serialized_start=1257
+  _globals['_TRAININGRECIPE_SCHEDULE']._serialized_end=1360
+  _globals['_TRAININGRECIPE_CHECKPOINTCHOICE']._serialized_start=1362
+  _globals['_TRAININGRECIPE_CHECKPOINTCHOICE']._serialized_end=1475
+  _globals['_TRAININGRECIPE_LOSS']._serialized_start=1477
+  _globals['_TRAININGRECIPE_LOSS']._serialized_end=1545
+  _globals['_TRAINCLASSIFIERREQUEST']._serialized_start=1548
+  _globals['_TRAINCLASSIFIERREQUEST']._serialized_end=1960
+  _globals['_EVALUATECLASSIFIERREQUEST']._serialized_start=1963
+  _globals['_EVALUATECLASSIFIERREQUEST']._serialized_end=2115
+  _globals['_CLASSIFICATIONSERVICE']._serialized_start=2118
+  _globals['_CLASSIFICATIONSERVICE']._serialized_end=2321
 # @@protoc_insertion_point(module_scope)

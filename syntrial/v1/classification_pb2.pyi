@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClassifierModel(_message.Message):
-    __slots__ = ("name", "stem", "hub", "file")
+    __slots__ = ("name", "stem", "file")
     class Stem(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STEM_UNSPECIFIED: _ClassVar[ClassifierModel.Stem]
@@ -24,19 +24,11 @@ class ClassifierModel(_message.Message):
     STEM_SMALL: ClassifierModel.Stem
     NAME_FIELD_NUMBER: _ClassVar[int]
     STEM_FIELD_NUMBER: _ClassVar[int]
-    HUB_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
     name: str
     stem: ClassifierModel.Stem
-    hub: HubWeights
     file: FileWeights
-    def __init__(self, name: _Optional[str] = ..., stem: _Optional[_Union[ClassifierModel.Stem, str]] = ..., hub: _Optional[_Union[HubWeights, _Mapping]] = ..., file: _Optional[_Union[FileWeights, _Mapping]] = ...) -> None: ...
-
-class HubWeights(_message.Message):
-    __slots__ = ("tag",)
-    TAG_FIELD_NUMBER: _ClassVar[int]
-    tag: str
-    def __init__(self, tag: _Optional[str] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., stem: _Optional[_Union[ClassifierModel.Stem, str]] = ..., file: _Optional[_Union[FileWeights, _Mapping]] = ...) -> None: ...
 
 class FileWeights(_message.Message):
     __slots__ = ("digest",)

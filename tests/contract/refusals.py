@@ -171,6 +171,24 @@ CASES: dict[str, Case] = {
         message="a classifier that begins with a file of weights needs a `name`",
         field="spec.classifiers[0]",
     ),
+    "weights of one's own on a claim, and of the hub, without a name": Case(
+        bad={"classifiers": [{"model": "resnet18", "pretraining": "claim://v/hub.safetensors"}]},
+        good={"classifiers": [{"model": "resnet18", "pretraining": "hub://timm/resnet18.a1_in1k@main"}]},
+        message="a classifier that begins with a file of weights needs a `name`",
+        field="spec.classifiers[0]",
+    ),
+    "weights of the hub with the small stem": Case(
+        bad={"classifiers": [{"model": "resnet18", "pretraining": "hub", "stem": "small"}]},
+        good={"classifiers": [{"model": "resnet18", "pretraining": "hub", "stem": "standard"}]},
+        message="published weights have the standard stem: leave `stem` at auto",
+        field="spec.classifiers[0]",
+    ),
+    "weights of a repository with the small stem": Case(
+        bad={"classifiers": [{"model": "resnet18", "pretraining": "hub://timm/resnet18.a1_in1k", "stem": "small"}]},
+        good={"classifiers": [{"model": "resnet18", "pretraining": "none", "stem": "small"}]},
+        message="published weights have the standard stem: leave `stem` at auto",
+        field="spec.classifiers[0]",
+    ),
     "a primary set that is not there": Case(
         bad=primary(synthetic="edn"),
         good=primary(synthetic="edm"),

@@ -111,7 +111,7 @@ def experiment(**dataset: Any) -> Any:
 
 def bring(bucket: Bucket, store: ArtifactStore, name: str, *, kind: str = "folder", **changes: str) -> str:
     address = parse_address(bucket.address(name))
-    return ingest(address, store=store, kind=kind, environment=bucket.environment | changes)
+    return ingest(address, store=store, kind=kind, environment=bucket.environment | changes).digest
 
 
 def run_job(store: ArtifactStore, *words: str, environment: Mapping[str, str], wait: bool = True) -> Any:
@@ -141,7 +141,7 @@ def test_content_has_one_digest_wherever_it_comes_from(
     by_digest = resolve_sources(experiment(folder=digest), base=tmp_path, store=store)
     on_cluster = resolve_recorded(experiment(folder=digest), store=store, uid="uid")
     assert isinstance(on_cluster, Sources)
-    by_volume = ingest(parse_address("claim://scans/images"), store=store, kind="folder", mount=tmp_path)
+    by_volume = ingest(parse_address("claim://scans/images"), store=store, kind="folder", mount=tmp_path).digest
     assert digest == folder_digest(images) == by_volume
     keys = [
         [step.key for step in plan(experiment(folder=address), sources.by_name).steps]
@@ -358,7 +358,7 @@ def test_what_a_cluster_cannot_read_is_said_all_at_once(store: ArtifactStore) ->
 
 def test_a_file_is_no_folder(store: ArtifactStore, tmp_path: Path) -> None:
     npz(tmp_path / "x.npz")
-    digest = ingest(parse_address("claim://v/x.npz"), store=store, kind="npz", mount=tmp_path)
+    digest = ingest(parse_address("claim://v/x.npz"), store=store, kind="npz", mount=tmp_path).digest
     with pytest.raises(UserError, match=r"the file x\.npz"):
         resolve_recorded(experiment(folder=digest), store=store, uid="uid")
     assert isinstance(resolve_recorded(experiment(npz=digest), store=store, uid="uid"), Sources)

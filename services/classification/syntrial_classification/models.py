@@ -81,10 +81,7 @@ def model_spec(model: ClassifierModel, *, classes: int, channels: int, side: int
     """The network that a request asks for; raises UserError for a name that nothing has."""
     check_name(model.name)
     small = model.stem == ClassifierModel.STEM_SMALL or (
-        model.stem != ClassifierModel.STEM_STANDARD
-        and side < SMALL_SIDE
-        and model.WhichOneof("pretraining") != "hub"
-        and _has_stem(model.name)
+        model.stem != ClassifierModel.STEM_STANDARD and side < SMALL_SIDE and _has_stem(model.name)
     )
     if small and model.name != SMALL_CNN and not _has_stem(model.name):
         raise UserError(
@@ -93,13 +90,6 @@ def model_spec(model: ClassifierModel, *, classes: int, channels: int, side: int
             "with patches",
             received=model.name,
             remedy="Leave `stem` at auto, or use a ResNet, DenseNet or vision transformer.",
-        )
-    if small and model.WhichOneof("pretraining") == "hub":
-        raise UserError(
-            field="model.stem",
-            rule="weights from the hub have the standard stem",
-            received="stem small with pretraining hub",
-            remedy="Leave `stem` at auto, or train without the hub's weights.",
         )
     return ModelSpec(name=model.name, small_stem=small, classes=classes, channels=channels, side=side)
 
@@ -170,6 +160,24 @@ def shrink_stem(model: nn.Module) -> None:
     nn.init.kaiming_normal_(small.weight, mode="fan_out", nonlinearity="relu")
     setattr(block, convolution, small)
     setattr(block, pooling, nn.Identity())
+
+
+def read_as_published(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, Tensor] | None:
+    """Published weights under the names, and for the side, that the model has them; None where timm refuses them.
+
+    timm reads them as its own, with the published number of classes and channels: names of other libraries are
+    translated, embeddings of positions resampled, and every tensor must be there.
+    """
+    side = {"img_size": spec.side} if _patch_based(spec.name) else {}
+    overlay = {"state_dict": tensors, "custom_load": False}
+    try:
+        with seeded(0):
+            model = timm().create_model(spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **side)
+    # Weights of another model meet whatever the translation of this one's does not expect.
+    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+        return None
+    found: dict[str, Tensor] = model.state_dict()
+    return found
 
 
 def head_names(model: nn.Module) -> tuple[str, ...]:

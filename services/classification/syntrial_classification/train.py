@@ -19,7 +19,7 @@ from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
 from syntrial_classification.table import normalisation
 from syntrial_classification.training import Training
-from syntrial_classification.weights import load_hub_weights, load_weights_file
+from syntrial_classification.weights import load_weights_file
 
 
 @reproducible
@@ -167,11 +167,8 @@ def _initial_model(
     request: TrainClassifierRequest, spec: ModelSpec, context: StepContext
 ) -> tuple[Any, dict[str, Any]]:
     """The network with the weights that training starts from, and a record of where they are from."""
-    kind = request.model.WhichOneof("pretraining")
-    if kind == "hub":
-        return load_hub_weights(spec, tag=request.model.hub.tag, seed=request.seed)
     model = build_model(spec, seed=request.seed)
-    if kind is None:
+    if not request.model.HasField("file"):
         return model, {"kind": "none"}
     digest = request.model.file.digest
     path = context.source_path(digest)
@@ -182,5 +179,5 @@ def _initial_model(
             received=digest,
             remedy="Give its path as the classifier's `pretraining`.",
         )
-    replaced = load_weights_file(model, path, digest=digest)
+    replaced = load_weights_file(model, path, spec=spec, digest=digest)
     return model, {"kind": "file", "digest": digest, "headsReplaced": replaced}

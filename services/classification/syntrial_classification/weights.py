@@ -1,30 +1,50 @@
-"""Initial weights from elsewhere: the model hub, or a safetensors file of the user's. Nothing is ever unpickled."""
+"""Initial weights from a safetensors file: published ones, or the user's. Nothing is ever unpickled."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
-from syntrial_classification.models import SMALL_CNN, ModelSpec, create_timm, head_names, seeded, timm
+from syntrial_classification.models import SMALL_CNN, ModelSpec, head_names, read_as_published, timm
 
 _LISTED = 6
 
 
-def load_weights_file(model: nn.Module, path: Path, *, digest: str) -> list[str]:
-    """Loads the user's safetensors file into `model`; returns the names of the layers that kept their own weights.
+def load_weights_file(model: nn.Module, path: Path, *, spec: ModelSpec, digest: str) -> list[str]:
+    """Loads a safetensors file into `model`, made of `spec`; returns the names of the layers that kept their own.
 
     Every tensor must be there in the model's shape, but for the head: where the file's has another number of classes,
-    or is missing, the model's own stays. Raises SourceError for a file that is missing, changed, damaged or not
-    safetensors, and UserError that lists the tensors for one that does not fit.
+    or is missing, the model's own stays. What does not fit so is read as timm reads published weights. A first
+    convolution of three channels is summed over them where images have one. Raises SourceError for a file that is
+    missing, changed, damaged or not safetensors, and UserError that lists the tensors for one that does not fit.
     """
-    tensors = read_safetensors(path, digest=digest)
+    given = read_safetensors(path, digest=digest)
+    tensors = _folded(given, model, spec=spec)
+    refit, misfits = _compared(model, tensors)
+    if misfits and spec.name != SMALL_CNN and not spec.small_stem:
+        read = read_as_published(spec, given)
+        if read is not None:
+            tensors = _folded(read, model, spec=spec)
+            refit, misfits = _compared(model, tensors)
+    if misfits:
+        raise UserError(
+            field="model.pretraining",
+            rule="the weights must fit the model in every tensor but the head",
+            received="; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in misfits.items()),
+            remedy="Give weights of the same model, stem and number of channels (see classifiers[].stem), or none.",
+        )
+    own = model.state_dict()
+    model.load_state_dict({**own, **{key: value for key, value in tensors.items() if key in own and key not in refit}})
+    return sorted({key.rpartition(".")[0] for key in refit})
+
+
+def _compared(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], dict[str, list[str]]]:
+    """The tensors of the head that the model keeps of its own, and the names that do not fit, by what is wrong."""
     own = model.state_dict()
     heads = tuple(f"{name}." for name in head_names(model))
     head_keys = {key for key in own if key.startswith(heads)}
@@ -38,16 +58,25 @@ def load_weights_file(model: nn.Module, path: Path, *, digest: str) -> list[str]
         for key in set(own) & set(tensors) - refit
         if tensors[key].shape != own[key].shape
     )
-    if missing or unexpected or shapes:
-        parts = {"missing": missing, "unknown": unexpected, "of another shape": shapes}
-        raise UserError(
-            field="model.pretraining",
-            rule="the weights must fit the model in every tensor but the head",
-            received="; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in parts.items() if names),
-            remedy="Give weights of the same model, stem and number of channels (see classifiers[].stem), or none.",
-        )
-    model.load_state_dict({**own, **{key: value for key, value in tensors.items() if key in own and key not in refit}})
-    return sorted({key.rpartition(".")[0] for key in refit})
+    parts = {"missing": missing, "unknown": unexpected, "of another shape": shapes}
+    return refit, {what: names for what, names in parts.items() if names}
+
+
+def _folded(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> dict[str, Tensor]:
+    """With a timm model's first convolution over three channels summed over them, where images have one.
+
+    See `adapt_input_conv` of timm, which also knows the order of channels where blocks of pixels are folded into them.
+    """
+    if spec.name == SMALL_CNN or spec.channels != 1:
+        return tensors
+    own = model.state_dict()
+    found = dict(tensors)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 4 and name in own and own[name].ndim == 4:
+            out, channels, *kernel = own[name].shape
+            if tuple(tensor.shape) == (out, 3 * channels, *kernel):
+                found[name] = timm().models.adapt_input_conv(1, tensor)
+    return found
 
 
 def read_safetensors(path: Path, *, digest: str = "") -> dict[str, Tensor]:
@@ -78,46 +107,6 @@ def read_safetensors(path: Path, *, digest: str = "") -> dict[str, Tensor]:
             if pickled
             else "Make or copy the file again; it may be cut short.",
         ) from error
-
-
-def load_hub_weights(spec: ModelSpec, *, tag: str, seed: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The model with the hub's weights, adapted by timm to the channels and classes, and where they came from.
-
-    Only `model.safetensors` is taken, from the local cache or the hub. Raises UserError where there are none, where
-    the hub does not answer, or for a tag that the model does not have.
-    """
-    if spec.name == SMALL_CNN:
-        raise UserError(
-            field="model.pretraining",
-            rule="the hub has weights for timm's models only",
-            received=SMALL_CNN,
-            remedy="Use `pretraining: none`, or a safetensors file.",
-        )
-    name = f"{spec.name}.{tag}" if tag else spec.name
-    library = timm()
-    known = library.is_model_pretrained(name)
-    configuration = library.get_pretrained_cfg(name, allow_unregistered=False) if known else None
-    if configuration is None or not configuration.hf_hub_id:
-        raise UserError(
-            field="model.pretraining",
-            rule="the hub must have weights of this name",
-            received=name,
-            remedy=f"Tags: {_some(library.list_pretrained(spec.name.partition('.')[0] + '.*')) or 'none'}.",
-        )
-    try:
-        path = Path(hf_hub_download(configuration.hf_hub_id, "model.safetensors", etag_timeout=20))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
-        raise UserError(
-            field="model.pretraining",
-            rule="the hub's weights must be in the local cache or within reach",
-            received=f"{configuration.hf_hub_id}: {type(error).__name__}: {str(error).splitlines()[0]}",
-            remedy="Download the file elsewhere and give its path as `pretraining`, or use `pretraining: none`.",
-        ) from error
-    read_safetensors(path)
-    with seeded(seed):
-        model = create_timm(spec, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    source = {"kind": "hub", "repository": configuration.hf_hub_id, "digest": file_digest(path)}
-    return model, source
 
 
 def json_bytes(value: Any) -> bytes:

@@ -84,8 +84,14 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "Classifier": (
         Rule(
-            rule="has(self.name) || !has(self.pretraining) || self.pretraining in ['none', 'hub']",
+            rule="""has(self.name) || !has(self.pretraining) || self.pretraining in ['none', 'hub']
+            || self.pretraining.startsWith('hub://')""",
             message="a classifier that begins with a file of weights needs a `name`",
+        ),
+        Rule(
+            rule="""!has(self.stem) || self.stem != 'small' || !has(self.pretraining)
+            || !(self.pretraining == 'hub' || self.pretraining.startsWith('hub://'))""",
+            message="published weights have the standard stem: leave `stem` at auto",
         ),
     ),
     "Budget": (_exactly_one("steps", "epochs"),),

@@ -6,7 +6,7 @@ from syntrial_classification.models import build_model, model_spec
 from torch import nn
 
 from syntrial.errors import UserError
-from syntrial.v1.classification_pb2 import ClassifierModel, HubWeights
+from syntrial.v1.classification_pb2 import ClassifierModel
 
 
 def build(name: str, *, seed: int = 0, classes: int = 2, channels: int = 1, side: int = 28, **fields: Any) -> nn.Module:
@@ -86,5 +86,3 @@ def test_a_model_that_cannot_take_the_size_is_refused_before_training() -> None:
         build("vit_tiny_patch16_224", stem=ClassifierModel.STEM_STANDARD)
     with pytest.raises(UserError, match=r"model\.stem"):
         build("mobilenetv3_small_050", stem=ClassifierModel.STEM_SMALL)
-    with pytest.raises(UserError, match="standard stem"):
-        build("resnet18", stem=ClassifierModel.STEM_SMALL, hub=HubWeights())

@@ -5,8 +5,8 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
-from syntrial_classification.models import ModelSpec, build_model
-from syntrial_classification.weights import load_hub_weights, load_weights_file, read_safetensors
+from syntrial_classification.models import ModelSpec, build_model, create_timm, head_names
+from syntrial_classification.weights import load_weights_file, read_safetensors
 from syntrial_training.tensors import to_bytes
 
 from syntrial.artifacts.content import file_digest
@@ -23,7 +23,7 @@ def save(path: Path, spec: ModelSpec = SPEC, *, seed: int = 1, **extra: torch.Te
 def test_weights_that_fit_are_taken_whole(tmp_path: Path) -> None:
     digest = save(tmp_path / "w.safetensors")
     model = build_model(SPEC, seed=2)
-    assert load_weights_file(model, tmp_path / "w.safetensors", digest=digest) == []
+    assert load_weights_file(model, tmp_path / "w.safetensors", spec=SPEC, digest=digest) == []
     expected = build_model(SPEC, seed=1).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
 
@@ -34,7 +34,7 @@ def test_a_head_for_other_classes_is_replaced_and_said_so(tmp_path: Path) -> Non
     )
     model = build_model(SPEC, seed=2)
     own_head = model.head.weight.clone()
-    assert load_weights_file(model, tmp_path / "w.safetensors", digest=digest) == ["head"]
+    assert load_weights_file(model, tmp_path / "w.safetensors", spec=SPEC, digest=digest) == ["head"]
     assert torch.equal(model.head.weight, own_head)
     assert torch.equal(model.features[0].weight, build_model(SPEC, seed=1).features[0].weight)
 
@@ -44,14 +44,17 @@ def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path
         tmp_path / "c.safetensors", ModelSpec(name="small-cnn", small_stem=True, classes=3, channels=3, side=28)
     )
     with pytest.raises(UserError, match=r"features\.0\.weight \(32, 12, 3, 3\) for"):
-        load_weights_file(build_model(SPEC, seed=0), tmp_path / "c.safetensors", digest=colour)
+        load_weights_file(build_model(SPEC, seed=0), tmp_path / "c.safetensors", spec=SPEC, digest=colour)
     extra = save(tmp_path / "e.safetensors", layer9=torch.zeros(1))
     with pytest.raises(UserError, match="1 unknown: layer9"):
-        load_weights_file(build_model(SPEC, seed=0), tmp_path / "e.safetensors", digest=extra)
+        load_weights_file(build_model(SPEC, seed=0), tmp_path / "e.safetensors", spec=SPEC, digest=extra)
     save_file({"head.weight": torch.zeros(3, 128)}, tmp_path / "m.safetensors")
     with pytest.raises(UserError, match="missing"):
         load_weights_file(
-            build_model(SPEC, seed=0), tmp_path / "m.safetensors", digest=file_digest(tmp_path / "m.safetensors")
+            build_model(SPEC, seed=0),
+            tmp_path / "m.safetensors",
+            spec=SPEC,
+            digest=file_digest(tmp_path / "m.safetensors"),
         )
 
 
@@ -75,34 +78,57 @@ def test_a_pickle_a_cut_file_a_changed_file_and_none_are_refused(tmp_path: Path)
         read_safetensors(tmp_path / "absent")
 
 
-def test_the_hub_out_of_reach_is_said_in_plain_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    spec = ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28)
-    with pytest.raises(UserError, match="within reach"):
-        load_hub_weights(spec, tag="", seed=0)
-
-
-def test_the_hub_has_nothing_for_the_small_network_or_an_unknown_tag() -> None:
-    with pytest.raises(UserError, match="timm's models only"):
-        load_hub_weights(SPEC, tag="", seed=0)
-    with pytest.raises(UserError, match="a1_in1k"):
-        load_hub_weights(
-            ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28), tag="nonsense", seed=0
-        )
-
-
-def test_hub_weights_are_adapted_to_grey_images_and_two_classes(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [("resnet18", 28), ("densenet121", 32), ("vit_tiny_patch16_224", 32), ("deit_tiny_patch16_224", 32)],
+)
+def test_published_weights_are_adapted_as_timm_adapts_them_to_grey_images_and_two_classes(
+    name: str, side: int, tmp_path: Path
 ) -> None:
+    published = timm.create_model(name, num_classes=1000)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(to_bytes(published.state_dict()))
+    spec = ModelSpec(name=name, small_stem=False, classes=2, channels=1, side=side)
+    model = build_model(spec, seed=0)
+    own_head = {key: value.clone() for key, value in model.state_dict().items() if key.startswith(head_names(model))}
+    heads = load_weights_file(model, path, spec=spec, digest=file_digest(path))
+    assert heads == list(head_names(model))
+    by_timm = create_timm(
+        spec, pretrained=True, pretrained_cfg_overlay={"file": str(path), "custom_load": False}
+    ).state_dict()
+    expected = {**by_timm, **own_head}
+    loaded = model.state_dict()
+    assert loaded.keys() == expected.keys()
+    assert all(torch.equal(value, expected[key]) for key, value in loaded.items())
+
+
+def test_the_first_convolution_is_summed_over_the_colours_for_grey_images(tmp_path: Path) -> None:
     published = timm.create_model("resnet18", num_classes=1000)
     path = tmp_path / "model.safetensors"
     path.write_bytes(to_bytes(published.state_dict()))
-    monkeypatch.setattr("syntrial_classification.weights.hf_hub_download", lambda *_, **__: str(path))
     spec = ModelSpec(name="resnet18", small_stem=False, classes=2, channels=1, side=28)
-    model, source = load_hub_weights(spec, tag="", seed=0)
+    model = build_model(spec, seed=0)
+    load_weights_file(model, path, spec=spec, digest=file_digest(path))
     torch.testing.assert_close(model.conv1.weight, published.conv1.weight.sum(1, keepdim=True))
     assert torch.equal(model.layer1[0].conv1.weight, published.layer1[0].conv1.weight)
-    assert model.fc.weight.shape == (2, 512)
-    assert source["digest"] == file_digest(path)
-    assert torch.equal(load_hub_weights(spec, tag="", seed=0)[0].fc.weight, model.fc.weight)
+
+
+def test_names_of_another_library_are_read_as_timm_reads_them(tmp_path: Path) -> None:
+    published = timm.create_model("vit_tiny_patch16_224", num_classes=1000)
+    path = tmp_path / "model.safetensors"
+    # OpenCLIP publishes both halves of its models in one file.
+    words = {"text.token_embedding.weight": torch.zeros(2, 2)}
+    save_file({f"visual.trunk.{key}": value for key, value in published.state_dict().items()} | words, path)
+    spec = ModelSpec(name="vit_tiny_patch16_224", small_stem=False, classes=2, channels=3, side=32)
+    model = build_model(spec, seed=0)
+    load_weights_file(model, path, spec=spec, digest=file_digest(path))
+    assert torch.equal(model.blocks[0].attn.qkv.weight, published.blocks[0].attn.qkv.weight)
+
+
+def test_weights_of_another_timm_model_are_refused_by_their_names(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(to_bytes(timm.create_model("resnet18", num_classes=10).state_dict()))
+    spec = ModelSpec(name="vit_tiny_patch16_224", small_stem=False, classes=2, channels=1, side=32)
+    model = build_model(spec, seed=0)
+    with pytest.raises(UserError, match="missing"):
+        load_weights_file(model, path, spec=spec, digest=file_digest(path))

@@ -94,6 +94,14 @@ CASES: dict[str, Manifest] = {
     "ingest-of-a-claim": ingest(
         SourceRef(name="dataset", field="spec.dataset", kind="folder", address="claim://scans/chest")
     ),
+    "ingest-from-the-hub": ingest(
+        SourceRef(
+            name="weights/resnet18-hub",
+            field="spec.classifiers[0].pretraining",
+            kind="weights",
+            address="hub://timm/resnet18.a1_in1k",
+        )
+    ),
     "ingest-from-object-storage": ingest(
         SourceRef(
             field="spec.synthetic[0].images",
@@ -145,6 +153,7 @@ def test_a_job_says_what_it_carries(name: str) -> None:
         assert source_of_job(job) in {
             ("dataset", "claim://scans/chest"),
             ("synthetic.bought", "s3://bucket/sets/$one.npz"),
+            ("weights/resnet18-hub", "hub://timm/resnet18.a1_in1k"),
         }
         return
     assert stage_of_job(job) in STAGES

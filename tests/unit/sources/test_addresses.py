@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from syntrial.errors import UserError
 from syntrial.sources.addresses import (
     ClaimAddress,
+    HubAddress,
     LocalPath,
     S3Address,
     StoredContent,
@@ -33,6 +34,9 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("claim://scans/chest", ClaimAddress(claim="scans", path="chest")),
         ("claim://scans", ClaimAddress(claim="scans", path="")),
         (DIGEST, StoredContent(digest=DIGEST)),
+        ("hub://timm/resnet18.a1_in1k", HubAddress(repository="timm/resnet18.a1_in1k")),
+        ("hub://a/b@v1.0", HubAddress(repository="a/b", revision="v1.0")),
+        ("hub://a/b@v1/c/d.safetensors", HubAddress(repository="a/b", revision="v1", path="c/d.safetensors")),
     ],
 )
 def test_an_address_means(text: str, meaning: object) -> None:
@@ -61,6 +65,14 @@ def test_an_address_means(text: str, meaning: object) -> None:
         "https://example.org/set.npz",
         "file:///data/set.npz",
         "gs://bucket/x",
+        "hub://",
+        "hub://resnet18",
+        "hub://a/",
+        "hub://a/-b",
+        "hub://a/b@",
+        "hub://a/b@refs%2Fpr%2F1",
+        "hub://a/b/../c.safetensors",
+        "hub://a/b/pytorch_model.bin",
     ],
 )
 def test_other_forms_are_refused_with_what_to_do(text: str) -> None:
@@ -93,17 +105,17 @@ def test_any_text_is_an_address_or_an_error_of_the_users(text: str) -> None:
         address = parse_address(text)
     except UserError:
         return
-    if isinstance(address, S3Address | ClaimAddress):
+    if isinstance(address, S3Address | ClaimAddress | HubAddress):
         assert address.path == "" or is_plain_path(address.path)
         assert parse_address(str(address)) == address
 
 
-@given(st.sampled_from(["s3://bucket/", "claim://name/"]), st.text(alphabet="ab./\\\n\0-", max_size=12))
+@given(st.sampled_from(["s3://bucket/", "claim://name/", "hub://a/b/"]), st.text(alphabet="ab./\\\n\0-", max_size=12))
 def test_no_path_leads_out_of_its_bucket_or_volume(start: str, path: str) -> None:
     try:
         address = parse_address(start + path)
     except UserError:
         return
-    assert isinstance(address, S3Address | ClaimAddress)
+    assert isinstance(address, S3Address | ClaimAddress | HubAddress)
     root = Path("/root-of-the-volume")
     assert Path(root, address.path).resolve().is_relative_to(root)
