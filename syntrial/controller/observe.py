@@ -124,19 +124,20 @@ def _read(
         cache.failures_read_at = now
         for key in [key for key, attempts in cache.attempts.items() if is_given_up(attempts)]:
             del cache.attempts[key]
-    startable = _startable(plan, cache, busy=live | elsewhere.keys())
-    _read_presence(
-        [key for key in startable if now - cache.presence_read.get(key, float("-inf")) > FRESH_SECONDS],
-        cache,
-        store=store,
-        now=now,
-    )
-    startable = _startable(plan, cache, busy=live | elsewhere.keys())
+    busy = live | elsewhere.keys()
+    # What is found to be there may be the last that others waited for: whether those are there is read too.
+    while old := [
+        key
+        for key in _startable(plan, cache, busy=busy)
+        if now - cache.presence_read.get(key, float("-inf")) > FRESH_SECONDS
+    ]:
+        _read_presence(old, cache, store=store, now=now)
+    startable = _startable(plan, cache, busy=busy)
     lost = _read_attempts({*startable, *ended}, cache, uid=trial.uid, store=store)
     if lost:
         # An input was found damaged or gone, and set aside: what no longer stands is to be made again.
         _read_all(plan, cache, also=ended, store=store, now=now)
-        startable = _startable(plan, cache, busy=live | elsewhere.keys())
+        startable = _startable(plan, cache, busy=busy)
         _read_attempts({*startable, *ended}, cache, uid=trial.uid, store=store)
     if plan.report and plan.report[-1].key in cache.present and cache.verdict_key != plan.report[-1].key:
         cache.verdict = read_verdict(store, plan.report[-1].key)

@@ -5,12 +5,14 @@ looks is killed, and how many events its watches lag behind.
 """
 
 import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
-from syntrial.cluster.manifests import keys_of
+from syntrial.cluster.manifests import keys_of, source_of_job
 from syntrial.controller.controller import Controller
 from syntrial.errors import ClusterRefused, ClusterUnavailable
-from tests.unit.controller.world import NAMESPACE, SPEC, Killed, World
+from tests.unit.controller.world import NAMESPACE, SOURCED_SPEC, SPEC, Killed, World
 
 EVENTS: Final = (
     *("complete", "complete", "complete", "begin", "crash", "oom", "lose", "stop", "fail", "store fails"),
@@ -19,10 +21,10 @@ EVENTS: Final = (
 )
 """What may happen; twice or thrice what happens often."""
 
-EDITS: Final = (
-    {**SPEC, "cluster": {"nodeSelector": {"disk": "fast"}}},
-    {**SPEC, "arms": ["augment-100"]},
-    {**SPEC, "retention": "retain"},
+EDITS: Final[tuple[dict[str, Any], ...]] = (
+    {"cluster": {"nodeSelector": {"disk": "fast"}}},
+    {"arms": ["augment-100"]},
+    {"retention": "retain"},
 )
 
 Happening = tuple[str, int, int, int]
@@ -31,8 +33,18 @@ ALIVE: Final = 1000
 """More calls than a look makes."""
 
 
-def drawn(seed: int) -> tuple[list[Happening], int, int]:
-    """A history of up to 25 happenings, and for how many controllers and experiments it is."""
+@dataclass(frozen=True, kw_only=True)
+class History:
+    """What happens, and to whom."""
+
+    happenings: Sequence[Happening]
+    controllers: int = 1
+    experiments: int = 1
+    spec: Mapping[str, Any] = field(default_factory=lambda: SPEC)
+
+
+def drawn(seed: int) -> History:
+    """A history of up to 25 happenings."""
     chance = random.Random(seed)
     happenings = [
         (
@@ -43,7 +55,12 @@ def drawn(seed: int) -> tuple[list[Happening], int, int]:
         )
         for _ in range(chance.randrange(26))
     ]
-    return happenings, chance.choice((1, 1, 2)), chance.choice((1, 1, 1, 2))
+    return History(
+        happenings=happenings,
+        controllers=chance.choice((1, 1, 2)),
+        experiments=chance.choice((1, 1, 1, 2)),
+        spec=chance.choice((SPEC, SPEC, SOURCED_SPEC)),
+    )
 
 
 def happen(world: World, event: str, number: int, controllers: list[Controller]) -> None:
@@ -63,11 +80,11 @@ def happen(world: World, event: str, number: int, controllers: list[Controller])
         case "tarry":
             world.api.on_created = lambda _job: None
         case "suspend":
-            world.apply(name, spec={**SPEC, "suspend": True})
+            world.apply(name, spec={**world.spec, "suspend": True})
         case "resume":
             world.apply(name)
         case "edit":
-            world.apply(name, spec=EDITS[number % len(EDITS)])
+            world.apply(name, spec={**world.spec, **EDITS[number % len(EDITS)]})
         case "refuse":
             words = 'jobs.batch "x" is forbidden: ' + ("exceeded quota: few" if number % 2 else "not here")
             world.api.refuse = ClusterRefused(words, status=403, reason="Forbidden", field="", remedy="")
@@ -119,6 +136,10 @@ def happen(world: World, event: str, number: int, controllers: list[Controller])
                     world.fail_step(job, key, reason="Internal" if event == "fail" else "StoreUnavailable")
                 else:
                     world.finish_step(key)
+            if not keys:
+                # Of an ingest: a server that does not answer, or an address that is wrong.
+                world.end_pod(job, pod, code=2 if event == "fail" else 1)
+                return
             world.end_pod(job, pod, code=1 if done < len(keys) else 0)
         case "delete job":
             world.api.remove("Job", NAMESPACE, job["metadata"]["name"])
@@ -162,12 +183,12 @@ def look_until_killed(world: World, controllers: list[Controller], *, which: int
         world.api.on_call = world.backend.on_call = lambda: None
 
 
-def play(happenings: list[Happening], *, controllers: int, experiments: int = 1) -> World:
+def play(history: History) -> World:
     """Lets it all happen, then lets all be well; the world as it is then."""
-    world = World()
-    uids = [world.apply(name) for name in ("small", "second")[:experiments]]
-    alive = [world.start() for _ in range(controllers)]
-    for event, number, calls, lag in happenings:
+    world = World(history.spec)
+    uids = [world.apply(name) for name in ("small", "second")[: history.experiments]]
+    alive = [world.start() for _ in range(history.controllers)]
+    for event, number, calls, lag in history.happenings:
         happen(world, event, number, alive)
         before = {job["metadata"]["uid"] for job in world.jobs(live=False)}
         is_away = world.backend.is_away
@@ -193,8 +214,12 @@ def play(happenings: list[Happening], *, controllers: int, experiments: int = 1)
             break
         for name in [name for name, end in ends.items() if end == "False"]:
             # Three failures of one step: the user looks into it and asks for another try.
-            for failure in world.status(name)["failures"]:
+            for failure in world.status(name)["failures"] if "steps" in world.status(name) else ():
                 world.store.add_attempt(failure["key"], {"outcome": "retry"}, experiment=world.uid(name))
+        for job in world.jobs(live=False) if "False" in ends.values() else ():
+            if source_of_job(job) is not None and "Failed" in str(job.get("status")):
+                # A source that was given up is tried again once the record of its failure is taken away.
+                world.api.remove("Job", NAMESPACE, job["metadata"]["name"])
         for job in world.jobs():
             # An earlier one may have been deleted, by a controller, in between.
             if world.api.get("Job", NAMESPACE, job["metadata"]["name"]) is not None:
@@ -202,7 +227,7 @@ def play(happenings: list[Happening], *, controllers: int, experiments: int = 1)
     return world
 
 
-def check(world: World, happenings: list[Happening]) -> None:
+def check(world: World, history: History) -> None:
     """What must hold at the end: every trial has its verdict, and nothing ran twice."""
     for name in world.names:
         status = world.status(name)
@@ -210,7 +235,7 @@ def check(world: World, happenings: list[Happening]) -> None:
         done, _, total = status["progress"].partition("/")
         assert done == total
         # Steps of an earlier specification may have run, and each experiment has a report of its own.
-        is_one = len(world.names) == 1 and all(event != "edit" for event, *_ in happenings)
+        is_one = len(world.names) == 1 and all(event != "edit" for event, *_ in history.happenings)
         assert int(total) == len(world.runs) if is_one else int(total) <= len(world.runs)
     assert set(world.runs.values()) == {1}, "no finished step runs twice"
 
@@ -218,9 +243,14 @@ def check(world: World, happenings: list[Happening]) -> None:
 def close(world: World) -> None:
     """Lets the Jobs go whose attempts are recorded, then ends the controllers."""
     world.api.on_created = lambda _job: None
-    for controller, _ in list(world.controllers):
-        for _ in range(3):
+    for _ in range(3):
+        world.now += 400
+        for controller, _ in world.controllers:
             world.look(controller)
+        if len(world.controllers) > 1:
+            # One of two may have made a Job for a step that had just ended: its pod finds that out.
+            for job in world.jobs():
+                world.complete(job)
     assert not world.jobs(live=False), "a Job goes once its attempts are recorded"
     for controller, _ in list(world.controllers):
         world.kill(controller)

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from syntrial.artifacts import store
 from syntrial.trial import run
-from tests.unit.controller.histories import ALIVE, EVENTS, Happening, check, close, drawn, play
+from tests.unit.controller.histories import ALIVE, EVENTS, Happening, History, check, close, drawn, play
+from tests.unit.controller.world import SOURCED_SPEC
 
 HAPPENINGS = st.lists(
     st.tuples(
@@ -50,28 +51,37 @@ def _pure_functions_are_worked_out_once() -> Iterator[None]:
         yield
 
 
-def run_history(happenings: list[Happening], *, controllers: int = 1, experiments: int = 1) -> None:
-    world = play(happenings, controllers=controllers, experiments=experiments)
-    check(world, happenings)
+def run_history(history: History) -> None:
+    world = play(history)
+    check(world, history)
     close(world)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HAPPENINGS)
 def test_a_controller_that_is_killed_at_any_call_brings_every_trial_to_its_verdict(happenings: list[Happening]) -> None:
-    run_history(happenings)
+    run_history(History(happenings=happenings))
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HAPPENINGS)
 def test_two_controllers_at_once_do_no_harm(happenings: list[Happening]) -> None:
-    run_history(happenings, controllers=2)
+    run_history(History(happenings=happenings, controllers=2))
 
 
 def test_a_job_that_ended_stays_while_a_store_is_away_that_no_look_has_asked() -> None:
     events = ("complete",) * 4 + ("hurry", "time", "complete", "lose", "complete", "complete", "store away", "time")
     numbers = {5: 35, 11: 40}
-    run_history([(event, numbers.get(index, 0), ALIVE, 0) for index, event in enumerate(events)])
+    happenings = [(event, numbers.get(index, 0), ALIVE, 0) for index, event in enumerate(events)]
+    run_history(History(happenings=happenings))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HAPPENINGS)
+def test_a_source_is_brought_into_the_store_whatever_happens(
+    happenings: list[Happening],
+) -> None:
+    run_history(History(happenings=happenings, spec=SOURCED_SPEC))
 
 
 @pytest.mark.slow
@@ -80,9 +90,9 @@ def test_a_job_that_ended_stays_while_a_store_is_away_that_no_look_has_asked() -
 def test_of_twenty_thousand_histories_none_breaks_a_promise(shard: int) -> None:
     failures: dict[int, str] = {}
     for seed in range(1000 * shard, 1000 * (shard + 1)):
-        happenings, controllers, experiments = drawn(seed)
+        history = drawn(seed)
         try:
-            run_history(happenings, controllers=controllers, experiments=experiments)
+            run_history(history)
         except Exception as error:  # noqa: BLE001 - told with its seed
-            failures[seed] = f"{type(error).__name__}: {error}; after {happenings}"
+            failures[seed] = f"{type(error).__name__}: {error}; after {history}"
     assert not failures, "\n".join(f"seed {seed}: {words}" for seed, words in failures.items())

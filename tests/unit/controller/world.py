@@ -5,6 +5,7 @@ The controller that runs in it is the whole one but for kopf; its watches may la
 
 # ruff: noqa: ARG002 - the methods of `Api` are those of `syntrial.cluster.client.Kubernetes`
 
+import functools
 import itertools
 import json
 from collections import Counter
@@ -13,15 +14,19 @@ from math import inf
 from pathlib import Path
 from typing import Any, Final
 
+from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.cluster.manifests import Images, attempt_of, keys_of
+from syntrial.artifacts.uploads import put_upload
+from syntrial.cluster.manifests import Images, attempt_of, keys_of, source_of_job
 from syntrial.controller.controller import Controller
+from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.rpc.attempt import member_refs
 from syntrial.rpc.step import recorded_request
+from syntrial.sources.ingest import record_source, recorded_source
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 NAMESPACE = "trials"
@@ -33,6 +38,9 @@ SPEC: dict[str, Any] = {
     "controls": "none",
     "budget": {"steps": 60},
 }
+SOURCE = "s3://bucket/data.npz"
+SOURCED_SPEC: dict[str, Any] = {**SPEC, "dataset": {"npz": SOURCE}}
+"""The same of a data set that a Job has to bring into the store first."""
 MEMBERS = {
     "PrepareDataset": ("train", "validation", "test", "audit"),
     "TrainEncoder": ("encoder",),
@@ -235,6 +243,14 @@ def pretend(store: ArtifactStore, key: str) -> bool:
     return True
 
 
+@functools.cache
+def _source_file() -> Path:
+    """What lies at `SOURCE`."""
+    path = _BLOBS.spool_path()
+    path.write_bytes(b"what is in it matters to the stage alone")
+    return path
+
+
 _PRETENDED: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 """Manifests that some world had, and the keys of their inputs: the same in each, and made anew much more slowly."""
 
@@ -242,7 +258,9 @@ _PRETENDED: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 class World:
     """A cluster with one namespace, its store, and as many controllers as are started."""
 
-    def __init__(self) -> None:
+    def __init__(self, spec: Mapping[str, Any] = SPEC) -> None:
+        self.spec = spec
+        """What is applied where nothing else is."""
         self.now = 1000.0
         self.api = Api()
         inside = SharedBlobs()
@@ -254,6 +272,8 @@ class World:
         self.controllers: list[tuple[Controller, list[int]]] = []
         self.runs: Counter[str] = Counter()
         """How often each step was carried to its end."""
+        self.done_at: dict[str, float] = {}
+        """When."""
         self.members: dict[str, set[str]] = {}
         self.is_known_away = False
         """Whether the store was away already when the look began that is under way."""
@@ -267,7 +287,14 @@ class World:
         owner = job["metadata"]["labels"]["syntrial.dev/experiment-uid"]
         if self.is_known_away or self.backend.has_refused:
             assert (self.is_stopped, change) == (True, "deleted as live"), f"a Job is {change} without the store"
+        if change == "made":
+            old = [key for key in keys_of(job) if self.done_at.get(key, inf) < self.now - FRESH_SECONDS]
+            assert not self.store.done(old), "a Job is made for a step that was done long ago"
         if change == "deleted as ended" and job.get("status", {}).get("conditions"):
+            source = source_of_job(job)
+            if source is not None:
+                found = recorded_source(self.store, uid=owner, name=source[0], address=source[1])
+                assert found is not None, "a Job that could not bring a source stays until it is there"
             for key in keys_of(job):
                 recorded = [attempt.number for attempt in self.store.attempts(key, experiment=owner)]
                 known = self.store.is_done(key) or max(recorded, default=0) >= attempt_of(job)
@@ -275,13 +302,13 @@ class World:
 
     # Users
 
-    def apply(self, name: str = "small", *, spec: Mapping[str, Any] = SPEC) -> str:
-        """Applies an experiment; returns its UID."""
+    def apply(self, name: str = "small", *, spec: Mapping[str, Any] | None = None) -> str:
+        """Applies an experiment, by default the world's; returns its UID."""
         known = self.api.get("Experiment", NAMESPACE, name)
         metadata = known["metadata"] if known else {"namespace": NAMESPACE, "name": name, "generation": 0}
         metadata = {**metadata, "generation": metadata["generation"] + 1}
         body = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", **(known or {}), "metadata": metadata}
-        return str(self.api.put({**body, "spec": dict(spec)})["metadata"]["uid"])
+        return str(self.api.put({**body, "spec": dict(spec or self.spec)})["metadata"]["uid"])
 
     @property
     def names(self) -> list[str]:
@@ -421,12 +448,23 @@ class World:
                 self.store.open(MemberRef(key=source, member="report"))
             if self.store.backend.create(name, data):
                 self.runs[key] += 1
+                self.done_at[key] = self.now
                 return
         self.runs[key] += pretend(self.store, key)
+        self.done_at[key] = self.now
         manifest, made = self.store.manifest(key), self.store.backend.read(name)
         assert manifest is not None
         assert made is not None
         _PRETENDED[key] = made, tuple(manifest.input_keys)
+
+    def bring(self, job: dict[str, Any]) -> None:
+        """Puts the content at a source's address into the store, as an ingest's pod does."""
+        name, address = source_of_job(job) or ("", "")
+        file = _source_file()
+        digest = file_digest(file)
+        put_upload(self.store, file, digest=digest)
+        owner = job["metadata"]["labels"]["syntrial.dev/experiment-uid"]
+        record_source(self.store, uid=owner, name=name, address=address, digest=digest)
 
     def fail_step(self, job: dict[str, Any], key: str, *, reason: str, outcome: str = "failed") -> None:
         """Records a failed attempt, as a stage's pod does."""
@@ -438,6 +476,8 @@ class World:
         assert attempt_of(job) > 0
         pod = self.start_pod(job)
         failed = 0
+        if source_of_job(job) is not None:
+            self.bring(job)
         for key in keys_of(job):
             try:
                 self.finish_step(key)
