@@ -4,6 +4,7 @@
     ├── UserError               the request or its data is wrong: not tried again until it changes (exit code 2)
     │   ├── SourceError         a file or folder of the user's is missing, damaged or against a rule
     │   │   └── SourceUnavailable   where it lies, nothing answers: a cluster tries again
+    │   ├── StoreRefused        the store's address, settings or credentials are wrong: not about the experiment
     │   └── ClusterRefused      a Kubernetes API server refused a request: permissions, quotas, invalid objects
     ├── Cancelled               somebody asked the step to stop
     ├── DataLoss                a stored blob differs from its digest: the artifact is made again
@@ -67,6 +68,10 @@ class SourceError(UserError):
 
 class SourceUnavailable(SourceError):
     """Where the source lies, nothing answers: a person may bring it otherwise, a cluster tries again."""
+
+
+class StoreRefused(UserError):
+    """The store cannot be used as it is named: its address, a setting, its credentials or its bucket."""
 
 
 class ClusterRefused(UserError):

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, hash_file, storage_errors
-from syntrial.errors import DataLoss, UserError
+from syntrial.errors import DataLoss, StoreRefused
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -34,7 +34,7 @@ class DirectoryBackend:
         self._verified: dict[str, tuple[int, int, int]] = {}
         with storage_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
-                raise UserError(
+                raise StoreRefused(
                     field="store",
                     rule="a store is a folder",
                     received=str(self.root),
@@ -81,7 +81,7 @@ class DirectoryBackend:
                     return spool.stat().st_nlink == 2
                 except OSError as error:
                     if error.errno in _NO_LINKS and os.access(path.parent, os.W_OK):
-                        raise UserError(
+                        raise StoreRefused(
                             field="store",
                             rule="the file system must have hard links",
                             received=str(self.root),

@@ -36,7 +36,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 
 from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name
 from syntrial.artifacts.cache import BlobCache, parse_size
-from syntrial.errors import DataLoss, StoreUnavailable, UserError
+from syntrial.errors import DataLoss, StoreRefused, StoreUnavailable, UserError
 
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 60.0
@@ -75,15 +75,17 @@ class S3Settings:
     """In bytes."""
 
 
-def settings_from(environment: Mapping[str, str], /, *, anonymous: bool = False) -> S3Settings:
-    """The settings in `environment`, as the module's docstring lists them; raises UserError for what is missing.
+def settings_from(
+    environment: Mapping[str, str], /, *, anonymous: bool = False, refusal: type[UserError] = StoreRefused
+) -> S3Settings:
+    """The settings in `environment`, as the module's docstring lists them; raises `refusal` for what is missing.
 
     With `anonymous`, credentials may be missing, as for a public bucket.
     """
     endpoint = environment.get("SYNTRIAL_S3_ENDPOINT") or "https://s3.amazonaws.com"
     parts = urlsplit(endpoint)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.username or parts.path.strip("/"):
-        raise UserError(
+        raise refusal(
             field="SYNTRIAL_S3_ENDPOINT",
             rule="the endpoint is http://host:port or https://host:port, without credentials or path",
             received="another form" if parts.username else endpoint,
@@ -92,7 +94,7 @@ def settings_from(environment: Mapping[str, str], /, *, anonymous: bool = False)
     given = [name for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY") if environment.get(name)]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         if name not in given and (given or not anonymous):
-            raise UserError(
+            raise refusal(
                 field=name,
                 rule="an S3 store needs credentials",
                 received="nothing",
@@ -113,11 +115,11 @@ def settings_from(environment: Mapping[str, str], /, *, anonymous: bool = False)
 def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | None = None) -> "S3Backend":
     """The store under `prefix` of `bucket`, checked: reached, allowed to write, and heeding conditions.
 
-    Raises UserError naming the setting for wrong credentials, an absent bucket or a server without conditional
+    Raises StoreRefused naming the setting for wrong credentials, an absent bucket or a server without conditional
     writes; StoreUnavailable where nothing answers.
     """
     if not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", bucket):
-        raise UserError(
+        raise StoreRefused(
             field="store",
             rule="an S3 store is s3://bucket/prefix",
             received=f"bucket {bucket!r}",
@@ -126,7 +128,7 @@ def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | N
     try:
         prefix = check_name(prefix) if prefix else ""
     except ValueError as error:
-        raise UserError(
+        raise StoreRefused(
             field="store",
             rule="a prefix has parts of letters, digits, '.', '_' and '-'",
             received=prefix,
@@ -159,7 +161,7 @@ class S3Backend:
         return PARALLEL
 
     def probe(self) -> None:
-        """Raises UserError unless the bucket can be written and the server heeds `If-None-Match`."""
+        """Raises StoreRefused unless the bucket can be written and the server heeds `If-None-Match`."""
         name = f"probes/{uuid4().hex}"
         try:
             first, second = self.create(name, b"1"), self.create(name, b"2")
@@ -167,7 +169,7 @@ class S3Backend:
         finally:
             self.delete(name)
         if (first, second, kept) != (True, False, b"1"):
-            raise UserError(
+            raise StoreRefused(
                 field="SYNTRIAL_S3_ENDPOINT",
                 rule="the server must heed conditional writes (If-None-Match: *)",
                 received=f"{self._settings.endpoint}, which overwrote an object that it was asked to keep",
@@ -377,12 +379,15 @@ class Place:
     """What stands before the names of its environment variables."""
     remedy: str
     """Where its credentials come from."""
+    refusal: type[UserError]
+    """What is raised where the user must act."""
 
 
 _STORE: Final = Place(
     field="store",
     needs="reading, writing and deleting",
     remedy="Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to those of a user who may.",
+    refusal=StoreRefused,
 )
 
 
@@ -410,7 +415,7 @@ def connect(settings: S3Settings) -> tuple[Minio, urllib3.PoolManager]:
 
 @contextmanager
 def s3_errors(settings: S3Settings, *, bucket: str, place: Place) -> Iterator[None]:
-    """What the client raises becomes StoreUnavailable or, where the user must act, UserError; none holds a secret."""
+    """What the client raises becomes StoreUnavailable or, where the user must act, `refusal`; none holds a secret."""
     try:
         yield
     except S3Error as error:
@@ -426,14 +431,14 @@ def s3_errors(settings: S3Settings, *, bucket: str, place: Place) -> Iterator[No
 def _translated(error: S3Error, *, settings: S3Settings, bucket: str, place: Place) -> Exception:
     code = str(error.code)
     if code in _CREDENTIAL_CODES:
-        return UserError(
+        return place.refusal(
             field=place.prefix + _CREDENTIAL_CODES[code],
             rule=f"the credentials must be valid and allow {place.needs} in bucket {bucket}",
             received=f"{code} from {settings.endpoint}",
             remedy=place.remedy,
         )
     if code == "NoSuchBucket":
-        return UserError(
+        return place.refusal(
             field=place.field,
             rule="the bucket must exist",
             received=f"{bucket} on {settings.endpoint}",

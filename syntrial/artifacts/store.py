@@ -32,7 +32,7 @@ from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.artifacts.manifest import Manifest, parse_manifest, split_reference
 from syntrial.artifacts.members import ArtifactWriter, MemberReader
 from syntrial.artifacts.memory import MemoryBackend
-from syntrial.errors import ArtifactMissing, DataLoss, UserError
+from syntrial.errors import ArtifactMissing, DataLoss, StoreRefused
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 __all__ = ["ArtifactStore", "ArtifactWriter", "AttemptRecord", "Backend", "MemberReader", "open_store"]
@@ -286,8 +286,8 @@ class ArtifactStore:
 def open_store(url: str | Path, /) -> ArtifactStore:
     """The store at an address: "memory://", a folder's path or "file:///…", or "s3://bucket/prefix".
 
-    S3 takes its settings from the environment, see `syntrial.artifacts.s3`. Raises UserError for another address or a
-    wrong setting, StoreFull for a folder that may not be written, StoreUnavailable where S3 does not answer.
+    S3 takes its settings from the environment, see `syntrial.artifacts.s3`. Raises StoreRefused for another address or
+    a wrong setting, StoreFull for a folder that may not be written, StoreUnavailable where S3 does not answer.
     """
     text = str(url)
     parts = urlsplit(text)
@@ -300,7 +300,7 @@ def open_store(url: str | Path, /) -> ArtifactStore:
     if parts.scheme == "file" and parts.netloc in {"", "localhost"}:
         return ArtifactStore(DirectoryBackend(Path(unquote(parts.path))))
     if "://" in text or not text:
-        raise UserError(
+        raise StoreRefused(
             field="store",
             rule="a store is a folder, file:///folder, s3://bucket/prefix or memory://",
             received=text,

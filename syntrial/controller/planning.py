@@ -10,8 +10,7 @@ from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.snapshot import TrialState
-from syntrial.controller.stores import is_of_store
-from syntrial.errors import UserError
+from syntrial.errors import StoreRefused, UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION
@@ -76,9 +75,9 @@ def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[So
         if isinstance(sources, PendingSources):
             return sources.refs
         trial = draft(experiment, sources, uid=uid)
+    except StoreRefused:
+        raise
     except UserError as error:
-        if is_of_store(error):
-            raise
         cache.experiment, cache.invalid, cache.lacks_source = None, str(error), True
         return ()
     # An attempt is recorded under an experiment that is on record.

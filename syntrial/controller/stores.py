@@ -14,7 +14,14 @@ from urllib.parse import urlsplit
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.telemetry import STORE_ERRORS
-from syntrial.errors import ClusterRefused, ClusterUnavailable, StoreFull, StoreUnavailable, UserError
+from syntrial.errors import (
+    ClusterRefused,
+    ClusterUnavailable,
+    StoreFull,
+    StoreRefused,
+    StoreUnavailable,
+    UserError,
+)
 
 QUIET_SECONDS: Final = 5.0
 """How long a store that did not answer is not asked again."""
@@ -25,16 +32,6 @@ SECRET_SECONDS: Final = 60.0
 
 class StoreUnreachable(Exception):
     """The namespace's store cannot be used now; says why, for the user."""
-
-
-_STORE_FIELDS: Final = frozenset(
-    {"store", "SYNTRIAL_S3_ENDPOINT", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
-)
-
-
-def is_of_store(error: UserError) -> bool:
-    """Whether a user's error is about the store's settings, and not about the experiment."""
-    return error.violations[0].field in _STORE_FIELDS
 
 
 class Secrets(Protocol):
@@ -87,9 +84,7 @@ class Stores:
             with self._lock_of(namespace):
                 self._fail(entry, error)
             raise StoreUnreachable(entry.error) from error
-        except UserError as error:
-            if not is_of_store(error):
-                raise
+        except StoreRefused as error:
             # Credentials that were taken back, a bucket that was removed: the Secret may be another one by now.
             with self._lock_of(namespace):
                 self._fail(entry, error)
@@ -140,7 +135,7 @@ class Stores:
 def open_from_secret(
     secret: Mapping[str, str], namespace: str, *, environment: Mapping[str, str], cache_folder: str
 ) -> ArtifactStore:
-    """The store that a namespace's Secret describes; raises UserError for an entry that is missing or wrong.
+    """The store that a namespace's Secret describes; raises StoreRefused for an entry that is missing or wrong.
 
     The local cache is the namespace's own: nothing is shared between tenants.
     """
@@ -149,7 +144,7 @@ def open_from_secret(
     address = secret.get("SYNTRIAL_STORE", "")
     parts = urlsplit(address)
     if parts.scheme != "s3":
-        raise UserError(
+        raise StoreRefused(
             field=f"SYNTRIAL_STORE in the store's Secret of namespace {namespace}",
             rule="is s3://bucket/prefix",
             received=address or "nothing",

@@ -4,7 +4,7 @@ Servers are started when they are wanted, kept warm for the next step of their s
 their memory, and replaced when they die. Called by the command line through `drive`.
 """
 
-import contextlib
+import logging
 import shutil
 import tempfile
 import threading
@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from google.protobuf.message import Message
 
+from syntrial.artifacts.references import source_digests
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import Cancelled, StepError, SyntrialError, UserError
 from syntrial.executors.executor import (
@@ -39,6 +40,8 @@ from syntrial.rpc.wire_errors import INTERNAL, SERVER_DIED, is_retryable, reason
 from syntrial.stages import Stage, stage_of
 from syntrial.v1.artifacts_pb2 import StepResult
 from syntrial.v1.progress_pb2 import StepProgress
+
+_log = logging.getLogger(__name__)
 
 OVERTAKES: Final = 8
 """How many later steps may begin before one for which there is no room yet; then cores are kept free for it."""
@@ -341,9 +344,9 @@ class LocalExecutor:
         """The request with the places of the sources that it names on this machine."""
         full = type(request)()
         full.CopyFrom(request)
-        text = str(request)
+        named = source_digests(request)
         for digest, path in self._sources.items():
-            if digest in text:
+            if digest in named:
                 full.header.execution.source_locations.add(digest=digest, path=str(path))  # type: ignore[attr-defined]
         return full
 
@@ -396,9 +399,11 @@ class LocalExecutor:
         )
 
     def _record(self, key: str, entry: Mapping[str, object]) -> None:
-        """Files the attempt. Where the store does not answer, the step's own error is what the user needs to see."""
-        with contextlib.suppress(SyntrialError):
+        """Files the attempt. Where the store does not answer, the step's own end is what the user needs to see."""
+        try:
             self._store.add_attempt(key, entry, experiment=self._experiment)
+        except SyntrialError as error:
+            _log.warning("the attempt at step %s is not on record: %s", key, error)
 
     def _tell(self, event: Event) -> None:
         with self._changed:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.artifacts.keys import step_key
+from syntrial.artifacts.references import member_refs
 from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
 from syntrial.experiment.base import words_of
 from syntrial.experiment.file import to_yaml
@@ -22,7 +23,7 @@ from syntrial.experiment.model import (
     Synthetic,
 )
 from syntrial.plan import requests
-from syntrial.plan.steps import Plan, Step, member_refs
+from syntrial.plan.steps import Plan, Step
 from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (

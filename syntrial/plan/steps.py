@@ -3,15 +3,12 @@
 `syntrial.plan.planner` makes plans; executors and the controller read them.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 from google.protobuf.message import Message
 
 from syntrial.artifacts.keys import canonical_digest
 from syntrial.v1.analysis_pb2 import Cell, CellComparison
-from syntrial.v1.artifacts_pb2 import MemberRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,16 +54,3 @@ class Plan:
     def evaluations_digest(self) -> str:
         """What a look at the test split is told apart by: the hash of the evaluations' keys."""
         return canonical_digest(sorted(step.key for step in self.evaluation))
-
-
-def member_refs(message: Message) -> Iterable[MemberRef]:
-    """Every reference to an artifact's member in a request, in field order."""
-    for descriptor, value in message.ListFields():
-        if descriptor.message_type is None:
-            continue
-        is_repeated: Any = descriptor.is_repeated
-        for item in value if is_repeated else (value,):
-            if isinstance(item, MemberRef):
-                yield item
-            else:
-                yield from member_refs(item)

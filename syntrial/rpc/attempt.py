@@ -14,6 +14,7 @@ import structlog
 from google.protobuf.message import Message
 
 from syntrial.artifacts.manifest import Manifest
+from syntrial.artifacts.references import member_refs
 from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
 from syntrial.artifacts.uploads import materialise
 from syntrial.errors import Cancelled
@@ -192,18 +193,6 @@ class Attempt:
             self._recent.popleft()
         since, first = self._recent[0]
         return (done - first) / (now - since) if now > since else 0.0
-
-
-def member_refs(message: Message) -> Iterator[MemberRef]:
-    """All references to members in a request, in the order of its fields."""
-    if isinstance(message, MemberRef):
-        yield message
-        return
-    for field, value in message.ListFields():
-        if field.message_type is None or field.message_type.GetOptions().map_entry:
-            continue
-        for item in value if field.is_repeated else (value,):
-            yield from member_refs(item)
 
 
 @contextmanager

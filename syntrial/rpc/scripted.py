@@ -34,7 +34,7 @@ from syntrial.rpc.context import StepContext
 from syntrial.rpc.main import main
 from syntrial.rpc.testing import with_header
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.data_preparation_pb2 import ClassMapping, ImportImagesRequest, PrepareDatasetRequest
+from syntrial.v1.data_preparation_pb2 import ClassMapping, ImportImagesRequest, PrepareDatasetRequest, Source
 
 COMMAND: Final = (sys.executable, "-m", "syntrial.rpc.scripted")
 """The command of the server, for an executor."""
@@ -49,10 +49,11 @@ def scripted(
     lines = [
         ClassMapping(**{"from": word.replace("_", "-"), "to": str(value)}) for word, value in (script or {}).items()
     ]
+    source = Source(digest=str((script or {}).get("source", "")))
     if not inputs:
-        return with_header(PrepareDatasetRequest(class_map=lines))
+        return with_header(PrepareDatasetRequest(class_map=lines, source=source))
     refs = [MemberRef(key=key, member="train") for key in inputs]
-    request = ImportImagesRequest(class_map=lines, train=refs[0])
+    request = ImportImagesRequest(class_map=lines, source=source, train=refs[0])
     for name, ref in zip(("validation", "test"), refs[1:], strict=False):
         getattr(request, name).CopyFrom(ref)
     return with_header(request)

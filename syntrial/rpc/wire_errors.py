@@ -31,6 +31,7 @@ DOMAIN: Final = "syntrial.dev"
 
 _REASONS: Final[tuple[tuple[type[errors.SyntrialError], str, int], ...]] = (
     (errors.SourceError, "SOURCE_ERROR", code_pb2.INVALID_ARGUMENT),
+    (errors.StoreRefused, "STORE_REFUSED", code_pb2.INVALID_ARGUMENT),
     (errors.UserError, "USER_ERROR", code_pb2.INVALID_ARGUMENT),
     (errors.Cancelled, "CANCELLED", code_pb2.CANCELLED),
     (errors.DataLoss, "DATA_LOSS", code_pb2.DATA_LOSS),
@@ -72,6 +73,8 @@ def from_status(status: status_pb2.Status, *, key: str = "") -> errors.SyntrialE
     match info.reason:
         case "SOURCE_ERROR":
             return errors.SourceError(violations=_violations(status, info))
+        case "STORE_REFUSED":
+            return errors.StoreRefused(violations=_violations(status, info))
         case "USER_ERROR":
             return errors.UserError(violations=_violations(status, info))
         case "DATA_LOSS":

@@ -42,7 +42,7 @@ class S3Source:
 
     def __init__(self, environment: Mapping[str, str], /, *, bucket: str, field: str) -> None:
         """`environment` as of `source_environment`; `field` is what errors call the source."""
-        self._settings = settings_from(environment, anonymous=True)
+        self._settings = settings_from(environment, anonymous=True, refusal=SourceError)
         self._client, _ = connect(self._settings)
         self._bucket = bucket
         self._place = Place(
@@ -51,6 +51,7 @@ class S3Source:
             prefix=PREFIX,
             remedy="On a cluster, see the Secret that `secret` names (default: the store's); elsewhere set "
             f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY.",
+            refusal=SourceError,
         )
 
     @property

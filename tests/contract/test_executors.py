@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import UserError
+from syntrial.errors import StoreUnavailable, UserError
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, ServerDied, StepFailed, StepProgressed, StepStarted, StepWaits
 from syntrial.executors.local import LocalExecutor
@@ -120,6 +120,20 @@ def test_a_bug_is_told_with_its_traceback_in_the_log_alone(store: ArtifactStore,
     assert failure.message == "ZeroDivisionError: a bug"
     assert "Traceback" in failure.log_tail
     assert not failure.retryable
+
+
+def test_an_attempt_that_cannot_be_recorded_is_told_in_the_log_and_fails_nothing(
+    store: ArtifactStore, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def away(*_: object, **__: object) -> int:
+        raise StoreUnavailable("the store is away")
+
+    monkeypatch.setattr(ArtifactStore, "add_attempt", away)
+    only = step({"value": "one"})
+    assert drive([only], executor=executor, store=store).is_complete
+    (told,) = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert only.key in told.getMessage()
+    assert "the store is away" in told.getMessage()
 
 
 def test_what_may_succeed_is_tried_again(store: ArtifactStore, executor: LocalExecutor, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.stores import QUIET_SECONDS, SECRET_SECONDS, Stores, StoreUnreachable, open_from_secret
-from syntrial.errors import ClusterUnavailable, StoreUnavailable, UserError
+from syntrial.errors import ClusterUnavailable, SourceError, StoreRefused, StoreUnavailable, UserError
 
 
 class Site:
@@ -43,8 +43,8 @@ class Site:
                 raise error
 
 
-def credentials() -> UserError:
-    return UserError(field="AWS_SECRET_ACCESS_KEY", rule="must be valid", received="no", remedy="Set it.")
+def credentials() -> StoreRefused:
+    return StoreRefused(field="AWS_SECRET_ACCESS_KEY", rule="must be valid", received="no", remedy="Set it.")
 
 
 def test_a_store_is_opened_once_and_its_secret_is_read_now_and_then() -> None:
@@ -81,6 +81,13 @@ def test_refused_credentials_have_the_secret_read_again() -> None:
     site.now += QUIET_SECONDS
     site.use()
     assert site.opened == ["first", "second"]
+
+
+def test_a_field_of_the_users_that_is_called_as_one_of_the_store_is_not_about_the_store() -> None:
+    site = Site()
+    with pytest.raises(UserError, match="AWS_ACCESS_KEY_ID"):
+        site.use(SourceError(field="AWS_ACCESS_KEY_ID", rule="of a source's bucket", received="x", remedy="m"))
+    site.use()
 
 
 def test_a_users_error_that_is_not_about_the_store_passes() -> None:

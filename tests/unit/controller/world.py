@@ -17,6 +17,7 @@ from typing import Any, Final
 from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.memory import MemoryBackend
+from syntrial.artifacts.references import member_refs
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
 from syntrial.cluster.manifests import Images, attempt_of, keys_of, source_of_job
@@ -24,7 +25,6 @@ from syntrial.controller.controller import Controller
 from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
-from syntrial.rpc.attempt import member_refs
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
 from syntrial.v1.artifacts_pb2 import MemberRef

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
+from syntrial.artifacts.references import member_refs
 from syntrial.errors import UserError
 from syntrial.experiment.file import to_yaml, validate
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
-from syntrial.plan.steps import Plan, member_refs
+from syntrial.plan.steps import Plan
 from syntrial.sources.named import science_of, sources_of
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import CellComparison, Look

@@ -8,13 +8,15 @@ from types import MappingProxyType
 import pytest
 
 from syntrial.artifacts.content import file_digest, folder_digest
+from syntrial.artifacts.references import member_refs, source_digests
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.artifacts.uploads import put_upload
 from syntrial.errors import Cancelled, DataLoss
-from syntrial.rpc.attempt import Attempt, member_refs
+from syntrial.rpc.attempt import Attempt
 from syntrial.rpc.scripted import scripted
 from syntrial.v1.analysis_pb2 import Cell, Replicate, WriteReportRequest
 from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.data_preparation_pb2 import FolderSource, PrepareDatasetRequest, Source
 from syntrial.v1.progress_pb2 import StepProgress
 
 
@@ -170,3 +172,10 @@ def test_laying_a_source_out_can_be_stopped(store: ArtifactStore, tmp_path: Path
     context, _ = attempt(store, stop=stop, scratch=tmp_path / "scratch")
     with pytest.raises(Cancelled):
         context.source_path(file_digest(file))
+
+
+def test_the_sources_of_a_request_are_those_in_its_digests_and_no_other_text() -> None:
+    digest, other = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+    request = PrepareDatasetRequest(source=Source(digest=digest, folder=FolderSource(patient_pattern=other)))
+    request.header.execution.source_locations.add(digest=other, path="/elsewhere")
+    assert source_digests(request) == {digest}

@@ -17,6 +17,7 @@ VIOLATIONS = (
     [
         (errors.UserError(violations=VIOLATIONS), code_pb2.INVALID_ARGUMENT, False),
         (errors.SourceError(violations=VIOLATIONS[:1]), code_pb2.INVALID_ARGUMENT, False),
+        (errors.StoreRefused(violations=VIOLATIONS[:1]), code_pb2.INVALID_ARGUMENT, False),
         (errors.Cancelled("stop"), code_pb2.CANCELLED, False),
         (errors.DataLoss("damaged", key="ab"), code_pb2.DATA_LOSS, True),
         (errors.ArtifactMissing("gone"), code_pb2.FAILED_PRECONDITION, True),
