@@ -45,6 +45,7 @@ from syntrial.analysis.reading import CellData, Json, Keyed, Pictures, Synthetic
 from syntrial.analysis.roc import GRID, mean_roc
 from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm
 from syntrial.analysis.verdict import holm, verdict
+from syntrial.documents.document import as_json
 from syntrial.experiment.base import word_of
 from syntrial.v1.analysis_pb2 import CellComparison, Endpoint
 
@@ -112,7 +113,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         "arms": arms,
         "roc": _roc(data, primary=primary),
         "training_curves": [_training_curves(cell) for cell in data.cells.values()],
-        "dataset": {**data.audit.value, "keys": [data.audit.key]},
+        "dataset": {**as_json(data.audit.value), "keys": [data.audit.key]},
         "synthetic": [_synthetic(synthetic) for synthetic in data.synthetic],
         "looks": [
             {"number": look.number, "evaluations": look.evaluations, "changed": list(look.changed)}
@@ -304,9 +305,9 @@ def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
         }
     recall_JK = np.stack([per_class_recall(data.labels, scores=scores_NK) for scores_NK in cell.scores_JNK])
     seen: dict[str, int] = {}
-    phases = cell.replicates[0].training["phases"]
+    phases = cell.replicates[0].training.phases
     for phase in phases:
-        for origin, count in phase["images_seen"].items():
+        for origin, count in phase.images_seen.items():
             seen[origin] = seen.get(origin, 0) + count
     return {
         "cell": cell.name,
@@ -321,10 +322,10 @@ def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:
         "recall": {
             name: _finite(float(value)) for name, value in zip(data.classes, recall_JK.mean(axis=0), strict=True)
         },
-        "optimiser_steps": sum(phase["steps"] for phase in phases),
+        "optimiser_steps": sum(phase.steps for phase in phases),
         "images_seen": dict(sorted(seen.items())),
-        "synthetic_missing": sum(phase["synthetic_missing"] for phase in phases),
-        "undertrained": sum(bool(replicate.training["undertrained"]) for replicate in cell.replicates),
+        "synthetic_missing": sum(phase.synthetic_missing for phase in phases),
+        "undertrained": sum(replicate.training.undertrained for replicate in cell.replicates),
         "keys": cell.keys + cell.training_keys,
     }
 
@@ -361,12 +362,12 @@ def _roc(data: TrialData, *, primary: Json) -> Json:
 
 def _training_curves(cell: CellData) -> Json:
     """Mean and range over replicates of each series, at the points that all replicates have."""
-    curves = [replicate.training["curves"] for replicate in cell.replicates]
-    shared = sorted(set(curves[0]["x"]).intersection(*(curve["x"] for curve in curves[1:])))
+    curves = [replicate.training.curves for replicate in cell.replicates]
+    shared = sorted(set(curves[0].x).intersection(*(curve.x for curve in curves[1:])))
     series = {}
-    for name in sorted(curves[0]["series"]):
+    for name in sorted(curves[0].series):
         values_JX = np.asarray(
-            [[_number(curve["series"][name][curve["x"].index(x)]) for x in shared] for curve in curves],
+            [[_number(curve.series[name][curve.x.index(x)]) for x in shared] for curve in curves],
             dtype=np.float64,
         ).reshape(len(curves), len(shared))
         series[name] = {
@@ -374,11 +375,11 @@ def _training_curves(cell: CellData) -> Json:
             "low": _rounded(values_JX.min(axis=0)),
             "high": _rounded(values_JX.max(axis=0)),
         }
-    return {"cell": cell.name, "x_unit": curves[0]["x_unit"], "x": shared, "series": series, "keys": cell.training_keys}
+    return {"cell": cell.name, "x_unit": curves[0].x_unit, "x": shared, "series": series, "keys": cell.training_keys}
 
 
 def _synthetic(synthetic: SyntheticData) -> Json:
-    keyed: tuple[Keyed | Pictures, ...] = (
+    keyed: tuple[Keyed[Any] | Pictures, ...] = (
         *synthetic.accepted,
         *synthetic.decisions,
         *synthetic.quality,
@@ -389,10 +390,10 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "method": synthetic.method,
         "proven_lineage": synthetic.proven_lineage,
         "control": synthetic.control,
-        "decisions": [found.value for found in synthetic.decisions],
-        "quality": [found.value for found in synthetic.quality],
-        "audit": synthetic.audit.value if synthetic.audit else None,
-        "curves": [found.value for found in synthetic.curves],
+        "decisions": [as_json(found.value) for found in synthetic.decisions],
+        "quality": [as_json(found.value) for found in synthetic.quality],
+        "audit": as_json(synthetic.audit.value) if synthetic.audit else None,
+        "curves": [as_json(found.value) for found in synthetic.curves],
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }
 

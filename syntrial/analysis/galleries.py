@@ -106,7 +106,7 @@ def leak_gallery(data: TrialData) -> Gallery | None:
     """Pairs of images that stand on both sides of a split."""
     if data.audit_pairs is None:
         return None
-    told = [picture["what"] for picture in data.audit.value["pictures"]]
+    told = [picture.what for picture in data.audit.value.pictures]
     strips = tuple(
         _pairs(data.audit_pairs[[row for row, what in enumerate(told) if what == kind]], name=kind, detail="")
         for kind in dict.fromkeys(told)
@@ -133,7 +133,7 @@ def _rejected_strips(synthetic: SyntheticData) -> Iterator[Strip]:
         return
     images = synthetic.rejected[0].images
     reasons = np.asarray(images.origins.get("reason", []))
-    counts = synthetic.decisions[0].value["rejected"]
+    counts = synthetic.decisions[0].value.rejected
     for reason in sorted(set(reasons.tolist())):
         chosen = choose(np.flatnonzero(reasons == reason), count=PER_STRIP, seed=f"{synthetic.name}/{reason}")
         yield Strip(

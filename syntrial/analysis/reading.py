@@ -6,12 +6,17 @@ works on the dataclasses below and touches no store.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.store import MemberReader
+from syntrial.documents.audit import Audit
+from syntrial.documents.decisions import Decisions
+from syntrial.documents.document import read
+from syntrial.documents.quality import Quality
+from syntrial.documents.training import ClassifierTraining, Curves
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.stages import METHODS
@@ -19,6 +24,7 @@ from syntrial.v1.analysis_pb2 import Cell, SyntheticSummary, WriteReportRequest
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 Json = dict[str, Any]
+_D = TypeVar("_D")
 
 PIPELINE = tuple(method.rpartition("/")[2] for method in METHODS)
 """Methods of all stages, in pipeline order."""
@@ -30,8 +36,7 @@ class ReplicateData:
 
     seed: int
     generator: int
-    training: Json
-    """`training.json`: curves, phases with what was seen, `undertrained`."""
+    training: ClassifierTraining
     scores_NK: NDArray[np.float64]  # noqa: N815
     training_key: str
     predictions_key: str
@@ -64,11 +69,11 @@ class CellData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Keyed:
-    """A JSON value and the key of the step that wrote it."""
+class Keyed(Generic[_D]):
+    """A document and the key of the step that wrote it."""
 
     key: str
-    value: Json
+    value: _D
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,12 +94,12 @@ class SyntheticData:
     control: bool
     accepted: tuple[Pictures, ...]
     rejected: tuple[Pictures, ...]
-    decisions: tuple[Keyed, ...]
-    quality: tuple[Keyed, ...]
+    decisions: tuple[Keyed[Decisions], ...]
+    quality: tuple[Keyed[Quality], ...]
     copies: NDArray[np.uint8] | None
     """Pairs (P, 2, H, W, C) of the first replicate: a synthetic image and the nearest training image."""
-    curves: tuple[Keyed, ...]
-    audit: Keyed | None
+    curves: tuple[Keyed[Curves], ...]
+    audit: Keyed[Audit] | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,7 +124,7 @@ class TrialData:
     """Test labels: int64 (N,) or uint8 (N, K)."""
     patients_N: NDArray[np.int64]  # noqa: N815
     cells: dict[str, CellData]
-    audit: Keyed
+    audit: Keyed[Audit]
     audit_pairs: NDArray[np.uint8] | None
     """Pairs (P, 2, H, W, C) of leaked images."""
     train: Pictures
@@ -160,8 +165,8 @@ class _Reader:
             provenance=dict(manifest.provenance),
         )
 
-    def json(self, ref: MemberRef, name: str) -> Keyed:
-        return Keyed(key=ref.key, value=self.open(ref).json(name))
+    def document(self, kind: type[_D], ref: MemberRef, name: str) -> Keyed[_D]:
+        return Keyed(key=ref.key, value=read(kind, self.open(ref), name))
 
     def pictures(self, ref: MemberRef) -> Pictures:
         return Pictures(key=ref.key, images=read_image_set(self.open(ref)))
@@ -193,7 +198,7 @@ def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialDat
         labels=truth[0],
         patients_N=truth[1],
         cells=cells,
-        audit=Keyed(key=request.audit.key, value=audit_reader.json("audit.json")),
+        audit=Keyed(key=request.audit.key, value=read(Audit, audit_reader, "audit.json")),
         audit_pairs=_optional_pairs(audit_reader, name="pairs.npy"),
         train=train,
         synthetic=synthetic,
@@ -228,7 +233,7 @@ def _read_cell(
             ReplicateData(
                 seed=replicate.seed,
                 generator=replicate.generator,
-                training=reader.json(replicate.training, "training.json").value,
+                training=reader.document(ClassifierTraining, replicate.training, "training.json").value,
                 scores_NK=np.asarray(predictions.array("scores.npy"), dtype=np.float64),
                 training_key=replicate.training.key,
                 predictions_key=replicate.predictions.key,
@@ -250,11 +255,11 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         control=summary.control,
         accepted=_each(summary.accepted, reader.pictures),
         rejected=_each(summary.rejected, reader.pictures),
-        decisions=tuple(reader.json(ref, "decisions.json") for ref in summary.decisions),
-        quality=tuple(reader.json(ref, "quality.json") for ref in summary.quality),
+        decisions=tuple(reader.document(Decisions, ref, "decisions.json") for ref in summary.decisions),
+        quality=tuple(reader.document(Quality, ref, "quality.json") for ref in summary.quality),
         copies=_optional_pairs(reader.open(summary.quality[0]), name="copies.npy") if summary.quality else None,
-        curves=tuple(reader.json(ref, "curves.json") for ref in summary.curves),
-        audit=reader.json(summary.audit, "audit.json") if summary.HasField("audit") else None,
+        curves=tuple(reader.document(Curves, ref, "curves.json") for ref in summary.curves),
+        audit=reader.document(Audit, summary.audit, "audit.json") if summary.HasField("audit") else None,
     )
 
 

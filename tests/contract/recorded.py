@@ -11,15 +11,17 @@ import importlib
 import importlib.util
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from safetensors.numpy import load as load_safetensors
 
-from syntrial.artifacts.store import open_store
+from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.experiment.file import validate
 from syntrial.plan.planner import plan
+from syntrial.plan.steps import Step
 from syntrial.rpc.testing import run_step
 from syntrial.sources.resolve import resolve_sources
 from syntrial.stages import STAGES, stage_of
@@ -27,7 +29,7 @@ from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 RECORD: Final = Path(__file__).with_name("recorded_results.jsonl")
-SHARED: Final = ("syntrial.imagesets", "syntrial_training")
+SHARED: Final = ("syntrial.documents", "syntrial.imagesets", "syntrial_training")
 """Packages outside the stages whose code shows in what stages make."""
 SMALL: Final[dict[str, Any]] = {
     "apiVersion": "syntrial.dev/v1alpha1",
@@ -89,20 +91,28 @@ def _files(package: str) -> dict[str, Path]:
     return {f"{package}/{path.relative_to(folder)}": path for path in sorted(folder.rglob("*.py"))}
 
 
-def measure() -> dict[str, dict[str, float]]:
-    """Runs the small experiment in this process and gives the figures of each stage."""
+@cache
+def run() -> tuple[ArtifactStore, tuple[Step, ...]]:
+    """Runs the small experiment in this process; its artifacts, and the steps that made them."""
     experiment = validate(SMALL)
     sources = resolve_sources(experiment, base=Path()).by_name
     whole = plan(experiment, sources, looks=[Look(number=1, evaluations="recorded")])
     store = open_store("memory://")
-    figures: dict[str, dict[str, float]] = {name: {} for name in STAGES}
     for step in whole.steps:
         stage = stage_of(step.method)
         name = step.method.rpartition("/")[2]
         module = "syntrial.analysis" if stage.name == "analysis" else stage.module
         verb = importlib.import_module(f"{module}.service").METHODS[name]
         run_step(verb, step.request, store)
-        figures[stage.name] |= _figures(store, step.key, name)
+    return store, tuple(whole.steps)
+
+
+def measure() -> dict[str, dict[str, float]]:
+    """The figures of each stage on the small experiment."""
+    store, steps = run()
+    figures: dict[str, dict[str, float]] = {name: {} for name in STAGES}
+    for step in steps:
+        figures[stage_of(step.method).name] |= _figures(store, step.key, step.method.rpartition("/")[2])
     return {stage: dict(sorted(found.items())) for stage, found in figures.items()}
 
 

@@ -1,10 +1,11 @@
 """Whether a classifier was trained long enough: does its validation loss still fall when the schedule ends?"""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from syntrial.documents import training as documents
 
 SPAN = 1 / 6
 """The last part of the last phase over which the fall is measured.
@@ -33,15 +34,15 @@ class Convergence:
     fall_errors: float
     """The same fall in standard errors."""
 
-    def json(self) -> dict[str, Any]:
-        """As JSON, with the rule in words."""
-        return {
-            "rule": RULE,
-            "fromStep": self.from_step,
-            "toStep": self.to_step,
-            "fall": self.fall,
-            "fallInStandardErrors": self.fall_errors,
-        }
+    def document(self) -> documents.Convergence:
+        """As `training.json` has it, with the rule in words."""
+        return documents.Convergence(
+            rule=RULE,
+            from_step=self.from_step,
+            to_step=self.to_step,
+            fall=self.fall,
+            fall_errors=self.fall_errors,
+        )
 
 
 def judge(

@@ -7,6 +7,8 @@ from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.tensors import to_bytes
 
+from syntrial.documents import training as documents
+from syntrial.documents.document import write
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
@@ -80,7 +82,7 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
             "seed": request.seed,
         },
     )
-    output.json("training", "training.json", training_record(training, plan))
+    write(output, "training", "training.json", document=training_record(training, plan))
     validation_scores = scores_NK.cpu().numpy()
     output.array("validation", "scores.npy", validation_scores)
     output.array("validation", "labels.npy", validation.labels)
@@ -90,8 +92,8 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     )
 
 
-def training_record(training: Training, plan: TrainingPlan) -> dict[str, Any]:
-    """training.json: curves over optimiser steps, and for each phase what its pool held and its batches showed."""
+def training_record(training: Training, plan: TrainingPlan) -> documents.ClassifierTraining:
+    """`training.json`: curves over optimiser steps, and for each phase what its pool held and its batches showed."""
     history = training.history
     last = len(plan.phases) - 1
     verdict = convergence.judge(
@@ -105,23 +107,29 @@ def training_record(training: Training, plan: TrainingPlan) -> dict[str, Any]:
         seen = dict(zip(ORIGINS, history.seen[index], strict=True))
         duplicated = history.duplicated[index]
         phases.append(
-            {
-                "steps": phase.steps,
-                "images_seen": {**seen, "real": seen["real"] - duplicated, "duplicated": duplicated},
-                "pool": phase.pool.counts(),
-                "synthetic_missing": phase.synthetic_missing,
-                "learning_rate": phase.learning_rate,
-            }
+            documents.TrainedPhase(
+                steps=phase.steps,
+                images_seen={**seen, "real": seen["real"] - duplicated, "duplicated": duplicated},
+                pool=phase.pool.counts(),
+                synthetic_missing=phase.synthetic_missing,
+                learning_rate=phase.learning_rate,
+            )
         )
     best = training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
-    return {
-        "schema": 1,
-        "curves": {"x_unit": "steps", "x": history.steps, "series": history.curves},
-        "phases": phases,
-        "undertrained": verdict is not None and verdict.undertrained,
-        "convergence": None if verdict is None else verdict.json(),
-        "checkpoint": {"choice": "best" if best else "last-ema", "step": history.best_step if best else training.step},
-    }
+    return documents.ClassifierTraining(
+        version=1,
+        curves=documents.Curves(
+            x_unit="steps",
+            x=tuple(history.steps),
+            series={name: tuple(values) for name, values in history.curves.items()},
+        ),
+        phases=tuple(phases),
+        undertrained=verdict is not None and verdict.undertrained,
+        convergence=None if verdict is None else verdict.document(),
+        checkpoint=documents.KeptCheckpoint(
+            choice="best" if best else "last-ema", step=history.best_step if best else training.step
+        ),
+    )
 
 
 def check_recipe(recipe: TrainingRecipe) -> None:

@@ -1,6 +1,6 @@
 """What the audit says beside leaks: balance, shift between splits, ranges, constant images, conflicting labels.
 
-`audit.json` is described in the service's README; its readers are the report and people.
+What becomes of it is `audit.json` (`syntrial.documents.audit`); its readers are the report and people.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,34 +11,35 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from syntrial.documents.audit import Conflicts, GreyLevels, PairPicture, Shift, Split
 from syntrial.imagesets.classes import Labels, count_classes
 from syntrial_data_prep.duplicates import Pair
 from syntrial_data_prep.form import Formed
 
-SCHEMA: Final = 1
 DARK: Final = 32
 """A set whose brightest of 1000 pixels is darker than this was probably scaled wrongly."""
 MOST_PICTURES: Final = 16
 
 
-def describe_split(split: Formed, classes: Sequence[str], *, source: str) -> dict[str, Any]:
-    """Count, classes, patients (images where none are named), and where the split is from."""
-    return {
-        "count": len(split),
-        "classes": count_classes(split.labels, classes),
-        "patients": len(set(split.groups())),
-        "patients_known": split.patients is not None,
-        "source": source,
-    }
+def describe_split(split: Formed, classes: Sequence[str], *, source: str, split_by: str) -> Split:
+    """Count, classes, patients (images where none are named), where the split is from, and who made it."""
+    return Split(
+        count=len(split),
+        classes=count_classes(split.labels, classes),
+        patients=len(set(split.groups())),
+        patients_known=split.patients is not None,
+        source=source,
+        split_by=split_by,
+    )
 
 
-def shifts(splits: Mapping[str, Labels], classes: Sequence[str]) -> list[dict[str, Any]]:
+def shifts(splits: Mapping[str, Labels], classes: Sequence[str]) -> tuple[Shift, ...]:
     """How class proportions differ between each two splits: total variation, and Pearson's chi-square test.
 
     With several labels an image each label is tested by itself (absent, present): the total variation is that of the
     label that differs most, and p is the smallest times the number of labels (Bonferroni).
     """
-    found: list[dict[str, Any]] = []
+    found: list[Shift] = []
     for first, second in combinations(splits, 2):
         counts = [np.array(list(count_classes(splits[name], classes).values())) for name in (first, second)]
         totals = [len(splits[name]) for name in (first, second)]
@@ -57,19 +58,19 @@ def shifts(splits: Mapping[str, Labels], classes: Sequence[str]) -> list[dict[st
             p_value = min(1.0, smallest * len(classes))
             variation = float(np.abs(rates[0] - rates[1]).max())
         found.append(
-            {
-                "between": [first, second],
-                "total_variation": variation,
-                "chi_square": statistic,
-                "degrees_of_freedom": freedom,
-                "p_value": p_value,
-                "rates": {
+            Shift(
+                between=(first, second),
+                total_variation=variation,
+                chi_square=statistic,
+                degrees_of_freedom=freedom,
+                p_value=p_value,
+                rates={
                     name: dict(zip(classes, map(float, rate), strict=True))
                     for name, rate in zip((first, second), rates, strict=True)
                 },
-            }
+            )
         )
-    return found
+    return tuple(found)
 
 
 def chi_square(table: NDArray[np.int64]) -> tuple[float, int, float]:
@@ -83,7 +84,7 @@ def chi_square(table: NDArray[np.int64]) -> tuple[float, int, float]:
     return statistic, freedom, float(chdtrc(freedom, statistic))
 
 
-def ranges(images_NHWC: NDArray[np.uint8]) -> dict[str, Any]:
+def ranges(images_NHWC: NDArray[np.uint8]) -> GreyLevels:
     """Smallest and largest grey level, mean and deviation, and how many images are constant."""
     histogram = np.zeros(256, np.int64)
     constant: list[int] = []
@@ -98,18 +99,18 @@ def ranges(images_NHWC: NDArray[np.uint8]) -> dict[str, Any]:
     variance = float((histogram * (levels - mean) ** 2).sum() / max(total, 1))
     present = np.flatnonzero(histogram)
     bright = int(np.searchsorted(np.cumsum(histogram), 0.999 * total)) if total else 0
-    return {
-        "min": int(present[0]) if total else 0,
-        "max": int(present[-1]) if total else 0,
-        "bright": bright,
-        "mean": mean,
-        "deviation": float(np.sqrt(variance)),
-        "constant": len(constant),
-        "constant_examples": constant[:8],
-    }
+    return GreyLevels(
+        min=int(present[0]) if total else 0,
+        max=int(present[-1]) if total else 0,
+        bright=bright,
+        mean=mean,
+        deviation=float(np.sqrt(variance)),
+        constant=len(constant),
+        constant_examples=tuple(constant[:8]),
+    )
 
 
-def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Sequence[str]) -> dict[str, Any]:
+def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Sequence[str]) -> Conflicts:
     """Images that are equal to the pixel and have different labels: how many contents, and examples."""
     first: dict[str, tuple[str, str]] = {}
     clashing: dict[str, list[str]] = {}
@@ -119,7 +120,8 @@ def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Seque
             earlier = first.setdefault(digest, (label, split.names[row]))
             if earlier[0] != label:
                 clashing.setdefault(digest, [f"{earlier[1]} is {earlier[0]}"]).append(f"{split.names[row]} is {label}")
-    return {"count": len(clashing), "examples": [found[:4] for found in list(clashing.values())[:8]]}
+    examples = tuple(tuple(found[:4]) for found in list(clashing.values())[:8])
+    return Conflicts(count=len(clashing), examples=examples)
 
 
 def name_label(label: Any, classes: Sequence[str]) -> str:
@@ -131,26 +133,26 @@ def name_label(label: Any, classes: Sequence[str]) -> str:
 
 def pair_pictures(
     found: Sequence[tuple[str, NDArray[np.uint8], NDArray[np.uint8], Sequence[Pair]]],
-) -> tuple[NDArray[np.uint8] | None, list[dict[str, Any]]]:
+) -> tuple[NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
     """Up to 16 pairs as uint8 (P, 2, H, W, C), the losing side first, and what each shows; taken in turn by kind."""
     pictures: list[NDArray[np.uint8]] = []
-    told: list[dict[str, Any]] = []
+    told: list[PairPicture] = []
     for turn in range(MOST_PICTURES):
         for title, first, second, pairs in found:
             if turn < len(pairs) and len(pictures) < MOST_PICTURES:
                 pair = pairs[turn]
                 pictures.append(np.stack([first[pair.first], second[pair.second]]))
-                told.append({"what": title, "distance": pair.distance})
-    return (np.stack(pictures) if pictures else None), told
+                told.append(PairPicture(what=title, distance=pair.distance))
+    return (np.stack(pictures) if pictures else None), tuple(told)
 
 
-def range_warnings(found: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def range_warnings(found: Mapping[str, GreyLevels]) -> list[str]:
     """Sentences on images that hold nothing, and on sets that are nearly black."""
     warnings: list[str] = []
-    for split, figures in found.items():
-        if figures["constant"]:
-            warnings.append(f"{figures['constant']} images of {split} have one grey level throughout.")
-        if figures["bright"] < DARK:
+    for split, levels in found.items():
+        if levels.constant:
+            warnings.append(f"{levels.constant} images of {split} have one grey level throughout.")
+        if levels.bright < DARK:
             warnings.append(
                 f"The images of {split} are nearly black (999 of 1000 pixels are below {DARK} of 255): "
                 "check their scaling."

@@ -4,11 +4,13 @@ What made them is unknown, so nothing proves that it never saw the test images; 
 """
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.documents import document
+from syntrial.documents.audit import Audit, Near, PairPicture
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import count_classes, map_classes
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
@@ -74,28 +76,28 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
             received=f"{len(images)} images, none of which may stay",
             remedy="These are images of the data set itself: import others.",
         )
-    report: dict[str, Any] = {
-        "schema": audit.SCHEMA,
-        "source": raw.about or raw.title,
-        "classes": list(train.classes),
-        "splits": {
-            IMPORTED: audit.describe_split(kept, train.classes, source=raw.about or raw.title) | {"split_by": "source"}
-        },
-        "leaks": [leak.as_json() for leak in found_leaks],
-        "near": {"threshold": threshold},
-        "pictures": told,
-        "shifts": audit.shifts({"train": train.labels, IMPORTED: kept.labels}, train.classes),
-        "ranges": {
+    source = raw.about or raw.title
+    audited = Audit(
+        version=1,
+        source=source,
+        classes=train.classes,
+        splits={IMPORTED: audit.describe_split(kept, train.classes, source=source, split_by="source")},
+        leaks=tuple(leak.document() for leak in found_leaks),
+        near=Near(threshold=threshold),
+        pictures=told,
+        shifts=audit.shifts({"train": train.labels, IMPORTED: kept.labels}, train.classes),
+        ranges={
             IMPORTED: audit.ranges(kept.images_NHWC),
             "train": audit.ranges(train.images_NHWC),
         },
-        "unreadable": list(images.unreadable),
-        "resampling": describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
-        "notes": list(raw.notes),
-    }
-    report["warnings"] = _warnings(report, kept=kept, train=train)
+        unreadable=tuple(images.unreadable),
+        resampling=describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
+        notes=tuple(raw.notes),
+        warnings=(),
+    )
+    audited = replace(audited, warnings=tuple(_warnings(audited, kept=kept, train=train)))
     write_image_set(context.output, "images", kept.image_set(train.classes))
-    context.output.json("audit", "audit.json", report)
+    document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
 
@@ -129,7 +131,7 @@ def _copies(
     real: Mapping[str, ImageSet],
     request: ImportImagesRequest,
     context: StepContext,
-) -> tuple[float, list[leaks.Leak], NDArray[np.uint8] | None, list[dict[str, Any]]]:
+) -> tuple[float, list[leaks.Leak], NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
     """Copies of real images, exact and near: the threshold, the leaks, pictures of pairs and what they show."""
     exact = leaks.action_of(request.leaks.exact_duplicates, default=LeakPolicy.ACTION_DROP)
     close = leaks.action_of(request.leaks.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
@@ -196,10 +198,11 @@ def _copies(
     return threshold, found, pictures, told
 
 
-def _warnings(report: Mapping[str, Any], *, kept: Formed, train: ImageSet) -> list[str]:
-    found = audit.range_warnings({IMPORTED: report["ranges"][IMPORTED]})
-    smallest, _ = report["resampling"]["from"]
-    size = report["resampling"]["to"]
+def _warnings(audited: Audit, *, kept: Formed, train: ImageSet) -> list[str]:
+    imported, real = audited.ranges[IMPORTED], audited.ranges["train"]
+    found = audit.range_warnings({IMPORTED: imported})
+    smallest, _ = audited.resampling.sides
+    size = audited.resampling.to
     if smallest < size:
         found.append(
             f"Images from {smallest} pixels were enlarged to the data set's {size}: blur that real images lack is a "
@@ -213,15 +216,14 @@ def _warnings(report: Mapping[str, Any], *, kept: Formed, train: ImageSet) -> li
             f"All imported images are of {' and '.join(present)}; none are of {', '.join(absent)}: being synthetic "
             "then tells the class, which is a shortcut."
         )
-    for leak in report["leaks"]:
-        if leak["between"][1] == "train":
-            found.append(f"{leak['count']} imported images are {leak['kind']}s of training images.")
-    if report["unreadable"]:
-        found.append(f"{len(report['unreadable'])} images could not be decoded and were left out.")
-    imported, real = report["ranges"][IMPORTED], report["ranges"]["train"]
-    if abs(imported["mean"] - real["mean"]) > real["deviation"] / 2:
+    for leak in audited.leaks:
+        if leak.between[1] == "train":
+            found.append(f"{leak.count} imported images are {leak.kind}s of training images.")
+    if audited.unreadable:
+        found.append(f"{len(audited.unreadable)} images could not be decoded and were left out.")
+    if abs(imported.mean - real.mean) > real.deviation / 2:
         found.append(
-            f"Imported images have a mean grey level of {imported['mean']:.0f} where the training images have "
-            f"{real['mean']:.0f}: brightness alone tells them apart."
+            f"Imported images have a mean grey level of {imported.mean:.0f} where the training images have "
+            f"{real.mean:.0f}: brightness alone tells them apart."
         )
     return found

@@ -5,25 +5,27 @@ Test is never altered: validation loses what is in test, training what is in val
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.documents import audit as documents
+from syntrial.documents.audit import LeakAction, LeakKind
 from syntrial.errors import UserError
 from syntrial.v1.data_preparation_pb2 import LeakPolicy
 from syntrial_data_prep.duplicates import Pair
 
 Action = LeakPolicy.Action
 
-WORDS: Final[dict[int, str]] = {
+WORDS: Final[dict[int, LeakAction]] = {
     LeakPolicy.ACTION_DROP: "drop",
     LeakPolicy.ACTION_STOP: "stop",
     LeakPolicy.ACTION_WAIVE: "waive",
 }
-EXACT: Final = "exact-duplicate"
-PATIENT: Final = "shared-patient"
-NEAR: Final = "near-duplicate"
+EXACT: Final[LeakKind] = "exact-duplicate"
+PATIENT: Final[LeakKind] = "shared-patient"
+NEAR: Final[LeakKind] = "near-duplicate"
 MOST_EXAMPLES: Final = 16
 
 
@@ -31,10 +33,10 @@ MOST_EXAMPLES: Final = 16
 class Leak:
     """What stands on both sides of a pair of splits."""
 
-    kind: str
+    kind: LeakKind
     between: tuple[str, str]
     """The split that loses, then the one that keeps; or one split twice."""
-    action: str
+    action: LeakAction
     """drop, stop, waive; keep for what lies within one split."""
     count: int
     """Distinct contents, patients, or images with a near duplicate."""
@@ -44,20 +46,20 @@ class Leak:
     """Names of images (or a patient's name and images) of each side, at most 16."""
     pairs: tuple[Pair, ...] = field(default=())
 
-    def as_json(self) -> dict[str, Any]:
+    def document(self) -> documents.Leak:
         """As the audit holds it."""
-        return {
-            "kind": self.kind,
-            "between": list(self.between),
-            "count": self.count,
-            "images": len(self.rows),
-            "dropped": len(self.rows) if self.action == "drop" else 0,
-            "action": self.action,
-            "examples": [list(example) for example in self.examples],
-        }
+        return documents.Leak(
+            kind=self.kind,
+            between=self.between,
+            count=self.count,
+            images=len(self.rows),
+            dropped=len(self.rows) if self.action == "drop" else 0,
+            action=self.action,
+            examples=self.examples,
+        )
 
 
-def action_of(action: int, *, default: int) -> str:
+def action_of(action: int, *, default: int) -> LeakAction:
     """The policy's word; `default` where the request leaves it open."""
     return WORDS[action or default]
 
@@ -65,9 +67,9 @@ def action_of(action: int, *, default: int) -> str:
 def of_pairs(
     pairs: Sequence[Pair],
     *,
-    kind: str,
+    kind: LeakKind,
     between: tuple[str, str],
-    action: str,
+    action: LeakAction,
     names: tuple[Sequence[str], Sequence[str]],
     rows: Sequence[int],
 ) -> Leak | None:
@@ -86,7 +88,7 @@ def of_pairs(
 
 
 def of_patients(
-    first: Sequence[str], second: Sequence[str], *, between: tuple[str, str], action: str, names: Sequence[str]
+    first: Sequence[str], second: Sequence[str], *, between: tuple[str, str], action: LeakAction, names: Sequence[str]
 ) -> Leak | None:
     """Patients that have images in both splits, or None; the rows are those of the first split."""
     shared = set(first) & set(second)

@@ -1,12 +1,14 @@
 """PrepareDataset: a source becomes train, validation and test, without leaks, with an audit of what was found."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.documents import document
+from syntrial.documents.audit import Audit, Near, PairPicture, Resampling
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import check_split, map_classes
 from syntrial.imagesets.imageset import write_image_set
@@ -36,9 +38,9 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     formed: dict[str, Formed] = {}
-    for name, found in raw.splits.items():
+    for name, part in raw.splits.items():
         formed[name] = form(
-            found,
+            part,
             title=raw.title,
             classes=mapped,
             size=image_format.size,
@@ -49,7 +51,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
                 before + count, total=total, unit="images", activity="reading"
             ),
         )
-        done += len(found.names)
+        done += len(part.names)
     whole, origins = _split(formed, rule=request.split, title=raw.title, scratch=context.scratch)
     for name in SPLITS:
         check_split(whole[name].labels, mapped.names, split=name, source=raw.title)
@@ -70,45 +72,46 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")
 
-    report = {
-        "schema": audit.SCHEMA,
-        "source": raw.about or raw.title,
-        "classes": list(mapped.names),
-        "splits": {
-            name: audit.describe_split(kept[name], mapped.names, source=raw.about or raw.title)
-            | {"split_by": origins[name]}
+    source = raw.about or raw.title
+    found = Audit(
+        version=1,
+        source=source,
+        classes=mapped.names,
+        splits={
+            name: audit.describe_split(kept[name], mapped.names, source=source, split_by=origins[name])
             for name in SPLITS
         },
-        "train_fraction": fraction,
-        "leaks": [leak.as_json() for leak in found_leaks],
-        "near": near,
-        "pictures": told,
-        "shifts": audit.shifts({name: kept[name].labels for name in SPLITS}, mapped.names),
-        "conflicts": audit.conflicts({name: (whole[name], digests[name]) for name in SPLITS}, mapped.names),
-        "ranges": {name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
-        "unreadable": [name for part in formed.values() for name in part.unreadable],
-        "resampling": describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
-        "notes": list(raw.notes),
-    }
-    report["warnings"] = _warnings(report, size=image_format.size)
+        train_fraction=fraction,
+        leaks=tuple(leak.document() for leak in found_leaks),
+        near=near,
+        pictures=told,
+        shifts=audit.shifts({name: kept[name].labels for name in SPLITS}, mapped.names),
+        conflicts=audit.conflicts({name: (whole[name], digests[name]) for name in SPLITS}, mapped.names),
+        ranges={name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
+        unreadable=tuple(name for part in formed.values() for name in part.unreadable),
+        resampling=describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
+        notes=tuple(raw.notes),
+        warnings=(),
+    )
+    found = replace(found, warnings=tuple(_warnings(found, size=image_format.size)))
     for name in SPLITS:
         write_image_set(context.output, name, kept[name].image_set(mapped.names))
-    context.output.json("audit", "audit.json", report)
+    document.write(context.output, "audit", "audit.json", document=found)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
 
 
-def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> dict[str, Any]:
+def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> Resampling:
     """From which sides to which, by what method, and how many images lose their margins to the central square."""
     sides = [part.sides for part in raw.splits.values()]
     smallest, largest = min(low for low, _ in sides), max(high for _, high in sides)
-    return {
-        "from": [smallest, largest],
-        "to": size,
-        "channels": channels,
-        "method": "none" if smallest == largest == size else resample.METHODS[method].name.lower(),
-        "cropped": sum(part.oblong for part in raw.splits.values()),
-    }
+    return Resampling(
+        sides=(smallest, largest),
+        to=size,
+        channels=channels,
+        method="none" if smallest == largest == size else resample.METHODS[method].name.lower(),
+        cropped=sum(part.oblong for part in raw.splits.values()),
+    )
 
 
 def _activity(context: StepContext, activity: str, *, total: int) -> Callable[[int], None]:
@@ -160,7 +163,7 @@ def _leaks(
     digests: Mapping[str, Sequence[str]],
     policy: LeakPolicy,
     on_progress: Callable[[int], None],
-) -> tuple[list[leaks.Leak], dict[str, Any], NDArray[np.uint8] | None, list[dict[str, Any]]]:
+) -> tuple[list[leaks.Leak], Near, NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
     """All leaks, what near means here, pictures of pairs and what they show."""
     exact = leaks.action_of(policy.exact_duplicates, default=LeakPolicy.ACTION_DROP)
     shared = leaks.action_of(policy.shared_patients, default=LeakPolicy.ACTION_DROP)
@@ -234,11 +237,11 @@ def _leaks(
             if leak.pairs and leak.between[0] != leak.between[1]
         ]
     )
-    near = {
-        "threshold": threshold,
-        "measure": "sqrt(2 - 2 correlation) of 16x16 grey reductions",
-        "calibrated_on": "nearest training images of different patients, robustly 4 deviations below the usual",
-    }
+    near = Near(
+        threshold=threshold,
+        measure="sqrt(2 - 2 correlation) of 16x16 grey reductions",
+        calibrated_on="nearest training images of different patients, robustly 4 deviations below the usual",
+    )
     return present, near, pictures, told
 
 
@@ -257,16 +260,16 @@ def _codes(whole: Mapping[str, Formed]) -> dict[str, NDArray[np.int64]]:
     }
 
 
-def _warnings(report: Mapping[str, Any], *, size: int) -> list[str]:
-    found = audit.range_warnings(report["ranges"])
-    if report["conflicts"]["count"]:
+def _warnings(audited: Audit, *, size: int) -> list[str]:
+    found = audit.range_warnings(audited.ranges)
+    if audited.conflicts is not None and audited.conflicts.count:
         found.append(
-            f"Images that are equal to the pixel have different labels in the source: {report['conflicts']['count']} "
-            f"(for example {'; '.join(report['conflicts']['examples'][0])})."
+            f"Images that are equal to the pixel have different labels in the source: {audited.conflicts.count} "
+            f"(for example {'; '.join(audited.conflicts.examples[0])})."
         )
-    if report["unreadable"]:
-        found.append(f"{len(report['unreadable'])} images could not be decoded and were left out.")
-    smallest, largest = report["resampling"]["from"]
+    if audited.unreadable:
+        found.append(f"{len(audited.unreadable)} images could not be decoded and were left out.")
+    smallest, largest = audited.resampling.sides
     if smallest < size:
         found.append(f"Images from {smallest} pixels were enlarged to {size}: they hold no more detail than before.")
     if largest > 2 * smallest:

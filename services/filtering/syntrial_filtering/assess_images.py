@@ -1,13 +1,15 @@
 """The verb AssessImages: how far a synthetic set is from real images, and whether it holds copies of them.
 
-Wiring only: see `frechet`, `precision_recall` and `copies`. The schema of `quality.json` is in the service's README.
+Wiring only: see `frechet`, `precision_recall` and `copies`. `quality.json` is a `syntrial.documents.quality.Quality`.
 """
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from syntrial_training.compute import reproducible
 
+from syntrial.documents import quality as documents
+from syntrial.documents.document import extended, write
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import AssessImagesRequest
@@ -15,10 +17,7 @@ from syntrial_filtering import frechet
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import CopySearch, search_copies
 from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
-from syntrial_filtering.precision_recall import NEIGHBOURS, precision_recall
-
-SCHEMA: Final = 1
-"""Version of `quality.json`."""
+from syntrial_filtering.precision_recall import precision_recall
 
 PAIRS: Final = 16
 """The nearest pairs of a synthetic and a training image that are kept as pictures."""
@@ -47,29 +46,25 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
     manifold = precision_recall(fake_NF, real_NF, seed=request.seed)
     search = search_copies(context, synthetic.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
     nearest = _nearest_pairs(search)
-    tree: dict[str, Any] = {
-        "schema": SCHEMA,
-        "images": len(synthetic),
-        "real_images": len(train),
-        "features": {
-            "size": real_NF.shape[1],
-            "normalisation": "each feature minus its mean, over its deviation, among the real training images",
-        },
-        "frechet": None if figures is None else figures.as_json(),
-        "frechet_by_class": _frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed),
-        "precision_recall": None
-        if manifold is None
-        else {
-            "neighbours": NEIGHBOURS,
-            "sample_size": manifold.sample_size,
-            "precision": manifold.precision,
-            "recall": manifold.recall,
-            "real_precision": manifold.real_precision,
-        },
-        "memorised": {**search.as_json(), "pairs": [_pair(search, position) for position in nearest]},
-        "repeated": repeated(synthetic.images_NHWC),
-    }
-    context.output.json("quality", "quality.json", tree)
+    quality = documents.Quality(
+        version=1,
+        images=len(synthetic),
+        real_images=len(train),
+        features=documents.Features(
+            size=real_NF.shape[1],
+            normalisation="each feature minus its mean, over its deviation, among the real training images",
+        ),
+        frechet=None if figures is None else figures.beside_gaussian(),
+        frechet_by_class=_frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed),
+        precision_recall=manifold,
+        memorised=extended(
+            documents.Memorised,
+            search.figures(),
+            pairs=tuple(_pair(search, position) for position in nearest.tolist()),
+        ),
+        repeated=repeated(synthetic.images_NHWC),
+    )
+    write(context.output, "quality", "quality.json", document=quality)
     pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[search.scores.nearest[nearest]]], axis=1)
     context.output.array("quality", "copies.npy", pictures)
 
@@ -84,14 +79,14 @@ def _sample(image_set: ImageSet, *, count: int, seed: int, stream: int) -> Image
 
 def _frechet_by_class(
     fake: ImageSet, fake_NF: np.ndarray, real: ImageSet, real_NF: np.ndarray, *, seed: int
-) -> dict[str, Any]:
+) -> dict[str, documents.Frechet | None]:
     """Distances within each class that has enough images; empty where an image has several labels."""
     if real.task == MULTI_LABEL:
         return {}
-    rows = {}
+    rows: dict[str, documents.Frechet | None] = {}
     for label, name in enumerate(real.classes):
         figures = frechet.compare(fake_NF[fake.labels == label], real_NF[real.labels == label], seed=seed)
-        rows[name] = None if figures is None else figures.as_json()
+        rows[name] = None if figures is None else figures.document()
     return rows
 
 
@@ -101,12 +96,12 @@ def _nearest_pairs(search: CopySearch) -> np.ndarray:
     return order[search.scores.nearest[order] >= 0][:PAIRS]
 
 
-def _pair(search: CopySearch, position: int) -> dict[str, Any]:
-    return {
-        "synthetic": int(position),
-        "training": int(search.scores.nearest[position]),
-        "score": float(search.scores.scores[position]),
-        "distance": float(search.scores.distances[position]),
-        "copy": bool(search.found[position]),
-        "exact": bool(search.exact[position]),
-    }
+def _pair(search: CopySearch, position: int) -> documents.CopyPair:
+    return documents.CopyPair(
+        synthetic=position,
+        training=int(search.scores.nearest[position]),
+        score=float(search.scores.scores[position]),
+        distance=float(search.scores.distances[position]),
+        copy=bool(search.found[position]),
+        exact=bool(search.exact[position]),
+    )

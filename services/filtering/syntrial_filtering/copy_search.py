@@ -4,10 +4,11 @@ Wiring over `copies`, which has the method.
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from syntrial.documents.decisions import CopyFigures
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
@@ -29,18 +30,18 @@ class CopySearch:
     exact: np.ndarray
     """bool (N,): every pixel equals that of the nearest training image."""
 
-    def as_json(self) -> dict[str, Any]:
-        """The figures that `decisions.json` and `quality.json` share."""
-        return {
-            "searched": len(self.found),
-            "count": int(self.found.sum()),
-            "rate": float(self.found.mean()) if len(self.found) else 0.0,
-            "exact": int(self.exact.sum()),
-            "threshold": self.threshold.value,
-            "quantile": self.threshold.quantile,
-            "calibration_images": self.threshold.images,
-            "calibration_share_under_threshold": self.threshold.real_share,
-        }
+    def figures(self) -> CopyFigures:
+        """What `decisions.json` and `quality.json` both say of it."""
+        return CopyFigures(
+            searched=len(self.found),
+            count=int(self.found.sum()),
+            rate=float(self.found.mean()) if len(self.found) else 0.0,
+            exact=int(self.exact.sum()),
+            threshold=self.threshold.value,
+            quantile=self.threshold.quantile,
+            calibration_images=self.threshold.images,
+            calibration_share_under_threshold=self.threshold.real_share,
+        )
 
 
 def search_copies(

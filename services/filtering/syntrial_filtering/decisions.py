@@ -4,11 +4,12 @@ Pure; called by `filter_images`. Arrays are by candidate (N,).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 
+from syntrial.documents.decisions import FilterStep
 from syntrial_filtering.random_choice import item_uniforms
 from syntrial_filtering.ranking import first_of_each, lowest_share
 from syntrial_filtering.scoring import ScoredFilter
@@ -32,7 +33,7 @@ class Decisions:
     """str (N,): ACCEPTED, a filter's kind, COPY or SURPLUS."""
     passed: np.ndarray
     """bool (N,): passed the filters and the copy search, whether or not the quota had room."""
-    filters: list[dict[str, Any]] = field(default_factory=list)
+    filters: tuple[FilterStep, ...] = ()
     """Each filter with what it did, for `decisions.json`."""
 
     @property
@@ -73,22 +74,19 @@ def decide(
     if quota is not None:
         left = first_of_each(groups=groups, numbers=numbers, quota=quota, among=left)
         reasons[passed & ~left] = SURPLUS
-    return Decisions(reasons=reasons.astype(str), passed=passed, filters=described)
+    return Decisions(reasons=reasons.astype(str), passed=passed, filters=tuple(described))
 
 
-def _description(item: ScoredFilter, *, groups: np.ndarray, before: np.ndarray, kept: np.ndarray) -> dict[str, Any]:
+def _description(item: ScoredFilter, *, groups: np.ndarray, before: np.ndarray, kept: np.ndarray) -> FilterStep:
     """The filter, how many it saw and kept, and for a share the last score kept of each group."""
-    tree: dict[str, Any] = {"kind": item.kind, "candidates": int(before.sum()), "kept": int(kept.sum())}
+    step = FilterStep(kind=item.kind, candidates=int(before.sum()), kept=int(kept.sum()), minimum=item.minimum)
     if item.minimum is not None:
-        tree["minimum"] = item.minimum
-        return tree
-    tree["keep"] = item.keep
+        return step
     bounds = {}
     for group in np.unique(groups[kept]).tolist():
         bound = float(item.scores[kept & (groups == group)].max())
         bounds[str(group)] = bound if np.isfinite(bound) else None
-    tree["largest_kept"] = bounds
-    return tree
+    return replace(step, keep=item.keep, largest_kept=bounds)
 
 
 def shown_rejections(reasons: np.ndarray, *, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:

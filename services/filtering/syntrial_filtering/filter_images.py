@@ -1,15 +1,17 @@
 """The verb FilterImages: candidates to the accepted subset, the rejected with their reasons, and the decisions.
 
 Wiring only: the rules are in `decisions`, the scores in a file for each filter, the copy search in `copies`.
-The schema of `decisions.json` is in the service's README.
+`decisions.json` is a `syntrial.documents.decisions.Decisions`.
 """
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from syntrial_training.compute import reproducible
 
+from syntrial.documents import decisions as documents
+from syntrial.documents.document import extended, write
 from syntrial.errors import UserError, Violation, listed
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
 from syntrial.imagesets.quotas import class_quota, total_quota
@@ -33,9 +35,6 @@ from syntrial_filtering.inputs import (
 )
 from syntrial_filtering.registry import FILTERS
 from syntrial_filtering.scoring import Given, ScoredFilter
-
-SCHEMA: Final = 1
-"""Version of `decisions.json`."""
 
 _MARGIN: Final = 1.1
 """Over the share that was accepted, since the next candidates need not pass as often."""
@@ -90,23 +89,23 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     columns = [f"{place} {item.kind}" for place, item in enumerate(filters, start=1)] + [COPY]
     scores = np.stack([*(item.scores for item in filters), search.scores.scores], axis=1)
     context.output.array("decisions", "scores.npy", scores.astype(np.float32))
-    tree = {
-        "schema": SCHEMA,
-        "task": candidates.task,
-        "classes": list(candidates.classes),
-        "candidates": len(candidates),
-        "accepted": int(decisions.accepted.sum()),
-        "rejected": _counts(decisions.reasons),
-        "rejected_pictures": len(shown),
-        "repeated": repeated(candidates.images_NHWC),
-        "filters": decisions.filters,
-        "copies": {**search.as_json(), "removed": request.copies.quantile > 0},
-        "ratio": request.ratio,
-        "balance": Balance.Name(request.balance),
-        "by_class": _by_class(decisions, groups=groups, quota=quota, names=group_names(train)),
-        "score_columns": columns,
-    }
-    context.output.json("decisions", "decisions.json", tree)
+    found = documents.Decisions(
+        version=1,
+        task=candidates.task,
+        classes=candidates.classes,
+        candidates=len(candidates),
+        accepted=int(decisions.accepted.sum()),
+        rejected=_counts(decisions.reasons),
+        rejected_pictures=len(shown),
+        repeated=repeated(candidates.images_NHWC),
+        filters=decisions.filters,
+        copies=extended(documents.CandidateCopies, search.figures(), removed=request.copies.quantile > 0),
+        ratio=request.ratio,
+        balance=Balance.Name(request.balance),
+        by_class=_by_class(decisions, groups=groups, quota=quota, names=group_names(train)),
+        score_columns=tuple(columns),
+    )
+    write(context.output, "decisions", "decisions.json", document=found)
 
 
 def _scored(request: FilterImagesRequest, given: Given) -> list[ScoredFilter]:
@@ -174,17 +173,17 @@ def _counts(reasons: np.ndarray) -> dict[str, int]:
 
 def _by_class(
     decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int] | None, names: tuple[str, ...]
-) -> list[dict[str, Any]]:
+) -> tuple[documents.ClassDecisions, ...]:
     rows = []
     for group, name in enumerate(names):
         members = groups == group
         rows.append(
-            {
-                "class": name,
-                "candidates": int(members.sum()),
-                "quota": None if quota is None else quota.get(group, 0),
-                "accepted": int((decisions.accepted & members).sum()),
-                "rejected": _counts(decisions.reasons[members]),
-            }
+            documents.ClassDecisions(
+                name=name,
+                candidates=int(members.sum()),
+                quota=None if quota is None else quota.get(group, 0),
+                accepted=int((decisions.accepted & members).sum()),
+                rejected=_counts(decisions.reasons[members]),
+            )
         )
-    return rows
+    return tuple(rows)

@@ -9,10 +9,13 @@ Pure. Features are float (N, F); distances are squared, as usual for this figure
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
+
+from syntrial.documents.document import extended
+from syntrial.documents.quality import Frechet, FrechetBesideGaussian
 
 SPLITS: Final = 5
 """Random halves of the real images over which every distance is averaged."""
@@ -62,19 +65,27 @@ class FrechetFigures:
     gaussian: float | None
     """Real images against independent Gaussian pixels with the real means and deviations of each class."""
 
-    def as_json(self) -> dict[str, Any]:
+    def document(self) -> Frechet:
         """The figures and their ratios to the floor."""
-        known_floor = self.floor > 0
-        tree: dict[str, Any] = {
-            "sample_size": self.sample_size,
-            "synthetic_real": self.synthetic,
-            "floor": self.floor,
-            "ratio_to_floor": self.synthetic / self.floor if known_floor else None,
-        }
-        if self.gaussian is not None:
-            tree["gaussian_real"] = self.gaussian
-            tree["gaussian_ratio_to_floor"] = self.gaussian / self.floor if known_floor else None
-        return tree
+        return Frechet(
+            sample_size=self.sample_size,
+            synthetic_real=self.synthetic,
+            floor=self.floor,
+            ratio_to_floor=self._ratio(self.synthetic),
+        )
+
+    def beside_gaussian(self) -> FrechetBesideGaussian:
+        """The same with the Gaussian's, which must be known."""
+        assert self.gaussian is not None
+        return extended(
+            FrechetBesideGaussian,
+            self.document(),
+            gaussian_real=self.gaussian,
+            gaussian_ratio_to_floor=self._ratio(self.gaussian),
+        )
+
+    def _ratio(self, distance: float) -> float | None:
+        return distance / self.floor if self.floor > 0 else None
 
 
 def compare(

@@ -8,11 +8,11 @@ they do not reach 1.
 Pure. Features are float32 (N, F).
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from syntrial.documents.quality import PrecisionRecall
 from syntrial_filtering.neighbours import distance_blocks, nearest
 
 NEIGHBOURS: Final = 3
@@ -20,16 +20,6 @@ NEIGHBOURS: Final = 3
 
 LARGEST_SAMPLE: Final = 2_000
 """At most this many images of each kind are compared."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PrecisionRecall:
-    """The two figures at one sample size, and what real images reach against other real images."""
-
-    sample_size: int
-    precision: float
-    recall: float
-    real_precision: float
 
 
 def radii(features_NF: np.ndarray, *, neighbours: int = NEIGHBOURS) -> np.ndarray:
@@ -60,6 +50,7 @@ def precision_recall(synthetic_NF: np.ndarray, real_MF: np.ndarray, *, seed: int
     synthetic = synthetic_NF[rng.permutation(len(synthetic_NF))[:size]]
     real_radii = radii(real)
     return PrecisionRecall(
+        neighbours=NEIGHBOURS,
         sample_size=size,
         precision=covered_share(synthetic, real, radii_M=real_radii),
         recall=covered_share(real, synthetic, radii_M=radii(synthetic)),

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Mapping
 
+from syntrial.documents import training as documents
+
 
 class Curves:
     """Means of a training's figures over equal stretches of images, for `curves.json`."""
@@ -25,9 +27,10 @@ class Curves:
                 self.series.setdefault(name, []).append(total / self._count)
             self._sums, self._count = {}, 0
 
-    def result(self) -> dict[str, object]:
+    def document(self) -> documents.Curves:
         """The content of `curves.json`."""
-        return {"x_unit": "images", "x": self.x, "series": self.series}
+        series = {name: tuple(values) for name, values in self.series.items()}
+        return documents.Curves(x_unit="images", x=tuple(self.x), series=series)
 
     def state(self) -> bytes:
         """All of it as JSON; numbers come back exactly."""

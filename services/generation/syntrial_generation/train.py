@@ -2,6 +2,7 @@
 
 from syntrial_training.compute import reproducible
 
+from syntrial.documents.document import write
 from syntrial.errors import UserError, listed
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
@@ -32,4 +33,4 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     context.output.write("generator", "weights.safetensors", weights)
     description = {"family": name, "subject": Subject.of(images).json(), "settings": settings}
     context.output.json("generator", "generator.json", description)
-    context.output.json("curves", "curves.json", curves.result())
+    write(context.output, "curves", "curves.json", document=curves.document())

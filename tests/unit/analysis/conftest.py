@@ -1,13 +1,18 @@
 """A trial made up in memory: predictions, curves, audits and pictures as the stages write them, without the stages."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from syntrial.documents.audit import Audit, Conflicts, Near, Resampling, Split
+from syntrial.documents.decisions import CandidateCopies, ClassDecisions, Decisions
+from syntrial.documents.document import as_json
+from syntrial.documents.quality import Features, FrechetBesideGaussian, Memorised, PrecisionRecall, Quality
+from syntrial.documents.training import ClassifierTraining, Curves, KeptCheckpoint, TrainedPhase
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import FakeContext, MemberValue, fake_key
 from syntrial.v1.analysis_pb2 import (
@@ -22,6 +27,15 @@ from syntrial.v1.analysis_pb2 import (
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 Role = CellComparison.Role
+COPIES: dict[str, Any] = {
+    "searched": 60,
+    "rate": 0.0,
+    "exact": 0,
+    "threshold": 0.5,
+    "quantile": 0.001,
+    "calibration_images": 80,
+    "calibration_share_under_threshold": 0.0,
+}
 Painter = Callable[[str, NDArray[Any], int], NDArray[np.uint8]]
 """Set's name, labels, channels -> images (N, H, W, C)."""
 
@@ -60,7 +74,7 @@ class MadeUpTrial:
         self.request.endpoint.metric = Endpoint.Metric.Value(self.metric)
         self.request.endpoint.smallest_effect = self.margin
         self.request.looks.append(Look(number=1, evaluations=fake_key("evaluations")))
-        self.request.audit.CopyFrom(self.put("data set", "audit", {"audit.json": self.audit()}))
+        self.request.audit.CopyFrom(self.put("data set", "audit", {"audit.json": as_json(self.audit())}))
         self.request.train.CopyFrom(self.put("data set", "train", self.image_set("real", 80)))
 
     def put(self, step: str, member: str, value: MemberValue) -> MemberRef:
@@ -109,6 +123,7 @@ class MadeUpTrial:
         for generator in range(generators):
             for seed in range(replicates):
                 step = f"{name}/{generator}/{seed}"
+                training = as_json(self.training(synthetic, undertrained, steps))
                 predictions: MemberValue = {
                     "scores.npy": self.scores(skill=skill, noise=noise),
                     "labels.npy": self.labels,
@@ -116,11 +131,7 @@ class MadeUpTrial:
                 }
                 cell.replicates.append(
                     Replicate(
-                        training=self.put(
-                            f"train {step}",
-                            "training",
-                            {"training.json": self.training(synthetic, undertrained, steps)},
-                        ),
+                        training=self.put(f"train {step}", "training", {"training.json": training}),
                         predictions=self.put(f"evaluate {step}", "predictions", predictions),
                         generator=generator,
                         seed=seed,
@@ -142,103 +153,123 @@ class MadeUpTrial:
         reasons = ["centroid", "confidence"]
         rejects = self.image_set(name, rejected, reason=[reasons[index % 2] for index in range(rejected)])
         summary.rejected.append(self.put(f"filter {name}", "rejected", rejects))
-        summary.decisions.append(self.put(f"filter {name}", "decisions", {"decisions.json": self.decisions(rejected)}))
-        quality = self.quality(options.get("frechet", 0.4), copies=copies)
+        summary.decisions.append(
+            self.put(f"filter {name}", "decisions", {"decisions.json": as_json(self.decisions(rejected))})
+        )
+        quality = as_json(self.quality(options.get("frechet", 0.4), copies=copies))
         images = self.paint(name, np.zeros(6, dtype=np.int64), self.channels)
         pairs = images.reshape(3, 2, *images.shape[1:])
         summary.quality.append(self.put(f"assess {name}", "quality", {"quality.json": quality, "copies.npy": pairs}))
         if options.get("curves", True):
-            summary.curves.append(self.put(f"generator {name}", "curves", {"curves.json": self.curves()}))
+            summary.curves.append(self.put(f"generator {name}", "curves", {"curves.json": as_json(self.curves())}))
         if method == "imported":
-            audit = {"leaks": [], "warnings": ["every image is of one class"]}
-            summary.audit.CopyFrom(self.put(f"import {name}", "audit", {"audit.json": audit}))
+            audit = replace(self.audit(), warnings=("every image is of one class",))
+            summary.audit.CopyFrom(self.put(f"import {name}", "audit", {"audit.json": as_json(audit)}))
         self.request.synthetic.append(summary)
 
-    def audit(self) -> dict[str, Any]:
-        def split(count: int, share: float) -> dict[str, Any]:
+    def audit(self) -> Audit:
+        def split(count: int, share: float) -> Split:
             first = round(count * share)
             rest = [(count - first) // (len(self.classes) - 1)] * (len(self.classes) - 1)
-            return {
-                "count": count,
-                "patients": count // 2,
-                "patients_known": True,
-                "classes": dict(zip(self.classes, [first, *rest], strict=True)),
-                "source": "made up",
-            }
+            return Split(
+                count=count,
+                patients=count // 2,
+                patients_known=True,
+                classes=dict(zip(self.classes, [first, *rest], strict=True)),
+                source="made up",
+                split_by="source",
+            )
 
-        return {
-            "schema": 1,
-            "source": "made up",
-            "splits": {"train": split(80, 0.26), "validation": split(40, 0.26), "test": split(self.test_images, 0.375)},
-            "leaks": [],
-            "near": {"threshold": 0.1},
-            "pictures": [],
-            "shifts": [],
-            "conflicts": {"count": 0, "examples": []},
-            "unreadable": [],
-            "resampling": {"from": [12, 12], "to": 12, "channels": self.channels, "method": "none", "cropped": 0},
-            "notes": [],
-            "warnings": [],
-        }
+        return Audit(
+            version=1,
+            source="made up",
+            classes=self.classes,
+            splits={"train": split(80, 0.26), "validation": split(40, 0.26), "test": split(self.test_images, 0.375)},
+            train_fraction=1.0,
+            leaks=(),
+            near=Near(threshold=0.1),
+            pictures=(),
+            shifts=(),
+            conflicts=Conflicts(count=0, examples=()),
+            ranges={},
+            unreadable=(),
+            resampling=Resampling(sides=(12, 12), to=12, channels=self.channels, method="none", cropped=0),
+            notes=(),
+            warnings=(),
+        )
 
-    def training(self, synthetic: str, undertrained: bool, steps: int) -> dict[str, Any]:
-        x = list(range(50, 501, 50))
+    def training(self, synthetic: str, undertrained: bool, steps: int) -> ClassifierTraining:
+        x = tuple(range(50, 501, 50))
         fall = [float(np.exp(-step / 200) + self.random.normal(0, 0.01)) for step in x]
         series = {
-            "train_loss": fall,
-            "validation_loss": [value + 0.1 for value in fall],
-            "validation_auroc": [1 - 0.4 * value for value in fall],
+            "train_loss": tuple(fall),
+            "validation_loss": tuple(value + 0.1 for value in fall),
+            "validation_auroc": tuple(1 - 0.4 * value for value in fall),
         }
-        return {
-            "schema": 1,
-            "curves": {"x_unit": "steps", "x": x, "series": series},
-            "phases": [
-                {
-                    "steps": steps,
-                    "images_seen": {"real": 16000, "synthetic": 16000 if synthetic else 0},
-                    "synthetic_missing": 0,
-                }
-            ],
-            "undertrained": undertrained,
-        }
+        phase = TrainedPhase(
+            steps=steps,
+            images_seen={"real": 16000, "synthetic": 16000 if synthetic else 0},
+            pool={"real": 80, "duplicated": 0, "synthetic": 60 if synthetic else 0},
+            synthetic_missing=0,
+            learning_rate=0.003,
+        )
+        return ClassifierTraining(
+            version=1,
+            curves=Curves(x_unit="steps", x=x, series=series),
+            phases=(phase,),
+            undertrained=undertrained,
+            convergence=None,
+            checkpoint=KeptCheckpoint(choice="last-ema", step=500),
+        )
 
-    def curves(self) -> dict[str, Any]:
-        x = list(range(0, 20000, 500))
-        loss = [float(0.3 + np.exp(-step / 2000) + self.random.normal(0, 0.02)) for step in x]
-        return {"x_unit": "images", "x": x, "series": {"loss": loss}}
+    def curves(self) -> Curves:
+        x = tuple(range(0, 20000, 500))
+        loss = tuple(float(0.3 + np.exp(-step / 2000) + self.random.normal(0, 0.02)) for step in x)
+        return Curves(x_unit="images", x=x, series={"loss": loss})
 
-    def decisions(self, rejected: int) -> dict[str, Any]:
+    def decisions(self, rejected: int) -> Decisions:
         reasons = {"centroid": (rejected + 1) // 2, "confidence": rejected // 2} if rejected else {}
-        per_class = [
-            {"class": name, "candidates": 30, "quota": 30, "accepted": 30, "rejected": {}} for name in self.classes
-        ]
-        per_class[0] |= {"candidates": 30 + rejected, "rejected": reasons}
-        return {
-            "schema": 1,
-            "candidates": 30 * len(self.classes) + rejected,
-            "accepted": 30 * len(self.classes),
-            "rejected": reasons,
-            "by_class": per_class,
-            "repeated": 0,
-            "copies": {"searched": 60, "count": 0, "exact": 0, "quantile": 0.001, "removed": True},
-        }
+        first, *others = (
+            ClassDecisions(name=name, candidates=30, quota=30, accepted=30, rejected={}) for name in self.classes
+        )
+        return Decisions(
+            version=1,
+            task="multi-label" if self.multi_label else "multi-class",
+            classes=self.classes,
+            candidates=30 * len(self.classes) + rejected,
+            accepted=30 * len(self.classes),
+            rejected=reasons,
+            rejected_pictures=rejected,
+            repeated=0,
+            filters=(),
+            copies=CandidateCopies(**COPIES, count=0, removed=True),
+            ratio=1.0,
+            balance="BALANCE_MATCH",
+            by_class=(replace(first, candidates=30 + rejected, rejected=reasons), *others),
+            score_columns=("copy",),
+        )
 
-    def quality(self, frechet: float, *, copies: int) -> dict[str, Any]:
-        return {
-            "schema": 1,
-            "images": 60,
-            "frechet": {
-                "sample_size": 40,
-                "synthetic_real": frechet,
-                "floor": 0.05,
-                "ratio_to_floor": frechet / 0.05,
-                "gaussian_real": 2.5,
-                "gaussian_ratio_to_floor": 50.0,
-            },
-            "precision_recall": {"precision": 0.71, "recall": 0.64, "real_precision": 0.8, "neighbours": 3},
-            "memorised": {"searched": 60, "count": copies, "exact": 0, "quantile": 0.001, "pairs": []},
-            "repeated": 0,
-        }
+    def quality(self, frechet: float, *, copies: int) -> Quality:
+        return Quality(
+            version=1,
+            images=60,
+            real_images=80,
+            features=Features(size=16, normalisation="none"),
+            frechet=FrechetBesideGaussian(
+                sample_size=40,
+                synthetic_real=frechet,
+                floor=0.05,
+                ratio_to_floor=frechet / 0.05,
+                gaussian_real=2.5,
+                gaussian_ratio_to_floor=50.0,
+            ),
+            frechet_by_class={},
+            precision_recall=PrecisionRecall(
+                precision=0.71, recall=0.64, real_precision=0.8, neighbours=3, sample_size=40
+            ),
+            memorised=Memorised(**COPIES, count=copies, pairs=()),
+            repeated=0,
+        )
 
     def small(self, **options: Any) -> "MadeUpTrial":
         """A real arm, a primary arm, an exploratory one and the controls that a plan adds."""

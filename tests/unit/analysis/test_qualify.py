@@ -153,9 +153,10 @@ def test_filters_are_held_against_random_selection(made_up_trial: Callable[..., 
 
 def test_a_class_shift_and_unnamed_patients_are_told(made_up_trial: Callable[..., Any]) -> None:
     trial = made_up_trial().small()
+    test = {"chi_square": 1.0, "degrees_of_freedom": 1, "rates": {}}
     audit_of(trial)["shifts"] = [
-        {"between": ["train", "test"], "total_variation": 0.117, "p_value": 1e-9},
-        {"between": ["train", "validation"], "total_variation": 0.002, "p_value": 0.9},
+        {**test, "between": ["train", "test"], "total_variation": 0.117, "p_value": 1e-9},
+        {**test, "between": ["train", "validation"], "total_variation": 0.002, "p_value": 0.9},
     ]
     audit_of(trial)["splits"]["test"]["patients_known"] = False
     by_kind = found(trial)

@@ -33,8 +33,8 @@ def test_each_filter_sees_what_the_ones_before_it_left_and_gives_its_reason():
     expected = ["centroid", "confidence", COPY, "", "", "", SURPLUS, "centroid"]
     assert decisions.reasons.tolist() == expected
     assert decisions.accepted.tolist() == [reason == "" for reason in expected]
-    assert [item["kept"] for item in decisions.filters] == [6, 5]
-    assert decisions.filters[0]["largest_kept"] == {"0": 3.0, "1": 3.0}
+    assert [item.kept for item in decisions.filters] == [6, 5]
+    assert decisions.filters[0].largest_kept == {"0": 3.0, "1": 3.0}
 
 
 def test_without_quota_everything_that_passes_is_accepted_and_copies_may_stay():

@@ -1,0 +1,87 @@
+"""`quality.json`: how far a synthetic set is from real images, and whether it holds copies of them."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from syntrial.documents.decisions import CopyFigures
+from syntrial.documents.document import DOCUMENT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Features:
+    """What distances are taken on."""
+
+    size: int
+    normalisation: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Frechet:
+    """Squared Fréchet distances at one sample size."""
+
+    sample_size: int
+    synthetic_real: float
+    floor: float
+    """Real images against other real ones."""
+    ratio_to_floor: float | None
+    """None where the floor is 0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FrechetBesideGaussian(Frechet):
+    """The same, with the distance of independent Gaussian pixels beside it."""
+
+    gaussian_real: float
+    gaussian_ratio_to_floor: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PrecisionRecall:
+    """Shares of one set's images that lie within the other's manifold."""
+
+    neighbours: int
+    sample_size: int
+    precision: float
+    recall: float
+    real_precision: float
+    """What real images reach against other real ones."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CopyPair:
+    """A synthetic image and its nearest training image, by their positions."""
+
+    synthetic: int
+    training: int
+    score: float
+    distance: float
+    copy: bool
+    exact: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memorised(CopyFigures):
+    """The search in the set, with its nearest pairs: those of `copies.npy`, in order."""
+
+    pairs: tuple[CopyPair, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """The figures of one set."""
+
+    __pydantic_config__ = DOCUMENT
+
+    version: Annotated[Literal[1], Field(alias="schema")]
+    images: int
+    real_images: int
+    features: Features
+    frechet: FrechetBesideGaussian | None
+    """None where there are too few images."""
+    frechet_by_class: dict[str, Frechet | None]
+    precision_recall: PrecisionRecall | None
+    memorised: Memorised
+    repeated: int
+    """Images that repeat an earlier one exactly."""

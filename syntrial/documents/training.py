@@ -1,0 +1,70 @@
+"""`training.json` and `curves.json`: how a training went, and what it was shown."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from syntrial.documents.document import DOCUMENT
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curves:
+    """`curves.json` of a generator; of a classifier, a part of `training.json`."""
+
+    __pydantic_config__ = DOCUMENT
+
+    x_unit: str
+    """"images" or "steps"."""
+    x: tuple[int, ...]
+    series: dict[str, tuple[float | None, ...]]
+    """By name, as long as `x`; None where a figure does not exist."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainedPhase:
+    """A phase of a classifier's training."""
+
+    steps: int
+    images_seen: dict[str, int]
+    """Draws by origin: real, duplicated, synthetic."""
+    pool: dict[str, int]
+    """Images to draw from, by origin."""
+    synthetic_missing: int
+    """Synthetic images that the arm asks for and the set does not have."""
+    learning_rate: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Convergence:
+    """Whether the validation loss still fell at the end."""
+
+    rule: str
+    from_step: Annotated[int, Field(alias="fromStep")]
+    to_step: Annotated[int, Field(alias="toStep")]
+    fall: float
+    """Relative fall of the mean validation loss between the two steps."""
+    fall_errors: Annotated[float, Field(alias="fallInStandardErrors")]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class KeptCheckpoint:
+    """Which weights the classifier has."""
+
+    choice: str
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClassifierTraining:
+    """`training.json`."""
+
+    __pydantic_config__ = DOCUMENT
+
+    version: Annotated[Literal[1], Field(alias="schema")]
+    curves: Curves
+    phases: tuple[TrainedPhase, ...]
+    undertrained: bool
+    convergence: Convergence | None
+    """None where the last phase was evaluated less than twice."""
+    checkpoint: KeptCheckpoint
