@@ -155,7 +155,7 @@ class JobContract:
         running.exit_status()
 
     def test_a_job_that_is_stopped_saves_a_checkpoint_from_which_the_next_one_goes_on(self, runner: Runner) -> None:
-        keys = recorded(runner, {"counts": 400, "pause": 0.03, "value": "counted"}, {"value": "behind it"})
+        keys = recorded(runner, {"counts": 200, "pause": 0.03, "value": "counted"}, {"value": "behind it"})
         running = runner.start(keys)
         with watched(running, keys[0]) as responses:
             next(response for response in responses if response.progress.done >= 20)
