@@ -33,8 +33,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
+from syntrial.experiment.presets.classifiers import default_learning_rate, recipe_preset
 from syntrial.imagesets.imageset import ImageSet
-from syntrial.plan.presets.classifiers import default_learning_rate, recipe_preset
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingPhase
 

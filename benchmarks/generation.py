@@ -17,8 +17,8 @@ from syntrial_generation.diffusion import DiffusionSampling, DiffusionTraining
 from syntrial_generation.gan import GanTraining
 from syntrial_training.tensors import to_bytes
 
+from syntrial.experiment.presets.generators import generator_preset, sampler_preset
 from syntrial.imagesets.imageset import ImageSet
-from syntrial.plan.presets.generators import generator_preset, sampler_preset
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig
 
 _STEPS = 5

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from syntrial.analysis.pictures import choose, members, pair_strip, strip
 from syntrial.analysis.reading import Pictures, SyntheticData, TrialData
+from syntrial.experiment.filters import FILTERS
 
 PER_STRIP = 12
 """Images in a strip."""
@@ -21,8 +22,7 @@ SHOWN_WIDTH = 70
 
 
 REASONS = {
-    "centroid": "far from its class",
-    "confidence": "not taken for its class",
+    **{name: kind.rejected for name, kind in FILTERS.items()},
     "random": "left out at random",
     "copy": "possible copy",
     "surplus": "passed, not needed",

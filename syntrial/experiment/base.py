@@ -6,13 +6,16 @@ schema (`syntrial.cluster.crd.definition`), so that a default is written once.
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+
+from syntrial.errors import listed
 
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 Name = Annotated[
@@ -29,10 +32,78 @@ class Model(BaseModel):
     )
 
 
-def wrong(field: str, rule: str, received: object, remedy: str) -> PydanticCustomError:
-    """A complaint about a field below the model that checks it, worded in full."""
-    context = {"field": field, "received": repr(received), "remedy": remedy}
+def wrong(field: str, rule: str, received: object, remedy: str, *, words: str = "") -> PydanticCustomError:
+    """A complaint worded in full about a field below the model that checks it, or about the model where it is "".
+
+    `words` is what is shown as received, by default the value as it is written in Python.
+    """
+    context = {"field": field, "received": words or repr(received), "remedy": remedy}
     return PydanticCustomError("syntrial", rule.replace("{", "{{").replace("}", "}}"), context)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Option:
+    """A field that may stand beside some kinds of a `OneOf` only."""
+
+    of: tuple[str, ...]
+    """The kinds."""
+    rule: str
+    """What is said where it stands beside another."""
+    prefix: str = ""
+    """With what the kind's value must begin."""
+
+
+class OneOf(Model):
+    """A model of which exactly one of `KINDS` is given, with the `OPTIONS` that belong to it.
+
+    One declaration, three uses: `kind` says which it is; the validator refuses none and several; and
+    `syntrial.cluster.crd.rules` makes the API server's rules of it. A null counts as not given. `{kinds}` in the
+    docstring of a subclass stands for their names.
+    """
+
+    KINDS: ClassVar[tuple[str, ...]] = ()
+    OPTIONS: ClassVar[Mapping[str, Option]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: Any) -> None:
+        if cls.KINDS and cls.__doc__:
+            cls.__doc__ = cls.__doc__.replace("{kinds}", listed(map(to_camel, cls.KINDS), last="and"))
+
+    @classmethod
+    def rule(cls) -> str:
+        """What must hold of the kinds, in words."""
+        return f"needs exactly one of {listed(map(to_camel, cls.KINDS), last='and')}"
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [to_camel(name) for name in self.KINDS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise wrong("", self.rule(), given, "Give one of them.", words=", ".join(given) or "none of them")
+        for name, option in self.OPTIONS.items():
+            if getattr(self, name) is not None and not (
+                self.kind in option.of and (not option.prefix or self.chosen.startswith(option.prefix))
+            ):
+                raise wrong("", option.rule, name, "Leave it out.", words=f"it beside {to_camel(self.kind)}")
+        return self
+
+    @property
+    def kind(self) -> str:
+        """The name of the one that is given."""
+        (name,) = (name for name in self.KINDS if getattr(self, name) is not None)
+        return name
+
+    @property
+    def chosen(self) -> Any:
+        """The one that is given."""
+        return getattr(self, self.kind)
+
+
+def one_of(kinds: Mapping[str, type[Model]]) -> Any:
+    """The base of a `OneOf` that has a field for each row of a table, of the model given there."""
+    fields: dict[str, Any] = {name: (model | None, None) for name, model in kinds.items()}
+    base = create_model("OneOf", __base__=OneOf, **fields)
+    base.KINDS = tuple(kinds)
+    return base
 
 
 def words_of(enum: EnumDescriptor) -> dict[str, str]:

@@ -1,12 +1,20 @@
-"""Where images come from and how real data is prepared: the part of an Experiment that speaks of data."""
+"""Where images come from and how real data is prepared: the part of an Experiment that speaks of data.
+
+A source's field and row here, its message in `syntrial.v1.Source`, and its reader in the data preparation service with
+a row of its own are all there is to it (docs/extending.md).
+"""
 
 import re
-from typing import Annotated, Literal, Self
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final, Literal, Self
 
+from google.protobuf.message import Message
 from pydantic import Field, model_validator
 
-from syntrial.experiment.base import Model, Seed
+from syntrial.experiment.base import Model, OneOf, Option, Seed
 from syntrial.experiment.pods import ObjectName
+from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource
 
 Address = Annotated[str, Field(max_length=2048)]
 """A path, or s3://…, claim://…, sha256:…; 2048 because the API server counts what a rule on it may cost."""
@@ -27,8 +35,63 @@ class Chest(Model):
     seed: Seed = Field(0, description="Another seed draws other patients of the same kind.")
 
 
-class SourceFields(Model):
-    """Where images come from: exactly one of medmnist, npz, folder and phantom."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SourceKind:
+    """What the platform knows of a kind of source."""
+
+    request: Callable[["SourceFields", int], Message]
+    """Its message in `syntrial.v1.Source`, given the fields and the side in pixels of the trial's images."""
+    content: Literal["file", "folder"] | None = None
+    """What lies at the address that its field holds; None where the field holds none."""
+    suffix: str = ""
+    """How the names of its files end."""
+
+
+def _medmnist(fields: "SourceFields", size: int) -> MedMnistSource:
+    # The smallest official size that need not be enlarged, else the largest.
+    official = next((official for official in (28, 64, 128, 224) if official >= size), 224)
+    return MedMnistSource(name=fields.medmnist or "", size=official)
+
+
+def _npz(fields: "SourceFields", _: int) -> NpzSource:
+    return NpzSource(classes=fields.classes or ())
+
+
+def _folder(fields: "SourceFields", _: int) -> FolderSource:
+    return FolderSource(patient_pattern=fields.patient_pattern or "")
+
+
+def _phantom(fields: "SourceFields", size: int) -> PhantomSource:
+    phantom = fields.phantom or Chest()
+    variant = f"VARIANT_{phantom.variant.upper()}"
+    return PhantomSource(variant=variant, size=size, **phantom.model_dump(exclude={"variant"}))
+
+
+SOURCES: Final[Mapping[str, SourceKind]] = {
+    "medmnist": SourceKind(request=_medmnist),
+    "npz": SourceKind(request=_npz, content="file", suffix=".npz"),
+    "folder": SourceKind(request=_folder, content="folder"),
+    "phantom": SourceKind(request=_phantom),
+}
+"""The kinds of sources by their names in `SourceFields` and in `syntrial.v1.Source`."""
+
+
+class SourceFields(OneOf):
+    """Where images come from: exactly one of {kinds}."""
+
+    KINDS = tuple(SOURCES)
+    OPTIONS = {  # noqa: RUF012 - a ClassVar, as the base declares it
+        "classes": Option(
+            of=("npz",),
+            rule="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
+        ),
+        "secret": Option(
+            of=tuple(name for name, kind in SOURCES.items() if kind.content),
+            prefix="s3://",
+            rule="`secret` belongs to an s3:// address",
+        ),
+        "patient_pattern": Option(of=("folder",), rule="`patientPattern` belongs to a folder"),
+    }
 
     medmnist: str | None = Field(
         None,
@@ -70,17 +133,8 @@ class SourceFields(Model):
     )
 
     @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        given = [name for name in ("medmnist", "npz", "folder", "phantom") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"needs exactly one of medmnist, npz, folder and phantom; received {given or 'none'}")
-        if self.classes is not None and self.npz is None:
-            raise ValueError("`classes` names the labels of an .npz file; other sources name their own (see classMap)")
-        if self.secret is not None and not (self.npz or self.folder or "").startswith("s3://"):
-            raise ValueError("`secret` belongs to an s3:// address")
+    def _pattern(self) -> Self:
         if self.patient_pattern is not None:
-            if self.folder is None:
-                raise ValueError("`patientPattern` belongs to a folder")
             try:
                 groups = re.compile(self.patient_pattern).groups
             except re.error as error:
@@ -88,6 +142,11 @@ class SourceFields(Model):
             if groups != 1:
                 raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")
         return self
+
+    @property
+    def address(self) -> str | None:
+        """As the user wrote it; None for a kind that is downloaded or drawn."""
+        return str(self.chosen) if SOURCES[self.kind].content else None
 
 
 LeakAction = Literal["drop", "stop", "waive"]

@@ -145,9 +145,8 @@ def _violation(detail: ErrorDetails) -> Violation:
     rule = detail["msg"].removeprefix("Value error, ")
     if kind == "syntrial":
         context = detail["ctx"]
-        return Violation(
-            field=f"{field}.{context['field']}", rule=rule, received=context["received"], remedy=context["remedy"]
-        )
+        below = f"{field}.{context['field']}" if context["field"] else field
+        return Violation(field=below, rule=rule, received=context["received"], remedy=context["remedy"])
     return Violation(field=field, rule=rule, received=received, remedy=_remedy(detail, field))
 
 

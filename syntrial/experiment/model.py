@@ -7,17 +7,19 @@ explain`; the API server's schema is made of these models (`syntrial.cluster.crd
 validators in CEL (`syntrial.cluster.crd.rules`).
 """
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
 
+from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
-from syntrial.experiment.base import Model, Name, Seed, overrides, words_of, wrong
-from syntrial.experiment.dataset import Address, Dataset, Leaks, SourceFields
+from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, words_of, wrong
+from syntrial.experiment.dataset import SOURCES, Address, Dataset, Leaks, SourceFields
+from syntrial.experiment.filters import Filter
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
+from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
 from syntrial.v1.analysis_pb2 import Endpoint as EndpointMessage
 from syntrial.v1.classification_pb2 import TrainingRecipe
-from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig, GanSampler, PcaConfig
 
 __all__ = [
     "API_VERSION",
@@ -28,7 +30,6 @@ __all__ = [
     "Generator",
     "Leaks",
     "Model",
-    "PcaGenerator",
     "Placement",
     "Resources",
     "SourceFields",
@@ -49,91 +50,33 @@ class Metadata(Model):
     name: Name
 
 
-class CentroidFilter(Model):
-    """Keeps the share of each class's candidates nearest to the centroid of the class's real features."""
-
-    keep: float = Field(gt=0, le=1, description="Share of the candidates that is kept.")
-
-
-class ConfidenceFilter(Model):
-    """Keeps candidates to whose class a classifier trained on real images gives at least this probability."""
-
-    minimum: float = Field(gt=0, lt=1, description="Smallest probability of the candidate's own class.")
-
-
-class Filter(Model):
-    """One filter: exactly one of centroid and confidence."""
-
-    centroid: CentroidFilter | None = None
-    confidence: ConfidenceFilter | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> Self:
-        if (self.centroid is None) == (self.confidence is None):
-            raise ValueError("needs exactly one of centroid and confidence")
-        return self
+def _generator(name: str, family: Family) -> type[Model]:
+    """A family's fields in an experiment: those of its message, its preset, and its sampler's."""
+    choice = f": {listed(family.presets, last='or')}" if len(family.presets) > 1 else ""
+    text = f"Values of the other fields that are left out{choice}."
+    fields: dict[str, Any] = {"preset": (str, Field(family.default, max_length=63, description=text))}
+    sampler = sampler_message(name)
+    if sampler is not None:
+        text = "How images are drawn from the trained model. Default: as the preset has it."
+        fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
+    base = overrides(config_message(name))
+    return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
 
 
-Diffusion = overrides(DiffusionConfig)
-Gan = overrides(GanConfig)
-Pca = overrides(PcaConfig)
-DiffusionSampling = overrides(DiffusionSampler)
-GanSampling = overrides(GanSampler)
+class Generator(one_of({name: _generator(name, family) for name, family in FAMILIES.items()})):  # type: ignore[misc]
+    """What makes the images: exactly one of {kinds}."""
 
 
-class DiffusionGenerator(Diffusion):  # type: ignore[misc, valid-type]
-    """A class-conditional diffusion model (EDM)."""
-
-    preset: str = Field(
-        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
-    )
-    sampler: DiffusionSampling | None = Field(  # type: ignore[valid-type]
-        None, description="How images are drawn from the trained model. Default: as the preset has it."
-    )
-
-
-class GanGenerator(Gan):  # type: ignore[misc, valid-type]
-    """A class-conditional GAN."""
-
-    preset: str = Field(
-        "nano", max_length=63, description="Values of the other fields that are left out: pico, nano, small or base."
-    )
-    sampler: GanSampling | None = Field(  # type: ignore[valid-type]
-        None, description="How images are drawn from the trained model. Default: as the preset has it."
-    )
-
-
-class PcaGenerator(Pca):  # type: ignore[misc, valid-type]
-    """A Gaussian in the principal components of each class: the baseline that a generator must beat."""
-
-    preset: str = Field("default", max_length=63, description="Values of the other fields that are left out.")
-
-
-class Generator(Model):
-    """What makes the images: exactly one of diffusion, gan and pca."""
-
-    diffusion: DiffusionGenerator | None = None
-    gan: GanGenerator | None = None
-    pca: PcaGenerator | None = None
-
-    @model_validator(mode="after")
-    def _one_family(self) -> Self:
-        if len(self.model_fields_set) != 1 or self.kind is None:
-            raise ValueError("needs exactly one of diffusion, gan and pca")
-        return self
-
-    @property
-    def kind(self) -> str:
-        """Which family."""
-        return next((name for name in ("diffusion", "gan", "pca") if getattr(self, name) is not None), "")
-
-
-class Synthetic(Model):
+class Synthetic(OneOf):
     """A synthetic set: images that a generator makes, or ready-made ones."""
+
+    KINDS = ("generator", "images")
 
     name: Name = Field(description="The set's name in arms, tables and the report; unique in the experiment.")
     generator: Generator | None = Field(
-        None, description="What makes the images, trained on the training split alone: one of diffusion, gan and pca."
+        None,
+        description="What makes the images, trained on the training split alone: one of "
+        f"{listed(FAMILIES, last='and')}.",
     )
     images: SourceFields | None = Field(
         None, description="A ready-made set instead of a generator; its lineage cannot be proven."
@@ -172,9 +115,7 @@ class Synthetic(Model):
     )
 
     @model_validator(mode="after")
-    def _one_origin(self) -> Self:
-        if (self.generator is None) == (self.images is None):
-            raise ValueError("needs exactly one of generator and images")
+    def _one_replicate(self) -> Self:
         if self.images is not None and self.replicates != 1:
             raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
         return self
@@ -309,19 +250,15 @@ class Endpoint(Model):
     )
 
 
-class Budget(Model):
+class Budget(OneOf):
     """The length of every phase: optimiser steps, or passes over the phase's pool."""
+
+    KINDS = ("steps", "epochs")
 
     steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps of every phase.")
     epochs: float | None = Field(
         None, gt=0, le=100_000, description="Passes over the pool of each phase; arms with more images train longer."
     )
-
-    @model_validator(mode="after")
-    def _one_unit(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("needs exactly one of steps and epochs")
-        return self
 
 
 class Encoder(Model):
@@ -341,7 +278,7 @@ def _arm(value: object) -> object:
 class Spec(Model):
     """A trial: real data, synthetic sets, arms that train with them, classifiers, and the endpoint that decides."""
 
-    dataset: Dataset = Field(description="The real data: exactly one of medmnist, npz, folder and phantom.")
+    dataset: Dataset = Field(description=f"The real data: exactly one of {listed(SOURCES, last='and')}.")
     synthetic: tuple[Synthetic, ...] = Field(
         min_length=1, max_length=64, description="The synthetic sets: a generator each, or ready-made images."
     )

@@ -18,10 +18,10 @@ from syntrial.experiment.model import (
     Classifier,
     Experiment,
     Generator,
-    PcaGenerator,
     Spec,
     Synthetic,
 )
+from syntrial.experiment.presets.generators import BASELINE
 from syntrial.plan import requests
 from syntrial.plan.steps import Plan, Step
 from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
@@ -40,7 +40,7 @@ from syntrial.v1.classification_pb2 import EvaluateClassifierRequest, TrainClass
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDatasetRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
-BASELINE: Final = "pca-baseline"
+BASELINE_SET: Final = f"{BASELINE}-baseline"
 
 
 def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequence[Look] = ()) -> Plan:
@@ -135,14 +135,14 @@ class _Planner:
 
     def _synthetic_with_baseline(self) -> list[Synthetic]:
         items = list(self.spec.synthetic)
-        has_pca = any(item.generator and item.generator.pca for item in items)
-        if self.spec.controls == "none" or has_pca:
+        has_baseline = any(item.generator is not None and item.generator.kind == BASELINE for item in items)
+        if self.spec.controls == "none" or has_baseline:
             return items
         primary = self.spec.primary_synthetic
         arms = [arm.name for arm in self.spec.arms_of(primary) if arm.name in ("synthetic", self.spec.primary_arm.name)]
         baseline = Synthetic(
-            name=BASELINE,
-            generator=Generator(pca=PcaGenerator()),
+            name=BASELINE_SET,
+            generator=Generator.model_validate({BASELINE: {}}),
             copies=primary.copies,
             balance=primary.balance,
             seed=primary.seed,
@@ -158,7 +158,7 @@ class _Planner:
 
     def _arms_with_controls(self, item: Synthetic) -> tuple[Arm, ...]:
         arms = self.spec.arms_of(item)
-        if item.name == BASELINE or not self._controlled(item):
+        if item.name == BASELINE_SET or not self._controlled(item):
             return arms
         controlled = (self.spec.primary_arm,) if self.spec.controls == "primary" else arms
         extra: list[Arm] = []
@@ -179,7 +179,7 @@ class _Planner:
             name=name,
             method=item.generator.kind if item.generator else "imported",
             proven_lineage=item.generator is not None,
-            control=random or item.name == BASELINE,
+            control=random or item.name == BASELINE_SET,
         )
         for replicate in range(item.replicates):
             suffix = f" {replicate + 1}/{item.replicates}" if item.replicates > 1 else ""

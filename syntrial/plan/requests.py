@@ -3,6 +3,7 @@
 Pure. Called by the planner alone. Every function returns a message without its header.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,12 +11,10 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
-from syntrial.experiment.model import CentroidFilter as ChosenCentroid
-from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Model, Spec, Synthetic
-from syntrial.experiment.model import ConfidenceFilter as ChosenConfidence
-from syntrial.experiment.model import Filter as ChosenFilter
-from syntrial.plan.presets.classifiers import default_learning_rate, default_steps, recipe_preset
-from syntrial.plan.presets.generators import generator_preset, sampler_preset
+from syntrial.experiment.filters import FILTERS
+from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Synthetic
+from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
+from syntrial.experiment.presets.generators import generator_preset, sampler_preset
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
     FileWeights,
@@ -26,21 +25,13 @@ from syntrial.v1.data_preparation_pb2 import (
     ImageFormat,
     LeakPolicy,
 )
-from syntrial.v1.filtering_pb2 import CentroidFilter, ConfidenceFilter, Filter, RandomFilter
-from syntrial.v1.generation_pb2 import (
-    DiffusionConfig,
-    DiffusionSampler,
-    GanConfig,
-    GanSampler,
-    PcaConfig,
-    SampleImagesRequest,
-    TrainGeneratorRequest,
-)
+from syntrial.v1.filtering_pb2 import Filter, RandomFilter
+from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
 COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
-CONFIDENCE_HEADROOM = 2.0
-"""Candidates drawn for each one needed where a confidence filter's share cannot be known beforehand."""
+UNKNOWN_HEADROOM = 2.0
+"""Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
 
 
 def image_format(dataset: Dataset) -> ImageFormat:
@@ -63,40 +54,26 @@ def leak_policy(leaks: Leaks) -> LeakPolicy:
 
 def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:
     """The training of a generator, without its input; raises UserError for an unknown preset."""
-    kind = generator.kind
-    chosen: Model = getattr(generator, kind)
-    config = generator_preset(kind, chosen.preset, image_size=size)  # type: ignore[attr-defined]
+    kind, chosen = generator.kind, generator.chosen
+    config = generator_preset(kind, chosen.preset, image_size=size)
     override(config, chosen, exclude=frozenset({"preset", "sampler"}))
-    match config:
-        case DiffusionConfig():
-            return TrainGeneratorRequest(seed=seed, diffusion=config)
-        case GanConfig():
-            return TrainGeneratorRequest(seed=seed, gan=config)
-        case PcaConfig():
-            return TrainGeneratorRequest(seed=seed, pca=config)
-    raise AssertionError(kind)
+    return TrainGeneratorRequest(seed=seed, **{kind: config})
 
 
 def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int) -> SampleImagesRequest:
     """The sampling of a generator, without its inputs."""
-    kind = generator.kind
-    chosen: Any = getattr(generator, kind)
+    kind, chosen = generator.kind, generator.chosen
     sampler, micro_batch = sampler_preset(kind, chosen.preset)
-    request = SampleImagesRequest(
+    if sampler is not None:
+        override(sampler, chosen.sampler)
+    return SampleImagesRequest(
         ratio=ratio,
         oversample=oversampling(synthetic),
         balance=balance_name(synthetic),
         seed=seed,
         micro_batch=micro_batch,
+        **({kind: sampler} if sampler is not None else {}),
     )
-    if sampler is not None:
-        override(sampler, chosen.sampler)
-    match sampler:
-        case DiffusionSampler():
-            request.diffusion.CopyFrom(sampler)
-        case GanSampler():
-            request.gan.CopyFrom(sampler)
-    return request
 
 
 def oversampling(synthetic: Synthetic) -> float:
@@ -104,42 +81,32 @@ def oversampling(synthetic: Synthetic) -> float:
     if synthetic.oversample is not None:
         return synthetic.oversample
     factor = COPY_HEADROOM if synthetic.copies > 0 else 1.0
-    for item in synthetic.filters:
-        share = _share_kept(item)
-        factor *= CONFIDENCE_HEADROOM if share is None else 1 / share
+    for share in _shares(synthetic):
+        factor *= UNKNOWN_HEADROOM if share is None else 1 / share
     return round(factor, 4)
 
 
 def filters(synthetic: Synthetic) -> list[Filter]:
     """The set's filters, in order."""
-    return [_filter(item) for item in synthetic.filters]
-
-
-def _filter(item: ChosenFilter) -> Filter:
-    match item:
-        case ChosenFilter(centroid=ChosenCentroid(keep=keep)):
-            return Filter(centroid=CentroidFilter(keep=keep))
-        case ChosenFilter(confidence=ChosenConfidence(minimum=minimum)):
-            return Filter(confidence=ConfidenceFilter(minimum=minimum))
-    raise AssertionError(f"a filter that no request is known for: {item!r}")
-
-
-def _share_kept(item: ChosenFilter) -> float | None:
-    """The share of candidates that a filter keeps; None where that cannot be known beforehand."""
-    match item:
-        case ChosenFilter(centroid=ChosenCentroid(keep=keep)):
-            return keep
-        case ChosenFilter(confidence=ChosenConfidence()):
-            return None
-    raise AssertionError(f"a filter of which it is not said what it keeps: {item!r}")
+    messages = []
+    for item in synthetic.filters:
+        message = Filter()
+        chosen = getattr(message, item.kind)
+        chosen.SetInParent()
+        override(chosen, item.chosen)
+        messages.append(message)
+    return messages
 
 
 def random_filters(synthetic: Synthetic) -> list[Filter]:
     """The control of the set's filters: a random share of the same size, or the quota alone where no share is known."""
-    keep = 1.0
-    for item in synthetic.filters:
-        keep *= _share_kept(item) or 1.0
-    return [Filter(random=RandomFilter(keep=keep))]
+    known = [share for share in _shares(synthetic) if share is not None]
+    return [Filter(random=RandomFilter(keep=math.prod(known)))]
+
+
+def _shares(synthetic: Synthetic) -> list[float | None]:
+    """The share of the candidates that each filter keeps, None where that is not known beforehand."""
+    return [FILTERS[item.kind].share(item.chosen) for item in synthetic.filters]
 
 
 def balance_name(synthetic: Synthetic) -> str:

@@ -14,6 +14,7 @@ import yaml
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
+from syntrial.experiment.dataset import SOURCES
 from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
@@ -21,7 +22,7 @@ from syntrial.sources.contents import look_into
 from syntrial.sources.digests import resolve, resolve_weights
 from syntrial.sources.named import sources_of
 from syntrial.sources.resolve import local_paths, read_here
-from syntrial.v1.data_preparation_pb2 import FolderSource, NpzSource, Source
+from syntrial.v1.data_preparation_pb2 import Source
 
 UNREAD: Final = f"sha256:{'0' * 64}"
 
@@ -81,7 +82,10 @@ def digest_of(path: Path) -> str:
     """The digest under which a trial names the content of a file or folder; raises SourceError for what none reads."""
     if path.suffix == ".safetensors":
         return resolve_weights(path, field="PATH")
-    source = Source(folder=FolderSource()) if path.is_dir() else Source(npz=NpzSource())
+    content = "folder" if path.is_dir() else "file"
+    kinds = {row.suffix: name for name, row in SOURCES.items() if row.content == content}
+    source = Source()
+    getattr(source, kinds.get(path.suffix, next(iter(kinds.values())))).SetInParent()
     return resolve(source, path, field="PATH").source.digest
 
 

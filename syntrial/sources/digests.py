@@ -10,10 +10,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final
 
 import platformdirs
 from rapidfuzz import process
@@ -21,9 +21,11 @@ from rapidfuzz import process
 from syntrial.artifacts.content import file_digest, folder_digest, folder_files
 from syntrial.artifacts.keys import canonical_digest
 from syntrial.artifacts.uploads import check_names
-from syntrial.errors import SourceError, UserError
+from syntrial.errors import SourceError, UserError, listed
+from syntrial.experiment.dataset import SOURCES
 from syntrial.imagesets.filetypes import NPZ, kind_of
 from syntrial.sources.medmnist import MEDMNIST, SIZES
+from syntrial.sources.named import WEIGHTS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 
 SMALLEST_PHANTOM = 16
@@ -52,35 +54,29 @@ def resolve(
 
     Raises UserError for an unknown name, size or parameter, SourceError for a missing, damaged or wrong file.
     """
-    digest: str
-    match source.WhichOneof("kind"):
-        case "medmnist":
-            digest = _medmnist(source, path, field=field, cache=cache)
-        case "npz":
-            path = _existing(path, field=field)
-            check_npz(path, field=field)
-            digest = _remembered(path, cache=cache)
-        case "folder":
-            path = _existing(path, field=field)
-            if not path.is_dir():
-                kind = kind_of(path)
-                raise SourceError(
-                    field=field,
-                    rule="a folder of images is a directory",
-                    received=f"{path}, {kind.one}",
-                    remedy=kind.remedy,
-                )
-            digest = _remembered(path, cache=cache, field=field)
-        case "phantom":
-            check_phantom(source.phantom, field=f"{field}.phantom")
-            digest, path = "", None
-        case _:
-            raise UserError(
+    kind = source.WhichOneof("kind")
+    if kind not in SOURCES:
+        raise UserError(
+            field=field,
+            rule=f"a source is one of {listed(SOURCES, last='or')}",
+            received=kind or "none of them",
+            remedy="Name one.",
+        )
+    if SOURCES[kind].content is None:
+        digest, path = _WITHOUT_ADDRESS[kind](source, path, field, cache)
+    else:
+        path = _existing(path, field=field)
+        if SOURCES[kind].content == "folder" and not path.is_dir():
+            found = kind_of(path)
+            raise SourceError(
                 field=field,
-                rule="a source is one of medmnist, npz, folder or phantom",
-                received="none of them",
-                remedy="Name one.",
+                rule="a folder of images is a directory",
+                received=f"{path}, {found.one}",
+                remedy=found.remedy,
             )
+        check_content("folder" if path.is_dir() else "file", kind=kind, field=field, title=str(path))
+        check_file(path, kind=kind, field=field)
+        digest = _remembered(path, cache=cache, field=field)
     resolved = Source()
     resolved.CopyFrom(source)
     resolved.digest = digest
@@ -97,20 +93,32 @@ def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = 
     return _remembered(path, cache=cache)
 
 
-def content_of(kind: str) -> Literal["file", "folder"]:
-    """What a source of a kind is made of, where it lies at an address."""
-    return "folder" if kind == "folder" else "file"
-
-
 def check_content(found: str, *, kind: str, field: str, title: str) -> None:
-    """Raises SourceError where a file was found and a folder is meant, or a folder and a file."""
-    if found != content_of(kind):
+    """Raises SourceError where a file was found and a folder is meant, or a folder and a file.
+
+    `found` is "file" or "folder", `kind` that of the source, as in `SourceRef`.
+    """
+    meant = SOURCES[kind].content if kind in SOURCES else "file"
+    if found != meant:
+        words = [
+            f"{listed([f'`{name}:`' for name, row in SOURCES.items() if row.content == content], last='or')} for {what}"
+            for content, what in (("file", "a file"), ("folder", "a folder of images"))
+        ]
         raise SourceError(
             field=field,
-            rule=f"the content is a {content_of(kind)}",
+            rule=f"the content is a {meant}",
             received=f"the {found} {title}",
-            remedy="Use `npz:` for a file and `folder:` for a folder of images.",
+            remedy=f"Use {' and '.join(words)}.",
         )
+
+
+def check_file(path: Path, *, kind: str, field: str, title: str | None = None) -> None:
+    """Raises SourceError where a file is not what its kind says, as far as that can be seen at once.
+
+    `kind` is that of the source, as in `SourceRef`; `title` is what the error calls the file, by default its path.
+    """
+    if kind in _CHECKS:
+        _CHECKS[kind](path, field=field, title=title)
 
 
 def check_phantom(phantom: PhantomSource, *, field: str = "source.phantom") -> None:
@@ -139,7 +147,14 @@ def check_phantom(phantom: PhantomSource, *, field: str = "source.phantom") -> N
             raise UserError(field=name, rule=rule, received=received, remedy="Give a value in that range.")
 
 
-def _medmnist(source: Source, path: Path | None, *, field: str, cache: Path | None) -> str:
+def _phantom(source: Source, _: Path | None, field: str, __: Path | None) -> tuple[str, Path | None]:
+    """A drawn source is its parameters."""
+    check_phantom(source.phantom, field=f"{field}.phantom")
+    return "", None
+
+
+def _medmnist(source: Source, path: Path | None, field: str, cache: Path | None) -> tuple[str, Path | None]:
+    """The official checksum, of which what lies on this machine is one copy."""
     name, size = source.medmnist.name, source.medmnist.size
     if name not in MEDMNIST:
         nearest = process.extractOne(name.lower(), list(MEDMNIST), score_cutoff=60)
@@ -158,7 +173,7 @@ def _medmnist(source: Source, path: Path | None, *, field: str, cache: Path | No
         )
     official = f"md5:{MEDMNIST[name].md5[size]}"
     if path is None:
-        return official
+        return official, None
     file = _existing(path, field=field)
     if file.is_dir():
         file = file / MEDMNIST[name].filename(size)
@@ -177,7 +192,7 @@ def _medmnist(source: Source, path: Path | None, *, field: str, cache: Path | No
             received=found,
             remedy="Download it again (it may be cut short), or use it as a source of its own: `npz: PATH`.",
         )
-    return official
+    return official, path
 
 
 def _existing(path: Path | None, *, field: str) -> Path:
@@ -290,3 +305,13 @@ def _readable(path: Path) -> Iterator[None]:
             received=error.strerror or str(error),
             remedy="Check its permissions and the disk.",
         ) from error
+
+
+_WITHOUT_ADDRESS: Final[Mapping[str, Callable[[Source, Path | None, str, Path | None], tuple[str, Path | None]]]] = {
+    "medmnist": _medmnist,
+    "phantom": _phantom,
+}
+"""The digest of each kind that has no address, and where it lies: by source, path, field and cache."""
+
+_CHECKS: Final[Mapping[str, Callable[..., None]]] = {"npz": check_npz, WEIGHTS: check_safetensors}
+"""What is looked at of a file before it is read, by kind."""

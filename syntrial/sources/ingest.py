@@ -18,7 +18,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -32,8 +32,7 @@ from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts
 from syntrial.errors import Cancelled, SourceError, SourceUnavailable, SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
 from syntrial.sources.addresses import Address, ClaimAddress, HubAddress, S3Address, last_part, parse_address
-from syntrial.sources.digests import check_content, check_npz, check_safetensors
-from syntrial.sources.named import WEIGHTS
+from syntrial.sources.digests import check_content, check_file
 
 if TYPE_CHECKING:
     from syntrial.sources.bucket import SourceObject
@@ -77,7 +76,7 @@ def ingest(
 ) -> Ingested:
     """Puts what lies at an S3 address, on the model hub, or in a claim mounted at `mount`, into the store.
 
-    `kind` is that of the source, as in `SourceRef`: an .npz file and weights are checked before they count.
+    `kind` is that of the source, as in `SourceRef`: a file is looked at before it counts.
     `environment`, by default the process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises
     UserError for wrong credentials or an absent bucket, SourceError for what is missing or not of its kind,
     StoreUnavailable.
@@ -180,7 +179,7 @@ def _from_bucket(
             parts,
             kind="file" if single else "folder",
             name=name or address.bucket,
-            check=_check(kind, field=field, title=str(address)),
+            check=functools.partial(check_file, kind=kind, field=field, title=str(address)),
             parallel=PARALLEL,
             on_progress=on_progress,
         )
@@ -218,16 +217,10 @@ def _from_volume(
         parts,
         kind=found,
         name=last_part(address) or address.claim,
-        check=_check(kind, field=field, title=str(address)),
+        check=functools.partial(check_file, kind=kind, field=field, title=str(address)),
         on_progress=on_progress,
     )
     return digest
-
-
-def _check(kind: str, *, field: str, title: str) -> Callable[[Path], None]:
-    checks = {"npz": check_npz, WEIGHTS: check_safetensors}
-    checked = checks.get(kind)
-    return (lambda path: checked(path, field=field, title=title)) if checked else lambda _path: None
 
 
 def _is_hidden(name: str) -> bool:
@@ -293,7 +286,7 @@ def main(
     store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
     experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
     name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
-    kind: Annotated[str, typer.Option(help="What it is: npz, folder or weights.")],
+    kind: Annotated[str, typer.Option(help="What it is: a kind of source, or weights.")],
     address: Annotated[str, typer.Option(help="s3://bucket/path, claim://NAME/path or hub://ORGANISATION/NAME.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
 ) -> None:

@@ -8,19 +8,11 @@ from collections.abc import Mapping
 from typing import Any, Final, TypeVar
 
 from syntrial.errors import UserError
-from syntrial.experiment.dataset import Dataset, SourceFields
+from syntrial.experiment.dataset import SOURCES, Dataset, SourceFields
 from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
 from syntrial.sources.addresses import Address, HubAddress, parse_address
 from syntrial.sources.published import published_weights
-from syntrial.v1.data_preparation_pb2 import (
-    ClassMapping,
-    FolderSource,
-    MedMnistSource,
-    NpzSource,
-    PhantomSource,
-    Source,
-    SplitRule,
-)
+from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
 
 DATASET: Final = "dataset"
 """The name of the real data."""
@@ -40,7 +32,7 @@ class SourceRef:
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
-    """medmnist, npz, folder, phantom or weights."""
+    """A row of `syntrial.experiment.dataset.SOURCES`, or WEIGHTS."""
     address: str | None = None
     """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
     downloaded or drawn."""
@@ -109,41 +101,21 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
 
 
 def _images(name: str, fields: SourceFields, *, place: tuple[str | int, ...], size: int) -> SourceRef:
-    request = _request(fields, size=size)
-    kind = request.WhichOneof("kind")
-    assert kind is not None
+    kind = fields.kind
+    message: dict[str, Any] = {kind: SOURCES[kind].request(fields, size)}
     return SourceRef(
         name=name,
         field=_words(place),
         kind=kind,
-        address=fields.npz or fields.folder,
+        address=fields.address,
         secret=fields.secret,
         place=(*place, kind),
-        request=request,
+        request=Source(**message),
     )
 
 
 def _words(place: tuple[str | int, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).removeprefix(".")
-
-
-def _request(fields: SourceFields, *, size: int) -> Source:
-    if fields.medmnist is not None:
-        return Source(medmnist=MedMnistSource(name=fields.medmnist, size=_medmnist_size(size)))
-    if fields.npz is not None:
-        return Source(npz=NpzSource(classes=fields.classes or ()))
-    if fields.folder is not None:
-        return Source(folder=FolderSource(patient_pattern=fields.patient_pattern or ""))
-    phantom = fields.phantom
-    assert phantom is not None
-    variant = f"VARIANT_{phantom.variant.upper()}"
-    numbers = phantom.model_dump(exclude={"variant"})
-    return Source(phantom=PhantomSource(variant=variant, size=size, **numbers))
-
-
-def _medmnist_size(size: int) -> int:
-    """The smallest official size that need not be enlarged, else the largest."""
-    return next((official for official in (28, 64, 128, 224) if official >= size), 224)
 
 
 def class_mappings(fields: SourceFields) -> list[ClassMapping]:
@@ -167,8 +139,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
     def by_content(fields: _Fields, name: str) -> _Fields:
         if name not in digests:
             return fields
-        kind = "npz" if fields.npz is not None else "folder"
-        return fields.model_copy(update={kind: digests[name], "secret": None})
+        return fields.model_copy(update={fields.kind: digests[name], "secret": None})
 
     changes: dict[str, Any] = {
         "suspend": False,

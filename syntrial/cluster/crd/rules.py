@@ -8,6 +8,11 @@ whole trial, whose items are names or objects and therefore have no type that CE
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic.alias_generators import to_camel
+
+from syntrial.experiment.base import OneOf, Option
+from syntrial.experiment.filters import Filter
+from syntrial.experiment.model import Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import RESOURCE_RULES
 
 
@@ -34,30 +39,30 @@ class Rule:
         return tree
 
 
-def _exactly_one(*names: str) -> Rule:
-    *most, last = names
-    given = ", ".join(f"has(self.{name}) ? '{name} ' : ''" for name in names)
-    message = f"needs exactly one of {', '.join(most)} and {last}"
-    return Rule(
-        rule=" + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1",
-        message=message,
-        with_received=f"'{message}; received ' + (" + " + ".join(f"({part})" for part in given.split(", ")) + ")",
+def one_of_rules(model: type[OneOf]) -> tuple[Rule, ...]:
+    """What the model's own validator says, of its kinds and of the options that belong to some of them."""
+    names = [to_camel(name) for name in model.KINDS]
+    given = " + ".join(f"(has(self.{name}) ? '{name} ' : '')" for name in names)
+    return (
+        Rule(
+            rule=" + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names) + " == 1",
+            message=model.rule(),
+            with_received=f"'{model.rule()}; received ' + ({given})",
+        ),
+        *(
+            Rule(rule=f"!has(self.{to_camel(name)}) || {_beside(option)}", message=option.rule)
+            for name, option in model.OPTIONS.items()
+        ),
     )
 
 
-_SOURCE: Final = (
-    _exactly_one("medmnist", "npz", "folder", "phantom"),
-    Rule(
-        rule="!has(self.classes) || has(self.npz)",
-        message="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
-    ),
-    Rule(
-        rule="""!has(self.secret) || (has(self.npz) && self.npz.startsWith('s3://'))
-        || (has(self.folder) && self.folder.startsWith('s3://'))""",
-        message="`secret` belongs to an s3:// address",
-    ),
-    Rule(rule="!has(self.patientPattern) || has(self.folder)", message="`patientPattern` belongs to a folder"),
-)
+def _beside(option: Option) -> str:
+    if not option.prefix:
+        return " || ".join(f"has(self.{to_camel(name)})" for name in option.of)
+    return " || ".join(
+        f"(has(self.{name}) && self.{name}.startsWith('{option.prefix}'))" for name in map(to_camel, option.of)
+    )
+
 
 # The name of a classifier in cells: `Classifier.title`.
 _TITLE: Final = (
@@ -66,12 +71,12 @@ _TITLE: Final = (
 _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "Dataset": _SOURCE,
-    "SourceFields": _SOURCE,
-    "Filter": (_exactly_one("centroid", "confidence"),),
-    "Generator": (_exactly_one("diffusion", "gan", "pca"),),
+    "Dataset": one_of_rules(Dataset),
+    "SourceFields": one_of_rules(SourceFields),
+    "Filter": one_of_rules(Filter),
+    "Generator": one_of_rules(Generator),
     "Synthetic": (
-        _exactly_one("generator", "images"),
+        *one_of_rules(Synthetic),
         Rule(
             rule="!has(self.images) || !has(self.replicates) || self.replicates == 1",
             message="a ready-made set has one replicate; `replicates` repeats a generator's training",
@@ -94,7 +99,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="published weights have the standard stem: leave `stem` at auto",
         ),
     ),
-    "Budget": (_exactly_one("steps", "epochs"),),
+    "Budget": one_of_rules(Budget),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
     "Toleration": (
         Rule(

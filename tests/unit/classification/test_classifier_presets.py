@@ -1,6 +1,6 @@
 import pytest
 
-from syntrial.plan.presets.classifiers import (
+from syntrial.experiment.presets.classifiers import (
     RECIPES,
     default_learning_rate,
     default_steps,

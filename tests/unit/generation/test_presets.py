@@ -1,16 +1,17 @@
 import pytest
 
 from syntrial.errors import UserError
-from syntrial.plan.presets.generators import PRESETS, generator_preset, sampler_preset
+from syntrial.experiment.presets.generators import FAMILIES, generator_preset, sampler_message, sampler_preset
+from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 
-ALL = [(family, preset) for family, presets in PRESETS.items() for preset in presets]
+ALL = [(family, preset) for family, row in FAMILIES.items() for preset in row.presets]
 
 
 @pytest.mark.parametrize(("family", "preset"), ALL)
 @pytest.mark.parametrize("size", [28, 64, 224, 31])
 def test_every_preset_fits_every_size(family: str, preset: str, size: int) -> None:
     config = generator_preset(family, preset, image_size=size)
-    if family != "pca":
+    if "channels" in config.DESCRIPTOR.fields_by_name:
         side = (getattr(config, "fold", 1) or 1) * 2 ** (len(config.channels) - 1)
         assert size % side == 0
 
@@ -19,7 +20,14 @@ def test_every_preset_fits_every_size(family: str, preset: str, size: int) -> No
 def test_every_preset_has_its_sampler(family: str, preset: str) -> None:
     sampler, micro_batch = sampler_preset(family, preset)
     assert micro_batch > 0
-    assert (sampler is None) == (family == "pca")
+    assert (sampler is None) == (sampler_message(family) is None)
+    assert sampler is None or sampler.ByteSize() > 0
+
+
+def test_every_family_of_the_contract_has_a_row_and_no_other() -> None:
+    families = TrainGeneratorRequest.DESCRIPTOR.oneofs_by_name["generator"].fields
+    assert set(FAMILIES) == {field.name for field in families}
+    assert all(row.default in row.presets for row in FAMILIES.values())
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

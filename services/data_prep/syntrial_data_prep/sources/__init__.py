@@ -1,14 +1,21 @@
-"""Readers of raw data, one file a kind; `read` chooses among them. Each gives a `Raw`."""
+"""Readers of raw data, one file a kind, and the table in which `read` finds them. Each gives a `Raw`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
-from syntrial.errors import SourceError, UserError
-from syntrial.imagesets.phantoms import cast, class_names
-from syntrial.imagesets.splits import SPLITS
-from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
-from syntrial_data_prep import phantom
-from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
+from syntrial.errors import UserError, listed
+from syntrial.v1.data_preparation_pb2 import Source
+from syntrial_data_prep.sources import drawn, folder, medmnist, npz
+from syntrial_data_prep.sources.raw import Place, Raw
+
+READERS: Final[Mapping[str, Callable[[Source, Place], Raw]]] = {
+    "medmnist": medmnist.open_source,
+    "npz": npz.open_source,
+    "folder": folder.open_source,
+    "phantom": drawn.open_source,
+}
+"""The reader of each kind, by its name in `Source`."""
 
 
 def read(source: Source, path: Path | None, *, cache: Path | None = None, on_progress: Callable[[int], None]) -> Raw:
@@ -19,63 +26,12 @@ def read(source: Source, path: Path | None, *, cache: Path | None = None, on_pro
 
     Raises SourceError for what is missing, damaged or against a rule.
     """
-    from syntrial_data_prep.sources import folder, medmnist, npz
-
-    match source.WhichOneof("kind"):
-        case "medmnist":
-            return medmnist.read(source.medmnist, path, digest=source.digest, cache=cache, on_progress=on_progress)
-        case "npz":
-            return npz.read(_there(path), digest=source.digest, classes=tuple(source.npz.classes))
-        case "folder":
-            return folder.read(
-                _there(path), digest=source.digest, pattern=source.folder.patient_pattern, on_progress=on_progress
-            )
-        case "phantom":
-            return _phantom(source.phantom)
-    raise UserError(
-        field="source", rule="a source is one of medmnist, npz, folder or phantom", received="none", remedy="Name one."
-    )
-
-
-def _there(path: Path | None) -> Path:
-    if path is None:
-        raise SourceError(
+    kind = source.WhichOneof("kind")
+    if kind not in READERS:
+        raise UserError(
             field="source",
-            rule="a server that reads a file or folder is told where it lies",
-            received="no location for its digest",
-            remedy="Give the path where you start the run.",
+            rule=f"a source is one of {listed(READERS, last='or')}",
+            received=kind or "none",
+            remedy="Name one.",
         )
-    if not path.exists():
-        raise SourceError(
-            field=str(path), rule="the file or folder exists", received="nothing there", remedy="Put it back."
-        )
-    return path
-
-
-def _phantom(parameters: PhantomSource) -> Raw:
-    splits: dict[str, RawSplit] = {}
-    for split in SPLITS:
-        chosen = cast(parameters, split)
-
-        def pictures(split: str = split) -> Iterator[Picture | None]:
-            for chunk in phantom.draw(parameters, split):
-                yield from chunk
-
-        pairs = list(zip(chosen.patients.tolist(), chosen.indices.tolist(), strict=True))
-        splits[split] = RawSplit(
-            labels=chosen.labels,
-            names=tuple(f"{split}/patient {patient}/{index}" for patient, index in pairs),
-            patients=tuple(f"{split}-{patient}" for patient, _ in pairs),
-            pictures=pictures,
-            sides=(parameters.size, parameters.size),
-            oblong=0,
-        )
-    grey = parameters.variant == PhantomSource.VARIANT_CHEST
-    return Raw(
-        title=f"phantom ({'chest' if grey else 'tissue'})",
-        splits=splits,
-        classes=class_names(parameters),
-        multi_label=False,
-        channels=1 if grey else 3,
-        notes=("The images are a phantom: drawn by a seeded procedure, not taken of patients.",),
-    )
+    return READERS[kind](source, Place(path=path, cache=cache, on_progress=on_progress))

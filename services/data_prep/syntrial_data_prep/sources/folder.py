@@ -22,8 +22,15 @@ from syntrial.imagesets.folders import (
     refuse_damaged,
 )
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
+from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
-from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
+from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
+
+
+def open_source(source: Source, place: Place) -> Raw:
+    """Opens the folder that the source names by its digest."""
+    pattern = source.folder.patient_pattern
+    return read(place.existing(), digest=source.digest, pattern=pattern, on_progress=place.on_progress)
 
 
 def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], None]) -> Raw:

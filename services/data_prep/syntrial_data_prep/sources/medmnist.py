@@ -16,13 +16,19 @@ from typing import Any
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError
-from syntrial.v1.data_preparation_pb2 import MedMnistSource
+from syntrial.v1.data_preparation_pb2 import MedMnistSource, Source
 from syntrial_data_prep.sources import npz
-from syntrial_data_prep.sources.raw import Raw
+from syntrial_data_prep.sources.raw import Place, Raw
 
 ANSWER_SECONDS = 20.0
 """How long the server may take to answer, or to send the next piece."""
 PIECE_BYTES = 1 << 18
+
+
+def open_source(source: Source, place: Place) -> Raw:
+    """Opens the official file that the source names by its digest."""
+    where, told = place.path, place.on_progress
+    return read(source.medmnist, where, digest=source.digest, cache=place.cache, on_progress=told)
 
 
 def read(

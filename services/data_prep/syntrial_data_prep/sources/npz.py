@@ -14,8 +14,14 @@ from numpy.typing import NDArray
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError
 from syntrial.imagesets.arrays import array_header, member, opened, read_arrays
+from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
-from syntrial_data_prep.sources.raw import Picture, Raw, RawSplit
+from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
+
+
+def open_source(source: Source, place: Place) -> Raw:
+    """Opens the file that the source names by its digest."""
+    return read(place.existing(), digest=source.digest, classes=tuple(source.npz.classes))
 
 
 def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") -> Raw:

@@ -6,11 +6,44 @@ read. Nothing here is resized yet.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.errors import SourceError
+
 Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a source lies, and who is told while much of it is read."""
+
+    path: Path | None
+    """As `resolve` found it; None where the source is drawn or downloaded."""
+    cache: Path | None
+    """Where downloads go; None: the user's cache folder."""
+    on_progress: Callable[[int], None]
+    """Called now and then; may raise to stop."""
+
+    def existing(self) -> Path:
+        """The path of what is there; raises SourceError where nothing is, or no path was given."""
+        if self.path is None:
+            raise SourceError(
+                field="source",
+                rule="a server that reads a file or folder is told where it lies",
+                received="no location for its digest",
+                remedy="Give the path where you start the run.",
+            )
+        if not self.path.exists():
+            raise SourceError(
+                field=str(self.path),
+                rule="the file or folder exists",
+                received="nothing there",
+                remedy="Put it back.",
+            )
+        return self.path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,14 +1,20 @@
-"""How a generator's preset becomes numbers: one visible table a family.
+"""The families of generators that an experiment may name, and how a preset of theirs becomes numbers.
 
-Called by `syntrial.plan.requests`, which expands them into generation requests, so that each number here enters the
-steps' keys. Torch-free. Names of fields are those of the protos, where each is explained.
+One table, from which the model, the schema and the plan are made; a family's row here, its message in the protos and
+its own file in the generation service are all there is to it (docs/extending.md). `syntrial.plan.requests` expands
+presets into generation requests, so that each number here enters the steps' keys. Torch-free. Names of fields are those
+of the protos, where each is explained.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final
 
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
 from syntrial.errors import UserError
-from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler, GanConfig, GanSampler, PcaConfig
+from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
 # `pico` (small sets) and `nano` are sized for two CPU cores at 28 px: 75 s and 9 minutes of training, by the images a
 # core did in a second (about 65 and 83). On one seed each: at 45,000 images `nano`'s settings gave plain chest X-rays,
@@ -167,48 +173,100 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """GANs by preset."""
 
+GAN_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {preset: {"truncation": 1.0} for preset in GAN}
+"""How each GAN preset is sampled: without truncation."""
+
 PCA: Final[Mapping[str, Mapping[str, Any]]] = {"default": {"explained_variance": 0.99, "components": 0}}
 """Principal components by preset."""
 
-PRESETS: Final[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {"diffusion": DIFFUSION, "gan": GAN, "pca": PCA}
-"""The presets of each family: what an experiment may name."""
 
-_MICRO_BATCH: Final[Mapping[str, int]] = {"pico": 32, "nano": 64, "small": 256, "base": 64, "default": 64}
-"""Images sampled at a time: small enough to waste little in the last one of a class."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Family:
+    """What the platform knows of a family of generators, beside its messages."""
+
+    about: str
+    """What it is, as a sentence; the text of `kubectl explain`."""
+    presets: Mapping[str, Mapping[str, Any]]
+    """The fields of its message in `TrainGeneratorRequest`, by preset."""
+    default: str
+    """The preset of a generator that names none."""
+    samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The fields of its message in `SampleImagesRequest`, by preset; empty where it has none."""
+    lowest_level: int = -1
+    """Where the lowest resolution stands in `channels`: the level that goes where an image is too small for all."""
 
 
-def generator_preset(family: str, preset: str, *, image_size: int) -> DiffusionConfig | GanConfig | PcaConfig:
-    """The configuration with every field filled in; `image_size` in pixels.
+FAMILIES: Final[Mapping[str, Family]] = {
+    "diffusion": Family(
+        about="A class-conditional diffusion model (EDM).",
+        presets=DIFFUSION,
+        default="nano",
+        samplers=DIFFUSION_SAMPLERS,
+    ),
+    "gan": Family(
+        about="A class-conditional GAN.",
+        presets=GAN,
+        default="nano",
+        samplers=GAN_SAMPLERS,
+        lowest_level=0,
+    ),
+    "pca": Family(
+        about="A Gaussian in the principal components of each class: the baseline that a generator must beat.",
+        presets=PCA,
+        default="default",
+    ),
+}
+"""The families by their names in `TrainGeneratorRequest` and `SampleImagesRequest`: what an experiment may name."""
+
+BASELINE: Final = "pca"
+"""The family whose images stand beside those of every trial."""
+
+_MICRO_BATCH: Final[Mapping[str, int]] = {"pico": 32, "small": 256}
+"""Images sampled at a time, by preset: small enough to waste little in the last one of a class."""
+_USUAL_MICRO_BATCH: Final = 64
+
+
+def config_message(family: str) -> type[Message]:
+    """The family's message in `TrainGeneratorRequest`."""
+    config: Any = TrainGeneratorRequest.DESCRIPTOR.fields_by_name[family]
+    return GetMessageClass(config.message_type)
+
+
+def sampler_message(family: str) -> type[Message] | None:
+    """The family's message in `SampleImagesRequest`, or None where it has none."""
+    sampler: Any = SampleImagesRequest.DESCRIPTOR.fields_by_name.get(family)
+    return GetMessageClass(sampler.message_type) if sampler is not None else None
+
+
+def generator_preset(family: str, preset: str, *, image_size: int) -> Any:
+    """The family's message with every field of a preset filled in; `image_size` in pixels.
 
     Where a preset's folding and levels do not divide the image, the folding and then the levels are reduced to what
     does. Raises UserError for a preset that the family has not.
     """
     numbers = dict(_row(family, preset))
-    if family == "pca":
-        return PcaConfig(**numbers)
-    channels = list(numbers["channels"])
-    fold = numbers["fold"]
-    if image_size % fold:
-        fold = 1
-    while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):
-        # The level that goes is that of the lowest resolution: a GAN's first, a U-Net's last.
-        channels.pop(0 if family == "gan" else -1)
-    message = GanConfig if family == "gan" else DiffusionConfig
-    return message(**numbers | {"channels": channels, "fold": fold})
+    if "channels" in numbers:
+        channels = list(numbers["channels"])
+        fold = 1 if image_size % numbers["fold"] else numbers["fold"]
+        while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):
+            channels.pop(FAMILIES[family].lowest_level)
+        numbers |= {"channels": channels, "fold": fold}
+    return config_message(family)(**numbers)
 
 
-def sampler_preset(family: str, preset: str) -> tuple[DiffusionSampler | GanSampler | None, int]:
-    """The sampler of a preset (pca has none) and the size of its micro-batches; raises UserError as above."""
+def sampler_preset(family: str, preset: str) -> tuple[Any, int]:
+    """The sampler of a preset, None where the family has none, and the size of its micro-batches.
+
+    Raises UserError as above.
+    """
     _row(family, preset)
-    if family == "diffusion":
-        return DiffusionSampler(**DIFFUSION_SAMPLERS[preset]), _MICRO_BATCH[preset]
-    if family == "gan":
-        return GanSampler(truncation=1.0), _MICRO_BATCH[preset]
-    return None, _MICRO_BATCH[preset]
+    micro_batch = _MICRO_BATCH.get(preset, _USUAL_MICRO_BATCH)
+    message = sampler_message(family)
+    return (message(**FAMILIES[family].samplers[preset]) if message else None), micro_batch
 
 
 def _row(family: str, preset: str) -> Mapping[str, Any]:
-    rows = PRESETS[family]
+    rows = FAMILIES[family].presets
     if preset not in rows:
         raise UserError(
             field=f"generator.{family}.preset",
