@@ -64,6 +64,20 @@ class Manifest:
         """Keys of the artifacts that were read."""
         return frozenset(split_reference(reference)[0] for reference in self.inputs)
 
+    @property
+    def member_digests(self) -> dict[str, str]:
+        """The digest of each member, by name."""
+        return {name: member.digest for name, member in self.members.items()}
+
+    def stands_upon(self, standing: Mapping[str, Mapping[str, str]], /) -> bool:
+        """Whether all that was read to make it stands and is what was read.
+
+        `standing` has the digests of members, by name, of artifacts that stand, by key. This rule, with the manifest's
+        presence, is what "the artifact stands" means.
+        """
+        references = ((*split_reference(text), digest) for text, digest in self.inputs.items())
+        return all(standing.get(key, {}).get(member) == digest for key, member, digest in references)
+
     def member(self, name: str, /) -> Member:
         """The member of that name; raises ArtifactMissing."""
         if name not in self.members:

@@ -29,7 +29,7 @@ from syntrial.artifacts.backend import Backend, check_name
 from syntrial.artifacts.checkpoints import StoredCheckpoints
 from syntrial.artifacts.directory import DirectoryBackend
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
-from syntrial.artifacts.manifest import Manifest, parse_manifest, split_reference
+from syntrial.artifacts.manifest import Manifest, parse_manifest
 from syntrial.artifacts.members import ArtifactWriter, MemberReader
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.errors import ArtifactMissing, DataLoss, StoreRefused
@@ -105,7 +105,7 @@ class ArtifactStore:
         manifests: dict[str, Manifest | None] = {}
         frontier = wanted
         while frontier:
-            manifests.update(zip(frontier, self.each(self._sound_manifest, frontier), strict=True))
+            manifests.update(zip(frontier, self.each(self.sound_manifest, frontier), strict=True))
             found = (manifests[key] for key in frontier)
             frontier = sorted({k for m in found if m is not None for k in m.input_keys} - manifests.keys())
         standing = _standing(manifests)
@@ -183,7 +183,8 @@ class ArtifactStore:
         if self.backend.read(_manifest_name(key)) == data:
             self.backend.delete(_manifest_name(key))
 
-    def _sound_manifest(self, key: str) -> Manifest | None:
+    def sound_manifest(self, key: str, /) -> Manifest | None:
+        """The artifact's manifest, or None where there is none or it is damaged."""
         try:
             return self.manifest(key)
         except DataLoss:
@@ -311,30 +312,26 @@ def open_store(url: str | Path, /) -> ArtifactStore:
 
 def _standing(manifests: Mapping[str, Manifest | None]) -> set[str]:
     """Keys whose artifacts stand, given all manifests that they depend on. No recursion: chains are long."""
-    standing: dict[str, bool] = {}
+    standing: dict[str, dict[str, str]] = {}
+    seen: set[str] = set()
     stack = list(manifests)
     entered: set[str] = set()
     while stack:
         key = stack[-1]
         manifest = manifests.get(key)
-        if key in standing:
+        if key in seen:
             stack.pop()
             continue
-        waiting = [] if manifest is None else [k for k in manifest.input_keys if k not in standing and k not in entered]
+        waiting = [] if manifest is None else [k for k in manifest.input_keys if k not in seen and k not in entered]
         entered.add(key)
         if waiting:
             stack.extend(waiting)
             continue
         stack.pop()
-        standing[key] = manifest is not None and all(
-            standing.get(source, False) and _same_member(manifests.get(source), member, digest)
-            for source, member, digest in ((*split_reference(r), digest) for r, digest in manifest.inputs.items())
-        )
-    return {key for key, stands in standing.items() if stands}
-
-
-def _same_member(manifest: Manifest | None, member: str, digest: str) -> bool:
-    return manifest is not None and member in manifest.members and manifest.members[member].digest == digest
+        seen.add(key)
+        if manifest is not None and manifest.stands_upon(standing):
+            standing[key] = manifest.member_digests
+    return set(standing)
 
 
 def _check_key(key: str) -> str:

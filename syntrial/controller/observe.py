@@ -8,7 +8,6 @@ requests for small objects in all.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from syntrial.artifacts.manifest import Manifest, split_reference
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.inventory import Inventory
@@ -18,7 +17,6 @@ from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapsh
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.views import JobView
-from syntrial.errors import DataLoss
 from syntrial.plan.steps import Plan
 from syntrial.trial.status import read_verdict
 
@@ -189,28 +187,20 @@ def _standing(keys: Sequence[str], cache: ExperimentCache, *, store: ArtifactSto
 
     One small object is read for each key, and each input once in the experiment's life, in place of a whole history.
     """
-
-    def read(key: str) -> Manifest | None:
-        try:
-            return store.manifest(key)
-        except DataLoss:
-            return None
-
-    found = dict(zip(keys, store.each(read, list(keys)), strict=True))
+    found = dict(zip(keys, store.each(store.sound_manifest, list(keys)), strict=True))
     manifests = {key: manifest for key, manifest in found.items() if manifest is not None}
     inputs = {key for manifest in manifests.values() for key in manifest.input_keys}
     if not inputs <= cache.present:
         # Several steps of one chain at once, or inputs that are not of this plan.
         return store.done(manifests)
     unread = sorted(inputs - cache.members.keys())
-    for key, manifest in zip(unread, store.each(read, unread), strict=True):
+    for key, manifest in zip(unread, store.each(store.sound_manifest, unread), strict=True):
         if manifest is not None:
-            cache.members[key] = {name: member.digest for name, member in manifest.members.items()}
+            cache.members[key] = manifest.member_digests
     standing = set()
     for key, manifest in manifests.items():
-        references = ((*split_reference(reference), digest) for reference, digest in manifest.inputs.items())
-        if all(cache.members.get(source, {}).get(member) == digest for source, member, digest in references):
-            cache.members[key] = {name: member.digest for name, member in manifest.members.items()}
+        if manifest.stands_upon(cache.members):
+            cache.members[key] = manifest.member_digests
             standing.add(key)
     return standing
 
