@@ -25,7 +25,7 @@ def save_training(training: Training) -> dict[str, bytes]:
         tensors["validation_losses"] = torch.from_numpy(np.stack(training.validation_losses))
     tensors["losses"] = training.losses
     history = asdict(training.history)
-    if not training.history.steps:
+    if not training.history.best_step:
         del history["best_loss"]
     state = {"step": training.step, "losses_count": training.losses_count, "history": history}
     return {_TENSORS: to_bytes(tensors), _STATE: json_bytes(state)}

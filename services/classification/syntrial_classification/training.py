@@ -49,6 +49,7 @@ class History:
     duplicated: list[int] = field(default_factory=list)
     """Repetitions of real images among them, for each phase."""
     best_step: int = 0
+    """The step of the last phase with the lowest validation loss; 0 before its first validation."""
     best_loss: float = float("inf")
 
 
@@ -172,6 +173,11 @@ class Training:
         return torch.cat([*predict(self._shadow, self._validation_images, constants=self.constants)])
 
     def _validate(self) -> None:
+        """Evaluates the validation split, and keeps the average where it is the best so far.
+
+        The best is of the last phase: an arm that trains on real images first and on synthetic ones then would else be
+        its control, whenever real images alone validate better.
+        """
         logits = self.predict_validation(self.average.tensors)
         targets = targets_of(self._validation_labels, device=self.device)
         losses = image_losses(logits, targets, loss=self.recipe.loss).cpu().numpy()
@@ -187,7 +193,8 @@ class Training:
         self.validation_losses.append(losses)
         self.losses.zero_()
         self.losses_count = 0
-        if mean_loss < history.best_loss:
+        is_last_phase = self.step > self.starts[-2]
+        if is_last_phase and mean_loss < history.best_loss:
             history.best_step, history.best_loss = self.step, mean_loss
             if self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST:
                 self.best = {name: value.clone() for name, value in self.average.tensors.items()}

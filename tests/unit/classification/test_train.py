@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -138,6 +139,35 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(build: Any) -
     best = losses.index(min(losses))
     assert record["checkpoint"] == {"choice": "best", "step": record["curves"]["x"][best]}
     assert context.result("validation").json("metrics.json")["logLoss"] == pytest.approx(min(losses), rel=1e-4)
+
+
+@pytest.mark.parametrize("stop_after", [None, 8, 12])
+def test_the_best_checkpoint_is_of_the_last_phase_however_well_the_first_did(build: Any, stop_after: int | None) -> None:
+    recipe = build.recipe(checkpoint=BEST, validations=8, ema_half_life_steps=0)
+    # Synthetic images with the classes the wrong way round undo what real ones taught.
+    phases = (
+        TrainingPhase(real=1, steps=10, learning_rate=3e-3),
+        TrainingPhase(synthetic=1, steps=6, learning_rate=1e-2),
+    )
+    synthetic = build.images(50, seed=2)
+    sets = {
+        "real": build.images(32),
+        "synthetic": replace(synthetic, labels=1 - synthetic.labels),
+        "validation": build.images(40, seed=5),
+        "checkpoints": FakeCheckpoints(),
+    }
+    request = build.request(*phases, recipe=recipe)
+    if stop_after is not None:
+        with pytest.raises(Cancelled):
+            build.train(request, **sets, checkpoint_every=1, cancel_after=stop_after)
+    context = build.train(request, **sets)
+    record = context.result("training").json("training.json")
+    losses = dict(zip(record["curves"]["x"], record["curves"]["series"]["validation_loss"], strict=True))
+    last_phase = {step: loss for step, loss in losses.items() if step > 10}
+    assert min(losses.values()) < min(last_phase.values())
+    best = min(last_phase, key=lambda step: last_phase[step])
+    assert record["checkpoint"] == {"choice": "best", "step": best}
+    assert context.result("validation").json("metrics.json")["logLoss"] == pytest.approx(last_phase[best], rel=1e-4)
 
 
 def test_a_set_smaller_than_a_batch_and_a_class_that_validation_lacks_are_no_trouble(build: Any) -> None:
