@@ -49,7 +49,8 @@ def scripted(
     lines = [
         ClassMapping(**{"from": word.replace("_", "-"), "to": str(value)}) for word, value in (script or {}).items()
     ]
-    source = Source(digest=str((script or {}).get("source", "")))
+    digest = (script or {}).get("source")
+    source = Source(digest=str(digest)) if digest else None
     if not inputs:
         return with_header(PrepareDatasetRequest(class_map=lines, source=source))
     refs = [MemberRef(key=key, member="train") for key in inputs]
