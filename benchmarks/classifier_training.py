@@ -141,10 +141,10 @@ def our_rate(images: ImageSet, *, steps: int) -> Rate:
         seed=0,
         device=device,
     )
-    training.take_step()
+    training.step(0)
     watch = Watch(device)
-    for _ in range(steps):
-        training.take_step()
+    for number in range(steps):
+        training.step(number + 1)
     return watch.rate(steps * recipe.batch_size)
 
 

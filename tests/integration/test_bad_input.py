@@ -157,6 +157,19 @@ def imported_class_unknown(folder: Path) -> dict[str, Any]:
     return experiment(synthetic=[{"name": "given", "images": {"folder": "synthetic"}}])
 
 
+def diverging_generator(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    config = {"preset": "pico", "images": 256, "batchSize": 8, "learningRate": 1000.0}
+    return experiment(synthetic=[{"name": "gan", "generator": {"gan": config}}])
+
+
+def diverging_classifier(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    recipe = {"optimizer": "sgd", "weightDecay": 100.0, "warmup": 0.0}
+    classifier = {"model": "small-cnn", "learningRate": 99.0, "recipe": recipe}
+    return experiment(classifiers=[classifier], budget={"steps": 60})
+
+
 def too_few_patients_in_leaky_data(folder: Path) -> dict[str, Any]:
     images = np.zeros((24, 16, 16), np.uint8)
     npz(folder, train_images=images, val_images=images, test_images=images)
@@ -184,6 +197,14 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     "an unknown preset": (unknown_preset, ["nanno", "nano"]),
     "an imported class that the data set has not": (imported_class_unknown, ["other", "do:"]),
     "nothing left once leaks are dropped": (too_few_patients_in_leaky_data, ["do:"]),
+    "a generator that diverges": (
+        diverging_generator,
+        ["spec.synthetic[].generator.gan.learningRate", "at step", "of 32, with a learning rate of", "Lower"],
+    ),
+    "a classifier that diverges": (
+        diverging_classifier,
+        ["spec.classifiers[].learningRate", "at step", "of 60, with a learning rate of", "Lower"],
+    ),
 }
 
 

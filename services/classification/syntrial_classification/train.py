@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
+from syntrial_training.loop import train as run
 from syntrial_training.tensors import to_bytes
 
 from syntrial.documents import training as documents
@@ -14,7 +15,6 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingRecipe
 from syntrial_classification import convergence, split_metrics
-from syntrial_classification.checkpoint import load_training, save_training
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model, model_spec
 from syntrial_classification.phases import TrainingPlan, plan_training
@@ -50,21 +50,16 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
         seed=request.seed,
         device=compute.device(),
     )
-    saved = context.checkpoints.load()
-    if saved is not None:
-        load_training(training, saved)
     shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
 
-    def after_step(state: Training) -> None:
-        if context.checkpoint_due():
-            context.checkpoints.save(save_training(state))
-        index = state.phase_index
-        done = shown[index] + plan.phases[index].bounds[state.step - state.starts[index]]
-        losses = state.history.curves["validation_loss"]
+    def on_step(done: int) -> None:
+        index = training.phase_of(done)
+        images = shown[index] + plan.phases[index].bounds[done - training.starts[index]]
+        losses = training.history.curves["validation_loss"]
         figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
-        context.progress(done, total=shown[-1], unit="images", activity="training", figures=figures)
+        context.progress(images, total=shown[-1], unit="images", activity="training", figures=figures)
 
-    training.run(after_step=after_step)
+    run(training, context=context, on_step=on_step)
     weights = training.final_weights()
     scores_NK = probabilities(training.predict_validation(weights), multi_label=train.task == MULTI_LABEL)
     output = context.output
@@ -127,7 +122,7 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
         undertrained=verdict is not None and verdict.undertrained,
         convergence=None if verdict is None else verdict.document(),
         checkpoint=documents.KeptCheckpoint(
-            choice="best" if best else "last-ema", step=history.best_step if best else training.step
+            choice="best" if best else "last-ema", step=history.best_step if best else training.steps
         ),
     )
 

@@ -5,14 +5,16 @@ was interrupted ends in the same bytes as one that was not.
 """
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.divergence import Losses
+from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
 from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
@@ -50,11 +52,13 @@ class History:
     """Repetitions of real images among them, for each phase."""
     best_step: int = 0
     """The step of the last phase with the lowest validation loss; 0 before its first validation."""
-    best_loss: float = float("inf")
+    best_loss: float | None = None
+    losses_count: int = 0
+    """Training losses since the last validation."""
 
 
 class Training:
-    """A classifier in training. `step` counts optimiser steps over all phases."""
+    """A classifier in training, see `syntrial_training.loop.Trainee`; steps are counted over all phases."""
 
     def __init__(
         self,
@@ -71,10 +75,9 @@ class Training:
         self.model = model.to(device=device, memory_format=torch.channels_last)
         self.average = MovingAverage(self.model)
         self.best: dict[str, Tensor] | None = None
-        self.step = 0
-        self.total = sum(phase.steps for phase in plan.phases)
+        self.steps = sum(phase.steps for phase in plan.phases)
         self.starts = np.concatenate([[0], np.cumsum([phase.steps for phase in plan.phases])]).tolist()
-        self.validation_at = frozenset(validation_steps(self.total, validations=recipe.validations))
+        self.validation_at = frozenset(validation_steps(self.steps, validations=recipe.validations))
         self.history = History(seen=[[0] * len(ORIGINS) for _ in plan.phases], duplicated=[0] * len(plan.phases))
         self.validation_losses: list[npt.NDArray[np.float32]] = []
         border = recipe.augment_shift
@@ -88,27 +91,31 @@ class Training:
         # The device's stream alone: `torch.manual_seed` asks after every kind of device, a hundredth of a small step.
         streams = torch.cuda.default_generators if device.type == "cuda" else (torch.default_generator,)
         self._noise = streams[device.index or 0]
-        self.losses = torch.zeros((), device=device, dtype=torch.float64)
-        self.losses_count = 0
+        self._loss_sum = torch.zeros((), device=device, dtype=torch.float64)
+        self.losses = Losses(
+            steps=self.steps,
+            field="model.learning_rate",
+            remedy="Lower the classifier's `learningRate`, or that of the arm's phase where it has one.",
+            device=device,
+        )
         self.optimizer = self._new_optimizer()
-        self._begin()
+        self.model.train()
+        assert int((plan.origins == REAL).sum()) == len(plan.images[0])
 
     @property
-    def phase_index(self) -> int:
-        """The phase that the next step belongs to (the last one, at the end)."""
-        return min(int(np.searchsorted(self.starts, self.step, side="right")) - 1, len(self.plan.phases) - 1)
+    def modules(self) -> Sequence[nn.Module]:
+        """The classifier."""
+        return (self.model,)
 
-    def run(self, *, after_step: Callable[["Training"], None]) -> None:
-        """Takes all steps that are left; calls `after_step` after each."""
-        while self.step < self.total:
-            self.take_step()
-            after_step(self)
+    def phase_of(self, step: int) -> int:
+        """The phase that a step belongs to, counted from 0; after the last step, the last phase."""
+        return min(int(np.searchsorted(self.starts, step, side="right")) - 1, len(self.plan.phases) - 1)
 
-    def take_step(self) -> None:
-        """One optimiser step, and the validation where one is due."""
-        index = self.phase_index
+    def step(self, number: int) -> None:
+        """One optimiser step, counted from 0, and the validation where one is due."""
+        index = self.phase_of(number)
         phase = self.plan.phases[index]
-        local = self.step - self.starts[index]
+        local = number - self.starts[index]
         if local == 0 and index > 0:
             self.optimizer = self._new_optimizer()
         images, targets = self._batch(phase, index, local)
@@ -122,7 +129,7 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         # Dropout and the like draw from torch's own streams; seeded by the step, they need no state in checkpoints.
-        self._noise.manual_seed(word_of(self.seed, _STEP_NOISE, self.step))
+        self._noise.manual_seed(word_of(self.seed, _STEP_NOISE, number))
         logits = self.model(images).float()
         loss = image_losses(logits, targets, loss=self.recipe.loss, label_smoothing=self.recipe.label_smoothing).mean()
         loss.backward()
@@ -130,13 +137,14 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         half_life = self.recipe.ema_half_life_steps
         self.average.update(decay=decay(1, done=local + 1, half_life=half_life, ramp=AVERAGE_RAMP))
-        self.losses += loss.detach()
-        self.losses_count += 1
-        self.step += 1
+        self._loss_sum += loss.detach()
+        self.history.losses_count += 1
+        self.losses.note(number, {"loss": loss}, learning_rate=rate)
         if local + 1 == phase.steps:
-            self._assert_seen(phase, index)
-        if self.step in self.validation_at:
-            self._validate()
+            self._assert_seen(phase, index, done=number + 1)
+        if number + 1 in self.validation_at:
+            self.losses.read()
+            self._validate(number)
 
     def final_weights(self) -> dict[str, Tensor]:
         """The weights that the recipe chooses: the moving average at the end, or that of the best validation loss."""
@@ -144,6 +152,30 @@ class Training:
             assert self.best is not None
             return self.best
         return self.average.tensors
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, their average and the best of it, the optimiser's moments, and the losses of validations."""
+        tensors = prefixed(self.model.state_dict(), "model/") | prefixed(self.average.tensors, "average/")
+        tensors |= prefixed(self.best or {}, "best/") | prefixed(optimizer_tensors(self.optimizer), "optimizer/")
+        if self.validation_losses:
+            tensors["validation_losses"] = torch.from_numpy(np.stack(self.validation_losses))
+        tensors["loss_sum"] = self._loss_sum
+        return tensors
+
+    def notes(self) -> dict[str, Any]:
+        """What was recorded so far."""
+        return asdict(self.history)
+
+    def load(self, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+        """Puts back what `tensors` and `notes` took."""
+        self.history = History(**notes)
+        self._loss_sum.copy_(tensors["loss_sum"])
+        self.model.load_state_dict(under(tensors, "model/"))
+        self.average.load(under(tensors, "average/"))
+        self.best = {name: value.to(self.device) for name, value in under(tensors, "best/").items()} or None
+        if "validation_losses" in tensors:
+            self.validation_losses = [*tensors["validation_losses"].numpy()]
+        load_optimizer(self.optimizer, under(tensors, "optimizer/"))
 
     def _batch(self, phase: Phase, index: int, local: int) -> tuple[Tensor, Tensor]:
         items, passes = phase.order.draws(phase.bounds[local], phase.bounds[local + 1])
@@ -159,21 +191,21 @@ class Training:
         where = torch.from_numpy(rows).to(self.device, non_blocking=True)
         return normalise(gather(self._windows, where, drawn), self._mean_C, self._std_C), self._targets[where]
 
-    def _assert_seen(self, phase: Phase, index: int) -> None:
+    def _assert_seen(self, phase: Phase, index: int, *, done: int) -> None:
         """What the batches held is what the phase asks for; counted by the table's own origins."""
         seen = dict(zip(ORIGINS, self.history.seen[index], strict=True))
         expected = phase.order.expected(phase.draws)
         assert seen == expected, f"phase {index} saw {seen}, and was to see {expected}"
         assert sum(seen.values()) == phase.draws
-        assert self.step == self.starts[index + 1], f"phase {index} ended after {self.step} steps"
+        assert done == self.starts[index + 1], f"phase {index} ended after {done} steps"
 
     def predict_validation(self, weights: dict[str, Tensor]) -> Tensor:
         """Logits, float32 (N, K), of the validation split with these weights."""
         self._shadow.load_state_dict(weights)
         return torch.cat([*predict(self._shadow, self._validation_images, constants=self.constants)])
 
-    def _validate(self) -> None:
-        """Evaluates the validation split, and keeps the average where it is the best so far.
+    def _validate(self, number: int) -> None:
+        """Evaluates the validation split after step `number`, and keeps the average where it is the best so far.
 
         The best is of the last phase: an arm that trains on real images first and on synthetic ones then would else be
         its control, whenever real images alone validate better.
@@ -181,28 +213,25 @@ class Training:
         logits = self.predict_validation(self.average.tensors)
         targets = targets_of(self._validation_labels, device=self.device)
         losses = image_losses(logits, targets, loss=self.recipe.loss).cpu().numpy()
+        mean_loss = float(losses.astype(np.float64).mean())
+        self.losses.require({"validation loss": mean_loss}, number=number)
         several = self._validation_labels.ndim == 2
         scores = probabilities(logits, multi_label=several).cpu().numpy()
-        mean_loss = float(losses.astype(np.float64).mean())
         history = self.history
-        history.steps.append(self.step)
-        history.curves["train_loss"].append(float(self.losses) / self.losses_count)
+        history.steps.append(number + 1)
+        history.curves["train_loss"].append(float(self._loss_sum) / history.losses_count)
         history.curves["validation_loss"].append(mean_loss)
         history.curves["validation_auroc"].append(split_metrics.macro_auroc(scores, self._validation_labels))
         history.curves["validation_accuracy"].append(split_metrics.accuracy(scores, self._validation_labels))
         self.validation_losses.append(losses)
-        self.losses.zero_()
-        self.losses_count = 0
-        is_last_phase = self.step > self.starts[-2]
-        if is_last_phase and mean_loss < history.best_loss:
-            history.best_step, history.best_loss = self.step, mean_loss
+        self._loss_sum.zero_()
+        history.losses_count = 0
+        is_last_phase = number >= self.starts[-2]
+        if is_last_phase and (history.best_loss is None or mean_loss < history.best_loss):
+            history.best_step, history.best_loss = number + 1, mean_loss
             if self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST:
                 self.best = {name: value.clone() for name, value in self.average.tensors.items()}
         self.model.train()
-
-    def _begin(self) -> None:
-        self.model.train()
-        assert int((self.plan.origins == REAL).sum()) == len(self.plan.images[0])
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser: each phase has one. Biases and the scales of norms are not decayed."""

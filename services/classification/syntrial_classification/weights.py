@@ -1,8 +1,6 @@
 """Initial weights from a safetensors file: published ones, or the user's. Nothing is ever unpickled."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -107,11 +105,6 @@ def read_safetensors(path: Path, *, digest: str = "") -> dict[str, Tensor]:
             if pickled
             else "Make or copy the file again; it may be cut short.",
         ) from error
-
-
-def json_bytes(value: Any) -> bytes:
-    """JSON of a checkpoint's state: sorted, so that the same state gives the same bytes."""
-    return json.dumps(value, sort_keys=True, allow_nan=False).encode()
 
 
 def _some(names: list[str]) -> str:

@@ -4,15 +4,16 @@ Called by the verbs. Images are uint8 (N, H, W, C); labels int64 (N,) or, with s
 Results depend on the seed, the images and the number of threads, never on when a run was interrupted.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import torch
 from syntrial_training import compute
+from syntrial_training.divergence import Losses
 from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tensors, prefixed, to_bytes, under
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from syntrial.errors import UserError
@@ -75,10 +76,6 @@ class Embedding:
     """float64: softmax over the classes, or a sigmoid for each label where there are several."""
 
 
-Report = Callable[[int, float], None]
-"""Called once a step with the steps done and the loss; may raise to stop the training."""
-
-
 def _batch_indices(images: int, *, settings: EncoderSettings, step: int) -> np.ndarray:
     """The images of one step. Depends on (seed, step) alone, so that a resumed run sees the same ones."""
     batch = min(settings.batch_size, images)
@@ -109,7 +106,7 @@ def _loss(network: EncoderNetwork, inputs_NCHW: Tensor, labels: Tensor, *, multi
 
 
 class EncoderTraining:
-    """A training under way: its state is the network, the optimiser and the number of steps done."""
+    """A training under way, see `syntrial_training.loop.Trainee`."""
 
     def __init__(
         self,
@@ -149,48 +146,59 @@ class EncoderTraining:
             [{"params": decayed, "weight_decay": _WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}],
             lr=_PEAK_LEARNING_RATE,
         )
-        self.step = 0
-        self.last_label_loss = float("nan")
-
-    def run(self, *, report: Report | None = None) -> None:
-        """Trains to the last step; `report` is called after each step."""
+        self.steps = settings.steps
+        self.last_loss = float("nan")
+        self.losses = Losses(
+            steps=settings.steps,
+            field="encoder",
+            remedy="Its learning rate is fixed: look at the images and labels, or raise `encoder.batchSize`.",
+            device=self.device,
+            on_read=self._keep,
+        )
         self.network.train()
-        while self.step < self.settings.steps:
-            chosen = _batch_indices(len(self.images_NHWC), settings=self.settings, step=self.step)
-            inputs_NCHW = to_inputs(self.images_NHWC[chosen], device=self.device)
-            rng = np.random.default_rng([self.settings.seed, 2, self.step])
-            inputs_NCHW = shift_at_random(inputs_NCHW, rng=rng)
-            labels = torch.from_numpy(self.labels[chosen]).to(self.device)
-            for group in self.optimizer.param_groups:
-                group["lr"] = _learning_rate(self.step, steps=self.settings.steps)
-            total, label_loss = _loss(self.network, inputs_NCHW, labels, multi_label=self.multi_label)
-            self.optimizer.zero_grad(set_to_none=True)
-            total.backward()  # type: ignore[no-untyped-call]
-            self.optimizer.step()
-            self.step += 1
-            self.last_label_loss = float(label_loss.detach())
-            if report is not None:
-                report(self.step, self.last_label_loss)
 
-    def checkpoint(self) -> dict[str, bytes]:
-        """The state as named blobs, from which `restore` goes on exactly."""
-        tensors = prefixed(self.network.state_dict(), "network/")
-        tensors |= prefixed(optimizer_tensors(self.optimizer), "optimizer/")
-        tensors["step"] = torch.tensor([self.step], dtype=torch.int64)
-        tensors["label_loss"] = torch.tensor([self.last_label_loss], dtype=torch.float64)
-        return {"state.safetensors": to_bytes(tensors)}
+    @property
+    def modules(self) -> Sequence[nn.Module]:
+        """The encoder's network."""
+        return (self.network,)
 
-    def restore(self, blobs: Mapping[str, bytes]) -> None:
-        """Takes up the state that `checkpoint` gave."""
-        tensors = from_bytes(blobs["state.safetensors"])
+    def _keep(self, _number: int, figures: Mapping[str, float]) -> None:
+        self.last_loss = figures["loss"]
+
+    def step(self, number: int) -> None:
+        """One optimiser step, counted from 0."""
+        chosen = _batch_indices(len(self.images_NHWC), settings=self.settings, step=number)
+        inputs_NCHW = to_inputs(self.images_NHWC[chosen], device=self.device)
+        rng = np.random.default_rng([self.settings.seed, 2, number])
+        inputs_NCHW = shift_at_random(inputs_NCHW, rng=rng)
+        labels = torch.from_numpy(self.labels[chosen]).to(self.device)
+        rate = _learning_rate(number, steps=self.settings.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        total, label_loss = _loss(self.network, inputs_NCHW, labels, multi_label=self.multi_label)
+        self.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.losses.note(number, {"loss": label_loss, "loss with the thumbnail's": total}, learning_rate=rate)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights and the optimiser's moments."""
+        return prefixed(self.network.state_dict(), "network/") | prefixed(
+            optimizer_tensors(self.optimizer), "optimizer/"
+        )
+
+    def notes(self) -> dict[str, Any]:
+        """The last loss of the labels."""
+        return {"last_loss": self.last_loss}
+
+    def load(self, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+        """Puts back what `tensors` and `notes` took."""
         self.network.load_state_dict(under(tensors, "network/"))
         load_optimizer(self.optimizer, under(tensors, "optimizer/"))
-        self.step = int(tensors["step"].item())
-        self.last_label_loss = float(tensors["label_loss"].item())
+        self.last_loss = float(notes["last_loss"])
 
     def finish(self) -> Encoder:
-        """The encoder, its features standardised by the training images."""
-        assert self.step == self.settings.steps
+        """The encoder after its last step, its features standardised by the training images."""
         self.network.eval()
         height, width, channels = self.images_NHWC.shape[1:]
         encoder = Encoder(
@@ -217,7 +225,7 @@ class EncoderTraining:
             "batch_size": self.settings.batch_size,
             "images": len(self.images_NHWC),
             "images_seen": self.settings.steps * min(self.settings.batch_size, len(self.images_NHWC)),
-            "last_loss": round(self.last_label_loss, 6),
+            "last_loss": round(self.last_loss, 6),
             "training_accuracy": round(accuracy, 6),
         }
         return Encoder(

@@ -1,6 +1,9 @@
 """The verb TrainEncoder: a feature encoder fitted to the training split, the only images that its request names."""
 
+import math
+
 from syntrial_training.compute import reproducible
+from syntrial_training.loop import train as run
 
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
@@ -16,23 +19,18 @@ def train_encoder(request: TrainEncoderRequest, context: StepContext) -> None:
     )
     train = read_image_set(context.open(request.train))
     training = EncoderTraining(train.images_NHWC, train.labels, classes=train.classes, settings=settings)
-    checkpoint = context.checkpoints.load()
-    if checkpoint is not None:
-        training.restore(checkpoint)
     batch = min(settings.batch_size, len(train))
 
-    def report(step: int, loss: float) -> None:
-        if context.checkpoint_due():
-            context.checkpoints.save(training.checkpoint())
+    def on_step(done: int) -> None:
         context.progress(
-            step * batch,
+            done * batch,
             total=settings.steps * batch,
             unit="images",
             activity="training the encoder",
-            figures={"loss": loss},
+            figures={"loss": training.last_loss} if math.isfinite(training.last_loss) else {},
         )
 
-    training.run(report=report)
+    run(training, context=context, on_step=on_step)
     weights, description = dump(training.finish())
     context.output.write("encoder", "weights.safetensors", weights)
     context.output.json("encoder", "encoder.json", description)

@@ -1,5 +1,6 @@
 """The diffusion family: trains an EDM denoiser on a class-conditional U-Net, and samples from it."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -20,7 +21,7 @@ from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_range
 from syntrial_generation.family import Family
-from syntrial_generation.loop import AVERAGE_RAMP, train
+from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 from syntrial_generation.unet import FoldedUNet
 
@@ -122,13 +123,13 @@ def check_diffusion_sampler(checks: Checks, sampler: DiffusionSampler) -> None:
     )
 
 
-class DiffusionTraining:
-    """The state of a training; see `loop.Trainee`."""
+class DiffusionTraining(GeneratorTraining):
+    """The state of a training."""
 
     def __init__(self, images: ImageSet, config: DiffusionConfig, *, seed: int) -> None:
+        super().__init__(config, family="diffusion")
         self._config = config
         self._seed = seed
-        self._device = compute.device()
         self._images_NHWC = images.images_NHWC
         self._labels_NK = label_vectors(images)
         self.mean, spread = pixel_moments(images.images_NHWC)
@@ -143,14 +144,15 @@ class DiffusionTraining:
         subject = Subject.of(images)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._model = self.network.build(subject).to(self._device).train()
+            self._model = self.network.build(subject).to(self.device).train()
+        self.modules = (self._model,)
         self.average = MovingAverage(self._model)
         """The averaged weights: what sampling uses."""
         self._optimizer = torch.optim.AdamW(
             self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
 
-    def step(self, number: int) -> dict[str, float]:
+    def step(self, number: int) -> None:
         """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""
         config = self._config
         batch = config.batch_size
@@ -160,7 +162,7 @@ class DiffusionTraining:
         clean, augmentation = augmented(clean, config=config, random=random)
         kept = (torch.rand(batch, 1, generator=random) >= config.label_dropout).to(torch.float32)
         labels = torch.from_numpy(self._labels_NK[rows])
-        conditions = torch.cat([labels * kept, 1 - kept, augmentation], dim=1).to(self._device)
+        conditions = torch.cat([labels * kept, 1 - kept, augmentation], dim=1).to(self.device)
         # Noise levels are spread evenly over the distribution's quantiles within the batch: less variance from step to
         # step than independent ones, and each level's distribution is unchanged.
         offset = torch.rand(1, generator=random)
@@ -168,7 +170,7 @@ class DiffusionTraining:
         normal = torch.special.ndtri(quantiles.double()).float()[torch.randperm(batch, generator=random)]
         noise = torch.randn(clean.shape, generator=random)
         sigma = edm.training_sigma(normal, p_mean=config.p_mean, p_std=config.p_std)
-        clean, noise, sigma = clean.to(self._device), noise.to(self._device), sigma.to(self._device)
+        clean, noise, sigma = clean.to(self.device), noise.to(self.device), sigma.to(self.device)
 
         def denoising(part: slice) -> tuple[Tensor, Tensor]:
             losses = edm.denoising_loss(
@@ -185,16 +187,17 @@ class DiffusionTraining:
             if config.dropout > 0:
                 torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
             # Dropout draws from the one generator that torch has.
-            parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self._device)
+            parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self.device)
             loss = set_gradients(self._model, denoising, parts)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_NORM)
-        self._optimizer.param_groups[0]["lr"] = learning_rate(
+        rate = learning_rate(
             number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
         )
+        self._optimizer.param_groups[0]["lr"] = rate
         self._optimizer.step()
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
-        return {"loss": float(loss)}
+        self.losses.note(number, {"loss": loss}, learning_rate=rate)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, their average and the optimiser's moments."""
@@ -204,7 +207,7 @@ class DiffusionTraining:
             | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
         )
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what `tensors` took."""
         self._model.load_state_dict(under(tensors, "model/"))
         self.average.load(under(tensors, "average/"))
@@ -216,7 +219,7 @@ def train_diffusion(
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Trains on the split; returns the weights as safetensors, what sampling needs beside them, and the curves."""
     training = DiffusionTraining(images, config, seed=seed)
-    curves = train(training, images=config.images, batch_size=config.batch_size, context=context)
+    curves = train(training, context=context)
     settings = {
         "network": asdict(training.network),
         "mean": training.mean,
@@ -233,10 +236,10 @@ class DiffusionSampling:
     ) -> None:
         network = settings["network"]
         built = Network(**{**network, "channels": tuple(network["channels"])})
-        self._device = compute.device()
+        self.device = compute.device()
         self._model = built.build(subject)
         self._model.load_state_dict(from_bytes(weights))
-        self._model.to(self._device).eval()
+        self._model.to(self.device).eval()
         self._subject = subject
         self._sampler = sampler
         self._mean = float(settings["mean"])
@@ -252,10 +255,10 @@ class DiffusionSampling:
         )
 
         def noise(purpose: str) -> Tensor:
-            return item_noise(purpose, seed=seed, label=label, indices=indices, shape=shape).to(self._device)
+            return item_noise(purpose, seed=seed, label=label, indices=indices, shape=shape).to(self.device)
 
         start = noise("diffusion start") * sigmas[0]
-        denoiser = self._denoiser(torch.from_numpy(labels_NK).to(self._device))
+        denoiser = self._denoiser(torch.from_numpy(labels_NK).to(self.device))
         if sampler.solver == DiffusionSampler.SOLVER_DPM_SOLVER_PP_2M:
             result = edm.dpm_solver_pp_2m(denoiser, start, sigmas)
         else:

@@ -3,6 +3,7 @@
 Equation numbers are the paper's. Differentiable augmentation is that of `diffaugment`.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_
 from syntrial_generation.diffaugment import augment
 from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
-from syntrial_generation.loop import AVERAGE_RAMP, train
+from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 
 # The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
@@ -115,13 +116,13 @@ def check_gan_sampler(checks: Checks, sampler: GanSampler) -> None:
     )
 
 
-class GanTraining:
-    """The state of a training; see `loop.Trainee`."""
+class GanTraining(GeneratorTraining):
+    """The state of a training."""
 
     def __init__(self, images: ImageSet, config: GanConfig, *, seed: int) -> None:
+        super().__init__(config, family="gan")
         self._config = config
         self._seed = seed
-        self._device = compute.device()
         self._images_NHWC = images.images_NHWC
         self._labels_NK = label_vectors(images)
         self.networks = Networks(
@@ -133,27 +134,28 @@ class GanTraining:
         subject = Subject.of(images)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._generator = self.networks.generator(subject).to(self._device)
-            self._discriminator = self.networks.discriminator(subject).to(self._device)
+            self._generator = self.networks.generator(subject).to(self.device)
+            self._discriminator = self.networks.discriminator(subject).to(self.device)
+        self.modules = (self._generator, self._discriminator)
         self.average = MovingAverage(self._generator)
         """The generator's averaged weights: what sampling uses."""
         self._generator_optimizer = self._adam(self._generator)
         self._discriminator_optimizer = self._adam(self._discriminator)
 
-    def step(self, number: int) -> dict[str, float]:
+    def step(self, number: int) -> None:
         """One step of the discriminator and one of the generator, on one batch of real images."""
         config = self._config
         batch = config.batch_size
         share = min(number * batch / max(config.images, 1), 1.0)
-        self._schedule(share)
+        rate = self._schedule(share)
         gamma = config.gamma * (_FINAL_GAMMA + (1 - _FINAL_GAMMA) * falling(share / _BURN_IN))
         rows = batch_indices(len(self._images_NHWC), batch_size=batch, step=number, seed=self._seed)
         random = step_generator("gan", seed=self._seed, step=number)
         # Augmentations draw from streams of their own: the parts of a batch are worked on at the same time.
-        parts = parts_of(batch, device=self._device)
-        real = to_unit_range(self._images_NHWC[rows]).to(self._device)
-        labels = with_constant(torch.from_numpy(self._labels_NK[rows])).to(self._device)
-        latents = torch.randn(2, batch, config.latent_size, generator=random).to(self._device)
+        parts = parts_of(batch, device=self.device)
+        real = to_unit_range(self._images_NHWC[rows]).to(self.device)
+        labels = with_constant(torch.from_numpy(self._labels_NK[rows])).to(self.device)
+        latents = torch.randn(2, batch, config.latent_size, generator=random).to(self.device)
 
         def of_discriminator(part: slice) -> tuple[Tensor, Tensor]:
             random = step_generator(f"gan discriminator {part.start}", seed=self._seed, step=number)
@@ -187,12 +189,8 @@ class GanTraining:
         self._discriminator.requires_grad_(True)
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
-        return {
-            "discriminator_loss": float(loss_discriminator),
-            "generator_loss": float(loss_generator),
-            "r1": float(r1),
-            "r2": float(r2),
-        }
+        losses = {"discriminator_loss": loss_discriminator, "generator_loss": loss_generator, "r1": r1, "r2": r2}
+        self.losses.note(number, losses, learning_rate=rate)
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights of both networks, the generator's average, and the optimisers' moments."""
@@ -204,7 +202,7 @@ class GanTraining:
             | prefixed(optimizer_tensors(self._discriminator_optimizer), "discriminator_optimizer/")
         )
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what `tensors` took."""
         self._generator.load_state_dict(under(tensors, "generator/"))
         self._discriminator.load_state_dict(under(tensors, "discriminator/"))
@@ -216,11 +214,13 @@ class GanTraining:
         # beta1 = 0, as in the paper: momentum harms the game of two networks.
         return torch.optim.Adam(module.parameters(), lr=self._config.learning_rate, betas=(0.0, _BETA2[0]))
 
-    def _schedule(self, share: float) -> None:
+    def _schedule(self, share: float) -> float:
+        """Sets both optimisers for the share of the training that is done, and gives the learning rate."""
         rate = self._config.learning_rate * (_FINAL_RATE + (1 - _FINAL_RATE) * falling(share))
         beta2 = _BETA2[1] + (_BETA2[0] - _BETA2[1]) * falling(share / _BURN_IN)
         for optimizer in (self._generator_optimizer, self._discriminator_optimizer):
             optimizer.param_groups[0].update(lr=rate, betas=(0.0, beta2))
+        return rate
 
     def _augment(self, images: Tensor, random: torch.Generator) -> Tensor:
         config = self._config
@@ -265,7 +265,7 @@ def train_gan(
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Trains on the split; returns the generator's weights as safetensors, what sampling needs, and the curves."""
     training = GanTraining(images, config, seed=seed)
-    curves = train(training, images=config.images, batch_size=config.batch_size, context=context)
+    curves = train(training, context=context)
     return to_bytes(training.average.tensors), {"networks": asdict(training.networks)}, curves
 
 
@@ -275,10 +275,10 @@ class GanSampling:
     def __init__(self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: GanSampler) -> None:
         networks = settings["networks"]
         self._networks = Networks(**{**networks, "channels": tuple(networks["channels"])})
-        self._device = compute.device()
+        self.device = compute.device()
         self._generator = self._networks.generator(subject)
         self._generator.load_state_dict(from_bytes(weights))
-        self._generator.to(self._device).eval()
+        self._generator.to(self.device).eval()
         self._truncation = sampler.truncation
 
     @torch.inference_mode()
@@ -287,7 +287,7 @@ class GanSampling:
         shape = (self._networks.latent_size,)
         latents = item_noise("gan latent", seed=seed, label=label, indices=indices, shape=shape) * self._truncation
         labels = with_constant(torch.from_numpy(labels_NK))
-        return to_pixels(self._generator(latents.to(self._device), labels.to(self._device)))
+        return to_pixels(self._generator(latents.to(self.device), labels.to(self.device)))
 
 
 FAMILY: Final = Family(check=check_gan, train=train_gan, open=GanSampling, check_sampler=check_gan_sampler)

@@ -1,9 +1,13 @@
-"""The loop that all iterative families train in: steps, progress, checkpoints, curves. Resuming is exact."""
+"""How all iterative families train: their length in images, the curves of their losses, and what progress shows."""
 
-from typing import Final, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
 
-from syntrial_training.tensors import from_bytes, to_bytes
-from torch import Tensor
+from syntrial_training import compute
+from syntrial_training.divergence import Losses
+from syntrial_training.loop import train as run
+from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
 from syntrial_generation.curves import Curves
@@ -12,46 +16,76 @@ AVERAGE_RAMP: Final = 0.05
 """The half-life of averaged weights is at most this share of the images shown (Karras et al. 2022, appendix F.2)."""
 
 
-class Trainee(Protocol):
-    """A training whose step is a function of its state and the step's number."""
+class Length(Protocol):
+    """What the configuration of each family says of its training."""
 
-    def step(self, number: int) -> dict[str, float]:
-        """One optimiser step, counted from 0; returns figures for the curves."""
+    @property
+    def images(self) -> int:
+        """Images to show, rounded up to whole batches."""
         ...
 
+    @property
+    def batch_size(self) -> int:
+        """Images in a step."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """The peak of the learning rate."""
+        ...
+
+
+class GeneratorTraining(ABC):
+    """A training under way, see `syntrial_training.loop.Trainee`; a family adds its networks and its step."""
+
+    modules: tuple[nn.Module, ...]
+    """The networks that are trained."""
+
+    def __init__(self, length: Length, *, family: str) -> None:
+        self.device = compute.device()
+        self.images, self.batch_size = length.images, length.batch_size
+        self.steps = -(-length.images // length.batch_size)
+        self.curves = Curves(images=length.images)
+        self.losses = Losses(
+            steps=self.steps,
+            field=f"{family}.learning_rate",
+            remedy=f"Lower it: its peak is {length.learning_rate:g}.",
+            device=self.device,
+            on_read=lambda number, figures: self.curves.add((number + 1) * self.batch_size, figures),
+        )
+
+    @abstractmethod
+    def step(self, number: int) -> None:
+        """One optimiser step, counted from 0, which notes its losses."""
+
+    @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """The whole state."""
-        ...
+        """Weights, their averages and the optimisers' moments."""
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Puts back a state."""
-        ...
+    @abstractmethod
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `tensors` took."""
+
+    def notes(self) -> dict[str, Any]:
+        """The curves so far."""
+        return {"curves": self.curves.notes()}
+
+    def load(self, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
+        """Puts back what `tensors` and `notes` took."""
+        self.load_tensors(tensors)
+        self.curves.load(notes["curves"])
 
 
-def train(trainee: Trainee, *, images: int, batch_size: int, context: StepContext) -> Curves:
-    """Trains for `images` images shown, rounded up to whole steps, from the step's checkpoint if there is one.
+def train(training: GeneratorTraining, *, context: StepContext) -> Curves:
+    """Takes the steps that are left and gives the curves of them all.
 
-    Raises Cancelled; a checkpoint that is due is saved before that.
+    Raises UserError where the training diverges, and Cancelled.
     """
-    steps = -(-images // batch_size)
-    curves = Curves(images=images)
-    start = 0
-    saved = context.checkpoints.load()
-    if saved is not None:
-        trainee.load(from_bytes(saved["state.safetensors"]))
-        curves.load(saved["curves.json"])
-        start = int(saved["steps.txt"])
-    for number in range(start, steps):
-        figures = trainee.step(number)
-        done = (number + 1) * batch_size
-        curves.add(done, figures, last=number + 1 == steps)
-        if context.checkpoint_due():
-            context.checkpoints.save(
-                {
-                    "state.safetensors": to_bytes(trainee.tensors()),
-                    "curves.json": curves.state(),
-                    "steps.txt": str(number + 1).encode(),
-                }
-            )
-        context.progress(min(done, images), total=images, unit="images", activity="training", figures=figures)
-    return curves
+
+    def on_step(done: int) -> None:
+        shown = min(done * training.batch_size, training.images)
+        figures = training.curves.latest
+        context.progress(shown, total=training.images, unit="images", activity="training", figures=figures)
+
+    run(training, context=context, on_step=on_step)
+    return training.curves

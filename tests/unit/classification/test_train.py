@@ -142,7 +142,9 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(build: Any) -
 
 
 @pytest.mark.parametrize("stop_after", [None, 8, 12])
-def test_the_best_checkpoint_is_of_the_last_phase_however_well_the_first_did(build: Any, stop_after: int | None) -> None:
+def test_the_best_checkpoint_is_of_the_last_phase_however_well_the_first_did(
+    build: Any, stop_after: int | None
+) -> None:
     recipe = build.recipe(checkpoint=BEST, validations=8, ema_half_life_steps=0)
     # Synthetic images with the classes the wrong way round undo what real ones taught.
     phases = (
@@ -208,3 +210,13 @@ def test_training_from_a_file_starts_from_its_weights(build: Any, tmp_path: Any)
 def test_a_recipe_out_of_range_is_the_users_error(build: Any, changes: Any, field: str) -> None:
     with pytest.raises(UserError, match=f"recipe.{field}"):
         build.train(build.request(recipe=build.recipe(**changes)), real=build.images(8))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_training_that_diverges_is_the_users_error_with_the_step_and_the_learning_rate(
+    build: Any, several: bool
+) -> None:
+    recipe = build.recipe(optimizer=TrainingRecipe.OPTIMIZER_SGD, weight_decay=100.0, warmup=0.0, validations=1)
+    request = build.request(TrainingPhase(real=1, steps=60, learning_rate=99.0), recipe=recipe)
+    with pytest.raises(UserError, match=r"learning_rate: .* at step \d+ of 60, with a learning rate of \d"):
+        build.train(request, real=build.images(20, several=several))

@@ -6,8 +6,10 @@ import pytest
 import torch
 from syntrial_filtering.encoder import EncoderSettings, EncoderTraining, dump, embed, load
 from syntrial_filtering.network import averaging_matrix, pool, shift_at_random, to_inputs
+from syntrial_training.loop import train as run
 
 from syntrial.errors import UserError
+from syntrial.rpc.testing import FakeCheckpoints, FakeContext
 
 _SETTINGS = EncoderSettings(seed=1, steps=40, batch_size=32, feature_size=16)
 _CPU = torch.device("cpu")
@@ -15,7 +17,7 @@ _CPU = torch.device("cpu")
 
 def _trained(images, labels, *, settings=_SETTINGS, classes=("dark", "bright")):
     training = EncoderTraining(images, labels, classes=classes, settings=settings, device=_CPU)
-    training.run()
+    run(training, context=FakeContext(), on_step=lambda _done: None)
     return training.finish()
 
 
@@ -66,19 +68,18 @@ def test_a_training_taken_up_from_a_checkpoint_ends_in_the_same_bytes(draw_class
     settings = dataclasses.replace(_SETTINGS, steps=8)
     undisturbed = _trained(images, labels, settings=settings)
     first = EncoderTraining(images, labels, classes=("dark", "bright"), settings=settings, device=_CPU)
-    saved = {}
+    checkpoints = FakeCheckpoints()
 
-    def stop(step: int, _loss: float) -> None:
-        if step == 3:
-            saved.update(first.checkpoint())
+    def stop(done: int) -> None:
+        if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        first.run(report=stop)
+        run(first, context=FakeContext(checkpoints=checkpoints, checkpoint_every=1), on_step=stop)
     second = EncoderTraining(images, labels, classes=("dark", "bright"), settings=settings, device=_CPU)
-    second.restore(saved)
-    assert second.step == 3
-    second.run()
+    done = []
+    run(second, context=FakeContext(checkpoints=checkpoints), on_step=done.append)
+    assert done == [4, 5, 6, 7, 8]
     assert dump(second.finish()) == dump(undisturbed)
 
 
@@ -130,3 +131,10 @@ def test_random_shifts_move_each_image_by_whole_pixels_within_reach():
     offsets = torch.stack([places // 28 - 14, places % 28 - 14])
     assert int(offsets.abs().max()) == 2
     assert len(set(map(tuple, offsets.T.tolist()))) > 10
+
+
+def test_an_encoder_that_diverges_is_told_at_the_step_where_it_begins(draw_classes, monkeypatch):
+    monkeypatch.setattr("syntrial_filtering.encoder._PEAK_LEARNING_RATE", 1e30)
+    images, labels = draw_classes(40, seed=0)
+    with pytest.raises(UserError, match=r"encoder: .* at step \d+ of 40, with a learning rate of .*e\+"):
+        _trained(images, labels)

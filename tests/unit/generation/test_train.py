@@ -94,3 +94,17 @@ def test_a_request_without_a_family_and_a_split_of_one_image_are_refused(lab: An
 def test_the_learning_rate_rises_and_then_falls_to_zero() -> None:
     rates = [learning_rate(done, peak=1.0, warmup=100, images=1000) for done in (0, 50, 100, 550, 1000)]
     assert rates == pytest.approx([0.01, 0.51, 1.0, 0.5, 0.0])
+
+
+@pytest.mark.parametrize(("family", "rate"), [("diffusion", 1e30), ("gan", 1e30)])
+def test_a_training_that_diverges_is_the_users_error_with_the_step_and_the_learning_rate(
+    family: str, rate: float, lab: Any
+) -> None:
+    config = lab.configs[family]
+    config.learning_rate = rate
+    context: dict[str, Any] = {}
+    with pytest.raises(
+        UserError, match=rf"{family}.learning_rate: .* at step \d of 6, with a learning rate of .*e\+"
+    ) as caught:
+        lab.train(lab.split(), extra=context, **{family: config})
+    assert "1e+30" in caught.value.violations[0].remedy

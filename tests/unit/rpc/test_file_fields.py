@@ -23,6 +23,7 @@ FIELDS = [
         "spec.classifiers[].recipe.emaHalfLifeSteps",
     ),
     ("ClassificationService/TrainClassifier", "phases[0].learning_rate", "spec.arms[].phases[0].learningRate"),
+    ("ClassificationService/TrainClassifier", "model.learning_rate", "spec.classifiers[].learningRate"),
     ("ClassificationService/TrainClassifier", "model.name", "spec.classifiers[].model"),
     ("AnalysisService/WriteReport", "test split", "test split"),
 ]
