@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from PIL import Image
 
 from syntrial import cli
 from syntrial.artifacts.store import ArtifactStore
@@ -167,7 +168,7 @@ def test_local_data_is_in_the_store_before_the_object_names_it(
     cluster: Kubernetes, namespace: str, store: None, run: Run
 ) -> None:
     Path("images/ill").mkdir(parents=True)
-    Path("images/ill/a.png").write_bytes(b"not decoded here")
+    Image.new("L", (16, 16)).save("images/ill/a.png")
     tree = yaml.safe_load(PHANTOM)
     tree["metadata"]["name"] = "own"
     tree["spec"]["dataset"] = {"folder": "images", "size": 16}

@@ -196,7 +196,7 @@ def test_an_applied_experiment_goes_to_its_verdict_though_the_controller_is_kill
     status = site.status()
     assert status["verdict"] == {
         **{"decision": "improves", "effect": 0.02, "low": 0.01, "high": 0.03},
-        **{"metric": "auroc", "words": "It helps."},
+        **{"metric": "auroc", "words": "It helps.", "byLessThanMargin": False},
     }
     assert status["steps"]["done"] == status["steps"]["total"] == len(kubelet.runs)
     assert set(kubelet.runs.values()) == {1}

@@ -23,6 +23,8 @@ def test_the_tree_in_the_architecture_names_every_module_and_no_other() -> None:
         words = set(re.findall(r"\w+", said[room]))
         modules = {path.stem for path in (PLATFORM / room).rglob("*.py") if not path.stem.startswith("__")}
         assert modules <= words, f"docs/architecture.md does not name {sorted(modules - words)} of {room}/"
+        parts = {path.parent.name for path in (PLATFORM / room).glob("*/__init__.py")}
+        assert set(re.findall(r"(\w+)/:", said[room])) == parts
 
 
 def test_files_of_the_platform_that_documents_name_exist() -> None:
