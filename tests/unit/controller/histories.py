@@ -159,6 +159,7 @@ def complete_before_the_answer(world: World, job: dict[str, Any], controllers: l
 def lose_the_answer(world: World) -> None:
     """A Job is made, and who made it does not hear of it."""
     world.api.on_created = lambda _job: None
+    world.has_lost_answer = True
     raise ClusterUnavailable("the answer got lost")
 
 
@@ -247,8 +248,9 @@ def close(world: World) -> None:
         world.now += 400
         for controller, _ in world.controllers:
             world.look(controller)
-        if len(world.controllers) > 1:
-            # One of two may have made a Job for a step that had just ended: its pod finds that out.
+        if len(world.controllers) > 1 or world.has_lost_answer:
+            # One of two may have made a Job for a step that had just ended, and one whose maker did not hear of it may
+            # have been made for another experiment too: its pod finds that out.
             for job in world.jobs():
                 world.complete(job)
     assert not world.jobs(live=False), "a Job goes once its attempts are recorded"

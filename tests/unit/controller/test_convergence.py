@@ -76,6 +76,18 @@ def test_a_job_that_ended_stays_while_a_store_is_away_that_no_look_has_asked() -
     run_history(History(happenings=happenings))
 
 
+def test_a_job_whose_maker_did_not_hear_of_it_may_be_made_for_another_experiment_too_and_goes_in_the_end() -> None:
+    happenings = [
+        ("complete", 0, ALIVE, 0),
+        ("answer lost", 0, ALIVE, 0),
+        # The step that both experiments share fails: the first makes its second attempt, and hears no answer.
+        ("stop", 54, ALIVE, 2),
+        ("complete", 48, ALIVE, 1),
+        ("hurry", 0, ALIVE, 0),
+    ]
+    run_history(History(happenings=happenings, experiments=2))
+
+
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HAPPENINGS)
 def test_a_source_is_brought_into_the_store_whatever_happens(

@@ -275,6 +275,8 @@ class World:
         self.done_at: dict[str, float] = {}
         """When."""
         self.members: dict[str, set[str]] = {}
+        self.has_lost_answer = False
+        """Whether a Job was made once and its maker did not hear of it."""
         self.is_known_away = False
         """Whether the store was away already when the look began that is under way."""
         self.is_stopped = False
