@@ -2,13 +2,14 @@
 
 What belongs here: comparisons, arms, curves and the tree that holds them; pure, no store and no clock. The schema:
 
-    schema                 1
+    schema                 2
     title, task, classes   as the data set has them
     endpoint               metric, metric_name, smallest_effect
     test                   images, patients
     verdict                the primary comparison (as in `comparisons`) with `speaks_of`: "these images" | "this method"
     qualifications         [{kind, severity: "serious" | "note", words, keys}], the weightiest first
-    comparisons            [{arm, control (names of cells), arm_label, control_label, role, estimate, standard_error,
+    comparisons            [{arm, control (names of cells), arm_label, control_label, role, shuffled_labels (whether
+                           the synthetic ones were), estimate, standard_error,
                            interval_95, p_value, p_value_holm (exploratory), hillis_degrees_of_freedom, hillis_p_value,
                            arm_mean, control_mean, replicates, generators, outcome, outcome_unadjusted,
                            by_less_than_margin, undecided, detectable_effect, words, notes, keys}]; what does not exist
@@ -84,7 +85,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         progress(done + 1, total)
     adjusted = _adjusted(compared, roles=[ROLES[comparison.role] for comparison in data.request.comparisons])
     comparisons = [
-        _comparison(data, pair, role=comparison.role, adjusted_p=p_value)
+        _comparison(data, pair, planned=comparison, adjusted_p=p_value)
         for comparison, pair, p_value in zip(data.request.comparisons, compared, adjusted, strict=True)
     ]
     primaries = [found for found in comparisons if found["role"] == "primary"]
@@ -224,7 +225,9 @@ def _adjusted(compared: Sequence[_Compared], *, roles: Sequence[str]) -> list[fl
     return [p if pair.found.p_value is not None else None for p, pair in zip(adjusted, compared, strict=True)]
 
 
-def _comparison(data: TrialData, compared: _Compared, *, role: int, adjusted_p: float | None = None) -> Json:
+def _comparison(
+    data: TrialData, compared: _Compared, *, planned: CellComparison, adjusted_p: float | None = None
+) -> Json:
     found, arm, control = compared.found, compared.arm.name, compared.control.name
     labels = cell_labels(data.cells.values())
     margin = data.request.endpoint.smallest_effect
@@ -239,7 +242,8 @@ def _comparison(data: TrialData, compared: _Compared, *, role: int, adjusted_p: 
         "control": control,
         "arm_label": labels[arm],
         "control_label": labels[control],
-        "role": ROLES[role],
+        "role": ROLES[planned.role],
+        "shuffled_labels": planned.shuffled_labels,
         "estimate": found.estimate,
         "standard_error": found.standard_error,
         "interval_95": found.interval_95 and list(found.interval_95),
@@ -290,7 +294,7 @@ def _against(data: TrialData, cell: CellData | None, *, primary: Json) -> Json |
     if cell is None:
         return None
     compared = _compare(data, arm=primary["arm"], control=cell.name)
-    return _comparison(data, compared, role=CellComparison.ROLE_CONTROL)
+    return _comparison(data, compared, planned=CellComparison(role=CellComparison.ROLE_CONTROL))
 
 
 def _arm(data: TrialData, cell: CellData, *, comparisons: list[Json]) -> Json:

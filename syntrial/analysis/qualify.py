@@ -181,7 +181,7 @@ def _filters(report: Json) -> Iterator[Json]:
 def _negative_controls(report: Json) -> Iterator[Json]:
     baseline = report["baseline"]["control"] if report["baseline"] else None
     for found in report["comparisons"]:
-        if found["role"] == "control" and found["outcome"] == "improves" and "shuffled" in found["arm"]:
+        if found["shuffled_labels"] and found["outcome"] == "improves":
             yield _qualification(
                 "control",
                 f"The negative control {found['arm_label']} improves too, which it cannot by what its labels say: the "

@@ -298,6 +298,7 @@ class _Planner:
                 arm=cell.name,
                 control=against.name,
                 role=role.ROLE_PRIMARY if is_primary else role.ROLE_CONTROL if extra else role.ROLE_EXPLORATORY,
+                shuffled_labels=arm.shuffled_labels,
             )
         )
 

@@ -26,7 +26,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from syntrial.v1 import artifacts_pb2 as syntrial_dot_v1_dot_artifacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asyntrial/v1/analysis.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\x83\x01\n\tReplicate\x12(\n\x08training\x18\x01 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12+\n\x0bpredictions\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x11\n\tgenerator\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"t\n\x04\x43\x65ll\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\x12\x11\n\tsynthetic\x18\x03 \x01(\t\x12\x12\n\nclassifier\x18\x04 \x01(\t\x12*\n\nreplicates\x18\x05 \x03(\x0b\x32\x16.syntrial.v1.Replicate\"\xb6\x01\n\x0e\x43\x65llComparison\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\t\x12.\n\x04role\x18\x03 \x01(\x0e\x32 .syntrial.v1.CellComparison.Role\"V\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PRIMARY\x10\x01\x12\x14\n\x10ROLE_EXPLORATORY\x10\x02\x12\x10\n\x0cROLE_CONTROL\x10\x03\"\xd0\x02\n\x10SyntheticSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x16\n\x0eproven_lineage\x18\x03 \x01(\x08\x12\x0f\n\x07\x63ontrol\x18\x04 \x01(\x08\x12(\n\x08\x61\x63\x63\x65pted\x18\x05 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12(\n\x08rejected\x18\x06 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12)\n\tdecisions\x18\x07 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07quality\x18\x08 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x06\x63urves\x18\t \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05\x61udit\x18\n \x01(\x0b\x32\x16.syntrial.v1.MemberRef\"\xb8\x01\n\x08\x45ndpoint\x12,\n\x06metric\x18\x01 \x01(\x0e\x32\x1c.syntrial.v1.Endpoint.Metric\x12\x17\n\x0fsmallest_effect\x18\x02 \x01(\x01\"e\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_AUROC\x10\x01\x12\x13\n\x0fMETRIC_ACCURACY\x10\x02\x12\x1c\n\x18METRIC_BALANCED_ACCURACY\x10\x03\"<\n\x04Look\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x13\n\x0b\x65valuations\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\"\x97\x03\n\x12WriteReportRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\nexperiment\x18\x03 \x01(\t\x12\'\n\x08\x65ndpoint\x18\x04 \x01(\x0b\x32\x15.syntrial.v1.Endpoint\x12%\n\x05\x61udit\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12 \n\x05\x63\x65lls\x18\x07 \x03(\x0b\x32\x11.syntrial.v1.Cell\x12\x30\n\x0b\x63omparisons\x18\x08 \x03(\x0b\x32\x1b.syntrial.v1.CellComparison\x12\x30\n\tsynthetic\x18\t \x03(\x0b\x32\x1d.syntrial.v1.SyntheticSummary\x12 \n\x05looks\x18\n \x03(\x0b\x32\x11.syntrial.v1.Look\x12\x16\n\x0equalifications\x18\x0b \x03(\t2`\n\x0f\x41nalysisService\x12M\n\x0bWriteReport\x12\x1f.syntrial.v1.WriteReportRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1asyntrial/v1/analysis.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\x83\x01\n\tReplicate\x12(\n\x08training\x18\x01 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12+\n\x0bpredictions\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x11\n\tgenerator\x18\x03 \x01(\r\x12\x0c\n\x04seed\x18\x04 \x01(\x04\"t\n\x04\x43\x65ll\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03\x61rm\x18\x02 \x01(\t\x12\x11\n\tsynthetic\x18\x03 \x01(\t\x12\x12\n\nclassifier\x18\x04 \x01(\t\x12*\n\nreplicates\x18\x05 \x03(\x0b\x32\x16.syntrial.v1.Replicate\"\xcf\x01\n\x0e\x43\x65llComparison\x12\x0b\n\x03\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontrol\x18\x02 \x01(\t\x12.\n\x04role\x18\x03 \x01(\x0e\x32 .syntrial.v1.CellComparison.Role\x12\x17\n\x0fshuffled_labels\x18\x04 \x01(\x08\"V\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PRIMARY\x10\x01\x12\x14\n\x10ROLE_EXPLORATORY\x10\x02\x12\x10\n\x0cROLE_CONTROL\x10\x03\"\xd0\x02\n\x10SyntheticSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x16\n\x0eproven_lineage\x18\x03 \x01(\x08\x12\x0f\n\x07\x63ontrol\x18\x04 \x01(\x08\x12(\n\x08\x61\x63\x63\x65pted\x18\x05 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12(\n\x08rejected\x18\x06 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12)\n\tdecisions\x18\x07 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07quality\x18\x08 \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x06\x63urves\x18\t \x03(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05\x61udit\x18\n \x01(\x0b\x32\x16.syntrial.v1.MemberRef\"\xb8\x01\n\x08\x45ndpoint\x12,\n\x06metric\x18\x01 \x01(\x0e\x32\x1c.syntrial.v1.Endpoint.Metric\x12\x17\n\x0fsmallest_effect\x18\x02 \x01(\x01\"e\n\x06Metric\x12\x16\n\x12METRIC_UNSPECIFIED\x10\x00\x12\x10\n\x0cMETRIC_AUROC\x10\x01\x12\x13\n\x0fMETRIC_ACCURACY\x10\x02\x12\x1c\n\x18METRIC_BALANCED_ACCURACY\x10\x03\"<\n\x04Look\x12\x0e\n\x06number\x18\x01 \x01(\r\x12\x13\n\x0b\x65valuations\x18\x02 \x01(\t\x12\x0f\n\x07\x63hanged\x18\x03 \x03(\t\"\x97\x03\n\x12WriteReportRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\nexperiment\x18\x03 \x01(\t\x12\'\n\x08\x65ndpoint\x18\x04 \x01(\x0b\x32\x15.syntrial.v1.Endpoint\x12%\n\x05\x61udit\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12 \n\x05\x63\x65lls\x18\x07 \x03(\x0b\x32\x11.syntrial.v1.Cell\x12\x30\n\x0b\x63omparisons\x18\x08 \x03(\x0b\x32\x1b.syntrial.v1.CellComparison\x12\x30\n\tsynthetic\x18\t \x03(\x0b\x32\x1d.syntrial.v1.SyntheticSummary\x12 \n\x05looks\x18\n \x03(\x0b\x32\x11.syntrial.v1.Look\x12\x16\n\x0equalifications\x18\x0b \x03(\t2`\n\x0f\x41nalysisService\x12M\n\x0bWriteReport\x12\x1f.syntrial.v1.WriteReportRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,19 +38,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CELL']._serialized_start=243
   _globals['_CELL']._serialized_end=359
   _globals['_CELLCOMPARISON']._serialized_start=362
-  _globals['_CELLCOMPARISON']._serialized_end=544
-  _globals['_CELLCOMPARISON_ROLE']._serialized_start=458
-  _globals['_CELLCOMPARISON_ROLE']._serialized_end=544
-  _globals['_SYNTHETICSUMMARY']._serialized_start=547
-  _globals['_SYNTHETICSUMMARY']._serialized_end=883
-  _globals['_ENDPOINT']._serialized_start=886
-  _globals['_ENDPOINT']._serialized_end=1070
-  _globals['_ENDPOINT_METRIC']._serialized_start=969
-  _globals['_ENDPOINT_METRIC']._serialized_end=1070
-  _globals['_LOOK']._serialized_start=1072
-  _globals['_LOOK']._serialized_end=1132
-  _globals['_WRITEREPORTREQUEST']._serialized_start=1135
-  _globals['_WRITEREPORTREQUEST']._serialized_end=1542
-  _globals['_ANALYSISSERVICE']._serialized_start=1544
-  _globals['_ANALYSISSERVICE']._serialized_end=1640
+  _globals['_CELLCOMPARISON']._serialized_end=569
+  _globals['_CELLCOMPARISON_ROLE']._serialized_start=483
+  _globals['_CELLCOMPARISON_ROLE']._serialized_end=569
+  _globals['_SYNTHETICSUMMARY']._serialized_start=572
+  _globals['_SYNTHETICSUMMARY']._serialized_end=908
+  _globals['_ENDPOINT']._serialized_start=911
+  _globals['_ENDPOINT']._serialized_end=1095
+  _globals['_ENDPOINT_METRIC']._serialized_start=994
+  _globals['_ENDPOINT_METRIC']._serialized_end=1095
+  _globals['_LOOK']._serialized_start=1097
+  _globals['_LOOK']._serialized_end=1157
+  _globals['_WRITEREPORTREQUEST']._serialized_start=1160
+  _globals['_WRITEREPORTREQUEST']._serialized_end=1567
+  _globals['_ANALYSISSERVICE']._serialized_start=1569
+  _globals['_ANALYSISSERVICE']._serialized_end=1665
 # @@protoc_insertion_point(module_scope)

@@ -36,7 +36,7 @@ class Cell(_message.Message):
     def __init__(self, name: _Optional[str] = ..., arm: _Optional[str] = ..., synthetic: _Optional[str] = ..., classifier: _Optional[str] = ..., replicates: _Optional[_Iterable[_Union[Replicate, _Mapping]]] = ...) -> None: ...
 
 class CellComparison(_message.Message):
-    __slots__ = ("arm", "control", "role")
+    __slots__ = ("arm", "control", "role", "shuffled_labels")
     class Role(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         ROLE_UNSPECIFIED: _ClassVar[CellComparison.Role]
@@ -50,10 +50,12 @@ class CellComparison(_message.Message):
     ARM_FIELD_NUMBER: _ClassVar[int]
     CONTROL_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
+    SHUFFLED_LABELS_FIELD_NUMBER: _ClassVar[int]
     arm: str
     control: str
     role: CellComparison.Role
-    def __init__(self, arm: _Optional[str] = ..., control: _Optional[str] = ..., role: _Optional[_Union[CellComparison.Role, str]] = ...) -> None: ...
+    shuffled_labels: bool
+    def __init__(self, arm: _Optional[str] = ..., control: _Optional[str] = ..., role: _Optional[_Union[CellComparison.Role, str]] = ..., shuffled_labels: _Optional[bool] = ...) -> None: ...
 
 class SyntheticSummary(_message.Message):
     __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit")

@@ -140,8 +140,8 @@ class MadeUpTrial:
         self.request.cells.append(cell)
         return name
 
-    def compare(self, arm: str, control: str, role: Any) -> None:
-        self.request.comparisons.append(CellComparison(arm=arm, control=control, role=role))
+    def compare(self, arm: str, control: str, role: Any, **options: Any) -> None:
+        self.request.comparisons.append(CellComparison(arm=arm, control=control, role=role, **options))
 
     def synthetic(self, name: str, *, method: str = "diffusion", control: bool = False, **options: Any) -> None:
         rejected = options.get("rejected", 20)
@@ -281,7 +281,7 @@ class MadeUpTrial:
         pca = self.cell("augment-100", "pca", replicates=min(replicates, 2))
         self.compare(primary, real, Role.ROLE_PRIMARY)
         self.compare(alone, real, Role.ROLE_EXPLORATORY)
-        self.compare(shuffled, real, Role.ROLE_CONTROL)
+        self.compare(shuffled, real, Role.ROLE_CONTROL, shuffled_labels=True)
         self.compare(pca, real, Role.ROLE_CONTROL)
         return self
 

@@ -233,8 +233,11 @@ def test_a_baseline_is_said_to_do_as_well_only_where_that_was_shown(made_up_tria
 def test_a_negative_control_that_improves_is_serious(made_up_trial: Callable[..., Any]) -> None:
     trial = made_up_trial(test_images=400).small()
     assert "control" not in found(trial)
+    of_that_name = trial.cell("shuffled", "edm", skill=5.0)
+    trial.compare(of_that_name, "real small-cnn", Role.ROLE_CONTROL)
+    assert "control" not in found(trial)
     shuffled = trial.cell("augment-50-shuffled", "edm", skill=5.0)
-    trial.compare(shuffled, "real small-cnn", Role.ROLE_CONTROL)
+    trial.compare(shuffled, "real small-cnn", Role.ROLE_CONTROL, shuffled_labels=True)
     assert [q["severity"] for q in found(trial)["control"]] == ["serious"]
 
 
