@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
-from syntrial.errors import StoreFull, StoreUnavailable
+from syntrial.errors import DataLoss, StoreFull, StoreUnavailable
 
 CHUNK_BYTES: Final = 1 << 20
 """How much of a blob is held in memory at a time while it is hashed or copied."""
@@ -55,8 +55,11 @@ class Backend(Protocol):
         """How many requests at a time are worth making."""
         ...
 
-    def read(self, name: str, /) -> bytes | None:
-        """The object's content, or None where there is none. For small objects."""
+    def read(self, name: str, /, *, limit: int | None = None) -> bytes | None:
+        """The object's content, or None where there is none. For small objects.
+
+        With `limit`, one of more bytes is not read; raises DataLoss.
+        """
         ...
 
     def write(self, name: str, data: bytes, /) -> None:
@@ -68,11 +71,18 @@ class Backend(Protocol):
         ...
 
     def scan(self, prefix: str, /) -> list[ObjectInfo]:
-        """All objects whose name starts with `prefix` (which ends in "/"), by name."""
+        """All objects whose name starts with `prefix` (which ends in "/"), by name: all of them, or it raises."""
         ...
 
     def delete(self, name: str, /) -> None:
         """Deletes an object; one that is not there is no error."""
+        ...
+
+    def delete_old(self, name: str, /, *, before: float) -> bool:
+        """Deletes an object unless it was written since `before`, by the store's clock; says whether it did.
+
+        One that is written, or a blob that is made young, in the instant between the two may still go.
+        """
         ...
 
     def clock(self) -> float:
@@ -114,6 +124,17 @@ def check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise ValueError(f"not a valid name in a store: {name!r}")
     return name
+
+
+def is_name(name: str) -> bool:
+    """Whether a store may have given an object this name."""
+    return _NAME.fullmatch(name) is not None
+
+
+def check_size(name: str, size: int, *, limit: int | None) -> None:
+    """Raises DataLoss for an object of more than `limit` bytes."""
+    if limit is not None and size > limit:
+        raise DataLoss(f"{name} has {size} bytes, where an object of its kind has {limit} at most: it is not read")
 
 
 def blob_name(digest: str) -> str:

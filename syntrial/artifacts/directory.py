@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, hash_file, storage_errors
+from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, check_size, hash_file, storage_errors
 from syntrial.errors import DataLoss, StoreRefused
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -52,11 +52,14 @@ class DirectoryBackend:
         """One: small reads from a local disk gain nothing from threads."""
         return 1
 
-    def read(self, name: str, /) -> bytes | None:
+    def read(self, name: str, /, *, limit: int | None = None) -> bytes | None:
         """See `Backend.read`."""
+        path = self._path(name)
         with storage_errors(self.root):
             try:
-                return self._path(name).read_bytes()
+                if limit is not None:
+                    check_size(name, path.stat().st_size, limit=limit)
+                return path.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 return None
 
@@ -94,7 +97,8 @@ class DirectoryBackend:
         """See `Backend.scan`."""
         found = []
         with storage_errors(self.root):
-            for folder, _, files in os.walk(self.root / prefix):
+            # A folder that cannot be read is no empty one: collection would take what is in it for gone.
+            for folder, _, files in os.walk(self.root / prefix, onerror=_unless_gone):
                 for file in files:
                     path = Path(folder, file)
                     try:
@@ -117,6 +121,17 @@ class DirectoryBackend:
                     folder.rmdir()
                 except OSError:
                     break
+
+    def delete_old(self, name: str, /, *, before: float) -> bool:
+        """See `Backend.delete_old`."""
+        with storage_errors(self.root):
+            try:
+                if self._path(name).stat().st_mtime >= before:
+                    return False
+            except (FileNotFoundError, NotADirectoryError):
+                return False
+        self.delete(name)
+        return True
 
     def clock(self) -> float:
         """The time that the file system gives to a file written now: on a network one, its server's."""
@@ -189,6 +204,11 @@ class DirectoryBackend:
             yield spool
         finally:
             spool.unlink(missing_ok=True)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error
 
 
 def _into_folder(path: Path, put: Callable[[], object]) -> None:

@@ -9,7 +9,7 @@ import uuid
 import weakref
 from pathlib import Path
 
-from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, hash_file
+from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, check_size, hash_file
 from syntrial.errors import DataLoss
 
 
@@ -32,14 +32,17 @@ class MemoryBackend:
         """One: a dict gains nothing from threads."""
         return 1
 
-    def read(self, name: str, /) -> bytes | None:
+    def read(self, name: str, /, *, limit: int | None = None) -> bytes | None:
         """See `Backend.read`."""
         if name.startswith("blobs/"):
             path = self._blob(name)
             return path.read_bytes() if path.exists() else None
         with self._lock:
             entry = self._objects.get(check_name(name))
-        return None if entry is None else entry[0]
+        if entry is None:
+            return None
+        check_size(name, len(entry[0]), limit=limit)
+        return entry[0]
 
     def write(self, name: str, data: bytes, /) -> None:
         """See `Backend.write`."""
@@ -75,6 +78,18 @@ class MemoryBackend:
             if name.startswith("blobs/"):
                 self._blob(name).unlink(missing_ok=True)
             self._objects.pop(name, None)
+
+    def delete_old(self, name: str, /, *, before: float) -> bool:
+        """See `Backend.delete_old`; here in one."""
+        with self._lock:
+            if name.startswith("blobs/"):
+                path = self._blob(name)
+                is_old = path.exists() and path.stat().st_mtime < before
+            else:
+                is_old = name in self._objects and self._objects[name][1] < before
+            if is_old:
+                self.delete(name)
+        return is_old
 
     def clock(self) -> float:
         """This machine's clock."""

@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
+from xml.etree.ElementTree import ParseError
 
 import platformdirs
 import tenacity
@@ -34,7 +35,7 @@ from minio import Minio
 from minio.commonconfig import ComposeSource
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name
+from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name, check_size
 from syntrial.artifacts.cache import BlobCache, parse_size
 from syntrial.errors import DataLoss, StoreRefused, StoreUnavailable, UserError
 
@@ -176,7 +177,7 @@ class S3Backend:
                 remedy="Use a server that has them (MinIO, AWS S3 since 2024), or a folder as the store.",
             )
 
-    def read(self, name: str, /) -> bytes | None:
+    def read(self, name: str, /, *, limit: int | None = None) -> bytes | None:
         """See `Backend.read`."""
         with self._errors():
             try:
@@ -186,6 +187,7 @@ class S3Backend:
                     return None
                 raise
             try:
+                check_size(name, int(response.headers.get("Content-Length") or 0), limit=limit)
                 return bytes(response.read())
             finally:
                 response.close()
@@ -203,15 +205,22 @@ class S3Backend:
 
     def scan(self, prefix: str, /) -> list[ObjectInfo]:
         """See `Backend.scan`."""
-        with self._errors():
-            return [
-                ObjectInfo(
-                    name=str(found.object_name).removeprefix(self._prefix),
-                    size=int(found.size or 0),
-                    modified=found.last_modified.timestamp() if found.last_modified else 0.0,
-                )
-                for found in self._client.list_objects(self._bucket, prefix=self._prefix + prefix, recursive=True)
-            ]
+        try:
+            with self._errors():
+                infos = [
+                    ObjectInfo(
+                        name=str(found.object_name).removeprefix(self._prefix),
+                        size=int(found.size or 0),
+                        modified=found.last_modified.timestamp() if found.last_modified else 0.0,
+                    )
+                    for found in self._client.list_objects(self._bucket, prefix=self._prefix + prefix, recursive=True)
+                ]
+        except (ParseError, ValueError) as error:
+            raise StoreUnavailable(f"{self._settings.endpoint} gave a listing that cannot be read: {error}") from None
+        # A listing whose pages do not follow one another has left something out.
+        if len({info.name for info in infos}) < len(infos):
+            raise StoreUnavailable(f"{self._settings.endpoint} listed objects of {self.url}/{prefix} twice")
+        return infos
 
     def delete(self, name: str, /) -> None:
         """See `Backend.delete`; a blob leaves the local cache too."""
@@ -219,6 +228,20 @@ class S3Backend:
             self._client.remove_object(self._bucket, self._object(name))
         if name.startswith("blobs/"):
             self._cache.drop(name.rpartition("/")[2])
+
+    def delete_old(self, name: str, /, *, before: float) -> bool:
+        """See `Backend.delete_old`."""
+        with self._errors():
+            try:
+                modified = self._client.stat_object(self._bucket, self._object(name)).last_modified
+            except S3Error as error:
+                if error.code in {"NoSuchKey", "NoSuchObject"}:
+                    return False
+                raise
+        if modified is None or modified.timestamp() >= before:
+            return False
+        self.delete(name)
+        return True
 
     def clock(self) -> float:
         """The time in the `Date` of the server's answer, to the second."""

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from syntrial.artifacts.backend import Backend, check_name
@@ -36,6 +36,9 @@ from syntrial.errors import ArtifactMissing, DataLoss, StoreRefused
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 __all__ = ["ArtifactStore", "ArtifactWriter", "AttemptRecord", "Backend", "MemberReader", "open_store"]
+
+RECORD_BYTES: Final = 64 << 20
+"""More than any manifest, plan or record has: one that has more is damaged, and is not read into memory."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -91,7 +94,7 @@ class ArtifactStore:
 
     def manifest(self, key: str, /) -> Manifest | None:
         """The artifact's manifest, or None where there is none; raises DataLoss for a damaged one."""
-        data = self.backend.read(_manifest_name(key))
+        data = self.backend.read(_manifest_name(key), limit=RECORD_BYTES)
         return None if data is None else parse_manifest(data, key=key)
 
     def done(self, keys: Iterable[str], /) -> set[str]:
@@ -238,8 +241,8 @@ class ArtifactStore:
         self.backend.write(f"experiments/{uid}/{name}", data)
 
     def experiment_file(self, uid: str, name: str, /) -> bytes | None:
-        """A file of an experiment, or None."""
-        return self.backend.read(f"experiments/{uid}/{name}")
+        """A file of an experiment, or None; raises DataLoss for one of more than `RECORD_BYTES`."""
+        return self.backend.read(f"experiments/{uid}/{name}", limit=RECORD_BYTES)
 
     def experiments(self) -> list[str]:
         """Identifiers of the experiments that have files here."""

@@ -6,7 +6,9 @@
 import functools
 import os
 import sys
-from typing import Annotated, Final, Literal, cast
+import traceback
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal, cast
 
 import typer
 
@@ -94,16 +96,22 @@ def gc(  # noqa: PLR0917 - options of a command
     store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
     older_than_days: Annotated[float, typer.Option(min=0, help="Days that unreachable artifacts are kept.")] = 7.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also where no Experiment exists, or over a fifth of the bytes would go.")
+    ] = False,
+    adopt: Annotated[
+        bool, typer.Option("--adopt", help="Take over stores that another cluster was the owner of.")
+    ] = False,
     kube_context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None,
 ) -> None:
-    """Collect garbage: what no Experiment that exists, and none that asked to be retained, reaches."""
+    """Collect garbage: what no Experiment reaches that exists, existed lately, or asked to be retained."""
     from syntrial.cluster.client import connect
     from syntrial.controller.collection import collect_namespace
     from syntrial.controller.stores import open_from_secret
 
     cluster = connect(context=kube_context)
     served = _namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace)
-    errors: list[SyntrialError] = []
+    errors: list[Exception] = []
 
     def collect(namespace: str) -> None:
         store = open_from_secret(
@@ -116,11 +124,20 @@ def gc(  # noqa: PLR0917 - options of a command
         def living() -> set[str]:
             return {item["metadata"]["uid"] for item in cluster.list("Experiment", namespace)}
 
-        found = collect_namespace(store, living=living, older_than=older_than_days * 86400.0, dry_run=dry_run)
+        found = collect_namespace(
+            store,
+            living=living,
+            owner=_uid_of(cluster.get("Namespace", None, namespace), namespace),
+            older_than=older_than_days * 86400.0,
+            dry_run=dry_run,
+            adopt=adopt,
+            force=force,
+        )
         typer.echo(
             f"{namespace}: {'would remove' if dry_run else 'removed'} {found.objects} objects, "
-            f"{found.bytes / 2**20:.1f} MiB, of {len(found.removed)} artifacts and "
-            f"{len(found.forgotten)} deleted experiments; kept: {len(found.kept)} artifacts"
+            f"{found.bytes / 2**20:.1f} of {found.held / 2**20:.1f} MiB, of {len(found.removed)} artifacts and "
+            f"{len(found.forgotten)} deleted experiments; kept: {len(found.kept)} artifacts, those of "
+            f"{len(found.waiting)} lately deleted experiments among them"
         )
 
     for namespace in served or [item["metadata"]["name"] for item in cluster.list("Namespace")]:
@@ -132,7 +149,12 @@ def gc(  # noqa: PLR0917 - options of a command
             # One namespace's trouble must not keep the others' stores full.
             typer.echo(f"{namespace}: not collected: {error}", err=True)
             errors.append(error)
+        except Exception as error:  # noqa: BLE001 - nor what nobody thought of
+            typer.echo(f"{namespace}: not collected, by a fault of Syntrial's:", err=True)
+            typer.echo("".join(traceback.format_exception(error)), err=True)
+            errors.append(error)
     if errors:
+        typer.echo(f"{len(errors)} namespaces not collected", err=True)
         raise typer.Exit(2 if all(isinstance(error, UserError) for error in errors) else 1)
 
 
@@ -143,6 +165,12 @@ def main() -> None:
     except SyntrialError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(2 if isinstance(error, UserError) else 1)
+
+
+def _uid_of(namespace: Mapping[str, Any] | None, name: str) -> str:
+    if namespace is None:
+        raise UserError(field="--namespaces", rule="each exists", received=name, remedy="Name those that do.")
+    return str(namespace["metadata"]["uid"])
 
 
 def _namespaces(given: str | None, *, cluster_wide: bool, default: str) -> tuple[str, ...]:

@@ -1,13 +1,20 @@
-"""Garbage collection in a cluster: the experiments that count are those whose objects exist.
+"""Garbage collection in a cluster: the experiments that count are those whose objects exist, or did lately.
 
-What a deleted experiment reached goes with it, unless its specification says `retention: retain`.
+What a deleted experiment reached goes with it, unless its specification says `retention: retain`. Nothing goes where
+that may be a mistake: in another cluster's store, where no Experiment exists at all, or too much at a time.
 """
 
 from collections.abc import Callable, Set
 from dataclasses import dataclass
+from typing import Final
 
-from syntrial.artifacts.gc import collect, drop_roots
+from syntrial.artifacts.gc import collect
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.artifacts.tombstones import forget, mark, own, take_census
+from syntrial.errors import UserError
+
+MOST: Final = 0.2
+"""The share of a store's bytes that one collection removes without being forced."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,24 +22,57 @@ class NamespaceCollection:
     """What a collection removed, or would have removed."""
 
     forgotten: tuple[str, ...]
-    """UIDs of the deleted experiments whose plans are roots no more."""
+    """UIDs of the experiments that were deleted long ago: their plans are roots no more."""
+    waiting: tuple[str, ...]
+    """UIDs of those that were deleted lately: what they reach is still kept."""
     kept: tuple[str, ...]
     removed: tuple[str, ...]
     objects: int
     bytes: int
+    held: int
+    """Bytes that were there."""
 
 
 def collect_namespace(
-    store: ArtifactStore, *, living: Callable[[], Set[str]], older_than: float, dry_run: bool = True
+    store: ArtifactStore,
+    *,
+    living: Callable[[], Set[str]],
+    owner: str,
+    older_than: float,
+    dry_run: bool = True,
+    adopt: bool = False,
+    force: bool = False,
 ) -> NamespaceCollection:
-    """Removes what only deleted experiments reach and what is older than `older_than` seconds.
+    """Removes what only deleted experiments reach, `older_than` seconds after a collection missed them first.
 
-    `living` gives the UIDs of the namespace's Experiment objects; it is asked after the store's were listed, so that an
-    experiment which begins meanwhile is among them. A deleted experiment is a root no more; its specification and what
-    it registered stay on record. Raises DataLoss where a plan cannot be read.
+    `living` gives the UIDs of the namespace's Experiment objects, `owner` is the namespace's own UID: a store that is
+    another's is left alone unless it is adopted. Specification and what was registered stay on record. Raises UserError
+    where no Experiment exists or more than `MOST` would go, unless forced; DataLoss where a plan cannot be read.
     """
-    forgotten = drop_roots(store, living=living, dry_run=dry_run)
-    found = collect(store, older_than=older_than, dry_run=dry_run)
+    census = take_census(store, living=living)
+    # An Experiment that is on record here shows that this is its store; so does an empty one.
+    may_claim = bool(census.filed) or not census.roots
+    own(store, owner, may_claim=may_claim, adopt=adopt, dry_run=dry_run)
+    before = store.backend.clock() - older_than
+    old = frozenset(uid for uid, when in census.gone.items() if when is not None and when < before)
+    if not dry_run:
+        mark(store, census)
+        if census.gone and not census.living and not force:
+            raise UserError(
+                field="the namespace's Experiments",
+                rule="at least one exists where a collection takes what deleted ones left, unless it is forced",
+                received=f"none, and {len(census.gone)} on record in {store.url}",
+                remedy="If all were deleted on purpose, run the collection once with --force.",
+            )
+    found = collect(store, older_than=older_than, dry_run=dry_run, without=old, most=1.0 if force else MOST)
+    if not dry_run:
+        forget(store, census, old)
     return NamespaceCollection(
-        forgotten=forgotten, kept=found.kept, removed=found.removed, objects=found.objects, bytes=found.bytes
+        forgotten=tuple(sorted(old)),
+        waiting=tuple(sorted(census.gone.keys() - old)),
+        kept=found.kept,
+        removed=found.removed,
+        objects=found.objects,
+        bytes=found.bytes,
+        held=found.held,
     )

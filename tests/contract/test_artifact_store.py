@@ -23,7 +23,7 @@ from syntrial.artifacts.backend import blob_name
 from syntrial.artifacts.gc import collect
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import ArtifactMissing, DataLoss
+from syntrial.errors import ArtifactMissing, DataLoss, UserError
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 WORKER = Path(__file__).with_name("store_worker.py")
@@ -548,6 +548,58 @@ def test_an_unreadable_plan_stops_the_collection(store: ArtifactStore) -> None:
     with pytest.raises(DataLoss, match="nothing is removed"):
         collect(store, older_than=-60.0, dry_run=False)
     assert store.is_done(key_of("a"))
+
+
+def test_what_a_root_reaches_stays_where_a_listing_leaves_it_out(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(store, "a")
+    make(store, "b", inputs=("a",))
+    store.put_experiment_file("e", "plan.json", b'{"keys": ["%s"]}' % key_of("b").encode())
+    scan = store.backend.scan
+    monkeypatch.setattr(
+        store.backend, "scan", lambda prefix: [info for info in scan(prefix) if not info.name.startswith("artifacts/")]
+    )
+    assert collect(store, older_than=-60.0, dry_run=False).objects == 0
+    assert store.open(ref("a")).read("text") == b"a"
+
+
+def test_objects_that_are_none_of_the_stores_end_no_collection(store: ArtifactStore) -> None:
+    make(store, "lost")
+    store.backend.write("artifacts/x/manifest.json", b"{}")
+    store.backend.write("uploads/x", b"{}")
+    found = collect(store, older_than=-60.0, dry_run=False)
+    assert found.removed == (key_of("lost"),)
+    assert store.backend.read("artifacts/x/manifest.json") == b"{}"
+
+
+def test_a_file_that_is_far_too_long_is_not_read(store: ArtifactStore) -> None:
+    store.backend.write("requests/long", b"12345")
+    assert store.backend.read("requests/long", limit=5) == b"12345"
+    assert store.backend.read("requests/absent", limit=5) is None
+    with pytest.raises(DataLoss, match="has 5 bytes"):
+        store.backend.read("requests/long", limit=4)
+
+
+def test_no_more_than_the_given_share_of_a_store_goes_at_a_time(store: ArtifactStore) -> None:
+    make(store, "a")
+    make(store, "lost")
+    store.put_experiment_file("e", "plan.json", b'{"keys": ["%s"]}' % key_of("a").encode())
+    with pytest.raises(UserError, match="--force"):
+        collect(store, older_than=-60.0, dry_run=False, most=0.2)
+    assert store.is_done(key_of("lost"))
+    assert collect(store, older_than=-60.0, dry_run=False, most=0.9).removed == (key_of("lost"),)
+
+
+def test_only_what_is_old_is_deleted_as_old(store: ArtifactStore) -> None:
+    now = store.backend.clock()
+    manifest = make(store, "a")
+    blob = blob_name(manifest.members["data"].blobs[0].digest)
+    for name in (blob, f"artifacts/{key_of('a')}/manifest.json"):
+        assert not store.backend.delete_old(name, before=now - 60.0)
+        assert store.backend.delete_old(name, before=now + 60.0)
+        assert not store.backend.delete_old(name, before=now + 60.0), "it is gone"
+    assert store.backend.scan("blobs/") == []
 
 
 def test_the_clock_is_near_this_machines(store: ArtifactStore) -> None:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.artifacts.backend import blob_name
+from syntrial.artifacts.backend import ObjectInfo, blob_name
 from syntrial.artifacts.content import file_digest, folder_digest
-from syntrial.artifacts.gc import collect, drop_roots
+from syntrial.artifacts.gc import collect
 from syntrial.artifacts.s3 import S3Backend, connect, settings_from
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.artifacts.tombstones import forget, mark, take_census
 from syntrial.artifacts.uploads import SMALL_BYTES, Part, find_upload, has_upload, materialise, put_parts, put_upload
 from syntrial.errors import Cancelled, DataLoss, SourceError
 from syntrial.sources.ingest import record_source
@@ -305,7 +306,7 @@ def test_an_unreadable_note_of_an_ingest_stops_the_collection(store: ArtifactSto
         collect(store, older_than=-60.0, dry_run=False)
 
 
-def test_roots_of_deleted_experiments_go_unless_they_are_to_be_kept(store: ArtifactStore) -> None:
+def test_deleted_experiments_get_a_tombstone_and_lose_their_roots_only_when_told(store: ArtifactStore) -> None:
     live, gone, retained, unreadable = (UID.format(number) for number in range(4))
     for uid in (live, gone, retained, unreadable, "a-laptop-s-name"):
         store.put_experiment_file(uid, "plan.json", b'{"keys": []}')
@@ -315,23 +316,50 @@ def test_roots_of_deleted_experiments_go_unless_they_are_to_be_kept(store: Artif
         retention = "retain" if uid == retained else "collect"
         spec = f"metadata: {{name: {name}}}\nspec: {{retention: {retention}}}"
         store.put_experiment_file(uid, "experiment.yaml", b"{" if uid == unreadable else spec.encode())
-    assert drop_roots(store, living=lambda: {live}, dry_run=True) == (gone,)
-    assert drop_roots(store, living=lambda: {live}) == (gone,)
+    census = take_census(store, living=lambda: {live})
+    assert (dict(census.gone), census.filed) == ({gone: None}, {live})
+    mark(store, census)
+    census = take_census(store, living=lambda: {live})
+    assert [when is not None for when in census.gone.values()] == [True]
+    forget(store, census, {gone})
     left = {info.name for info in store.backend.scan(f"experiments/{gone}/")}
     assert left == {f"experiments/{gone}/{name}" for name in ("experiment.yaml", "preregistration.json")}
     assert len(store.backend.scan(f"experiments/{live}/")) == 4
-    assert drop_roots(store, living=lambda: {live}) == ()
+    assert not take_census(store, living=lambda: {live}).gone
 
 
-def test_an_experiment_that_begins_while_roots_are_dropped_keeps_its_own(store: ArtifactStore) -> None:
+def test_an_experiment_that_begins_while_others_are_counted_is_not_gone(store: ArtifactStore) -> None:
     uid = UID.format(0)
 
     def living() -> set[str]:
         store.put_experiment_file(uid, "plan.json", b'{"keys": []}')
-        return set()
+        return {uid}
 
-    assert drop_roots(store, living=living) == ()
-    assert store.experiment_file(uid, "plan.json") is not None
+    assert not take_census(store, living=living).gone
+
+
+def test_a_blob_that_an_upload_counts_on_since_the_listing_stays(
+    store: ArtifactStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"content")
+    digest = file_digest(file)
+    put_upload(store, file, digest=digest)
+    record = store.backend.scan("uploads/")[0].name
+    store.backend.delete(record)
+    time.sleep(2.1)
+    scan = store.backend.scan
+
+    def scan_then_upload(prefix: str) -> list[ObjectInfo]:
+        if prefix == "experiments/":
+            spool = store.backend.spool_path()
+            spool.write_bytes(file.read_bytes())
+            store.backend.put_blob(spool, digest=digest.removeprefix("sha256:"))
+        return scan(prefix)
+
+    monkeypatch.setattr(store.backend, "scan", scan_then_upload)
+    assert collect(store, older_than=1.0, dry_run=False).objects == 0
+    assert len(scan("blobs/")) == 1
 
 
 def test_parts_of_an_upload_that_was_never_completed_go_when_they_are_old(

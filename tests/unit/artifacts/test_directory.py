@@ -13,7 +13,7 @@ import pytest
 from syntrial.artifacts.backend import blob_name
 from syntrial.artifacts.directory import DirectoryBackend
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.errors import DataLoss, StoreFull, UserError
+from syntrial.errors import DataLoss, StoreFull, StoreUnavailable, UserError
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 KEY = "a" * 64
@@ -187,3 +187,19 @@ def test_deleting_the_last_file_of_a_folder_removes_the_folder(tmp_path: Path) -
     backend.delete("attempts/k/e/1")
     backend.delete("attempts/k/e/1")
     assert not (tmp_path / "attempts" / "k").exists()
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = DirectoryBackend(tmp_path / "store")
+    backend.write("experiments/e/plan.json", b"{}")
+    scandir = os.scandir
+
+    def fail(path: Path | str) -> object:
+        if os.fspath(path).endswith("/e"):
+            raise OSError(errno.EIO, "Input/output error", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(StoreUnavailable, match="Input/output error"):
+        backend.scan("experiments/")
+    assert backend.scan("absent/") == []

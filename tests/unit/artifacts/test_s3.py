@@ -103,6 +103,23 @@ def test_a_download_that_breaks_off_is_begun_anew(server: Server, backend: S3Bac
     assert [command for command, _ in server.requests] == ["GET", "GET"]
 
 
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_listing_that_repeats_itself_is_not_believed(server: Server, backend: S3Backend, times: int) -> None:
+    entry = "<Contents><Key>experiments/x</Key><Size>1</Size></Contents>"
+    server.content = f"<ListBucketResult><Name>bucket</Name>{entry * times}</ListBucketResult>".encode()
+    if times == 1:
+        assert [info.name for info in backend.scan("experiments/")] == ["experiments/x"]
+        return
+    with pytest.raises(StoreUnavailable, match="twice"):
+        backend.scan("experiments/")
+
+
+def test_a_listing_that_is_cut_short_is_not_believed(server: Server, backend: S3Backend) -> None:
+    server.content = b"<ListBucketResult><Name>bucket</Name><Contents><Key>experiments/x</Key>"
+    with pytest.raises(StoreUnavailable, match="cannot be read"):
+        backend.scan("experiments/")
+
+
 def test_a_server_that_overwrites_is_refused(server: Server, backend: S3Backend) -> None:
     with pytest.raises(UserError, match="must heed conditional writes"):
         backend.probe()

@@ -1,4 +1,7 @@
+import os
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -8,13 +11,24 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster import client as kubernetes
 from syntrial.controller import stores
 from syntrial.controller.__main__ import app
-from syntrial.controller.collection import collect_namespace
-from syntrial.errors import StoreUnavailable, SyntrialError, UserError
+from syntrial.controller.collection import NamespaceCollection, collect_namespace
+from syntrial.errors import StoreUnavailable, UserError
 from syntrial.rpc.step import request_record
 from syntrial.sources.resolve import resolve_sources
 from syntrial.trial.run import Trial, draft, register
 from tests.unit.controller.test_reconcile import EXPERIMENT
 from tests.unit.controller.world import pretend
+
+DAY = 86400.0
+
+
+def age(store: ArtifactStore, *, days: float) -> None:
+    """Makes all objects of a store in memory so much older."""
+    backend = store.backend
+    assert isinstance(backend, MemoryBackend)
+    backend._objects = {name: (data, when - days * DAY) for name, (data, when) in backend._objects.items()}
+    for path in backend._folder.iterdir():
+        os.utime(path, (path.stat().st_atime, path.stat().st_mtime - days * DAY))
 
 
 def filed(store: ArtifactStore, uid: str, *, retention: str = "collect", seed: int = 0) -> Trial:
@@ -32,27 +46,108 @@ def filed(store: ArtifactStore, uid: str, *, retention: str = "collect", seed: i
     return trial
 
 
+def collected(store: ArtifactStore, living: Iterable[str] = (), **options: Any) -> NamespaceCollection:
+    given = {"owner": "here", "older_than": -1.0, "dry_run": False, "force": True, **options}
+    return collect_namespace(store, living=lambda: set(living), **given)
+
+
 def test_what_only_deleted_experiments_reach_goes_and_what_is_to_be_retained_stays() -> None:
     store = ArtifactStore(MemoryBackend())
     living = filed(store, "living", seed=1)
     deleted = filed(store, "deleted", seed=2)
     retained = filed(store, "retained", seed=3, retention="retain")
-    dry = collect_namespace(store, living=lambda: {"living"}, older_than=-1.0, dry_run=True)
-    assert dry.forgotten == ("deleted",)
+    first = collected(store, {"living"})
+    assert (first.forgotten, first.waiting, first.removed) == ((), ("deleted",), ()), "it was missed only now"
+    dry = collected(store, {"living"}, dry_run=True)
+    assert (dry.forgotten, dry.removed) == (("deleted",), (deleted.plan.dataset,))
     assert store.is_done(deleted.plan.dataset)
-    found = collect_namespace(store, living=lambda: {"living"}, older_than=-1.0, dry_run=False)
+    found = collected(store, {"living"})
     assert found.forgotten == ("deleted",)
     assert found.removed == (deleted.plan.dataset,)
     assert set(found.kept) == {living.plan.dataset, retained.plan.dataset}
     assert store.experiment_file("deleted", "preregistration.json") is not None
+    assert collected(store, {"living"}).waiting == ()
+
+
+def test_a_deleted_experiments_results_stay_for_as_long_as_was_asked_whatever_their_age() -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living", seed=1)
+    deleted = filed(store, "deleted", seed=2)
+    age(store, days=8)
+    for days in (0, 6):
+        age(store, days=days)
+        assert collected(store, {"living"}, older_than=7 * DAY).waiting == ("deleted",)
+    assert store.is_done(deleted.plan.dataset)
+    age(store, days=2)
+    assert collected(store, {"living"}, older_than=7 * DAY).removed == (deleted.plan.dataset,)
+
+
+def test_an_experiment_that_is_back_counts_as_never_gone() -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living", seed=1)
+    filed(store, "odd", seed=2)
+    collected(store, {"living"})
+    collected(store, {"living", "odd"})
+    assert collected(store, {"living"}).waiting == ("odd",)
+
+
+def test_another_clusters_store_is_left_alone_until_it_is_adopted() -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living")
+    collected(store, {"living"}, owner="first")
+    before = store.backend.scan("")
+    for living in ((), {"another"}):
+        with pytest.raises(UserError, match="namespace first, and this is namespace second"):
+            collected(store, living, owner="second")
+    assert store.backend.scan("") == before
+    assert collected(store, {"another"}, owner="second", adopt=True).waiting == ("living",)
+    with pytest.raises(UserError, match="namespace second"):
+        collected(store, {"living"}, owner="first")
+
+
+def test_a_store_without_an_owner_is_claimed_only_by_who_has_an_experiment_in_it() -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living")
+    with pytest.raises(UserError, match="no owner yet"):
+        collected(store, {"another"}, owner="second")
+    assert collected(store, {"living"}, owner="first").kept
+    collected(ArtifactStore(MemoryBackend()), owner="empty")
+
+
+def test_nothing_goes_where_no_experiment_exists_or_too_much_would_go_unless_forced() -> None:
+    store = ArtifactStore(MemoryBackend())
+    trial = filed(store, "deleted")
+    collected(store, {"deleted"})
+    with pytest.raises(UserError, match="none, and 1 on record"):
+        collected(store, force=False)
+    filed(store, "living", seed=1)
+    with pytest.raises(UserError, match="at most 20% of the bytes"):
+        collected(store, {"living"}, force=False)
+    assert store.is_done(trial.plan.dataset)
+    assert store.experiment_file("deleted", "plan.json") is not None, "it is still a root"
+    assert collected(store, {"living"}).removed == (trial.plan.dataset,)
+
+
+def test_a_listing_that_lacks_a_living_experiment_stops_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living")
+    scan = store.backend.scan
+    monkeypatch.setattr(
+        store.backend,
+        "scan",
+        lambda prefix: [info for info in scan(prefix) if prefix.count("/") > 1 or "plan" not in info.name],
+    )
+    with pytest.raises(StoreUnavailable, match="with gaps"):
+        collected(store, {"living"})
 
 
 def test_an_artifact_that_a_living_experiment_shares_stays() -> None:
     store = ArtifactStore(MemoryBackend())
     shared = filed(store, "living").plan.dataset
     register(draft(EXPERIMENT, resolve_sources(EXPERIMENT, base=Path()), uid="deleted"), store=store)
-    found = collect_namespace(store, living=lambda: {"living"}, older_than=-1.0, dry_run=False)
-    assert found.kept == (shared,)
+    collected(store, {"living"})
+    found = collected(store, {"living"})
+    assert (found.forgotten, found.kept) == (("deleted",), (shared,))
 
 
 def test_an_experiment_that_begins_while_the_store_is_listed_is_not_taken_for_deleted() -> None:
@@ -62,16 +157,17 @@ def test_an_experiment_that_begins_while_the_store_is_listed_is_not_taken_for_de
         filed(store, "new", seed=4)
         return {"new"}
 
-    found = collect_namespace(store, living=living, older_than=-1.0, dry_run=False)
-    assert not found.forgotten
+    found = collect_namespace(store, living=living, owner="here", older_than=-1.0, dry_run=False)
+    assert not found.waiting
     assert store.experiment_file("new", "plan.json") is not None
 
 
 def test_an_experiment_whose_specification_cannot_be_read_is_kept() -> None:
     store = ArtifactStore(MemoryBackend())
+    filed(store, "living", seed=1)
     filed(store, "odd")
     store.put_experiment_file("odd", "experiment.yaml", b"[not: a")
-    assert not collect_namespace(store, living=set, older_than=-1.0, dry_run=False).forgotten
+    assert not collected(store, {"living"}).waiting
 
 
 @pytest.mark.parametrize(
@@ -79,10 +175,11 @@ def test_an_experiment_whose_specification_cannot_be_read_is_kept() -> None:
     [
         (StoreUnavailable("no answer"), 1),
         (UserError(field="store", rule="the bucket must exist", received="none", remedy="Create it."), 2),
+        (RecursionError("what nobody thought of"), 1),
     ],
 )
 def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
-    monkeypatch: pytest.MonkeyPatch, error: SyntrialError, code: int
+    monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
     class Cluster:
         namespace = "here"
@@ -93,6 +190,9 @@ def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
         def list(self, *_: str) -> list[dict[str, object]]:
             return []
 
+        def get(self, _kind: str, _namespace: None, name: str) -> dict[str, object]:
+            return {"metadata": {"uid": name}}
+
     def open_from_secret(_secret: object, namespace: str, **_: object) -> ArtifactStore:
         if namespace == "away":
             raise error
@@ -102,5 +202,7 @@ def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
     monkeypatch.setattr(stores, "open_from_secret", open_from_secret)
     done = CliRunner().invoke(app, ["gc", "--namespaces=away,here"])
     assert done.exit_code == code
-    assert f"away: not collected: {error}" in done.output
+    assert "away: not collected" in done.output
+    assert str(error) in done.output
+    assert "1 namespaces not collected" in done.output
     assert "here: removed 0 objects" in done.output

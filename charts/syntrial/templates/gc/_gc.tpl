@@ -5,7 +5,7 @@
 - --older-than-days={{ .Values.gc.olderThanDays }}
 {{- end }}
 
-{{/* The collector reads which Experiments there are, and the store's Secret. */}}
+{{/* The collector reads which Experiments there are, the store's Secret, and the namespace's UID: whose store it is. */}}
 {{- define "syntrial.gcRules" -}}
 - apiGroups: [syntrial.dev]
   resources: [experiments]
