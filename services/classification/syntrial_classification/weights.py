@@ -1,5 +1,6 @@
 """Initial weights from a safetensors file: published ones, or the user's. Nothing is ever unpickled."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
 from syntrial_classification.models import SMALL_CNN, ModelSpec, head_names, read_as_published, timm
+from syntrial_training.tensors import under
 
 _LISTED = 6
 
@@ -17,28 +19,50 @@ def load_weights_file(model: nn.Module, path: Path, *, spec: ModelSpec, digest: 
     """Loads a safetensors file into `model`, made of `spec`; returns the names of the layers that kept their own.
 
     Every tensor must be there in the model's shape, but for the head: where the file's has another number of classes,
-    or is missing, the model's own stays. What does not fit so is read as timm reads published weights. A first
-    convolution of three channels is summed over them where images have one. Raises SourceError for a file that is
-    missing, changed, damaged or not safetensors, and UserError that lists the tensors for one that does not fit.
+    or is missing, the model's own stays. What does not fit so is read without a prefix that all names share, and then
+    as timm reads published weights. A first convolution of three channels is summed over them where images have one.
+    Raises SourceError for a file that is missing, changed, damaged or not safetensors, and UserError that lists the
+    tensors for one that does not fit.
     """
-    given = read_safetensors(path, digest=digest)
-    tensors = _folded(given, model, spec=spec)
-    refit, misfits = _compared(model, tensors)
-    if misfits and spec.name != SMALL_CNN and not spec.small_stem:
-        read = read_as_published(spec, given)
-        if read is not None:
-            tensors = _folded(read, model, spec=spec)
-            refit, misfits = _compared(model, tensors)
-    if misfits:
+    nearest: dict[str, list[str]] | None = None
+    for read in _readings(read_safetensors(path, digest=digest), model, spec=spec):
+        tensors = _folded(read, model, spec=spec)
+        refit, misfits = _compared(model, tensors)
+        if not misfits:
+            break
+        if nearest is None or _count(misfits) < _count(nearest):
+            nearest = misfits
+    else:
         raise UserError(
             field="model.pretraining",
             rule="the weights must fit the model in every tensor but the head",
-            received="; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in misfits.items()),
+            received="; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in (nearest or {}).items()),
             remedy="Give weights of the same model, stem and number of channels (see classifiers[].stem), or none.",
         )
     own = model.state_dict()
     model.load_state_dict({**own, **{key: value for key, value in tensors.items() if key in own and key not in refit}})
     return sorted({key.rpartition(".")[0] for key in refit})
+
+
+def _readings(given: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> Iterator[dict[str, Tensor]]:
+    """What a file's tensors may be meant as, the plainest first."""
+    forms = [given]
+    own = {"", *map(_first_part, model.state_dict())}
+    # `module.` of DataParallel, `model.` of Lightning, `_orig_mod.` of torch.compile; one may be around another.
+    while len(shared := set(map(_first_part, forms[-1]))) == 1 and not shared & own:
+        forms.append(under(forms[-1], shared.pop()))
+    yield from forms
+    if spec.name != SMALL_CNN and not spec.small_stem:
+        yield from (read for form in forms if (read := read_as_published(spec, form)) is not None)
+
+
+def _first_part(name: str) -> str:
+    """A tensor's name up to its first point; empty where there is none."""
+    return name[: name.find(".") + 1]
+
+
+def _count(misfits: dict[str, list[str]]) -> int:
+    return sum(map(len, misfits.values()))
 
 
 def _compared(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], dict[str, list[str]]]:

@@ -1,4 +1,5 @@
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from syntrial_classification.models import ModelSpec, build_model, create_timm, head_names
 from syntrial_classification.weights import load_weights_file, read_safetensors
-from syntrial_training.tensors import to_bytes
+from syntrial_training.tensors import prefixed, to_bytes
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
@@ -56,6 +57,26 @@ def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path
             spec=SPEC,
             digest=file_digest(tmp_path / "m.safetensors"),
         )
+
+
+@pytest.mark.parametrize("name", ["small-cnn", "resnet18"])
+@pytest.mark.parametrize("prefix", ["module.", "model._orig_mod.", "backbone."])
+def test_a_prefix_that_all_names_share_is_read_as_if_it_were_not_there(prefix: str, name: str, tmp_path: Path) -> None:
+    spec = replace(SPEC, name=name)
+    saved = build_model(spec, seed=1).state_dict()
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(to_bytes(prefixed(saved, prefix)))
+    model = build_model(spec, seed=2)
+    assert load_weights_file(model, path, spec=spec, digest=file_digest(path)) == []
+    assert all(torch.equal(value, saved[key]) for key, value in model.state_dict().items())
+
+
+def test_what_does_not_fit_behind_a_shared_prefix_is_listed_without_it(tmp_path: Path) -> None:
+    saved = build_model(SPEC, seed=1).state_dict() | {"layer9": torch.zeros(1)}
+    path = tmp_path / "w.safetensors"
+    path.write_bytes(to_bytes(prefixed(saved, "module.")))
+    with pytest.raises(UserError, match="tensor but the head; received 1 unknown: layer9"):
+        load_weights_file(build_model(SPEC, seed=0), path, spec=SPEC, digest=file_digest(path))
 
 
 def test_a_pickle_a_cut_file_a_changed_file_and_none_are_refused(tmp_path: Path) -> None:
