@@ -5,12 +5,12 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from syntrial_training.tensors import under
 from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError, UserError
 from syntrial_classification.models import SMALL_CNN, ModelSpec, head_names, read_as_published, timm
-from syntrial_training.tensors import under
 
 _LISTED = 6
 
@@ -85,19 +85,23 @@ def _compared(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], d
 
 
 def _folded(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> dict[str, Tensor]:
-    """With a timm model's first convolution over three channels summed over them, where images have one.
-
-    See `adapt_input_conv` of timm, which also knows the order of channels where blocks of pixels are folded into them.
-    """
-    if spec.name == SMALL_CNN or spec.channels != 1:
+    """With a first convolution over three channels summed over them, where images have one."""
+    if spec.channels != 1:
         return tensors
     own = model.state_dict()
     found = dict(tensors)
     for name, tensor in tensors.items():
         if tensor.ndim == 4 and name in own and own[name].ndim == 4:
             out, channels, *kernel = own[name].shape
-            if tuple(tensor.shape) == (out, 3 * channels, *kernel):
-                found[name] = timm().models.adapt_input_conv(1, tensor)
+            if tuple(tensor.shape) != (out, 3 * channels, *kernel):
+                continue
+            # Where blocks of pixels are folded into channels, small-cnn has a colour's pixels side by side, timm's
+            # models have a pixel's colours.
+            found[name] = (
+                tensor.unflatten(1, (3, channels)).sum(1)
+                if spec.name == SMALL_CNN
+                else timm().models.adapt_input_conv(1, tensor)
+            )
     return found
 
 

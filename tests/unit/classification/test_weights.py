@@ -40,12 +40,26 @@ def test_a_head_for_other_classes_is_replaced_and_said_so(tmp_path: Path) -> Non
     assert torch.equal(model.features[0].weight, build_model(SPEC, seed=1).features[0].weight)
 
 
-def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path: Path) -> None:
-    colour = save(
-        tmp_path / "c.safetensors", ModelSpec(name="small-cnn", small_stem=True, classes=3, channels=3, side=28)
+@pytest.mark.parametrize("side", [28, 64])
+def test_colour_weights_of_small_cnn_judge_grey_images_as_if_these_were_grey_in_colour(
+    side: int, tmp_path: Path
+) -> None:
+    colour = replace(SPEC, channels=3, side=side)
+    grey = replace(SPEC, side=side)
+    digest = save(tmp_path / "w.safetensors", colour)
+    model = build_model(grey, seed=2)
+    assert load_weights_file(model, tmp_path / "w.safetensors", spec=grey, digest=digest) == []
+    images = torch.rand(4, 1, side, side, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        model.eval()(images), build_model(colour, seed=1).eval()(images.expand(-1, 3, -1, -1)), atol=1e-5, rtol=1e-4
     )
-    with pytest.raises(UserError, match=r"features\.0\.weight \(32, 12, 3, 3\) for"):
-        load_weights_file(build_model(SPEC, seed=0), tmp_path / "c.safetensors", spec=SPEC, digest=colour)
+
+
+def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path: Path) -> None:
+    grey = save(tmp_path / "g.safetensors")
+    colour = replace(SPEC, channels=3)
+    with pytest.raises(UserError, match=r"features\.0\.weight \(32, 4, 3, 3\) for"):
+        load_weights_file(build_model(colour, seed=0), tmp_path / "g.safetensors", spec=colour, digest=grey)
     extra = save(tmp_path / "e.safetensors", layer9=torch.zeros(1))
     with pytest.raises(UserError, match="1 unknown: layer9"):
         load_weights_file(build_model(SPEC, seed=0), tmp_path / "e.safetensors", spec=SPEC, digest=extra)
