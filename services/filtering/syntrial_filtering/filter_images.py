@@ -22,6 +22,7 @@ from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import search_copies
 from syntrial_filtering.decisions import (
     COPY,
+    SURPLUS,
     Decisions,
     decide,
     item_numbers,
@@ -150,19 +151,25 @@ def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int,
                     field=f"class {names[group]!r}",
                     rule=f"{needed} synthetic images are needed",
                     received=f"{accepted} accepted of {int(members.sum())} candidates ({told})",
-                    remedy=_remedy(accepted, of=int(members.sum())),
+                    remedy=_remedy(accepted, of=int(members.sum()), reasons=set(reasons)),
                 )
             )
     if missing:
         raise UserError(violations=missing)
 
 
-def _remedy(accepted: int, *, of: int) -> str:
+def _remedy(accepted: int, *, of: int, reasons: set[str]) -> str:
     """What to do where too few of a class's candidates were accepted, with the number that would have been enough."""
+    ways = []
+    if COPY in reasons:
+        ways.append("lower the set's `copies` (0 keeps copies, and they are counted all the same)")
+    if reasons - {COPY, SURPLUS}:
+        ways.append("loosen the filters' thresholds")
     if not accepted or of / accepted * _MARGIN > _MOST_OVERSAMPLE:
-        return "Hardly any passes: look at the images, loosen the filters' thresholds, or change the generator."
+        return f"Hardly any passes: look at the images, {listed([*ways, 'change the generator'], last='or')}."
     enough = math.ceil(of / accepted * _MARGIN * 20) / 20
-    return f"Set the synthetic set's `oversample` to {enough:g} or more, or loosen the filters' thresholds."
+    more = f"Set the synthetic set's `oversample` to {enough:g} or more"
+    return f"{listed([more, *ways], last='or')}."
 
 
 def _counts(reasons: np.ndarray) -> dict[str, int]:

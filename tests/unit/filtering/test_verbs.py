@@ -132,7 +132,22 @@ def test_a_shortfall_says_how_many_candidates_would_have_been_enough(inputs):
 def test_where_nothing_passes_no_number_of_candidates_is_enough(inputs):
     with pytest.raises(UserError) as caught:
         _filter(inputs, ratio=3.0, filters=[Filter(confidence=ConfidenceFilter(minimum=0.999999))])
-    assert "Hardly any passes" in str(caught.value)
+    (remedy,) = {violation.remedy for violation in caught.value.violations}
+    assert remedy == "Hardly any passes: look at the images, loosen the filters' thresholds or change the generator."
+
+
+def test_where_copies_are_what_is_missing_the_remedy_names_their_setting(inputs):
+    train = inputs[_TRAIN.key, "train"]
+    with pytest.raises(UserError) as caught:
+        _filter(inputs | {(_IMAGES.key, "images"): train})
+    for violation in caught.value.violations:
+        assert violation.received == "0 accepted of 30 candidates (30 copy)"
+        assert "look at the images, lower the set's `copies` (0 keeps copies" in violation.remedy
+        assert "filters" not in violation.remedy
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, ratio=3.0)
+    assert "`oversample`" in caught.value.violations[0].remedy
+    assert "`copies`" in caught.value.violations[0].remedy
 
 
 @pytest.mark.parametrize(
