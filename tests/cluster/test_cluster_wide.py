@@ -69,7 +69,8 @@ def test_the_collector_visits_the_namespaces_with_a_store(wide: tuple[Deployed, 
         return product.kubectl("logs", "job/gc-now", check=False)
 
     def visited() -> set[str]:
-        return {line.partition(":")[0] for line in log().splitlines() if ": removed " in line or " no owner yet" in line}
+        lines = [line for line in log().splitlines() if ": removed " in line or " no owner yet" in line]
+        return {line.partition(":")[0] for line in lines}
 
     # Their experiments are all deleted by now, and no collection came before: nobody shows that these are its stores.
     # Other tests' namespaces may have stores of their own, which may be gone: that keeps none from being visited.

@@ -6,13 +6,14 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from syntrial.artifacts import gc
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster import client as kubernetes
 from syntrial.controller import stores
 from syntrial.controller.__main__ import app
 from syntrial.controller.collection import NamespaceCollection, collect_namespace
-from syntrial.errors import StoreUnavailable, UserError
+from syntrial.errors import DataLoss, StoreUnavailable, UserError
 from syntrial.rpc.step import request_record
 from syntrial.sources.resolve import resolve_sources
 from syntrial.trial.run import Trial, draft, register
@@ -168,6 +169,15 @@ def test_an_experiment_whose_specification_cannot_be_read_is_kept() -> None:
     filed(store, "odd")
     store.put_experiment_file("odd", "experiment.yaml", b"[not: a")
     assert not collected(store, {"living"}).waiting
+
+
+def test_a_plan_that_is_far_too_long_is_not_read_and_ends_the_collection(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ArtifactStore(MemoryBackend())
+    filed(store, "living")
+    collected(store, {"living"})
+    monkeypatch.setattr(gc, "RECORD_BYTES", 100)
+    with pytest.raises(DataLoss, match=r"plan.json of experiment living .* cannot be read .* nothing is removed"):
+        collected(store, {"living"})
 
 
 @pytest.mark.parametrize(
