@@ -7,6 +7,7 @@ it and is the only caller. A backend knows nothing of steps, keys or manifests.
 import errno
 import hashlib
 import re
+import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,6 +166,33 @@ def copy_hashed(chunks: Iterable[bytes], target: BinaryIO) -> tuple[str, int]:
         size += len(chunk)
         target.write(chunk)
     return sha.hexdigest(), size
+
+
+class Verified:
+    """Which files this process has found to be what their digests say, for as long as nobody writes to them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stamps: dict[str, tuple[int, int, int]] = {}
+
+    def check(self, path: Path, /, *, digest: str, size: int, fresh: bool = False) -> bool:
+        """Whether the file has that size and digest; hashed once, and again if it was changed since or with `fresh`.
+
+        Raises OSError where it cannot be read.
+        """
+        status = path.stat()
+        stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
+        with self._lock:
+            known = self._stamps.get(digest) == stamp
+        if known and not fresh:
+            return status.st_size == size
+        sound = status.st_size == size and hash_file(path)[0] == digest
+        with self._lock:
+            if sound:
+                self._stamps[digest] = stamp
+            else:
+                self._stamps.pop(digest, None)
+        return sound
 
 
 @contextmanager

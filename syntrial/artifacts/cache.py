@@ -1,6 +1,7 @@
 """A read-through cache of blobs on the local disk, for stores that are elsewhere.
 
-Files are verified when they are filled in and read-only after that. Several processes may share the folder: a file
+Files are verified when they are filled in, read-only after that, and verified once more by each process that uses them:
+the folder is its owner's alone (mode 0700), but a disk outlives many programs. Several processes may share it: a file
 comes into its place by a rename, one process at a time fetches a blob, and what was used in the last minutes is not
 evicted (a file that is evicted while it is mapped stays readable to its reader).
 """
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from syntrial.artifacts.backend import ObjectInfo, copy_hashed, storage_errors
+from syntrial.artifacts.backend import ObjectInfo, Verified, blob_name, copy_hashed, storage_errors
 from syntrial.errors import DataLoss, StoreFull, UserError
 
 GRACE_SECONDS: Final = 600.0
@@ -39,18 +40,20 @@ class BlobCache:
         self._locks = self.folder / "locks"
         self._guard = threading.Lock()
         self._added: int | None = None
+        self._verified = Verified()
         with storage_errors(self.folder):
+            own_folder(self.folder)
             for part in (self._blobs, self._tmp, self._locks):
                 part.mkdir(parents=True, exist_ok=True)
 
     def path(self, digest: str, /, *, size: int, fetch: Callable[[], Iterable[bytes]]) -> Path:
         """A file with the blob's content, fetched where it is not here; raises DataLoss where what came differs."""
-        path = self._blobs / digest
+        path = self._path(digest)
         with storage_errors(self.folder):
-            if self._touch(path, size):
+            if self._touch(path, digest, size):
                 return path
             with self._locked(digest):
-                if not self._touch(path, size):
+                if not self._touch(path, digest, size):
                     try:
                         self._fill(path, digest, size, fetch)
                     except StoreFull:
@@ -65,14 +68,14 @@ class BlobCache:
         with storage_errors(self.folder):
             spool.chmod(0o444)
             size = spool.stat().st_size
-            spool.replace(self._blobs / digest)
+            spool.replace(self._path(digest))
             self._count(size)
         self._evict()
 
     def drop(self, digest: str, /) -> None:
         """Forgets a blob."""
         with storage_errors(self.folder):
-            (self._blobs / digest).unlink(missing_ok=True)
+            self._path(digest).unlink(missing_ok=True)
 
     def spool_path(self) -> Path:
         """A path of its own on the cache's file system."""
@@ -90,11 +93,14 @@ class BlobCache:
                         Path(entry.path).unlink(missing_ok=True)
         return stale
 
-    def _touch(self, path: Path, size: int) -> bool:
-        """Whether the file is here, in full; if so, marks it as used now."""
+    def _path(self, digest: str) -> Path:
+        return self._blobs / blob_name(digest).rpartition("/")[2]
+
+    def _touch(self, path: Path, digest: str, size: int) -> bool:
+        """Whether the file is here and is what its digest says; if so, marks it as used now."""
         try:
             status = path.stat()
-            if status.st_size != size:
+            if not self._verified.check(path, digest=digest, size=size):
                 return False
             # Set by hand: most file systems are mounted so that reading leaves the time of access alone.
             os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
@@ -150,6 +156,17 @@ class BlobCache:
         with (self._locks / digest[:3]).open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def own_folder(folder: Path, /) -> None:
+    """Makes a folder that nobody but its owner may look into; one that is there and this user's is made so.
+
+    Raises OSError.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    status = folder.stat()
+    if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+        folder.chmod(0o700)
 
 
 def parse_size(text: str, /, *, setting: str) -> int:

@@ -9,13 +9,12 @@ its artifact is made again, and a plan of many small steps runs several times fa
 import errno
 import os
 import socket
-import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, check_size, hash_file, storage_errors
+from syntrial.artifacts.backend import ObjectInfo, Verified, blob_name, check_name, check_size, storage_errors
 from syntrial.errors import DataLoss, StoreRefused
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -30,8 +29,7 @@ class DirectoryBackend:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().absolute()
         self._tmp = self.root / "tmp"
-        self._lock = threading.Lock()
-        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._verified = Verified()
         with storage_errors(self.root):
             if self.root.exists() and not self.root.is_dir():
                 raise StoreRefused(
@@ -149,8 +147,6 @@ class DirectoryBackend:
             spool.chmod(spool.stat().st_mode & 0o444)
             path = self._path(name)
             _into_folder(path, lambda: spool.replace(path))
-        with self._lock:
-            self._verified.pop(name, None)
 
     def renew(self, digest: str, /, *, size: int) -> bool:
         """See `Backend.renew`."""
@@ -165,21 +161,14 @@ class DirectoryBackend:
 
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
         """See `Backend.blob_path`; a file is hashed once a process, and again if it was changed since."""
-        name = blob_name(digest)
-        path = self._path(name)
+        path = self._path(blob_name(digest))
         with storage_errors(self.root):
             try:
-                status = path.stat()
+                sound = self._verified.check(path, digest=digest, size=size, fresh=fresh)
             except FileNotFoundError:
                 raise DataLoss(f"blob {digest} is missing: there is no file {path}") from None
-            stamp = (status.st_ino, status.st_mtime_ns, status.st_size)
-            with self._lock:
-                known = self._verified.get(name) == stamp
-            if fresh or not known:
-                if status.st_size != size or hash_file(path)[0] != digest:
-                    raise DataLoss(f"blob {digest} is damaged: {path} differs from its digest")
-                with self._lock:
-                    self._verified[name] = stamp
+        if not sound:
+            raise DataLoss(f"blob {digest} is damaged: {path} differs from its digest")
         return path
 
     def sweep(self, *, before: float, dry_run: bool) -> list[ObjectInfo]:

@@ -6,23 +6,19 @@
 import hashlib
 import io
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.backend import CHUNK_BYTES, Backend, storage_errors
 from syntrial.artifacts.keys import canonical_json
-from syntrial.artifacts.manifest import Blob, Member, reference
+from syntrial.artifacts.manifest import BLOB_NAME, MEMBER_NAME, Blob, Member, reference
 from syntrial.errors import ArtifactMissing, DataLoss
 from syntrial.v1.artifacts_pb2 import MemberRef
-
-_MEMBER_NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_BLOB_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 class MemberReader:
@@ -143,9 +139,9 @@ class ArtifactWriter:
         self._blobs.setdefault(member, {})[name] = Blob(name=name, digest=digest, size=hashing.size)
 
     def _check(self, member: str, name: str) -> None:
-        if not _MEMBER_NAME.fullmatch(member):
+        if not MEMBER_NAME.fullmatch(member):
             raise ValueError(f"not a member's name: {member!r}")
-        if not _BLOB_NAME.fullmatch(name):
+        if not BLOB_NAME.fullmatch(name):
             raise ValueError(f"not a blob's name: {name!r}")
         if name in self._blobs.get(member, {}):
             raise ValueError(f"{member}/{name} is written already")

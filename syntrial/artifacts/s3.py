@@ -284,7 +284,7 @@ class S3Backend:
         return True
 
     def blob_path(self, digest: str, /, *, size: int, fresh: bool = False) -> Path:
-        """See `Backend.blob_path`; verified when the cache is filled, and only its length after that."""
+        """See `Backend.blob_path`; verified when the cache is filled, and once by each process."""
         if fresh:
             self._cache.drop(digest)
         # The client repeats requests that fail; a connection that breaks while a large blob comes is ours to repeat.

@@ -18,6 +18,7 @@ from typing import Final
 import platformdirs
 from rapidfuzz import process
 
+from syntrial.artifacts.cache import own_folder
 from syntrial.artifacts.content import file_digest, folder_digest, folder_files
 from syntrial.artifacts.keys import canonical_digest
 from syntrial.artifacts.uploads import check_names
@@ -286,7 +287,7 @@ def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", fi
         digest = folder_digest(path) if path.is_dir() else file_digest(path, algorithm=algorithm)
     # A cache that cannot be written only costs time.
     with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
+        own_folder(folder)
         draft = entry.with_suffix(f".{os.getpid()}.tmp")
         draft.write_text(json.dumps({"listing": listing, "digest": digest}))
         draft.replace(entry)

@@ -64,6 +64,33 @@ def test_a_truncated_file_is_fetched_again(tmp_path: Path) -> None:
     assert fill(cache, "a").read_bytes() == content("a")[1]
 
 
+def test_a_file_that_another_program_changed_is_fetched_again(tmp_path: Path) -> None:
+    path = fill(BlobCache(tmp_path, limit=1000), "a")
+    path.chmod(0o644)
+    path.write_bytes(b"!" * 100)
+    assert fill(BlobCache(tmp_path, limit=1000), "a").read_bytes() == content("a")[1]
+
+
+def test_what_is_no_digest_names_no_file(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_bytes(b"secret")
+    cache = BlobCache(tmp_path / "cache", limit=1000)
+    with pytest.raises(ValueError, match="not a SHA-256 digest"):
+        cache.path("../../outside", size=6, fetch=refuse)
+    with pytest.raises(ValueError, match="not a SHA-256 digest"):
+        cache.drop("../../outside")
+    assert outside.exists()
+
+
+@pytest.mark.parametrize("mode", [None, 0o755])
+def test_nobody_but_its_owner_looks_into_it(tmp_path: Path, mode: int | None) -> None:
+    folder = tmp_path / "cache"
+    if mode is not None:
+        folder.mkdir(mode=mode)
+    BlobCache(folder, limit=1000)
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
     cache = BlobCache(tmp_path, limit=350)
     for index, name in enumerate("abc"):

@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from syntrial.artifacts.keys import canonical_json
+from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.manifest import Blob, Manifest, Member, parse_manifest
 from syntrial.errors import ArtifactMissing, DataLoss
 
@@ -74,3 +75,71 @@ def test_a_manifest_of_another_schema_says_so() -> None:
     tree = {**json.loads(manifest().to_bytes()), "schema": 99}
     with pytest.raises(DataLoss, match="has schema 99"):
         parse_manifest(canonical_json(tree), key=KEY)
+
+
+def forged(**changes: Any) -> bytes:
+    """A manifest with other values whose digests are right, as anybody can make one who may write to the store.
+
+    `changes` are of its first blob (name, digest, size), or of the manifest.
+    """
+    tree = json.loads(manifest().to_bytes())
+    blob = tree["members"]["data"]["blobs"][0]
+    for name, value in changes.items():
+        (blob if name in blob else tree)[name] = value
+    del tree["manifest_digest"]
+    return canonical_json({**tree, "manifest_digest": canonical_digest(tree)})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../../.bashrc",
+        "..",
+        ".bashrc",
+        "/etc/passwd",
+        "a/b",
+        "a\\b",
+        "",
+        "a\x00",
+        "a\n",
+        "-rf",
+        "x" * 201,
+        7,
+        None,
+        ["x"],
+    ],
+)
+def test_a_blob_whose_name_is_no_files_name_is_refused(name: Any) -> None:
+    with pytest.raises(DataLoss, match="damaged"):
+        parse_manifest(forged(name=name), key=KEY)
+
+
+@pytest.mark.parametrize("digest", ["../" * 10 + "etc/passwd", "b" * 63, "B" * 64, "b" * 64 + "\n", "", 7, None])
+def test_a_blob_without_a_digest_is_refused(digest: Any) -> None:
+    with pytest.raises(DataLoss, match="damaged"):
+        parse_manifest(forged(digest=digest), key=KEY)
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, "3", True, None])
+def test_a_blob_without_a_size_is_refused(size: Any) -> None:
+    with pytest.raises(DataLoss, match="damaged"):
+        parse_manifest(forged(size=size), key=KEY)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"members": {"../data": {"blobs": []}}},
+        {"members": {"data": {"blobs": [{"name": "x", "digest": "b" * 64, "size": 3}] * 2}}},
+        {"members": {"data": {"blobs": [{"name": "x", "digest": "b" * 64, "size": 3, "mode": 7}]}}},
+        {"inputs": {"../..#train": "d" * 64}},
+        {"inputs": {f"{'c' * 64}#train": "../d"}},
+        {"provenance": {"threads": {"deep": 1}}},
+        {"method": 7},
+        {"request": []},
+    ],
+)
+def test_what_no_writer_writes_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(DataLoss, match="damaged"):
+        parse_manifest(forged(**changes), key=KEY)
+    assert parse_manifest(forged(), key=KEY) == manifest()
