@@ -59,11 +59,11 @@ def policy() -> Iterator[None]:
     picks kernels by chance, and attention is the plain product: the backward pass of the memory-efficient kernel
     adds up in no fixed order.
     """
-    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    warned_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     fills = torch.utils.deterministic.fill_uninitialized_memory
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # As `use_deterministic_algorithms`, which imports the compiler: seconds of each server's first step.
+    torch.set_deterministic_debug_mode("error")
     # A tenth of the time on a CPU, to guard against reads of memory that nobody wrote, of which there are none here.
     torch.utils.deterministic.fill_uninitialized_memory = False
     try:
@@ -72,8 +72,8 @@ def policy() -> Iterator[None]:
                 stack.enter_context(_on_cuda())
             yield
     finally:
-        torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1], warn_only=warned_only)
+        torch.set_num_threads(threads)
+        torch.set_deterministic_debug_mode(mode)
         torch.utils.deterministic.fill_uninitialized_memory = fills
 
 
