@@ -118,11 +118,11 @@ def word_of(enum: EnumDescriptor, number: int) -> str:
     return {name: word for word, name in words_of(enum).items()}[enum.values_by_number[number].name]
 
 
-def overrides(message: type[Message], **bounds: Mapping[str, float]) -> type[Model]:
+def overrides(message: type[Message], **bounds: Mapping[str, float | None]) -> type[Model]:
     """A model whose optional fields are those of the message: what a preset sets, a user may set otherwise.
 
     Its fields are described by the comments of the proto, which the schema finds by the full name in `x-proto`. Numbers
-    are at least 0; `bounds` gives fields others (gt, ge, lt, le), those of the stage that is asked.
+    are at least 0; `bounds` gives fields others (gt, ge, lt, le; `ge` None: none), those of the stage that is asked.
     """
     fields: dict[str, Any] = {
         field.name: (
@@ -134,7 +134,7 @@ def overrides(message: type[Message], **bounds: Mapping[str, float]) -> type[Mod
     return create_model(message.DESCRIPTOR.name, __base__=Model, **fields)
 
 
-def _python_type(field: Any, bounds: Mapping[str, float]) -> Any:
+def _python_type(field: Any, bounds: Mapping[str, float | None]) -> Any:
     if field.type == FieldDescriptor.TYPE_ENUM:
         return Literal[tuple(words_of(field.enum_type))]
     scalar: Any = {
@@ -143,8 +143,6 @@ def _python_type(field: Any, bounds: Mapping[str, float]) -> Any:
         FieldDescriptor.CPPTYPE_UINT32: _bounded(int, {"ge": 0, "lt": 2**32, **bounds}),
         FieldDescriptor.CPPTYPE_UINT64: Annotated[int, Field(ge=0, lt=2**53)],
     }[field.cpp_type]
-    if field.name == "p_mean":
-        scalar = float
     return tuple[scalar, ...] if field.is_repeated else scalar
 
 

@@ -59,7 +59,7 @@ def _generator(name: str, family: Family) -> type[Model]:
     if sampler is not None:
         text = "How images are drawn from the trained model. Default: as the preset has it."
         fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
-    base = overrides(config_message(name))
+    base = overrides(config_message(name), **family.bounds)
     return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
 
 

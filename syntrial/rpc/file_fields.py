@@ -7,38 +7,49 @@ speak of the file. `[]` stands for the entry that the step's label names.
 
 import re
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from syntrial.errors import SourceError, UserError
+from syntrial.v1.data_preparation_pb2 import Source
+from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
 _SYNTHETIC: Final = "spec.synthetic[]"
 _CLASSIFIER: Final = "spec.classifiers[]"
 
+
+def _kinds(message: Any, oneof: str) -> list[str]:
+    """The fields of a oneof: a further kind needs no line here."""
+    return [field.name for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields]
+
+
 _FORM: Final = {"format": "spec.dataset", "leaks": "spec.dataset.leaks"}
+
+_ADDRESSED: Final = [f"source.{kind}" for kind in _kinds(Source, "kind") if kind not in {"medmnist", "phantom"}]
+"""Sources at an address: what else is asked of one stands beside that address in the file."""
 
 _PLACES: Final[dict[str, dict[str, str]]] = {
     "PrepareDataset": _FORM
+    | dict.fromkeys(_ADDRESSED, "spec.dataset")
     | {
-        "source.folder": "spec.dataset",
         "source": "spec.dataset",
         "class_map": "spec.dataset.classMap",
         "split": "spec.dataset.split",
         "train_fraction": "spec.dataset.trainFraction",
     },
     "ImportImages": _FORM
+    | dict.fromkeys(_ADDRESSED, f"{_SYNTHETIC}.images")
     | {
-        "source.folder": f"{_SYNTHETIC}.images",
         "source": f"{_SYNTHETIC}.images",
         "class_map": f"{_SYNTHETIC}.images.classMap",
     },
     "TrainGenerator": {
-        name: f"{_SYNTHETIC}.generator{inner}"
-        for name, inner in (("generator", ""), ("diffusion", ".diffusion"), ("gan", ".gan"), ("pca", ".pca"))
+        family: f"{_SYNTHETIC}.generator.{family}" for family in _kinds(TrainGeneratorRequest, "generator")
     }
-    | {"train": "spec.dataset"},
+    | {"generator": f"{_SYNTHETIC}.generator", "train": "spec.dataset"},
     "SampleImages": {
-        "diffusion": f"{_SYNTHETIC}.generator.diffusion.sampler",
-        "gan": f"{_SYNTHETIC}.generator.gan.sampler",
+        family: f"{_SYNTHETIC}.generator.{family}.sampler" for family in _kinds(SampleImagesRequest, "sampler")
+    }
+    | {
         "oversample": f"{_SYNTHETIC}.oversample",
         "ratio": "spec.arms",
         "balance": f"{_SYNTHETIC}.balance",

@@ -192,6 +192,8 @@ class Family:
     """The preset of a generator that names none."""
     samplers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The fields of its message in `SampleImagesRequest`, by preset; empty where it has none."""
+    bounds: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Of fields that may be other numbers than those from 0, as `syntrial.experiment.base.overrides` takes them."""
     lowest_level: int = -1
     """Where the lowest resolution stands in `channels`: the level that goes where an image is too small for all."""
 
@@ -202,6 +204,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         presets=DIFFUSION,
         default="nano",
         samplers=DIFFUSION_SAMPLERS,
+        bounds={"p_mean": {"ge": None}},
     ),
     "gan": Family(
         about="A class-conditional GAN.",
