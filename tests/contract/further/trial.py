@@ -1,0 +1,80 @@
+"""Plans an experiment with all that docs/extending.md adds, runs its steps by the stages' functions, prints figures.
+
+Run by `test_extending.py` in a copy of the code with the page's diffs; nothing here can be imported without them.
+"""
+
+import json
+import sys
+
+from syntrial_data_prep.service import METHODS as DATA_PREP
+from syntrial_generation.service import METHODS as GENERATION
+
+from syntrial.artifacts.store import open_store
+from syntrial.errors import UserError
+from syntrial.experiment.file import validate
+from syntrial.imagesets.imageset import read_image_set
+from syntrial.plan.planner import plan
+from syntrial.plan.steps import Step
+from syntrial.rpc.file_fields import in_file_words
+from syntrial.rpc.testing import run_step
+from syntrial.sources.named import sources_of
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+VERBS = DATA_PREP | GENERATION
+
+experiment = validate(
+    {
+        "apiVersion": "syntrial.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {"name": "further"},
+        "spec": {
+            "dataset": {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 4}, "size": 16},
+            "synthetic": [{"name": "own", "generator": {"prototype": {"noise": 0.5}}}],
+            "endpoint": {"metric": "brier"},
+            "controls": "none",
+        },
+    }
+)
+sources = {ref.name: ref.request for ref in sources_of(experiment)}
+planned = plan(experiment, sources)
+store = open_store("memory://")
+
+
+def step(verb: str) -> Step:
+    return next(step for step in planned.training if step.method.endswith(f"/{verb}"))
+
+
+def run(verb: str) -> str:
+    key = run_step(VERBS[verb], step(verb).request, store)
+    assert key == step(verb).key
+    return key
+
+
+def member(verb: str, name: str):
+    return store.open(MemberRef(key=step(verb).key, member=name))
+
+
+for verb in ("PrepareDataset", "TrainGenerator", "SampleImages"):
+    run(verb)
+
+training = step("TrainGenerator").request
+wrong = type(training)()
+wrong.CopyFrom(training)
+wrong.prototype.noise = -1
+try:
+    run_step(VERBS["TrainGenerator"], wrong, store)
+    refused = ""
+except UserError as error:
+    refused = in_file_words(error, method=step("TrainGenerator").method).violations[0].field
+
+sys.stdout.write(
+    json.dumps(
+        {
+            "method": training.WhichOneof("generator"),
+            "noise": training.prototype.noise,
+            "curves": list(member("TrainGenerator", "curves").json("curves.json")["series"]),
+            "candidates": len(read_image_set(member("SampleImages", "images"))),
+            "refused": refused,
+        }
+    )
+)
