@@ -12,7 +12,7 @@ import pytest
 
 from tests.contract.extending import REPOSITORY, extended_copy, run_in, sections
 
-MOST = {"A metric": 3, "A generator family": 4}
+MOST = {"A metric": 3, "A generator family": 4, "A filter": 3}
 """Files of hand-written code that a further one may take."""
 
 
@@ -42,8 +42,9 @@ def test_the_page_has_no_section_that_is_not_counted() -> None:
 
 
 def test_what_was_added_stands_in_the_schema_with_the_comments_of_the_protos(copy: Path) -> None:
-    schema = (copy / "k8s" / "crd" / "experiments.syntrial.dev.yaml").read_text()
+    schema = " ".join((copy / "k8s" / "crd" / "experiments.syntrial.dev.yaml").read_text().split())
     assert "How far pixels spread about the mean, in their own standard deviations" in schema
+    assert "whose brightness is nearest to that of the class" in schema
     assert "- brier" in schema
 
 
@@ -53,3 +54,10 @@ def test_a_further_family_trains_and_samples(trial: dict[str, Any]) -> None:
     assert trial["curves"] == ["spread"]
     assert trial["candidates"] > 0
     assert trial["refused"] == "spec.synthetic[].generator.prototype.noise"
+
+
+def test_a_further_filter_decides_and_has_its_candidates_drawn(trial: dict[str, Any]) -> None:
+    assert trial["oversample"] == pytest.approx(2.08)
+    assert trial["score_columns"] == ["1 brightness", "copy"]
+    assert 0 < trial["rejected"]["brightness"] < trial["candidates"]
+    assert trial["accepted"] > 0

@@ -7,20 +7,23 @@ import json
 import sys
 
 from syntrial_data_prep.service import METHODS as DATA_PREP
+from syntrial_filtering.encoder import Encoder, dump
+from syntrial_filtering.network import EncoderNetwork
+from syntrial_filtering.service import METHODS as FILTERING
 from syntrial_generation.service import METHODS as GENERATION
 
 from syntrial.artifacts.store import open_store
 from syntrial.errors import UserError
 from syntrial.experiment.file import validate
-from syntrial.imagesets.imageset import read_image_set
+from syntrial.imagesets.imageset import MULTI_LABEL, read_image_set
 from syntrial.plan.planner import plan
 from syntrial.plan.steps import Step
 from syntrial.rpc.file_fields import in_file_words
-from syntrial.rpc.testing import run_step
+from syntrial.rpc.testing import put_artifact, run_step
 from syntrial.sources.named import sources_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-VERBS = DATA_PREP | GENERATION
+VERBS = {**DATA_PREP, **GENERATION, **FILTERING}
 
 experiment = validate(
     {
@@ -29,7 +32,13 @@ experiment = validate(
         "metadata": {"name": "further"},
         "spec": {
             "dataset": {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 4}, "size": 16},
-            "synthetic": [{"name": "own", "generator": {"prototype": {"noise": 0.5}}}],
+            "synthetic": [
+                {
+                    "name": "own",
+                    "generator": {"prototype": {"noise": 0.5}},
+                    "filters": [{"brightness": {"keep": 0.5}}],
+                }
+            ],
             "endpoint": {"metric": "brier"},
             "controls": "none",
         },
@@ -56,6 +65,22 @@ def member(verb: str, name: str):
 
 for verb in ("PrepareDataset", "TrainGenerator", "SampleImages"):
     run(verb)
+real = read_image_set(member("PrepareDataset", "train"))
+# An encoder that was never trained: its optimiser's imports take longer than all that is tested here.
+weights, description = dump(
+    Encoder(
+        network=EncoderNetwork(channels=1, outputs=len(real.classes), feature_size=4),
+        image_shape=real.images_NHWC.shape[1:],
+        classes=real.classes,
+        multi_label=real.task == MULTI_LABEL,
+        training={},
+    )
+)
+put_artifact(
+    store, {"encoder": {"weights.safetensors": weights, "encoder.json": description}}, key=step("TrainEncoder").key
+)
+run("FilterImages")
+decisions = member("FilterImages", "decisions").json("decisions.json")
 
 training = step("TrainGenerator").request
 wrong = type(training)()
@@ -75,6 +100,10 @@ sys.stdout.write(
             "curves": list(member("TrainGenerator", "curves").json("curves.json")["series"]),
             "candidates": len(read_image_set(member("SampleImages", "images"))),
             "refused": refused,
+            "oversample": step("SampleImages").request.oversample,
+            "score_columns": decisions["score_columns"],
+            "rejected": decisions["rejected"],
+            "accepted": decisions["accepted"],
         }
     )
 )
