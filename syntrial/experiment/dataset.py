@@ -7,6 +7,7 @@ a row of its own are all there is to it (docs/extending.md).
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 
 from google.protobuf.message import Message
@@ -14,7 +15,9 @@ from pydantic import Field, model_validator
 
 from syntrial.experiment.base import Model, OneOf, Option, Seed
 from syntrial.experiment.pods import ObjectName
-from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource
+from syntrial.imagesets import arrays, folders
+from syntrial.imagesets.contents import Contents
+from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
 
 Address = Annotated[str, Field(max_length=2048)]
 """A path, or s3://…, claim://…, sha256:…; 2048 because the API server counts what a rule on it may cost."""
@@ -45,6 +48,8 @@ class SourceKind:
     """What lies at the address that its field holds; None where the field holds none."""
     suffix: str = ""
     """How the names of its files end."""
+    look: Callable[[Source, Path, str], Contents] | None = None
+    """What the content at a path holds, to be told in a second; given the message and what errors call the field."""
 
 
 def _medmnist(fields: "SourceFields", size: int) -> MedMnistSource:
@@ -69,8 +74,8 @@ def _phantom(fields: "SourceFields", size: int) -> PhantomSource:
 
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "medmnist": SourceKind(request=_medmnist),
-    "npz": SourceKind(request=_npz, content="file", suffix=".npz"),
-    "folder": SourceKind(request=_folder, content="folder"),
+    "npz": SourceKind(request=_npz, content="file", suffix=".npz", look=arrays.contents),
+    "folder": SourceKind(request=_folder, content="folder", look=folders.contents),
     "phantom": SourceKind(request=_phantom),
 }
 """The kinds of sources by their names in `SourceFields` and in `syntrial.v1.Source`."""

@@ -17,9 +17,11 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from syntrial.errors import SourceError
+from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import kind_of, kind_of_zip
 from syntrial.imagesets.limits import check_dtype, check_side
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.v1.data_preparation_pb2 import Source
 
 DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
 """What reading a zip archive raises: cut short, damaged, of an unknown compression, or under a password."""
@@ -58,6 +60,27 @@ class Arrays:
         """1 for grey, 3 for colour."""
         shape = next(iter(self.splits.values())).shape
         return 3 if len(shape) == 4 and shape[3] >= 3 else 1
+
+
+def contents(source: Source, path: Path, field: str) -> Contents:
+    """What the file that an experiment names in `field` holds; raises SourceError as `read_arrays`."""
+    return contents_named(path, classes=tuple(source.npz.classes), field=field)
+
+
+def contents_named(path: Path, *, classes: Sequence[str], field: str) -> Contents:
+    """What the file holds, whose labels have the names `classes`."""
+    found = read_arrays(path, classes=classes, title=f"{field} ({path.name})")
+    return Contents(
+        classes=found.classes,
+        channels=found.channels,
+        splits={
+            split: SplitContents(
+                labels=part.labels,
+                patients=part.patients or tuple(f"{split}/{row}" for row in range(len(part.labels))),
+            )
+            for split, part in found.splits.items()
+        },
+    )
 
 
 def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:

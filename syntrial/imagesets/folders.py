@@ -11,18 +11,24 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 from PIL import Image
 
+from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
+from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture, tell_apart
-from syntrial.imagesets.limits import MOST_PIXELS, check_side
+from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.v1.data_preparation_pb2 import Source
 
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
 """What Pillow raises for damaged files, by format."""
 MOST_UNREADABLE = 0.05
 """The share of a folder's images that may be unreadable: above it something else is wrong."""
+MOST_HEADERS = 4000
+"""Picture files whose headers are read to plan, evenly spread over a larger folder: about a second."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,6 +137,42 @@ def _has_splits(paths: Iterable[PurePosixPath], *, title: str) -> bool:
             remedy="Sort them into classes, or move them out: Syntrial then cuts that split from the training images.",
         )
     return bool(splits)
+
+
+def contents(source: Source, path: Path, field: str) -> Contents:
+    """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
+    title = f"{field} ({path.name})"
+    files = dict(folder_files(path))
+    if not files:
+        raise SourceError(
+            field=field,
+            rule="the folder holds images",
+            received=f"{path}, which is empty",
+            remedy="Check the path.",
+        )
+    layout = lay_out(list(files), title=title)
+    channels = channels_by_headers(layout.pictures, files=files, title=title)
+    pattern = source.folder.patient_pattern
+    patient_of = patient_rule(pattern, field=f"{field}.patientPattern") if pattern else lambda name: name
+    splits = {}
+    for split in layout.splits:
+        members = [picture for picture in layout.pictures if picture.split == split]
+        numbers = {name: number for number, name in enumerate(layout.classes)}
+        splits[split] = SplitContents(
+            labels=np.array([numbers[picture.label] for picture in members], dtype=np.int64),
+            patients=tuple(patient_of(picture.name) for picture in members),
+        )
+    return Contents(classes=layout.classes, splits=splits, channels=channels)
+
+
+def channels_by_headers(pictures: Sequence[PlacedPicture], *, files: Mapping[str, Path], title: str) -> int:
+    """As `Contents` has them, by the pictures' headers; raises SourceError where too many have none."""
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(MOST_HEADERS, len(pictures))).astype(np.int64))
+    headers, damaged = read_headers([pictures[row] for row in chosen.tolist()], files=files)
+    if damaged and len(chosen) == len(pictures):
+        refuse_damaged(damaged, of=len(pictures), files=files, title=title)
+    grey = {is_grey(header.mode) for header in headers}
+    return 0 if len(grey) == 2 else 1 if True in grey else 3
 
 
 def read_headers(

@@ -5,66 +5,22 @@ same code (`syntrial.imagesets`); what only the pictures themselves show is left
 `syntrial submit` before anything is digested.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError, UserError, Violation
-from syntrial.experiment.dataset import Dataset
+from syntrial.experiment.dataset import SOURCES, Dataset
 from syntrial.experiment.model import Experiment
-from syntrial.imagesets.arrays import read_arrays
-from syntrial.imagesets.classes import Classes, Labels, check_split, map_classes, relabel
-from syntrial.imagesets.folders import FolderLayout, lay_out, patient_rule, read_headers, refuse_damaged
-from syntrial.imagesets.limits import channels_of, is_grey
+from syntrial.imagesets import arrays
+from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
+from syntrial.imagesets.contents import Contents, SplitContents
+from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.phantoms import cast, class_names
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import DATASET, SourceRef, class_mappings, sources_of, split_rule, synthetic_name
 from syntrial.v1.data_preparation_pb2 import ImageFormat, PhantomSource
-
-MOST_HEADERS: Final = 4000
-"""Picture files whose headers are read, evenly spread over a larger folder: about a second."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class SplitContents:
-    """Who is in a split."""
-
-    labels: Labels
-    """int64 (N,), or uint8 (N, K) of 0 and 1 for several labels an image."""
-    patients: tuple[str, ...]
-    """Of each image; its own name where the source does not say."""
-
-    def take(self, kept: NDArray[np.bool_]) -> "SplitContents":
-        """The images where `kept`, (N,), is true."""
-        if kept.all():
-            return self
-        rows = np.flatnonzero(kept)
-        return SplitContents(labels=self.labels[rows], patients=tuple(self.patients[row] for row in rows))
-
-    def patients_by_class(self, count: int) -> tuple[int, ...]:
-        """How many patients have images of each of `count` classes; one with images of several counts in each."""
-        members = [self.labels == k if self.labels.ndim == 1 else self.labels[:, k] == 1 for k in range(count)]
-        return tuple(
-            len({patient for patient, is_of_it in zip(self.patients, member, strict=True) if is_of_it})
-            for member in members
-        )
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Contents:
-    """What a source holds."""
-
-    classes: tuple[str, ...]
-    splits: Mapping[str, SplitContents]
-    """train, validation, test (not always all), or UNSPLIT alone."""
-    channels: int
-    """1 where all images are grey, 3 where all are in colour, 0 where both were seen."""
 
 
 def contents_of(ref: SourceRef, path: Path | None) -> Contents | None:
@@ -72,77 +28,40 @@ def contents_of(ref: SourceRef, path: Path | None) -> Contents | None:
 
     Raises SourceError for what is no source of its kind. What does not exist is left to `digests.resolve` to tell.
     """
-    title = f"{ref.field} ({path.name})" if path is not None else ref.field
-    match ref.kind:
-        case "phantom":
-            drawn = {split: cast(ref.request.phantom, split) for split in SPLITS}
-            return Contents(
-                classes=class_names(ref.request.phantom),
-                channels=1 if ref.request.phantom.variant == PhantomSource.VARIANT_CHEST else 3,
-                splits={
-                    split: SplitContents(
-                        labels=found.labels, patients=tuple(f"{split}-{patient}" for patient in found.patients.tolist())
-                    )
-                    for split, found in drawn.items()
-                },
-            )
-        case "medmnist" if path is not None and path.is_file():
-            return _arrays(path, classes=MEDMNIST[ref.request.medmnist.name].classes, title=title)
-        case "npz" if path is not None and path.exists():
-            return _arrays(path, classes=tuple(ref.request.npz.classes), title=title)
-        case "folder" if path is not None and path.is_dir():
-            return _folder(ref, path, title=title)
-    return None
+    if ref.kind in _WITHOUT_ADDRESS:
+        return _WITHOUT_ADDRESS[ref.kind](ref, path)
+    kind = SOURCES.get(ref.kind)
+    if kind is None or kind.look is None or path is None:
+        return None
+    is_there = path.is_dir() if kind.content == "folder" else path.exists()
+    return kind.look(ref.request, path, ref.field) if is_there else None
 
 
-def _arrays(path: Path, *, classes: tuple[str, ...], title: str) -> Contents:
-    arrays = read_arrays(path, classes=classes, title=title)
+def _phantom(ref: SourceRef, _: Path | None) -> Contents:
+    drawn = {split: cast(ref.request.phantom, split) for split in SPLITS}
     return Contents(
-        classes=arrays.classes,
-        channels=arrays.channels,
+        classes=class_names(ref.request.phantom),
+        channels=1 if ref.request.phantom.variant == PhantomSource.VARIANT_CHEST else 3,
         splits={
             split: SplitContents(
-                labels=found.labels,
-                patients=found.patients or tuple(f"{split}/{row}" for row in range(len(found.labels))),
+                labels=found.labels, patients=tuple(f"{split}-{patient}" for patient in found.patients.tolist())
             )
-            for split, found in arrays.splits.items()
+            for split, found in drawn.items()
         },
     )
 
 
-def _folder(ref: SourceRef, path: Path, *, title: str) -> Contents:
-    files = dict(folder_files(path))
-    if not files:
-        raise SourceError(
-            field=ref.field,
-            rule="the folder holds images",
-            received=f"{path}, which is empty",
-            remedy="Check the path.",
-        )
-    layout = lay_out(list(files), title=title)
-    channels = _channels(layout, files=files, title=title)
-    pattern = ref.request.folder.patient_pattern
-    patient_of = patient_rule(pattern, field=f"{ref.field}.patientPattern") if pattern else lambda name: name
-    splits = {}
-    for split in layout.splits:
-        members = [picture for picture in layout.pictures if picture.split == split]
-        numbers = {name: number for number, name in enumerate(layout.classes)}
-        splits[split] = SplitContents(
-            labels=np.array([numbers[picture.label] for picture in members], dtype=np.int64),
-            patients=tuple(patient_of(picture.name) for picture in members),
-        )
-    return Contents(classes=layout.classes, splits=splits, channels=channels)
+def _medmnist(ref: SourceRef, path: Path | None) -> Contents | None:
+    if path is None or not path.is_file():
+        return None
+    return arrays.contents_named(path, classes=MEDMNIST[ref.request.medmnist.name].classes, field=ref.field)
 
 
-def _channels(layout: FolderLayout, *, files: Mapping[str, Path], title: str) -> int:
-    """Of the images by their headers; refuses a folder of which too many have none."""
-    pictures = layout.pictures
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(MOST_HEADERS, len(pictures))).astype(np.int64))
-    headers, damaged = read_headers([pictures[row] for row in chosen.tolist()], files=files)
-    if damaged and len(chosen) == len(pictures):
-        refuse_damaged(damaged, of=len(pictures), files=files, title=title)
-    grey = {is_grey(header.mode) for header in headers}
-    return 0 if len(grey) == 2 else 1 if True in grey else 3
+_WITHOUT_ADDRESS: Final[Mapping[str, Callable[[SourceRef, Path | None], Contents | None]]] = {
+    "medmnist": _medmnist,
+    "phantom": _phantom,
+}
+"""What each kind that has no address holds; of the others `syntrial.experiment.dataset.SOURCES` says who looks."""
 
 
 def look_into(experiment: Experiment, paths: Mapping[str, Path]) -> dict[str, Contents]:
@@ -171,7 +90,11 @@ def look_into(experiment: Experiment, paths: Mapping[str, Path]) -> dict[str, Co
 
 def _check_apart(refs: list[SourceRef], paths: Mapping[str, Path]) -> None:
     """Refuses a folder of one source inside that of another: its images would count as those of both."""
-    folders = [(ref, paths[ref.name].resolve()) for ref in refs if ref.kind == "folder"]
+    folders = [
+        (ref, paths[ref.name].resolve())
+        for ref in refs
+        if ref.kind in SOURCES and SOURCES[ref.kind].content == "folder"
+    ]
     for inner, place in folders:
         for outer, around in folders:
             if place != around and place.is_relative_to(around):

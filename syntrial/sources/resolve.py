@@ -13,8 +13,9 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import Progress, find_upload, has_upload
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
+from syntrial.imagesets.contents import Contents
 from syntrial.sources.addresses import ClaimAddress, HubAddress, LocalPath, S3Address, StoredContent
-from syntrial.sources.contents import Contents, look_into
+from syntrial.sources.contents import look_into
 from syntrial.sources.digests import check_content, resolve, resolve_weights
 from syntrial.sources.ingest import ingest, record_source, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
