@@ -3,9 +3,14 @@
 Run by `test_extending.py` in a copy of the code with the page's diffs; nothing here can be imported without them.
 """
 
+import csv
 import json
 import sys
+import tempfile
+from pathlib import Path
 
+import numpy as np
+from PIL import Image
 from syntrial_data_prep.service import METHODS as DATA_PREP
 from syntrial_filtering.encoder import Encoder, dump
 from syntrial_filtering.network import EncoderNetwork
@@ -20,10 +25,34 @@ from syntrial.plan.planner import plan
 from syntrial.plan.steps import Step
 from syntrial.rpc.file_fields import in_file_words
 from syntrial.rpc.testing import put_artifact, run_step
-from syntrial.sources.named import sources_of
+from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 VERBS = {**DATA_PREP, **GENERATION, **FILTERING}
+
+folder = Path(tempfile.mkdtemp())
+random = np.random.default_rng(0)
+rows = []
+for number in range(20):
+    Image.fromarray(random.integers(0, 256, (20, 16), dtype=np.uint8)).save(folder / f"{number}.png")
+    split = "train" if number < 12 else "val" if number < 16 else "test"
+    rows.append(
+        {
+            "file": f"{number}.png",
+            "split": split,
+            "patient": f"p{number // 2}",
+            "mass": number % 2,
+            "nodule": number // 2 % 2,
+        }
+    )
+
+
+def write_table(rows: list[dict[str, object]]) -> None:
+    with (folder / "truth.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
 
 experiment = validate(
     {
@@ -31,7 +60,7 @@ experiment = validate(
         "kind": "Experiment",
         "metadata": {"name": "further"},
         "spec": {
-            "dataset": {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 4}, "size": 16},
+            "dataset": {"table": str(folder), "labels": "truth.csv", "size": 16},
             "synthetic": [
                 {
                     "name": "own",
@@ -44,8 +73,16 @@ experiment = validate(
         },
     }
 )
-sources = {ref.name: ref.request for ref in sources_of(experiment)}
-planned = plan(experiment, sources)
+write_table([rows[0] | {"mass": 2}, *rows[1:]])
+try:
+    resolve_sources(experiment, base=folder)
+    wrong_row = ""
+except UserError as error:
+    wrong_row = str(error)
+write_table(rows)
+sources = resolve_sources(experiment, base=folder)
+foreseen = {split: len(found.labels) for split, found in sources.contents["dataset"].splits.items()}
+planned = plan(experiment, sources.by_name)
 store = open_store("memory://")
 
 
@@ -54,7 +91,7 @@ def step(verb: str) -> Step:
 
 
 def run(verb: str) -> str:
-    key = run_step(VERBS[verb], step(verb).request, store)
+    key = run_step(VERBS[verb], step(verb).request, store, sources=sources.locations)
     assert key == step(verb).key
     return key
 
@@ -104,6 +141,12 @@ sys.stdout.write(
             "score_columns": decisions["score_columns"],
             "rejected": decisions["rejected"],
             "accepted": decisions["accepted"],
+            "task": real.task,
+            "classes": list(real.classes),
+            "splits": {name: len(read_image_set(member("PrepareDataset", name))) for name in foreseen},
+            "foreseen": foreseen,
+            "patients": len(set(real.origins["patient"])),
+            "wrong_row": wrong_row,
         }
     )
 )
