@@ -32,6 +32,7 @@ from syntrial.trial.status import (
     endpoint_words,
     failures,
     finished,
+    kept,
     planned,
     reached,
     shortened,
@@ -56,7 +57,7 @@ def status(trial: TrialState, snapshot: Snapshot, stands: Standing) -> Status:
     found: Status = {
         "observedGeneration": trial.generation,
         "conditions": [
-            planned(plan),
+            kept(plan) if trial.is_kept else planned(plan),
             audited(plan, done=done, failed=failed),
             _progressing(trial, snapshot, stands, running=len(running)),
             _succeeded(trial, snapshot, stands),

@@ -50,8 +50,11 @@ def observe(
             trial = wanted(body, cache, store=store)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
-                if _read(trial, cache, views, elsewhere, store=store, now=clock()):
-                    # It may be a source that is gone: the trial is then planned once its content is there again.
+                lost = _read(trial, cache, views, elsewhere, store=store, now=clock())
+                # It may be a source that is gone: the trial is then planned once its content is there again. And a plan
+                # of another version is kept while it stands: with this one, its steps cannot be made again.
+                if lost or (trial.is_kept and not cache.present.issuperset(step.key for step in trial.plan.steps)):
+                    cache.is_full_due |= trial.is_kept
                     cache.trial = None
                     trial = wanted(body, cache, store=store)
     except StoreUnreachable as error:

@@ -3,7 +3,9 @@
 The order of things is that of `syntrial.trial.run`, on a laptop as here.
 """
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from syntrial.artifacts.gc import PLAN
@@ -13,9 +15,10 @@ from syntrial.controller.snapshot import TrialState
 from syntrial.errors import StoreRefused, UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
-from syntrial.experiment.model import API_VERSION
+from syntrial.experiment.model import API_VERSION, PLAN_ANEW
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
+from syntrial.trial.kept import kept_plan
 from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
 
@@ -29,9 +32,12 @@ def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactSt
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
         _validate(body, cache)
+    anew = (metadata.get("annotations") or {}).get(PLAN_ANEW, "")
+    if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
+        cache.trial, cache.is_full_due = None, True
     ingests: tuple[SourceRef, ...] = ()
     if cache.experiment is not None and cache.trial is None and store is not None:
-        ingests = _plan(cache, uid=metadata["uid"], store=store)
+        ingests = _plan(cache, uid=metadata["uid"], store=store, anew=anew)
     return TrialState(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -39,6 +45,7 @@ def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactSt
         generation=metadata["generation"],
         experiment=cache.experiment,
         plan=cache.trial.plan if cache.trial is not None else None,
+        is_kept=cache.trial is not None and cache.trial.is_kept,
         priorities=cache.priorities,
         invalid=cache.invalid,
         lacks_source=cache.lacks_source,
@@ -66,8 +73,11 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
         cache.invalid = str(error)
 
 
-def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[SourceRef, ...]:
-    """Plans the trial; returns the sources that have to be brought into the store before that can be done."""
+def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore, anew: str) -> tuple[SourceRef, ...]:
+    """Plans the trial; returns the sources that have to be brought into the store before that can be done.
+
+    One that another version brought to its verdict keeps its plan, unless `anew` names its report.
+    """
     experiment = cache.experiment
     assert experiment is not None
     try:
@@ -81,7 +91,17 @@ def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore) -> tuple[So
         cache.experiment, cache.invalid, cache.lacks_source = None, str(error), True
         return ()
     # An attempt is recorded under an experiment that is on record.
-    cache.is_new = store.experiment_file(uid, PLAN) is None
+    filed = store.experiment_file(uid, PLAN)
+    cache.is_new = filed is None
     looks = known_looks(trial, store=store)
-    adopt(cache, with_looks(trial, looks) if looks else trial)
+    trial = with_looks(trial, looks) if looks else trial
+    if filed is not None and json.loads(filed)["keys"] != [step.key for step in trial.plan.steps]:
+        found = kept_plan(experiment, uid=uid, store=store)
+        kept = None if found is None else replace(trial, plan=found, is_kept=True)
+        trial = trial if kept is None or _ends(kept, anew) else kept
+    adopt(cache, trial)
     return ()
+
+
+def _ends(trial: Trial, report: str) -> bool:
+    return bool(trial.plan.report) and trial.plan.report[-1].key == report

@@ -67,6 +67,8 @@ class TrialState:
     """None where the object is not valid."""
     plan: Plan | None
     """None where it is not valid, or sources are not resolved yet."""
+    is_kept: bool = False
+    """Whether another version made and finished the plan."""
     priorities: Mapping[str, float] = field(default_factory=dict)
     invalid: str = ""
     """What is wrong, worded as on a laptop."""

@@ -23,6 +23,7 @@ from syntrial.v1.classification_pb2 import TrainingRecipe
 
 __all__ = [
     "API_VERSION",
+    "PLAN_ANEW",
     "Classifier",
     "Cluster",
     "Dataset",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 API_VERSION: Final = "syntrial.dev/v1alpha1"
+PLAN_ANEW: Final = "syntrial.dev/plan-anew"
+"""Annotation with the key of a report: the plan that led to it is no longer kept, see `syntrial.trial.kept`."""
 _CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
 ArmName = Annotated[str, Field(max_length=63)]
 

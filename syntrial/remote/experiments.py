@@ -10,7 +10,7 @@ from rapidfuzz import process
 
 from syntrial.cluster.door import Door
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.experiment.model import API_VERSION
+from syntrial.experiment.model import API_VERSION, PLAN_ANEW
 from syntrial.trial.status import TrialStatus
 
 KIND: Final = "Experiment"
@@ -113,6 +113,17 @@ def suspend(door: Door, remote: Remote, *, value: bool) -> Remote:
         "spec": {"suspend": value},
     }
     return Remote(name=remote.name, namespace=remote.namespace, tree=door.apply(tree, field_manager=SWITCH))
+
+
+def plan_anew(door: Door, remote: Remote, *, report: str) -> None:
+    """Asks the controller to plan a trial anew, which another version planned and brought to the report of this key."""
+    tree = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": remote.name, "namespace": remote.namespace, "annotations": {PLAN_ANEW: report}},
+        "spec": {"suspend": False},
+    }
+    door.apply(tree, field_manager=SWITCH)
 
 
 def delete(door: Door, remote: Remote) -> None:

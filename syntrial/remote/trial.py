@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, suppress
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.door import Door
 from syntrial.errors import ArtifactMissing, SyntrialError
-from syntrial.remote.experiments import Remote, find, suspend
+from syntrial.remote.experiments import Remote, find, plan_anew, suspend
 from syntrial.remote.pod_logs import follow, live
 from syntrial.remote.progress import PodWatch, live_pods
 from syntrial.remote.retry import forgive_ingests, wait_until_taken_up
@@ -73,14 +73,22 @@ class ClusterTrial:
         return {self._label(key, progress): progress for key, progress in self._pods.running().items()}
 
     def retry(self, *, on_forgiven: Callable[[str], None]) -> str:
-        """Forgives failed steps and sources, ends a suspension, and waits a while for the controller."""
+        """Forgives failed steps and sources, ends a suspension, and waits a while for the controller.
+
+        A trial that another version planned and finished is planned anew.
+        """
         forgiven = forgive_ingests(self._door, self._remote)
         # One that was never planned has no steps to forgive, but may be suspended.
         with suppress(ArtifactMissing), self.store() as store:
             forgiven += forgive(read_step_labels(store, uid=self.uid), uid=self.uid, store=store)
+        status = self._remote.status
+        if status.is_kept and not forgiven:
+            plan_anew(self._door, self._remote, report=str(status.found.get("report", {}).get("key", "")))
+            forgiven.append("the whole trial, planned anew")
+        else:
+            suspend(self._door, self._remote, value=False)
         for label in forgiven:
             on_forgiven(label)
-        suspend(self._door, self._remote, value=False)
         if self._remote.is_suspended:
             return "taken up again"
         if not forgiven:

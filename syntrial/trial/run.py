@@ -38,6 +38,8 @@ class Trial:
     experiment: Experiment
     sources: Sources
     plan: Plan
+    is_kept: bool = False
+    """Whether the plan was read back from the store: another version made and finished it (`syntrial.trial.kept`)."""
 
 
 def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -> Trial:
@@ -86,8 +88,12 @@ def data_steps(plan: Plan) -> tuple[Step, ...]:
 def register(trial: Trial, *, store: ArtifactStore) -> None:
     """Files the experiment and its plan in the store: the roots of garbage collection, and the pre-registration.
 
-    The comparison that decides is thereby on record before anything is trained. The plan is filed last.
+    The comparison that decides is thereby on record before anything is trained. The plan is filed last. Of a kept plan
+    all is on record but what the experiment asks beside its result.
     """
+    if trial.is_kept:
+        _file(trial, "experiment.yaml", to_yaml(trial.experiment).encode(), store=store)
+        return
     spec = trial.experiment.spec
     comparisons = [json_format.MessageToDict(item) for item in trial.plan.comparisons]
     registration = {
@@ -106,8 +112,12 @@ def register(trial: Trial, *, store: ArtifactStore) -> None:
         ("preregistration.json", canonical_json(registration)),
         (PLAN, canonical_json(keys)),
     ):
-        if store.experiment_file(trial.uid, name) != data:
-            store.put_experiment_file(trial.uid, name, data)
+        _file(trial, name, data, store=store)
+
+
+def _file(trial: Trial, name: str, data: bytes, *, store: ArtifactStore) -> None:
+    if store.experiment_file(trial.uid, name) != data:
+        store.put_experiment_file(trial.uid, name, data)
 
 
 def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:

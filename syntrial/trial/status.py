@@ -20,6 +20,9 @@ AUDITED: Final = "Audited"
 PROGRESSING: Final = "Progressing"
 SUCCEEDED: Final = "Succeeded"
 
+PLANNED_BEFORE: Final = "PlannedBefore"
+"""Reason of the condition Valid of a trial whose plan is kept, see `syntrial.trial.kept`."""
+
 FAILURES_SHOWN: Final = 8
 MESSAGE_BYTES: Final = 1024
 
@@ -43,6 +46,12 @@ class TrialStatus:
         """ "True", "False" or "Unknown"."""
         conditions = (item for item in self.found.get("conditions", ()) if item.get("type") == kind)
         return next((str(item.get("status")) for item in conditions), "Unknown")
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether another version planned and finished it, where this one would plan it otherwise."""
+        conditions = (item for item in self.found.get("conditions", ()) if item.get("type") == VALID)
+        return any(item.get("reason") == PLANNED_BEFORE for item in conditions)
 
     @property
     def is_over(self) -> bool:
@@ -69,6 +78,12 @@ def condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any
 def planned(plan: Plan) -> dict[str, Any]:
     """The condition Valid of a trial that is planned."""
     return condition(VALID, "True", "Planned", f"{len(plan.steps)} steps")
+
+
+def kept(plan: Plan) -> dict[str, Any]:
+    """The condition Valid of a trial that another version planned and brought to its verdict."""
+    words = "as another version planned and finished them; `syntrial retry` plans and runs them anew with this one"
+    return condition(VALID, "True", PLANNED_BEFORE, f"{len(plan.steps)} steps, {words}")
 
 
 def audited(plan: Plan, *, done: Collection[str], failed: Mapping[str, StepFailure]) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The whole controller but for kopf, in a world in memory."""
 
+import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from syntrial.controller.reconcile import KEPT_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.file import validate
+from syntrial.stages import STAGES
 from tests.unit.controller.world import NAMESPACE, SPEC, World
 
 
@@ -416,6 +419,75 @@ def test_an_experiment_that_is_done_is_found_done_by_a_new_controller() -> None:
     world.look(second)
     assert world.status() == before
     assert world.api.created.total() == made
+
+
+@pytest.fixture
+def finished(monkeypatch: pytest.MonkeyPatch) -> tuple[World, Controller]:
+    """A trial with its verdict, and a controller of the next release, in which generation has another version."""
+    world = World()
+    world.apply()
+    first = world.start()
+    world.settle(first)
+    world.now += KEPT_SECONDS
+    world.look(first)
+    world.kill(first)
+    generation = STAGES["generation"]
+    monkeypatch.setitem(STAGES, "generation", replace(generation, version=generation.version + 1))
+    return world, world.start()
+
+
+def test_a_release_runs_no_finished_trial_again_until_it_is_asked_to(finished: tuple[World, Controller]) -> None:
+    world, second = finished
+    before, made = world.status(), world.api.created.total()
+    filed = world.store.experiment_file(world.uid(), "plan.json")
+    for _ in range(3):
+        world.look(second)
+        second.queue.add(world.uid())
+    assert world.api.created.total() == made
+    assert world.condition("Valid") == ("True", "PlannedBefore")
+    status = world.status()
+    assert {name: status[name] for name in ("verdict", "report", "progress", "stages")} == {
+        name: before[name] for name in ("verdict", "report", "progress", "stages")
+    }
+    assert world.store.experiment_file(world.uid(), "plan.json") == filed
+    world.apply(spec={**SPEC, "retention": "retain"})
+    world.look(second)
+    assert world.api.created.total() == made
+    assert b"retain" in (world.store.experiment_file(world.uid(), "experiment.yaml") or b"")
+    assert world.store.experiment_file(world.uid(), "plan.json") == filed
+    body = world.api.get("Experiment", NAMESPACE, "small")
+    assert body is not None
+    annotations = {"syntrial.dev/plan-anew": status["report"]["key"]}
+    world.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
+    world.settle(second)
+    world.look(second)
+    assert world.condition("Succeeded") == ("True", "VerdictReached")
+    assert world.condition("Valid") == ("True", "Planned")
+    assert world.api.created.total() > made
+    assert world.store.experiment_file(world.uid(), "plan.json") != filed
+
+
+def test_a_changed_specification_is_planned_by_the_version_that_runs(finished: tuple[World, Controller]) -> None:
+    world, second = finished
+    made = world.api.created.total()
+    world.apply(spec={**SPEC, "replicates": 3})
+    world.settle(second)
+    assert world.condition("Valid") == ("True", "Planned")
+    assert world.api.created.total() > made
+
+
+def test_a_trial_that_stands_no_longer_is_planned_by_the_version_that_runs(finished: tuple[World, Controller]) -> None:
+    world, second = finished
+    world.look(second)
+    assert world.condition("Valid") == ("True", "PlannedBefore")
+    plan = json.loads(world.store.experiment_file(world.uid(), "plan.json") or b"{}")
+    (generator,) = [key for key, label in plan["labels"].items() if label.startswith("train diffusion")]
+    world.store.backend.delete(f"artifacts/{generator}/manifest.json")
+    world.now += 4000
+    second.resync()
+    world.settle(second)
+    assert world.condition("Valid") == ("True", "Planned")
+    assert world.condition("Succeeded") == ("True", "VerdictReached")
 
 
 def test_threads_look_and_resync_until_they_are_stopped() -> None:

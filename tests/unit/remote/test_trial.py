@@ -87,3 +87,19 @@ def test_a_retry_names_what_is_tried_again(trial: ClusterTrial, finished: Artifa
     forgiven: list[str] = []
     assert trial.retry(on_forgiven=forgiven.append) == "the controller tries again"
     assert forgiven == ["train gan"]
+
+
+def test_a_retry_of_a_trial_that_another_version_finished_has_it_planned_anew(
+    cluster: MemoryCluster, trial: ClusterTrial
+) -> None:
+    status = {
+        "conditions": [{"type": "Valid", "status": "True", "reason": "PlannedBefore"}],
+        "report": {"key": "report-key"},
+    }
+    cluster.objects["Experiment", "lab", "small"]["status"] = status
+    trial.look()
+    forgiven: list[str] = []
+    assert trial.retry(on_forgiven=forgiven.append) == "the controller tries again"
+    assert forgiven == ["the whole trial, planned anew"]
+    annotations = cluster.objects["Experiment", "lab", "small"]["metadata"]["annotations"]
+    assert annotations == {"syntrial.dev/plan-anew": "report-key"}
