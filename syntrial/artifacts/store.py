@@ -6,6 +6,7 @@
     attempts/<key>/<experiment>/<n>      outcome, reason, log and resources of each attempt
     checkpoints/<key>/                   of steps under way
     experiments/<uid>/<file>             specification, plan and report: the roots of garbage collection
+    experiments/<uid>/preregistrations/  what was declared before the test split was opened, append-only
     uploads/<algorithm>/<digest>         raw content by its digest: which blobs it consists of (`uploads.py`)
     ingests/<address's hash>             what was read from a bucket, so that it is read once (`sources.ingest`)
     ledger/<split digest>/<n>            looks at a test split, append-only
@@ -251,26 +252,42 @@ class ArtifactStore:
     def append_look(self, split_digest: str, entry: Mapping[str, Any], /) -> tuple[int, list[dict[str, Any]]]:
         """Records a look at a test split; returns its number and all looks up to it, itself last.
 
-        `entry` has "evaluations", the hash of the keys that it evaluates: a look that is recorded already is found by
-        that and not recorded again.
+        `entry` has "evaluations", the hash of the keys that it evaluates, and "endpoint", that of what decides: a look
+        that is recorded already is found by both and not recorded again.
         """
         while True:
-            looks, is_known = self._looks(split_digest, evaluations=entry["evaluations"])
+            looks, is_known = self._looks(
+                split_digest, evaluations=entry["evaluations"], endpoint=entry.get("endpoint", "")
+            )
             if is_known:
                 return len(looks), looks
             self.backend.create(_look_name(split_digest, len(looks) + 1), canonical_json(entry))
 
-    def looks(self, split_digest: str, /, *, evaluations: str) -> list[dict[str, Any]]:
-        """The looks at a test split up to the one that evaluates these keys; none where that one is not there."""
-        looks, is_known = self._looks(split_digest, evaluations=evaluations)
+    def looks(self, split_digest: str, /, *, evaluations: str, endpoint: str) -> list[dict[str, Any]]:
+        """The looks at a test split up to the one at these keys for this endpoint; none where that one is not there."""
+        looks, is_known = self._looks(split_digest, evaluations=evaluations, endpoint=endpoint)
         return looks if is_known else []
 
-    def _looks(self, split_digest: str, *, evaluations: str) -> tuple[list[dict[str, Any]], bool]:
+    def add_registration(self, uid: str, number: int, entry: Mapping[str, Any], /) -> bool:
+        """Records what an experiment declares, as JSON; False where that number is taken: none is written again."""
+        return self.backend.create(_registration_name(uid, number), canonical_json(entry))
+
+    def registrations(self, uid: str, /) -> list[dict[str, Any]]:
+        """What an experiment has declared, in order."""
+        found: list[dict[str, Any]] = []
+        name = _registration_name(uid, 1)
+        while (data := self.backend.read(name, limit=RECORD_BYTES)) is not None:
+            found.append(json.loads(data))
+            name = _registration_name(uid, len(found) + 1)
+        return found
+
+    def _looks(self, split_digest: str, *, evaluations: str, endpoint: str) -> tuple[list[dict[str, Any]], bool]:
         """All looks, or those up to the one that is meant; and whether that one is there."""
         looks: list[dict[str, Any]] = []
         while (data := self.backend.read(_look_name(split_digest, len(looks) + 1))) is not None:
             looks.append(json.loads(data))
-            if looks[-1]["evaluations"] == evaluations:
+            # One that an earlier version recorded names no endpoint.
+            if (looks[-1]["evaluations"], looks[-1].get("endpoint", endpoint)) == (evaluations, endpoint):
                 return looks, True
         return looks, False
 
@@ -345,6 +362,10 @@ def _check_key(key: str) -> str:
 
 def _look_name(split_digest: str, number: int) -> str:
     return f"ledger/{split_digest}/{number:06d}"
+
+
+def _registration_name(uid: str, number: int) -> str:
+    return f"experiments/{uid}/preregistrations/{number:06d}.json"
 
 
 def _manifest_name(key: str) -> str:

@@ -35,6 +35,14 @@ from syntrial.errors import StoreUnavailable, SyntrialError, UserError
 USER_PREFIX: Final = "syntrial-"
 """What the names of users made here begin with; others are never touched."""
 
+KEPT_FOR_GOOD: Final = (
+    "ledger/*",
+    "experiments/*/preregistrations/*",
+    "experiments/*/experiment.yaml",
+    "owner.json",
+)
+"""Names in a store that its namespace's user may not delete."""
+
 _EXISTS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
@@ -48,6 +56,10 @@ def user_of(namespace: str, /) -> str:
 
 def policy_of(namespace: str, /, *, bucket: str) -> dict[str, Any]:
     """What a namespace's user may do: everything under its prefix, in the form of AWS policies.
+
+    But for deleting what shows later whether a trial kept to what it declared: looks at test splits, what experiments
+    registered and asked, and whose the store is. No policy can forbid to write over an object and allow to make one;
+    that is for a bucket that keeps versions.
 
     Listing is allowed too, since a server says "no such key" only to who may list, and "access denied" to others.
     """
@@ -64,6 +76,11 @@ def policy_of(namespace: str, /, *, bucket: str) -> dict[str, Any]:
                     "s3:ListMultipartUploadParts",
                 ],
                 "Resource": [f"arn:aws:s3:::{bucket}/{namespace}/*"],
+            },
+            {
+                "Effect": "Deny",
+                "Action": ["s3:DeleteObject"],
+                "Resource": [f"arn:aws:s3:::{bucket}/{namespace}/{name}" for name in KEPT_FOR_GOOD],
             },
             {
                 "Effect": "Allow",

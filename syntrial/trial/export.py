@@ -175,10 +175,12 @@ def export_trial(
 
 
 def _write_records(trial: TrialRecord, *, store: ArtifactStore, folder: Path) -> None:
-    for name in ("experiment.yaml", "preregistration.json"):
-        data = store.experiment_file(trial.uid, name)
-        if data is not None:
-            (folder / name).write_bytes(data)
+    data = store.experiment_file(trial.uid, "experiment.yaml")
+    if data is not None:
+        (folder / "experiment.yaml").write_bytes(data)
+    registered = store.registrations(trial.uid)
+    if registered:
+        (folder / "preregistration.json").write_text(json.dumps(registered, indent=1, sort_keys=True) + "\n")
     (folder / "provenance").mkdir()
     rows = []
     for key, label in trial.labels.items():
@@ -273,7 +275,8 @@ def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
         "report.html": "the report: one page, works offline",
         "report.json": "the same figures for programs; each names the artifacts that it came from",
         "experiment.yaml": "the experiment that ran: `syntrial run experiment.yaml` runs it again, with the same keys",
-        "preregistration.json": "the comparison that decides, as recorded before anything was trained",
+        "preregistration.json": "the comparison that decides, as declared: each time it was, when, and how many of its "
+        "evaluations were there by then",
         "steps.csv": "each step with its key, the digest of its result, and the machine it ran on",
         "tables": "the report's comparisons and arms as CSV",
         "provenance": "the manifest of each finished step, by key: its request, its inputs with their digests",

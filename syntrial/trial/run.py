@@ -6,12 +6,13 @@ Called by the command line. A trial may be killed anywhere and run again: every 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from google.protobuf import json_format
 
 from syntrial.artifacts.gc import PLAN
-from syntrial.artifacts.keys import canonical_json
+from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.executors.drive import Outcome, drive
 from syntrial.executors.executor import Event, Executor
@@ -88,19 +89,14 @@ def data_steps(plan: Plan) -> tuple[Step, ...]:
 def register(trial: Trial, *, store: ArtifactStore) -> None:
     """Files the experiment and its plan in the store: the roots of garbage collection, and the pre-registration.
 
-    The comparison that decides is thereby on record before anything is trained. The plan is filed last. Of a kept plan
-    all is on record but what the experiment asks beside its result.
+    The comparison that decides is thereby on record before anything is trained. One that is declared otherwise later is
+    a further registration, which says how many of its evaluations were there by then. The plan is filed last. Of a kept
+    plan all is on record but what the experiment asks beside its result.
     """
     if trial.is_kept:
         _file(trial, "experiment.yaml", to_yaml(trial.experiment).encode(), store=store)
         return
-    spec = trial.experiment.spec
-    comparisons = [json_format.MessageToDict(item) for item in trial.plan.comparisons]
-    registration = {
-        "endpoint": spec.endpoint.model_dump(mode="json", by_alias=True, exclude_none=True),
-        "comparisons": comparisons,
-        "evaluations": trial.plan.evaluations_digest,
-    }
+    _preregister(trial, store=store)
     keys = {
         "keys": [step.key for step in trial.plan.steps],
         "labels": {s.key: s.label for s in trial.plan.steps},
@@ -109,10 +105,39 @@ def register(trial: Trial, *, store: ArtifactStore) -> None:
     }
     for name, data in (
         ("experiment.yaml", to_yaml(trial.experiment).encode()),
-        ("preregistration.json", canonical_json(registration)),
         (PLAN, canonical_json(keys)),
     ):
         _file(trial, name, data, store=store)
+
+
+def _preregister(trial: Trial, *, store: ArtifactStore) -> None:
+    declared = {
+        "endpoint": endpoint_of(trial.experiment),
+        "comparisons": [json_format.MessageToDict(item) for item in trial.plan.comparisons],
+        "evaluations": trial.plan.evaluations_digest,
+    }
+    while True:
+        known = store.registrations(trial.uid)
+        if known and {name: known[-1].get(name) for name in declared} == declared:
+            return
+        keys = [step.key for step in trial.plan.evaluation]
+        evaluated = sum(manifest is not None for manifest in store.each(store.sound_manifest, keys))
+        when = datetime.fromtimestamp(store.backend.clock(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        entry = {**declared, "registered": when, "evaluated": evaluated}
+        # Another controller may have been faster, and with the same.
+        if store.add_registration(trial.uid, len(known) + 1, entry):
+            return
+
+
+def endpoint_of(experiment: Experiment) -> dict[str, Any]:
+    """What decides: the metric, the margin, and the primary comparison with its defaults filled in."""
+    spec = experiment.spec
+    primary = {
+        "arm": spec.primary_arm.name,
+        "synthetic": spec.primary_synthetic.name,
+        "classifier": spec.primary_classifier.title,
+    }
+    return {"metric": spec.endpoint.metric, "smallestEffect": spec.endpoint.smallest_effect, "primary": primary}
 
 
 def _file(trial: Trial, name: str, data: bytes, *, store: ArtifactStore) -> None:
@@ -123,11 +148,13 @@ def _file(trial: Trial, name: str, data: bytes, *, store: ArtifactStore) -> None
 def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     """Records this trial's look at the test split and returns all looks up to it, this one last.
 
-    A trial whose evaluations are on record keeps its number. Raises ArtifactMissing where the data set is not prepared.
+    A trial whose evaluations are on record keeps its number, unless something else is to decide now. Raises
+    ArtifactMissing where the data set is not prepared.
     """
     split = store.open(MemberRef(key=trial.plan.dataset, member="test")).digest
     entry = {
         "evaluations": trial.plan.evaluations_digest,
+        "endpoint": canonical_digest(endpoint_of(trial.experiment)),
         "name": trial.experiment.metadata.name,
         "spec": _spec_tree(trial),
     }
@@ -140,7 +167,13 @@ def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     manifest = store.manifest(trial.plan.dataset)
     if manifest is None:
         return []
-    return _looks(store.looks(manifest.member("test").digest, evaluations=trial.plan.evaluations_digest))
+    return _looks(
+        store.looks(
+            manifest.member("test").digest,
+            evaluations=trial.plan.evaluations_digest,
+            endpoint=canonical_digest(endpoint_of(trial.experiment)),
+        )
+    )
 
 
 def _looks(entries: Sequence[Mapping[str, Any]]) -> list[Look]:

@@ -387,9 +387,27 @@ def test_a_look_at_a_test_split_is_recorded_once(store: ArtifactStore) -> None:
     assert store.append_look(split, second) == (2, [first, second])
     assert store.append_look(split, first) == (1, [first])
     assert store.append_look(key_of("other split"), second) == (1, [second])
-    assert store.looks(split, evaluations="e1") == [first]
-    assert store.looks(split, evaluations="e2") == [first, second]
-    assert store.looks(split, evaluations="e3") == []
+    assert store.looks(split, evaluations="e1", endpoint="") == [first]
+    assert store.looks(split, evaluations="e2", endpoint="") == [first, second]
+    assert store.looks(split, evaluations="e3", endpoint="") == []
+
+
+def test_a_look_for_another_endpoint_is_another_look(store: ArtifactStore) -> None:
+    split = key_of("split")
+    first = {"evaluations": "e", "endpoint": "margin 0.01"}
+    second = {"evaluations": "e", "endpoint": "margin 0.1"}
+    assert store.append_look(split, first) == (1, [first])
+    assert store.append_look(split, second) == (2, [first, second])
+    assert store.append_look(split, first) == (1, [first])
+    assert store.looks(split, evaluations="e", endpoint="margin 0.1") == [first, second]
+
+
+def test_what_is_registered_is_numbered_and_never_written_again(store: ArtifactStore) -> None:
+    assert store.registrations("e") == []
+    assert store.add_registration("e", 1, {"is": "a"})
+    assert not store.add_registration("e", 1, {"is": "b"})
+    assert store.add_registration("e", 2, {"is": "b"})
+    assert store.registrations("e") == [{"is": "a"}, {"is": "b"}]
 
 
 def test_looks_recorded_at_once_by_processes_are_all_kept_in_one_order(store: ArtifactStore) -> None:

@@ -310,7 +310,7 @@ def test_deleted_experiments_get_a_tombstone_and_lose_their_roots_only_when_told
     live, gone, retained, unreadable = (UID.format(number) for number in range(4))
     for uid in (live, gone, retained, unreadable, "a-laptop-s-name"):
         store.put_experiment_file(uid, "plan.json", b'{"keys": []}')
-        store.put_experiment_file(uid, "preregistration.json", b"{}")
+        store.add_registration(uid, 1, {})
         record_source(store, uid=uid, name="dataset", address="s3://x/y", digest="sha256:" + "0" * 64)
         name = uid if uid == "a-laptop-s-name" else "some-name"
         retention = "retain" if uid == retained else "collect"
@@ -323,7 +323,7 @@ def test_deleted_experiments_get_a_tombstone_and_lose_their_roots_only_when_told
     assert [when is not None for when in census.gone.values()] == [True]
     forget(store, census, {gone})
     left = {info.name for info in store.backend.scan(f"experiments/{gone}/")}
-    assert left == {f"experiments/{gone}/{name}" for name in ("experiment.yaml", "preregistration.json")}
+    assert left == {f"experiments/{gone}/{name}" for name in ("experiment.yaml", "preregistrations/000001.json")}
     assert len(store.backend.scan(f"experiments/{live}/")) == 4
     assert not take_census(store, living=lambda: {live}).gone
 

@@ -59,7 +59,7 @@ def file_plan(store: ArtifactStore, labels: list[str], *, uid: str = UID) -> Non
     }
     store.put_experiment_file(uid, "plan.json", json.dumps(plan).encode())
     store.put_experiment_file(uid, "experiment.yaml", b"kind: Experiment\n")
-    store.put_experiment_file(uid, "preregistration.json", b"{}")
+    store.add_registration(uid, 1, {})
 
 
 def finished_store(*, uid: str = UID) -> ArtifactStore:

@@ -67,6 +67,23 @@ def test_a_namespaces_user_can_neither_write_nor_read_nor_list_anothers_store(
     assert theirs.read("requests/secret") == b"theirs"
 
 
+def test_a_namespaces_user_deletes_neither_looks_nor_what_was_registered(
+    shared: dict[str, str], tmp_path: Path
+) -> None:
+    environment = environment_of("team-a", shared, cache=tmp_path)
+    store = ArtifactStore(open_s3(bucket=shared["BUCKET"], prefix="team-a", environment=environment))
+    store.append_look("split", {"evaluations": "e", "endpoint": "e"})
+    store.add_registration("uid", 1, {"endpoint": {}})
+    store.put_experiment_file("uid", "experiment.yaml", b"spec: {}")
+    store.put_experiment_file("uid", "plan.json", b"{}")
+    store.backend.delete("experiments/uid/plan.json")
+    for info in (*store.backend.scan("ledger/"), *store.backend.scan("experiments/")):
+        with pytest.raises(UserError, match="AccessDenied"):
+            store.backend.delete(info.name)
+    assert len(store.backend.scan("experiments/")) == 2
+    assert len(store.registrations("uid")) == 1
+
+
 def test_repeating_changes_nothing_and_a_namespace_that_left_loses_its_user(
     shared: dict[str, str], tmp_path: Path
 ) -> None:
@@ -104,8 +121,10 @@ def test_a_mounted_secret_is_read_without_the_mounts_own_entries(tmp_path: Path)
 
 def test_a_policy_names_one_prefix() -> None:
     statements = policy_of("team-a", bucket="b")["Statement"]
-    assert [statement["Resource"] for statement in statements] == [["arn:aws:s3:::b/team-a/*"], ["arn:aws:s3:::b"]]
-    assert statements[1]["Condition"] == {"StringLike": {"s3:prefix": ["team-a/*"]}}
+    (all_of_it,), kept, (bucket,) = [statement["Resource"] for statement in statements]
+    assert (all_of_it, bucket) == ("arn:aws:s3:::b/team-a/*", "arn:aws:s3:::b")
+    assert all(name.startswith("arn:aws:s3:::b/team-a/") for name in kept)
+    assert statements[2]["Condition"] == {"StringLike": {"s3:prefix": ["team-a/*"]}}
 
 
 def test_the_command_line_checks_a_store_and_names_a_wrong_setting(shared: dict[str, str], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A history is a list of happenings: an event, a number that says to what, the cal
 looks is killed, and how many events its watches lag behind.
 """
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -232,6 +233,12 @@ def check(world: World, history: History) -> None:
     """What must hold at the end: every trial has its verdict, and nothing ran twice."""
     for name in world.names:
         status = world.status(name)
+        declared = [
+            {field: entry[field] for field in ("endpoint", "comparisons", "evaluations")}
+            for entry in world.store.registrations(world.uid(name))
+        ]
+        assert declared
+        assert all(first != second for first, second in itertools.pairwise(declared)), "nothing is registered twice"
         assert world.condition("Succeeded", name)[0] == "True", status
         done, _, total = status["progress"].partition("/")
         assert done == total

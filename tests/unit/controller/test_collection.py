@@ -66,7 +66,7 @@ def test_what_only_deleted_experiments_reach_goes_and_what_is_to_be_retained_sta
     assert found.forgotten == ("deleted",)
     assert found.removed == (deleted.plan.dataset,)
     assert set(found.kept) == {living.plan.dataset, retained.plan.dataset}
-    assert store.experiment_file("deleted", "preregistration.json") is not None
+    assert store.registrations("deleted")
     assert collected(store, {"living"}).waiting == ()
 
 

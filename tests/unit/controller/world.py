@@ -46,6 +46,7 @@ MEMBERS = {
     "TrainEncoder": ("encoder",),
     "TrainGenerator": ("generator", "curves"),
     "SampleImages": ("images",),
+    "ImportImages": ("images",),
     "FilterImages": ("accepted", "rejected", "decisions"),
     "AssessImages": ("quality",),
     "TrainClassifier": ("classifier", "training"),
