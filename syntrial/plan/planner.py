@@ -264,6 +264,7 @@ class _Planner:
                 validation=self._split("validation"),
                 test=self._split("test"),
                 leaks=requests.leak_policy(self.spec.dataset.leaks),
+                allow_copies=item.copies == 0,
             ),
             verb="import",
             about=item.name,

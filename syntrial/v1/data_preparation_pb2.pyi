@@ -163,7 +163,7 @@ class PrepareDatasetRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ...) -> None: ...
 
 class ImportImagesRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks")
+    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -172,6 +172,7 @@ class ImportImagesRequest(_message.Message):
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
     TEST_FIELD_NUMBER: _ClassVar[int]
     LEAKS_FIELD_NUMBER: _ClassVar[int]
+    ALLOW_COPIES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -180,4 +181,5 @@ class ImportImagesRequest(_message.Message):
     validation: _artifacts_pb2.MemberRef
     test: _artifacts_pb2.MemberRef
     leaks: LeakPolicy
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ...) -> None: ...
+    allow_copies: bool
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ...) -> None: ...

@@ -68,13 +68,23 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         images, digests=digests, real=real, request=request, context=context
     )
     leaks.stop_if_asked(found_leaks, source=raw.title)
-    kept = images.take(leaks.keep_mask(len(images), found_leaks, split=IMPORTED), scratch=context.scratch)
+    stays = leaks.keep_mask(len(images), found_leaks, split=IMPORTED)
+    kept = images.take(stays, scratch=context.scratch)
     if len(kept) == 0:
         raise UserError(
             field=raw.title,
             rule="an imported set holds images that are no copies of validation or test images",
             received=f"{len(images)} images, none of which may stay",
             remedy="These are images of the data set itself: import others.",
+        )
+    of_train = [leak for leak in found_leaks if leak.kind == leaks.EXACT and leak.between[1] == "train"]
+    copies = {row for leak in of_train for row in leak.rows}
+    if not request.allow_copies and copies.issuperset(np.flatnonzero(stays).tolist()):
+        raise UserError(
+            field=raw.title,
+            rule="an imported set holds images that are no copies of real ones",
+            received=f"{len(kept)} images that may stay, each equal to a training image, pixel for pixel",
+            remedy="These are images of the data set itself: import others, or take copies by `copies: 0` of the set.",
         )
     source = raw.about or raw.title
     audited = Audit(

@@ -184,6 +184,17 @@ def test_what_does_not_fit_the_data_set_is_refused(
         bring(Source(npz=NpzSource(classes=classes)), npz(tmp_path, fresh(), labels), tmp_path / "cache", **fields)
 
 
+def test_a_set_of_nothing_but_the_real_images_is_refused_unless_copies_are_allowed(tmp_path: Path) -> None:
+    file = npz(tmp_path, POOL[:86], np.arange(86) % 2)
+    with pytest.raises(UserError, match="60 images that may stay, each equal to a training image") as caught:
+        bring(NAMED, file, tmp_path / "cache")
+    assert "`copies: 0`" in caught.value.violations[0].remedy
+    kept, _, _ = bring(NAMED, file, tmp_path / "cache", allow_copies=True)
+    assert len(kept) == 60
+    one_more = npz(tmp_path, np.concatenate([POOL[:60], fresh(1)]), np.arange(61) % 2)
+    assert len(bring(NAMED, one_more, tmp_path / "cache")[0]) == 61
+
+
 def test_a_set_of_nothing_but_test_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="none of which may stay"):
         bring(NAMED, npz(tmp_path, POOL[72:86], np.arange(14) % 2), tmp_path / "cache")
