@@ -11,12 +11,12 @@ from google.protobuf.empty_pb2 import Empty
 
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.errors import ArtifactMissing, UserError
+from syntrial.errors import UserError
 from syntrial.experiment.file import parse_experiment
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan, Step
 from syntrial.stages import STAGES
-from syntrial.trial.record import REPORT_METHOD, read_trial_record
+from syntrial.trial.record import REPORT_METHOD, find_report, read_trial_record
 from syntrial.trial.run import BESIDE_THE_RESULT
 
 EVALUATION_METHOD: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
@@ -31,12 +31,9 @@ def kept_plan(experiment: Experiment, *, uid: str, store: ArtifactStore) -> Plan
     Its steps are done, so their requests are left out.
     """
     asked = store.experiment_file(uid, "experiment.yaml")
-    if asked is None or not _asks_the_same(asked, experiment):
+    if asked is None or not _asks_the_same(asked, experiment) or find_report(store, uid=uid) is None:
         return None
-    try:
-        record = read_trial_record(store, uid=uid)
-    except ArtifactMissing:
-        return None
+    record = read_trial_record(store, uid=uid)
     if record.report is None or len(record.manifests) < len(record.labels):
         return None
     if not all(found.method.partition("/")[0] in _SERVICES for found in record.manifests.values()):
