@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 
 import torch
 from generation import noise_split
-from syntrial.plan.presets.generators import generator_preset
+from syntrial.experiment.presets.generators import generator_preset
 from syntrial_generation.diffusion import DiffusionTraining
 from syntrial_training import parts
 

@@ -18,7 +18,7 @@ class Footprint:
     """What one step of a stage takes of a machine."""
 
     threads: int
-    """Cores that a step keeps busy: threads of its own, each on a part of its work; an operation has one."""
+    """Cores that a step can keep busy: threads of its own, each on a part of its work; an operation has one."""
     memory_mib: int
     """Resident memory to plan with, in MiB."""
     accelerator: bool

@@ -1,7 +1,8 @@
 """Which step may run next on this machine, and on which server: pure, so that it can be tested as a table.
 
-A running step takes its stage's threads of the machine's cores; a server takes its stage's memory, and a GPU where the
-stage uses one, for as long as it lives.
+A running step takes one of the machine's cores, and those that cut their work into parts (`Footprint.threads`) what their
+neighbours leave of the others: parts do not spin while they wait, so no core idles and none is lost. A server takes its
+stage's memory, and a GPU where the stage uses one, for as long as it lives.
 """
 
 import os
@@ -51,10 +52,9 @@ class Assignment:
 
 
 def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Assignment | None:
-    """Where a step of `stage` can begin now, or None. A step that wants more than the machine has runs alone."""
+    """Where a step of `stage` can begin now, or None. A step that wants more memory than there is runs alone."""
     busy = [slot for slot in slots if slot.is_busy]
-    taken = sum(_cores(slot.stage, machine) for slot in busy)
-    if taken + _cores(stage, machine) > machine.cores:
+    if len(busy) >= machine.cores:
         return None
     idle = [slot for slot in slots if not slot.is_busy]
     warm = [slot for slot in idle if slot.stage.name == stage.name]
@@ -73,10 +73,6 @@ def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Assignmen
     if memory + stage.footprint.memory_mib > machine.memory_mib and busy:
         return None
     return Assignment(stop=tuple(stopped), gpu=gpu)
-
-
-def _cores(stage: Stage, machine: Machine) -> int:
-    return min(stage.footprint.threads, machine.cores)
 
 
 def _gpu(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> tuple[str | None, list[int]]:

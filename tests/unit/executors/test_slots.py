@@ -33,17 +33,15 @@ def test_a_warm_server_is_reused() -> None:
     assert place(SMALL, slots=slots, machine=LAPTOP) == Assignment(reuse=2)
 
 
-def test_running_steps_hold_cores_and_idle_servers_do_not() -> None:
-    assert place(WIDE, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) is None
-    assert place(SMALL, slots=[slot(1, WIDE, busy=True)], machine=LAPTOP) is None
+def test_running_steps_hold_a_core_each_and_idle_servers_none() -> None:
+    assert place(SMALL, slots=[slot(1, SMALL, busy=True), slot(2, WIDE, busy=True)], machine=LAPTOP) is None
     assert place(WIDE, slots=[slot(1, SMALL), slot(2, SMALL)], machine=LAPTOP) == Assignment()
 
 
-def test_a_stage_of_more_threads_than_cores_runs_alone() -> None:
-    machine = Machine(cores=1, memory_mib=3000)
-    assert place(WIDE, slots=[], machine=machine) == Assignment()
-    assert place(WIDE, slots=[slot(1, SMALL, busy=True)], machine=machine) is None
-    assert place(SMALL, slots=[slot(1, WIDE, busy=True)], machine=machine) is None
+def test_a_step_in_parts_takes_what_its_neighbours_leave() -> None:
+    assert place(WIDE, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) == Assignment()
+    assert place(SMALL, slots=[slot(1, WIDE, busy=True)], machine=LAPTOP) == Assignment()
+    assert place(WIDE, slots=[], machine=Machine(cores=1, memory_mib=3000)) == Assignment()
 
 
 def test_idle_servers_of_other_stages_make_room_in_memory_the_oldest_first() -> None:
