@@ -12,10 +12,11 @@ from typing import Any
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.manifest import Manifest, Member, reference
 from syntrial.artifacts.memory import MemoryBackend
+from syntrial.artifacts.references import member_refs
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.batching import BATCH_STEPS
 from syntrial.experiment.file import validate
-from syntrial.plan.steps import Step, member_refs
+from syntrial.plan.steps import Step
 from syntrial.rpc.step import request_record
 from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.run import draft, with_looks

@@ -18,10 +18,10 @@ from multiprocessing.connection import Connection
 
 import torch
 from generation import noise_split
-from syntrial.experiment.presets.generators import generator_preset
 from syntrial_generation.diffusion import DiffusionTraining
 from syntrial_training import parts
 
+from syntrial.experiment.presets.generators import generator_preset
 from syntrial.v1.generation_pb2 import DiffusionConfig
 
 CORES = 2
