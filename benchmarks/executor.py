@@ -15,7 +15,7 @@ from pathlib import Path
 from syntrial.artifacts.store import open_store
 from syntrial.executors.drive import drive
 from syntrial.executors.local import LocalExecutor
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Program, Step
 from syntrial.rpc.scripted import COMMAND, run_script, scripted
 from syntrial.rpc.testing import method_of, run_step
 
@@ -23,7 +23,11 @@ from syntrial.rpc.testing import method_of, run_step
 def trivial_steps(count: int) -> list[Step]:
     """Steps without inputs."""
     requests = [scripted({"value": index}) for index in range(count)]
-    return [Step(key=r.header.key, method=method_of(r), request=r, label="trivial", after=()) for r in requests]
+    program = Program(command=COMMAND)
+    return [
+        Step(key=r.header.key, method=method_of(r), request=r, label="trivial", after=(), program=program)
+        for r in requests
+    ]
 
 
 def main() -> None:
@@ -36,12 +40,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder, "servers"))
         started = time.perf_counter()
-        with LocalExecutor(store.url, cores=arguments.cores, commands={"data_prep": COMMAND}) as executor:
+        with LocalExecutor(store.url, cores=arguments.cores) as executor:
             assert drive(steps, store=store, executor=executor).is_complete
             with_servers = time.perf_counter() - started
             servers = executor.servers_started
         started = time.perf_counter()
-        with LocalExecutor(store.url, commands={"data_prep": COMMAND}) as executor:
+        with LocalExecutor(store.url) as executor:
             assert len(drive(steps, store=store, executor=executor).skipped) == len(steps)
             assert executor.servers_started == 0
         again = time.perf_counter() - started

@@ -48,6 +48,12 @@ def _qualification(kind: str, words: str, *, serious: bool = False, keys: Iterab
     return {"kind": kind, "severity": "serious" if serious else "note", "words": words, "keys": list(keys)}
 
 
+_MADE_ELSEWHERE = "They were searched for copies of validation and test images."
+_MADE_BY_A_PROGRAM = (
+    "A program of the experiment's own was given the training split alone; what it brought along is not known."
+)
+
+
 def _lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
     used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
     for synthetic in report["synthetic"]:
@@ -56,7 +62,7 @@ def _lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
             yield _qualification(
                 "lineage",
                 f"The lineage of {synthetic['name']} is unproven: nothing shows that what made these images never saw "
-                "the test images. They were searched for copies of validation and test images.",
+                f"the test images. {_MADE_ELSEWHERE if synthetic['audit'] else _MADE_BY_A_PROGRAM}",
                 serious=primary,
                 keys=synthetic["keys"],
             )

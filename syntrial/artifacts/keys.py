@@ -52,6 +52,9 @@ def step_key(method: str, request: Message, *, stage_version: int) -> str:
 def _clear_negative_zeros(message: Message) -> None:
     """Makes -0.0 a default like 0.0: the two are one number, but Protobuf tells them apart by their bits."""
     for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None and descriptor.message_type.full_name == "google.protobuf.Struct":
+            # Any JSON, whose numbers RFC 8785 writes by value.
+            continue
         if descriptor.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
             for child in value if descriptor.is_repeated else (value,):
                 _clear_negative_zeros(child)

@@ -183,11 +183,13 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
     """Runs a planned trial on this machine, whatever failed before, and shows its report."""
     from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
+    from syntrial.executors.processes import require_programs
     from syntrial.trial.export import write_report
     from syntrial.trial.run import run as run_trial
 
     name = trial.experiment.metadata.name
     done = store.done(step.key for step in trial.plan.steps)
+    require_programs(step for step in trial.plan.steps if step.key not in done)
     console.print(f"[bold]{name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
     with (

@@ -116,6 +116,8 @@ class Batch:
     """Counts the Jobs of these keys, from 1."""
     memory_limit: str | None = None
     """Memory limit of a second try after out of memory, in place of the placement's."""
+    image: str = ""
+    """By its digest: what serves the steps, by its own entrypoint, in place of the stage's image."""
 
 
 def step_job(
@@ -152,6 +154,7 @@ def step_job(
         placement=placement,
         cluster=cluster,
         images=images,
+        image=batch.image,
         # One attempt at one step may last so long; its neighbours in the Job do not shorten it.
         deadline=placement.active_deadline_seconds and placement.active_deadline_seconds * len(batch.keys),
     )
@@ -255,13 +258,14 @@ def _job(
     cluster: Cluster,
     images: Images,
     deadline: int | None,
+    image: str = "",
     volumes: Sequence[Manifest] = (),
     mounts: Sequence[Manifest] = (),
 ) -> Manifest:
     labels = labels_of(owner, component=component) | {LABEL_ATTEMPT: str(attempt)}
     queue = {LABEL_QUEUE: cluster.queue_name} if cluster.queue_name else {}
     environment = dict(_ENVIRONMENT)
-    if digest := images.digest_of(component):
+    if digest := image.partition("@")[2] or images.digest_of(component):
         environment["SYNTRIAL_IMAGE_DIGEST"] = digest
     if placement.scratch:
         # Half for the cache of artifacts, which grows to its limit; half for what the step itself writes.
@@ -270,7 +274,7 @@ def _job(
     container = _present(
         {
             "name": CONTAINER,
-            "image": images.of(component),
+            "image": image or images.of(component),
             "imagePullPolicy": images.pull_policy,
             "command": command,
             "args": arguments,

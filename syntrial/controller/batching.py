@@ -1,6 +1,6 @@
 """Which ready steps share a Job. Pure.
 
-A Job costs its pod's start and the imports of its stage, about ten seconds: short steps of one stage share that. A long
+A Job costs its pod's start and the imports of its stage, about ten seconds: short steps of one image share that. A long
 training has a Job of its own, and so has every step that was tried before: what killed one pod must not kill its
 neighbours again.
 """
@@ -30,16 +30,16 @@ def batches(
     `alone` holds the keys of steps that were tried before; `work` what each step is expected to take (`expected_work`).
     """
     made: list[tuple[str, list[Step]]] = []
-    open_batches: dict[str, list[Step]] = {}
+    open_batches: dict[tuple[str, str], list[Step]] = {}
     for step in ready:
         stage = stage_name(step.method)
         if step.key in alone or work[step.key] > SHORT_WORK:
             made.append((stage, [step]))
             continue
-        batch = open_batches.get(stage)
+        batch = open_batches.get((stage, step.program.image))
         total = sum(work[member.key] for member in batch or ())
         if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:
-            batch = open_batches[stage] = []
+            batch = open_batches[stage, step.program.image] = []
             made.append((stage, batch))
         batch.append(step)
     return [(stage, tuple(steps)) for stage, steps in made]

@@ -226,7 +226,9 @@ class Jobs:
             return
         starved = len(view.keys) == 1 and ran_out_of_memory(cache.attempts.get(view.keys[0], ()))
         limit = trial.experiment.spec.cluster.placement(view.stage).out_of_memory_limit if starved else None
-        batch = Batch(stage=view.stage, keys=view.keys, attempt=view.attempt, memory_limit=limit)
+        steps = trial.plan.steps if trial.plan is not None else ()
+        image = next((step.program.image for step in steps if step.key in view.keys), "")
+        batch = Batch(stage=view.stage, keys=view.keys, attempt=view.attempt, memory_limit=limit, image=image)
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
         cache.outdated[view.name] = (trial.generation, today != view.template)
 

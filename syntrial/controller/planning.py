@@ -16,6 +16,7 @@ from syntrial.errors import StoreRefused, UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, PLAN_ANEW
+from syntrial.experiment.on_cluster import check_on_cluster
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.kept import kept_plan
@@ -68,7 +69,9 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
         "spec": body.get("spec"),
     }
     try:
-        cache.experiment = validate(tree)
+        experiment = validate(tree)
+        check_on_cluster(experiment)
+        cache.experiment = experiment
     except UserError as error:
         cache.invalid = str(error)
 

@@ -221,7 +221,13 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
         # More memory is worth a try only for a step that had a Job of its own when it ran out.
         starved = len(keys) == 1 and ran_out_of_memory(snapshot.attempts[keys[0]])
         limit = experiment.spec.cluster.placement(stage).out_of_memory_limit if starved else None
-        batch = Batch(stage=stage, keys=keys, attempt=next_attempt(keys, snapshot.attempts), memory_limit=limit)
+        batch = Batch(
+            stage=stage,
+            keys=keys,
+            attempt=next_attempt(keys, snapshot.attempts),
+            memory_limit=limit,
+            image=steps[0].program.image,
+        )
         found.append(StartJob(batch=batch, steps=steps))
     return found
 

@@ -28,7 +28,14 @@ from syntrial.executors.executor import (
     StepStarted,
     StepSucceeded,
 )
-from syntrial.executors.processes import ServerProcess, backoff_seconds, describe_end, serve_command, wait_all
+from syntrial.executors.processes import (
+    ServerProcess,
+    backoff_seconds,
+    describe_end,
+    require_programs,
+    serve_command,
+    wait_all,
+)
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
 from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
@@ -77,6 +84,8 @@ class _Server:
     slot: int
     stage: Stage
     gpu: str
+    command: tuple[str, ...]
+    """How its program is started; empty: it is the stage's own."""
     task: _Task | None
     process: ServerProcess | None = None
 
@@ -93,7 +102,6 @@ class LocalExecutor:
         memory_mib: int | None = None,
         gpus: Sequence[str] | None = None,
         experiment: str = "local",
-        commands: Mapping[str, Sequence[str]] | None = None,
         cancel_grace: float = CANCEL_GRACE,
         stop_grace: float = STOP_GRACE,
         checkpoint_interval: float = 60.0,
@@ -101,14 +109,11 @@ class LocalExecutor:
         """Starts nothing yet.
 
         `cores`, `memory_mib` and `gpus` default to what this process may use. `experiment` files the attempts.
-        `commands` replaces the server of a stage by another program that takes the same arguments, for example a third
-        party's generator in an environment of its own.
         """
         self._store: ArtifactStore = open_store(store_url)
         self._sources = dict(source_locations or {})
         self._machine: Machine = this_machine(cores=cores, memory_mib=memory_mib, gpus=gpus)
         self._experiment = experiment
-        self._commands = dict(commands or {})
         self._stop_grace = stop_grace
         self._arguments = {
             "store": self._store.url,
@@ -122,7 +127,7 @@ class LocalExecutor:
         self._tasks: dict[str, _Task] = {}
         self._servers: dict[int, _Server] = {}
         self._events: deque[Event] = deque()
-        self._failures: Counter[str] = Counter()
+        self._failures: Counter[tuple[str, tuple[str, ...]]] = Counter()
         self._started = 0
         self._is_closing = False
 
@@ -212,7 +217,12 @@ class LocalExecutor:
                 return
             passed: list[_Task] = []
             for task in list(self._waiting):
-                found = place(stage_of(task.step.method), slots=self._slots(), machine=self._machine)
+                found = place(
+                    stage_of(task.step.method),
+                    slots=self._slots(),
+                    machine=self._machine,
+                    command=task.step.program.command,
+                )
                 if found is None:
                     if task.overtaken >= OVERTAKES:
                         return
@@ -225,7 +235,13 @@ class LocalExecutor:
 
     def _slots(self) -> list[Slot]:
         return [
-            Slot(number=server.slot, stage=server.stage, is_busy=server.task is not None, gpu=server.gpu)
+            Slot(
+                number=server.slot,
+                stage=server.stage,
+                is_busy=server.task is not None,
+                gpu=server.gpu,
+                command=server.command,
+            )
             for server in self._servers.values()
         ]
 
@@ -236,7 +252,9 @@ class LocalExecutor:
         else:
             self._started += 1
             stage = stage_of(task.step.method)
-            server = _Server(slot=self._started, stage=stage, gpu=found.gpu, task=None)
+            server = _Server(
+                slot=self._started, stage=stage, gpu=found.gpu, command=task.step.program.command, task=None
+            )
             self._servers[server.slot] = server
         server.task, task.server = task, server
         arguments = (task, server, [old.process for old in stopped if old.process is not None])
@@ -252,6 +270,7 @@ class LocalExecutor:
         error: SyntrialError | None = None
         progress = StepProgress(key=task.step.key, method=task.step.method)
         try:
+            require_programs([task.step])
             warm = server.process
             process = warm if warm is not None and warm.status is None else self._launch(server)
             process.begin_log()
@@ -278,7 +297,7 @@ class LocalExecutor:
     def _launch(self, server: _Server) -> ServerProcess:
         """Starts the server's process, after a pause where the stage's servers have died before."""
         with self._changed:
-            pause = backoff_seconds(self._failures[server.stage.name])
+            pause = backoff_seconds(self._failures[server.stage.name, server.command])
             self._changed.wait_for(lambda: self._is_closing, pause)
             if self._is_closing:
                 raise Cancelled("the executor was closed")
@@ -290,7 +309,7 @@ class LocalExecutor:
                 environment["CUDA_VISIBLE_DEVICES"] = server.gpu
             server.process = ServerProcess(
                 server.stage,
-                command=self._commands.get(server.stage.name) or serve_command(server.stage),
+                command=server.command or serve_command(server.stage),
                 arguments=self._arguments,
                 folder=self._folder,
                 number=server.slot,
@@ -372,9 +391,9 @@ class LocalExecutor:
             server.task = None
             if not is_alive:
                 self._servers.pop(server.slot, None)
-                self._failures[server.stage.name] += 1
+                self._failures[server.stage.name, server.command] += 1
             elif error is None:
-                self._failures[server.stage.name] = 0
+                self._failures[server.stage.name, server.command] = 0
             if error is None and result is not None:
                 self._tasks.pop(task.step.key, None)
                 self._tell(

@@ -1,18 +1,21 @@
 """A stage server as a process of this machine: started, talked to over a Unix socket, watched and ended."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 import grpc
 
+from syntrial.errors import UserError, Violation
+from syntrial.plan.steps import Step
 from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient
 from syntrial.rpc.logs import KEPT_LINES
 from syntrial.stages import Stage
@@ -24,6 +27,29 @@ STARTUP_TIMEOUT: Final = 120.0
 def serve_command(stage: Stage) -> tuple[str, ...]:
     """The command of the stage's own server, in this Python."""
     return (sys.executable, "-m", stage.module)
+
+
+def require_programs(steps: Iterable[Step]) -> None:
+    """Raises UserError where a step's program is not on this machine, or is known as an image alone."""
+    violations: dict[str, Violation] = {}
+    for step in steps:
+        command, image = step.program.command, step.program.image
+        if command and shutil.which(command[0]) is None:
+            violations[command[0]] = Violation(
+                field="spec.synthetic[].generator.external.command",
+                rule="the program is on this machine, and may be run",
+                received=command[0],
+                remedy="Install it, or name it by its absolute path.",
+            )
+        elif image and not command:
+            violations[image] = Violation(
+                field="spec.synthetic[].generator.external.command",
+                rule="a laptop starts a command",
+                received=f"the image {image} alone",
+                remedy="Say how the same program is started here, or use `syntrial submit`.",
+            )
+    if violations:
+        raise UserError(violations=list(violations.values()))
 
 
 class ServerProcess:

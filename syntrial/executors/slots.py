@@ -40,6 +40,8 @@ class Slot:
     stage: Stage
     is_busy: bool
     gpu: str = ""
+    command: tuple[str, ...] = ()
+    """How its program was started; empty: it is the stage's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,13 +53,16 @@ class Assignment:
     gpu: str = ""
 
 
-def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> Assignment | None:
-    """Where a step of `stage` can begin now, or None. A step that wants more memory than there is runs alone."""
+def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine, command: tuple[str, ...] = ()) -> Assignment | None:
+    """Where a step of `stage` can begin now, or None. A step that wants more memory than there is runs alone.
+
+    `command` starts the program that the step wants in place of the stage's own.
+    """
     busy = [slot for slot in slots if slot.is_busy]
     if len(busy) >= machine.cores:
         return None
     idle = [slot for slot in slots if not slot.is_busy]
-    warm = [slot for slot in idle if slot.stage.name == stage.name]
+    warm = [slot for slot in idle if (slot.stage.name, slot.command) == (stage.name, command)]
     if warm:
         return Assignment(reuse=warm[0].number)
     gpu, stopped = _gpu(stage, slots=slots, machine=machine)

@@ -15,6 +15,7 @@ from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, words_of, wrong
 from syntrial.experiment.dataset import SOURCES, Address, Dataset, Leaks, SourceFields
+from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
@@ -66,7 +67,12 @@ def _generator(name: str, family: Family) -> type[Model]:
     return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
 
 
-class Generator(one_of({name: _generator(name, family) for name, family in FAMILIES.items()})):  # type: ignore[misc]
+_GENERATORS: Final = {name: _generator(name, family) for name, family in FAMILIES.items()} | {
+    EXTERNAL: ExternalGenerator
+}
+
+
+class Generator(one_of(_GENERATORS)):  # type: ignore[misc]
     """What makes the images: exactly one of {kinds}."""
 
 
@@ -79,7 +85,7 @@ class Synthetic(OneOf):
     generator: Generator | None = Field(
         None,
         description="What makes the images, trained on the training split alone: one of "
-        f"{listed(FAMILIES, last='and')}.",
+        f"{listed(_GENERATORS, last='and')}.",
     )
     images: SourceFields | None = Field(
         None, description="A ready-made set instead of a generator; its lineage cannot be proven."

@@ -13,6 +13,7 @@ from syntrial.artifacts.keys import step_key
 from syntrial.artifacts.references import member_refs
 from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
 from syntrial.experiment.base import words_of
+from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
@@ -23,7 +24,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.presets.generators import BASELINE
 from syntrial.plan import requests
-from syntrial.plan.steps import Plan, Step
+from syntrial.plan.steps import Plan, Program, Step
 from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (
@@ -178,7 +179,8 @@ class _Planner:
         summary = SyntheticSummary(
             name=name,
             method=item.generator.kind if item.generator else "imported",
-            proven_lineage=item.generator is not None,
+            # What a program of somebody else's brought along is not known.
+            proven_lineage=item.generator is not None and item.generator.kind != EXTERNAL,
             control=random or item.name == BASELINE_SET,
         )
         for replicate in range(item.replicates):
@@ -243,13 +245,20 @@ class _Planner:
             training,
             verb="train",
             about=f"{generator.kind} {item.name}{suffix}",
+            program=requests.program_of(generator),
             work=float(getattr(config, "images", 0)),
         )
         summary.curves.append(_member(trained, "curves"))
         sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate)
         sampling.generator.CopyFrom(_member(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))
-        sampled = self._add("GenerationService/SampleImages", sampling, verb="sample", about=f"{item.name}{suffix}")
+        sampled = self._add(
+            "GenerationService/SampleImages",
+            sampling,
+            verb="sample",
+            about=f"{item.name}{suffix}",
+            program=requests.program_of(generator),
+        )
         return _member(sampled, "images")
 
     def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
@@ -397,6 +406,7 @@ class _Planner:
         about: str,
         work: float = 0.0,
         part: dict[str, Step] | None = None,
+        program: Program = Program(),  # noqa: B008 - frozen
     ) -> str:
         """Adds a step unless one of the same key is there; returns its key."""
         full = f"syntrial.v1.{method}"
@@ -415,6 +425,7 @@ class _Planner:
                 about=about,
                 after=inputs,
                 work=work,
+                program=program,
             )
         return key
 

@@ -11,10 +11,12 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
+from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Synthetic
 from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
-from syntrial.experiment.presets.generators import generator_preset, sampler_preset
+from syntrial.experiment.presets.generators import USUAL_MICRO_BATCH, generator_preset, sampler_preset
+from syntrial.plan.steps import Program
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
     FileWeights,
@@ -26,6 +28,7 @@ from syntrial.v1.data_preparation_pb2 import (
     LeakPolicy,
 )
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
+from syntrial.v1.generation_pb2 import ExternalGenerator as ExternalMessage
 from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
 COPY_HEADROOM = 1.04
@@ -55,6 +58,8 @@ def leak_policy(leaks: Leaks) -> LeakPolicy:
 def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:
     """The training of a generator, without its input; raises UserError for an unknown preset."""
     kind, chosen = generator.kind, generator.chosen
+    if kind == EXTERNAL:
+        return TrainGeneratorRequest(seed=seed, external=_external(chosen))
     config = generator_preset(kind, chosen.preset, image_size=size)
     override(config, chosen, exclude=frozenset({"preset", "sampler"}))
     return TrainGeneratorRequest(seed=seed, **{kind: config})
@@ -63,9 +68,13 @@ def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGe
 def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int) -> SampleImagesRequest:
     """The sampling of a generator, without its inputs."""
     kind, chosen = generator.kind, generator.chosen
-    sampler, micro_batch = sampler_preset(kind, chosen.preset)
-    if sampler is not None:
-        override(sampler, chosen.sampler)
+    sampler: Any
+    if kind == EXTERNAL:
+        sampler, micro_batch = _external(chosen), USUAL_MICRO_BATCH
+    else:
+        sampler, micro_batch = sampler_preset(kind, chosen.preset)
+        if sampler is not None:
+            override(sampler, chosen.sampler)
     return SampleImagesRequest(
         ratio=ratio,
         oversample=oversampling(synthetic),
@@ -74,6 +83,22 @@ def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: 
         micro_batch=micro_batch,
         **({kind: sampler} if sampler is not None else {}),
     )
+
+
+def program_of(generator: Generator) -> Program:
+    """What serves the generator's steps."""
+    if generator.kind != EXTERNAL:
+        return Program()
+    return Program(command=generator.chosen.command or (), image=generator.chosen.image or "")
+
+
+def _external(chosen: ExternalGenerator) -> ExternalMessage:
+    message = ExternalMessage(
+        image_digest=chosen.image_digest, command=chosen.command or (), version=chosen.version or ""
+    )
+    if chosen.options:
+        message.options.update(chosen.options)
+    return message
 
 
 def oversampling(synthetic: Synthetic) -> float:

@@ -12,6 +12,16 @@ from syntrial.v1.analysis_pb2 import Cell, CellComparison
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Program:
+    """What serves a step in place of its stage's own server, as the experiment names it; empty: the stage's own."""
+
+    command: tuple[str, ...] = ()
+    """How a laptop starts it; empty: it cannot."""
+    image: str = ""
+    """What a cluster runs, by its digest; empty: it cannot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
     """One step of a plan: a request, the key of its artifact, and what must be done before it."""
 
@@ -26,6 +36,8 @@ class Step:
     """What the step's result is called among those of its method, for example "diffusion edm"."""
     after: tuple[str, ...]
     """Keys of the steps whose artifacts it reads."""
+    program: Program = Program()
+    """Where it is to be found is no part of the key; what it is stands in the request."""
     work: float = 0.0
     """Estimated work in images passed through a network, forward and backward counted as one."""
 

@@ -17,6 +17,7 @@ from syntrial.artifacts.uploads import put_upload
 from syntrial.experiment.dataset import SOURCES
 from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
+from syntrial.experiment.on_cluster import check_on_cluster
 from syntrial.plan.planner import plan
 from syntrial.sources.contents import look_into
 from syntrial.sources.digests import resolve, resolve_weights
@@ -57,6 +58,7 @@ def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
     UserError and SourceError.
     """
     experiment = read_experiment(file)
+    check_on_cluster(experiment)
     tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
     found: list[LocalSource] = []
     resolved: dict[str, Source] = {}

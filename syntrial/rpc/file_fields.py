@@ -22,6 +22,11 @@ def _kinds(message: Any, oneof: str) -> list[str]:
     return [field.name for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields]
 
 
+_EXTERNAL: Final = {
+    "external.options": f"{_SYNTHETIC}.generator.external.options",
+    "external": f"{_SYNTHETIC}.generator.external",
+}
+
 _FORM: Final = {"format": "spec.dataset", "leaks": "spec.dataset.leaks"}
 
 _ADDRESSED: Final = [f"source.{kind}" for kind in _kinds(Source, "kind") if kind not in {"medmnist", "phantom"}]
@@ -42,12 +47,18 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "source": f"{_SYNTHETIC}.images",
         "class_map": f"{_SYNTHETIC}.images.classMap",
     },
-    "TrainGenerator": {
-        family: f"{_SYNTHETIC}.generator.{family}" for family in _kinds(TrainGeneratorRequest, "generator")
+    "TrainGenerator": _EXTERNAL
+    | {
+        family: f"{_SYNTHETIC}.generator.{family}"
+        for family in _kinds(TrainGeneratorRequest, "generator")
+        if family != "external"
     }
     | {"generator": f"{_SYNTHETIC}.generator", "train": "spec.dataset"},
-    "SampleImages": {
-        family: f"{_SYNTHETIC}.generator.{family}.sampler" for family in _kinds(SampleImagesRequest, "sampler")
+    "SampleImages": _EXTERNAL
+    | {
+        family: f"{_SYNTHETIC}.generator.{family}.sampler"
+        for family in _kinds(SampleImagesRequest, "sampler")
+        if family != "external"
     }
     | {
         "oversample": f"{_SYNTHETIC}.oversample",
@@ -90,5 +101,8 @@ def file_field(field: str, *, method: str) -> str:
     """A request's field as the file spells it; what is no field of the request (a file's name) is returned as it is."""
     for name, place in _PLACES.get(method.rpartition("/")[2], {}).items():
         if field == name or field.startswith((f"{name}.", f"{name}[")):
-            return place + re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), field.removeprefix(name))
+            inner = field.removeprefix(name)
+            # Options keep the names that their program gave them.
+            is_own = name == "external.options"
+            return place + (inner if is_own else re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), inner))
     return field

@@ -23,34 +23,37 @@ _sym_db = _symbol_database.Default()
 
 
 from google.longrunning import operations_pb2 as google_dot_longrunning_dot_operations__pb2
+from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from syntrial.v1 import artifacts_pb2 as syntrial_dot_v1_dot_artifacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csyntrial/v1/generation.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\xe1\x02\n\x0f\x44iffusionConfig\x12\x0c\n\x04\x66old\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x03(\r\x12\x18\n\x10layers_per_level\x18\x03 \x01(\r\x12\x1c\n\x14\x61ttention_head_width\x18\x04 \x01(\r\x12\x0f\n\x07\x64ropout\x18\x05 \x01(\x01\x12\x0e\n\x06images\x18\x06 \x01(\x04\x12\x12\n\nbatch_size\x18\x07 \x01(\r\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\x12\x15\n\rwarmup_images\x18\t \x01(\x04\x12\x1c\n\x14\x65ma_half_life_images\x18\n \x01(\x04\x12\x0e\n\x06p_mean\x18\x0b \x01(\x01\x12\r\n\x05p_std\x18\x0c \x01(\x01\x12\x12\n\nsigma_data\x18\r \x01(\x01\x12\x15\n\raugment_shift\x18\x0e \x01(\r\x12\x14\n\x0c\x61ugment_flip\x18\x0f \x01(\x08\x12\x15\n\rlabel_dropout\x18\x10 \x01(\x01\"\xa3\x02\n\tGanConfig\x12\x13\n\x0blatent_size\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x03(\r\x12\x18\n\x10\x62locks_per_level\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\x04\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\x12\r\n\x05gamma\x18\x07 \x01(\x01\x12\x1c\n\x14\x65ma_half_life_images\x18\x08 \x01(\x04\x12\x15\n\raugment_shift\x18\t \x01(\x01\x12\x16\n\x0e\x61ugment_cutout\x18\n \x01(\x01\x12\x1a\n\x12\x61ugment_brightness\x18\x0b \x01(\x01\x12\x14\n\x0c\x61ugment_flip\x18\x0c \x01(\x08\x12\x0c\n\x04\x66old\x18\r \x01(\r\";\n\tPcaConfig\x12\x1a\n\x12\x65xplained_variance\x18\x01 \x01(\x01\x12\x12\n\ncomponents\x18\x02 \x01(\r\"\x83\x02\n\x15TrainGeneratorRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x31\n\tdiffusion\x18\x04 \x01(\x0b\x32\x1c.syntrial.v1.DiffusionConfigH\x00\x12%\n\x03gan\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.GanConfigH\x00\x12%\n\x03pca\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.PcaConfigH\x00\x42\x0b\n\tgenerator\"\xfb\x01\n\x10\x44iffusionSampler\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x11\n\tsigma_min\x18\x02 \x01(\x01\x12\x11\n\tsigma_max\x18\x03 \x01(\x01\x12\x0b\n\x03rho\x18\x04 \x01(\x01\x12\r\n\x05\x63hurn\x18\x05 \x01(\x01\x12\x10\n\x08guidance\x18\x06 \x01(\x01\x12\x34\n\x06solver\x18\x07 \x01(\x0e\x32$.syntrial.v1.DiffusionSampler.Solver\"N\n\x06Solver\x12\x16\n\x12SOLVER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOLVER_HEUN\x10\x01\x12\x1b\n\x17SOLVER_DPM_SOLVER_PP_2M\x10\x02\" \n\nGanSampler\x12\x12\n\ntruncation\x18\x01 \x01(\x01\"\xe4\x02\n\x13SampleImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12)\n\tgenerator\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\r\n\x05ratio\x18\x04 \x01(\x01\x12\x12\n\noversample\x18\x05 \x01(\x01\x12%\n\x07\x62\x61lance\x18\x06 \x01(\x0e\x32\x14.syntrial.v1.Balance\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x13\n\x0bmicro_batch\x18\x08 \x01(\r\x12\x32\n\tdiffusion\x18\t \x01(\x0b\x32\x1d.syntrial.v1.DiffusionSamplerH\x00\x12&\n\x03gan\x18\n \x01(\x0b\x32\x17.syntrial.v1.GanSamplerH\x00\x42\t\n\x07sampler*\\\n\x07\x42\x61lance\x12\x17\n\x13\x42\x41LANCE_UNSPECIFIED\x10\x00\x12\x11\n\rBALANCE_MATCH\x10\x01\x12\x13\n\x0f\x42\x41LANCE_UNIFORM\x10\x02\x12\x10\n\x0c\x42\x41LANCE_FILL\x10\x03\x32\xb9\x01\n\x11GenerationService\x12S\n\x0eTrainGenerator\x12\".syntrial.v1.TrainGeneratorRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0cSampleImages\x12 .syntrial.v1.SampleImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1csyntrial/v1/generation.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\xe1\x02\n\x0f\x44iffusionConfig\x12\x0c\n\x04\x66old\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x03(\r\x12\x18\n\x10layers_per_level\x18\x03 \x01(\r\x12\x1c\n\x14\x61ttention_head_width\x18\x04 \x01(\r\x12\x0f\n\x07\x64ropout\x18\x05 \x01(\x01\x12\x0e\n\x06images\x18\x06 \x01(\x04\x12\x12\n\nbatch_size\x18\x07 \x01(\r\x12\x15\n\rlearning_rate\x18\x08 \x01(\x01\x12\x15\n\rwarmup_images\x18\t \x01(\x04\x12\x1c\n\x14\x65ma_half_life_images\x18\n \x01(\x04\x12\x0e\n\x06p_mean\x18\x0b \x01(\x01\x12\r\n\x05p_std\x18\x0c \x01(\x01\x12\x12\n\nsigma_data\x18\r \x01(\x01\x12\x15\n\raugment_shift\x18\x0e \x01(\r\x12\x14\n\x0c\x61ugment_flip\x18\x0f \x01(\x08\x12\x15\n\rlabel_dropout\x18\x10 \x01(\x01\"\xa3\x02\n\tGanConfig\x12\x13\n\x0blatent_size\x18\x01 \x01(\r\x12\x10\n\x08\x63hannels\x18\x02 \x03(\r\x12\x18\n\x10\x62locks_per_level\x18\x03 \x01(\r\x12\x0e\n\x06images\x18\x04 \x01(\x04\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x15\n\rlearning_rate\x18\x06 \x01(\x01\x12\r\n\x05gamma\x18\x07 \x01(\x01\x12\x1c\n\x14\x65ma_half_life_images\x18\x08 \x01(\x04\x12\x15\n\raugment_shift\x18\t \x01(\x01\x12\x16\n\x0e\x61ugment_cutout\x18\n \x01(\x01\x12\x1a\n\x12\x61ugment_brightness\x18\x0b \x01(\x01\x12\x14\n\x0c\x61ugment_flip\x18\x0c \x01(\x08\x12\x0c\n\x04\x66old\x18\r \x01(\r\";\n\tPcaConfig\x12\x1a\n\x12\x65xplained_variance\x18\x01 \x01(\x01\x12\x12\n\ncomponents\x18\x02 \x01(\r\"u\n\x11\x45xternalGenerator\x12\x14\n\x0cimage_digest\x18\x01 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x02 \x03(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12(\n\x07options\x18\x04 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xb7\x02\n\x15TrainGeneratorRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\x31\n\tdiffusion\x18\x04 \x01(\x0b\x32\x1c.syntrial.v1.DiffusionConfigH\x00\x12%\n\x03gan\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.GanConfigH\x00\x12%\n\x03pca\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.PcaConfigH\x00\x12\x32\n\x08\x65xternal\x18\x0f \x01(\x0b\x32\x1e.syntrial.v1.ExternalGeneratorH\x00\x42\x0b\n\tgenerator\"\xfb\x01\n\x10\x44iffusionSampler\x12\r\n\x05steps\x18\x01 \x01(\r\x12\x11\n\tsigma_min\x18\x02 \x01(\x01\x12\x11\n\tsigma_max\x18\x03 \x01(\x01\x12\x0b\n\x03rho\x18\x04 \x01(\x01\x12\r\n\x05\x63hurn\x18\x05 \x01(\x01\x12\x10\n\x08guidance\x18\x06 \x01(\x01\x12\x34\n\x06solver\x18\x07 \x01(\x0e\x32$.syntrial.v1.DiffusionSampler.Solver\"N\n\x06Solver\x12\x16\n\x12SOLVER_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSOLVER_HEUN\x10\x01\x12\x1b\n\x17SOLVER_DPM_SOLVER_PP_2M\x10\x02\" \n\nGanSampler\x12\x12\n\ntruncation\x18\x01 \x01(\x01\"\x98\x03\n\x13SampleImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12)\n\tgenerator\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\r\n\x05ratio\x18\x04 \x01(\x01\x12\x12\n\noversample\x18\x05 \x01(\x01\x12%\n\x07\x62\x61lance\x18\x06 \x01(\x0e\x32\x14.syntrial.v1.Balance\x12\x0c\n\x04seed\x18\x07 \x01(\x04\x12\x13\n\x0bmicro_batch\x18\x08 \x01(\r\x12\x32\n\tdiffusion\x18\t \x01(\x0b\x32\x1d.syntrial.v1.DiffusionSamplerH\x00\x12&\n\x03gan\x18\n \x01(\x0b\x32\x17.syntrial.v1.GanSamplerH\x00\x12\x32\n\x08\x65xternal\x18\x0f \x01(\x0b\x32\x1e.syntrial.v1.ExternalGeneratorH\x00\x42\t\n\x07sampler*\\\n\x07\x42\x61lance\x12\x17\n\x13\x42\x41LANCE_UNSPECIFIED\x10\x00\x12\x11\n\rBALANCE_MATCH\x10\x01\x12\x13\n\x0f\x42\x41LANCE_UNIFORM\x10\x02\x12\x10\n\x0c\x42\x41LANCE_FILL\x10\x03\x32\xb9\x01\n\x11GenerationService\x12S\n\x0eTrainGenerator\x12\".syntrial.v1.TrainGeneratorRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0cSampleImages\x12 .syntrial.v1.SampleImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'syntrial.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_BALANCE']._serialized_start=1731
-  _globals['_BALANCE']._serialized_end=1823
-  _globals['_DIFFUSIONCONFIG']._serialized_start=112
-  _globals['_DIFFUSIONCONFIG']._serialized_end=465
-  _globals['_GANCONFIG']._serialized_start=468
-  _globals['_GANCONFIG']._serialized_end=759
-  _globals['_PCACONFIG']._serialized_start=761
-  _globals['_PCACONFIG']._serialized_end=820
-  _globals['_TRAINGENERATORREQUEST']._serialized_start=823
-  _globals['_TRAINGENERATORREQUEST']._serialized_end=1082
-  _globals['_DIFFUSIONSAMPLER']._serialized_start=1085
-  _globals['_DIFFUSIONSAMPLER']._serialized_end=1336
-  _globals['_DIFFUSIONSAMPLER_SOLVER']._serialized_start=1258
-  _globals['_DIFFUSIONSAMPLER_SOLVER']._serialized_end=1336
-  _globals['_GANSAMPLER']._serialized_start=1338
-  _globals['_GANSAMPLER']._serialized_end=1370
-  _globals['_SAMPLEIMAGESREQUEST']._serialized_start=1373
-  _globals['_SAMPLEIMAGESREQUEST']._serialized_end=1729
-  _globals['_GENERATIONSERVICE']._serialized_start=1826
-  _globals['_GENERATIONSERVICE']._serialized_end=2011
+  _globals['_BALANCE']._serialized_start=1984
+  _globals['_BALANCE']._serialized_end=2076
+  _globals['_DIFFUSIONCONFIG']._serialized_start=142
+  _globals['_DIFFUSIONCONFIG']._serialized_end=495
+  _globals['_GANCONFIG']._serialized_start=498
+  _globals['_GANCONFIG']._serialized_end=789
+  _globals['_PCACONFIG']._serialized_start=791
+  _globals['_PCACONFIG']._serialized_end=850
+  _globals['_EXTERNALGENERATOR']._serialized_start=852
+  _globals['_EXTERNALGENERATOR']._serialized_end=969
+  _globals['_TRAINGENERATORREQUEST']._serialized_start=972
+  _globals['_TRAINGENERATORREQUEST']._serialized_end=1283
+  _globals['_DIFFUSIONSAMPLER']._serialized_start=1286
+  _globals['_DIFFUSIONSAMPLER']._serialized_end=1537
+  _globals['_DIFFUSIONSAMPLER_SOLVER']._serialized_start=1459
+  _globals['_DIFFUSIONSAMPLER_SOLVER']._serialized_end=1537
+  _globals['_GANSAMPLER']._serialized_start=1539
+  _globals['_GANSAMPLER']._serialized_end=1571
+  _globals['_SAMPLEIMAGESREQUEST']._serialized_start=1574
+  _globals['_SAMPLEIMAGESREQUEST']._serialized_end=1982
+  _globals['_GENERATIONSERVICE']._serialized_start=2079
+  _globals['_GENERATIONSERVICE']._serialized_end=2264
 # @@protoc_insertion_point(module_scope)

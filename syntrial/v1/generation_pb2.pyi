@@ -1,4 +1,5 @@
 from google.longrunning import operations_pb2 as _operations_pb2
+from google.protobuf import struct_pb2 as _struct_pb2
 from syntrial.v1 import artifacts_pb2 as _artifacts_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -94,21 +95,35 @@ class PcaConfig(_message.Message):
     components: int
     def __init__(self, explained_variance: _Optional[float] = ..., components: _Optional[int] = ...) -> None: ...
 
+class ExternalGenerator(_message.Message):
+    __slots__ = ("image_digest", "command", "version", "options")
+    IMAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
+    COMMAND_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    image_digest: str
+    command: _containers.RepeatedScalarFieldContainer[str]
+    version: str
+    options: _struct_pb2.Struct
+    def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+
 class TrainGeneratorRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca")
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "external")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     GAN_FIELD_NUMBER: _ClassVar[int]
     PCA_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
     diffusion: DiffusionConfig
     gan: GanConfig
     pca: PcaConfig
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ...) -> None: ...
+    external: ExternalGenerator
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
     __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver")
@@ -143,7 +158,7 @@ class GanSampler(_message.Message):
     def __init__(self, truncation: _Optional[float] = ...) -> None: ...
 
 class SampleImagesRequest(_message.Message):
-    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan")
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "external")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -154,6 +169,7 @@ class SampleImagesRequest(_message.Message):
     MICRO_BATCH_FIELD_NUMBER: _ClassVar[int]
     DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     GAN_FIELD_NUMBER: _ClassVar[int]
+    EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     generator: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -164,4 +180,5 @@ class SampleImagesRequest(_message.Message):
     micro_batch: int
     diffusion: DiffusionSampler
     gan: GanSampler
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ...) -> None: ...
+    external: ExternalGenerator
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...

@@ -32,6 +32,13 @@ def primary(**fields: str) -> dict[str, Any]:
     return {"endpoint": {"primary": {"arm": "augment-100", **fields}}}
 
 
+IMAGE = f"ghcr.io/lab/generator@sha256:{'a' * 64}"
+
+
+def program(**fields: Any) -> dict[str, Any]:
+    return {"synthetic": [{"name": "own", "generator": {"external": fields}}]}
+
+
 CASES: dict[str, Case] = {
     "no source": Case(
         bad={"dataset": {"size": 28}},
@@ -96,14 +103,32 @@ CASES: dict[str, Case] = {
     "a generator of two families": Case(
         bad={"synthetic": [{"name": "x", "generator": {"gan": {}, "pca": {}}}]},
         good={"synthetic": [{"name": "x", "generator": {"gan": {}}}, {"name": "y", "generator": {"pca": {}}}]},
-        message="needs exactly one of diffusion, gan and pca",
+        message="needs exactly one of diffusion, gan, pca and external",
         field="spec.synthetic[0].generator",
     ),
     "a generator of no family": Case(
         bad={"synthetic": [{"name": "x", "generator": {}}]},
         good={"synthetic": [{"name": "x", "generator": {"pca": {"preset": "default"}}}]},
-        message="needs exactly one of diffusion, gan and pca",
+        message="needs exactly one of diffusion, gan, pca and external",
         field="spec.synthetic[0].generator",
+    ),
+    "a program that is named nowhere": Case(
+        bad=program(options={"steps": 3}),
+        good=program(image=IMAGE, options={"steps": 3, "inner": {"rates": [0.1, "fast"], "ema": None}}),
+        message="needs an `image`, a `command` or both",
+        field="spec.synthetic[0].generator.external",
+    ),
+    "a program without a version": Case(
+        bad=program(command=["generator"]),
+        good=program(command=["generator", "--fast"], version="1.0"),
+        message="a `command` needs a `version`: what it starts is not known by its content",
+        field="spec.synthetic[0].generator.external",
+    ),
+    "a program at a relative path": Case(
+        bad=program(command=["bin/generator"], version="1"),
+        good=program(command=["/opt/bin/generator"], version="1"),
+        message="the program of `command` is a name on the PATH or an absolute path",
+        field="spec.synthetic[0].generator.external",
     ),
     "a synthetic set of no origin": Case(
         bad={"synthetic": [{"name": "x"}]},

@@ -16,16 +16,25 @@ from syntrial.errors import StoreUnavailable, UserError
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, ServerDied, StepFailed, StepProgressed, StepStarted, StepWaits
 from syntrial.executors.local import LocalExecutor
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Program, Step
 from syntrial.rpc.scripted import COMMAND, scripted
 from syntrial.rpc.testing import method_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 
-def step(script: dict[str, object], *, after: tuple[str, ...] = (), label: str = "step") -> Step:
+def step(
+    script: dict[str, object], *, after: tuple[str, ...] = (), label: str = "step", command: tuple[str, ...] = COMMAND
+) -> Step:
     """A step that does what `script` says, see `syntrial.rpc.scripted`."""
     request = scripted(script, inputs=after)
-    return Step(key=request.header.key, method=method_of(request), request=request, label=label, after=after)
+    return Step(
+        key=request.header.key,
+        method=method_of(request),
+        request=request,
+        label=label,
+        after=after,
+        program=Program(command=command),
+    )
 
 
 @pytest.fixture
@@ -38,7 +47,6 @@ def executor(store: ArtifactStore) -> Iterator[LocalExecutor]:
     with LocalExecutor(
         store.url,
         cores=2,
-        commands={"data_prep": COMMAND},
         experiment="contract",
         cancel_grace=2.0,
         stop_grace=2.0,
@@ -77,7 +85,7 @@ def test_what_is_done_is_not_run_again_and_no_server_starts(store: ArtifactStore
     again = drive(steps, store=store, executor=executor)
     assert again.is_complete
     assert set(again.skipped) == {item.key for item in steps}
-    with LocalExecutor(store.url, commands={"data_prep": COMMAND}) as fresh:
+    with LocalExecutor(store.url) as fresh:
         assert drive(steps, store=store, executor=fresh).is_complete
         assert fresh.servers_started == 0
     assert executor.servers_started == before
@@ -171,8 +179,8 @@ def test_a_killed_server_is_replaced_and_its_step_done(
 
 def test_a_server_that_cannot_start_is_told_with_its_output(store: ArtifactStore) -> None:
     command = (sys.executable, "-c", "print('no such library'); raise SystemExit(3)")
-    with LocalExecutor(store.url, commands={"data_prep": command}) as executor:
-        (failure,) = drive([step({"value": "x"})], store=store, executor=executor, attempts=2).failures
+    with LocalExecutor(store.url) as executor:
+        (failure,) = drive([step({"value": "x"}, command=command)], store=store, executor=executor, attempts=2).failures
     assert failure.reason == "ServerDied"
     assert "exit status 3" in failure.message
     assert "no such library" in failure.log_tail
@@ -246,8 +254,7 @@ def test_a_damaged_input_is_made_again(store: ArtifactStore, executor: LocalExec
 def test_sources_are_found_where_the_executor_was_told(store: ArtifactStore, tmp_path: Path) -> None:
     file = tmp_path / "raw"
     file.write_bytes(b"raw data")
-    commands = {"data_prep": COMMAND}
-    with LocalExecutor(store.url, commands=commands, source_locations={"sha256:1": file}) as executor:
+    with LocalExecutor(store.url, source_locations={"sha256:1": file}) as executor:
         reader = step({"source": "sha256:1"})
         assert drive([reader], store=store, executor=executor).is_complete
     assert value_of(store, reader.key) == "raw data"
@@ -264,7 +271,7 @@ def test_an_operation_has_one_thread_whatever_the_machine_says(
 
 DRIVER = """
 import sys
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Program, Step
 from syntrial.rpc.scripted import COMMAND, scripted
 from syntrial.rpc.testing import method_of
 from syntrial.artifacts.store import open_store
@@ -274,10 +281,17 @@ from syntrial.executors.local import LocalExecutor
 store = open_store(sys.argv[1])
 scripts = [{"value": i, "log": sys.argv[2], "ticks": 3 if i < 4 else 40, "pause": 0.03} for i in range(8)]
 steps = [
-    Step(key=request.header.key, method=method_of(request), request=request, label="step", after=())
+    Step(
+        key=request.header.key,
+        method=method_of(request),
+        request=request,
+        label="step",
+        after=(),
+        program=Program(command=COMMAND),
+    )
     for request in map(scripted, scripts)
 ]
-with LocalExecutor(store.url, cores=2, commands={"data_prep": COMMAND}) as executor:
+with LocalExecutor(store.url, cores=2) as executor:
     print("pids", flush=True)
     def show(event):
         print(type(event).__name__, *executor.server_pids(), flush=True)

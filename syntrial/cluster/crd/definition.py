@@ -155,6 +155,9 @@ class _Converter:
             result["items"] = self._convert(node["items"], f"{path}[]")
         if "properties" in node:
             result["properties"] = self._properties(node, path)
+        elif node.get("additionalProperties") == {"$ref": "#/$defs/JsonValue"}:
+            # What a program of the user's is told.
+            result["x-kubernetes-preserve-unknown-fields"] = True
         elif isinstance(node.get("additionalProperties"), Mapping):
             inner = self._convert(node["additionalProperties"], f"{path}{{}}")
             result["additionalProperties"] = inner

@@ -75,6 +75,20 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "SourceFields": one_of_rules(SourceFields),
     "Filter": one_of_rules(Filter),
     "Generator": one_of_rules(Generator),
+    "ExternalGenerator": (
+        Rule(
+            rule="has(self.image) || has(self.command)",
+            message="needs an `image`, a `command` or both",
+        ),
+        Rule(
+            rule="!has(self.command) || has(self.version)",
+            message="a `command` needs a `version`: what it starts is not known by its content",
+        ),
+        Rule(
+            rule="!has(self.command) || self.command[0].startsWith('/') || !self.command[0].contains('/')",
+            message="the program of `command` is a name on the PATH or an absolute path",
+        ),
+    ),
     "Synthetic": (
         *one_of_rules(Synthetic),
         Rule(

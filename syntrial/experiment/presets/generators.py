@@ -226,7 +226,7 @@ BASELINE: Final = "pca"
 
 _MICRO_BATCH: Final[Mapping[str, int]] = {"pico": 32, "small": 256}
 """Images sampled at a time, by preset: small enough to waste little in the last one of a class."""
-_USUAL_MICRO_BATCH: Final = 64
+USUAL_MICRO_BATCH: Final = 64
 
 
 def config_message(family: str) -> type[Message]:
@@ -263,7 +263,7 @@ def sampler_preset(family: str, preset: str) -> tuple[Any, int]:
     Raises UserError as above.
     """
     _row(family, preset)
-    micro_batch = _MICRO_BATCH.get(preset, _USUAL_MICRO_BATCH)
+    micro_batch = _MICRO_BATCH.get(preset, USUAL_MICRO_BATCH)
     message = sampler_message(family)
     return (message(**FAMILIES[family].samplers[preset]) if message else None), micro_batch
 

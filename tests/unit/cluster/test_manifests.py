@@ -45,10 +45,11 @@ def step(
     cluster: dict[str, Any] | None = None,
     images: Images = IMAGES,
     owner: Owner = OWNER,
+    image: str = "",
 ) -> Manifest:
     placed = Cluster.model_validate(cluster or {})
     return step_job(
-        Batch(stage=stage, keys=keys, attempt=attempt, memory_limit=memory_limit),
+        Batch(stage=stage, keys=keys, attempt=attempt, memory_limit=memory_limit, image=image),
         owner=owner,
         placement=placed.placement(stage),
         cluster=placed,
@@ -81,6 +82,7 @@ CASES: dict[str, Manifest] = {
     "training-again-after-out-of-memory": step(
         "generation", attempt=2, memory_limit="32Gi", cluster={"stages": {"generation": GPU_TRAINING}}
     ),
+    "a-generator-of-somebody-elses": step("generation", image=f"ghcr.io/lab/generator@sha256:{'e' * 64}"),
     "several-short-steps": step("classification", keys=KEYS, cluster={"activeDeadlineSeconds": 600}),
     "queued-by-kueue": step("filtering", cluster={"queueName": "research"}),
     "preparation-by-image-digest": step(

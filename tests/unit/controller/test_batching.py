@@ -1,4 +1,7 @@
+from dataclasses import replace
+
 from syntrial.controller.batching import BATCH_STEPS, BATCH_WORK, SHORT_WORK, batches, expected_work
+from syntrial.plan.steps import Program
 from tests.unit.controller.test_reconcile import TRAIN, step
 
 SAMPLE = "syntrial.v1.GenerationService/SampleImages"
@@ -12,6 +15,12 @@ def labels(*steps: object, alone: tuple[str, ...] = ()) -> list[tuple[str, ...]]
 
 def test_a_job_holds_steps_of_one_stage_alone() -> None:
     assert labels(step("a"), step("g", method=GENERATE), step("b")) == [("a", "b"), ("g",)]
+
+
+def test_a_job_holds_steps_of_one_image_alone() -> None:
+    ours = step("a", method=GENERATE)
+    theirs = [replace(step(name, method=GENERATE), program=Program(image="theirs@sha256:1")) for name in ("b", "c")]
+    assert labels(ours, *theirs, step("d", method=GENERATE)) == [("a", "d"), ("b", "c")]
 
 
 def test_a_job_holds_so_many_steps_and_so_much_work_at_most() -> None:

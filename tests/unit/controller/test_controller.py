@@ -86,6 +86,16 @@ def test_a_job_may_end_before_the_answer_to_its_making_comes() -> None:
     assert not world.jobs()
 
 
+def test_a_generator_of_a_command_alone_is_no_trial_of_a_cluster() -> None:
+    world = World()
+    generator = {"external": {"command": ["generator"], "version": "1"}}
+    world.apply(spec={**SPEC, "synthetic": [{"name": "own", "generator": generator}]})
+    world.look(world.start())
+    assert world.condition("Valid") == ("False", "Invalid")
+    message = next(item["message"] for item in world.status()["conditions"] if item["type"] == "Valid")
+    assert message.startswith("spec.synthetic[0].generator.external.image: a cluster runs an image;")
+
+
 def test_an_invalid_experiment_is_told_what_the_laptop_says() -> None:
     world = World()
     world.apply(spec={**SPEC, "replicates": 0})

@@ -24,7 +24,7 @@ from syntrial.controller.standing import JOB_DIED, is_given_up, pause
 from syntrial.controller.views import JobView, PodView
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
-from syntrial.plan.steps import Plan, Step
+from syntrial.plan.steps import Plan, Program, Step
 from syntrial.rpc.testing import fake_key
 from syntrial.sources.named import SourceRef
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest
@@ -139,6 +139,13 @@ def test_what_needs_nothing_starts_first() -> None:
 def test_short_steps_of_a_stage_share_a_job_and_a_long_one_has_its_own() -> None:
     decision = reconcile(trial(), snapshot(done=["dataset"]))
     assert sorted(started(decision.actions), key=len) == [("long",), ("a", "b")]
+
+
+def test_a_job_of_steps_with_a_program_of_their_own_runs_its_image() -> None:
+    theirs = replace(DATASET, program=Program(image="theirs@sha256:1"))
+    decision = reconcile(trial(replace(PLAN, training=(theirs, *PLAN.training[1:]))), snapshot())
+    (start,) = [action for action in decision.actions if isinstance(action, StartJob)]
+    assert start.batch.image == "theirs@sha256:1"
 
 
 def test_a_step_that_was_tried_before_has_a_job_of_its_own_at_the_next_attempt() -> None:

@@ -33,6 +33,14 @@ def test_a_warm_server_is_reused() -> None:
     assert place(SMALL, slots=slots, machine=LAPTOP) == Assignment(reuse=2)
 
 
+def test_a_server_of_another_program_is_not_reused() -> None:
+    theirs = ("generator", "--fast")
+    slots = [slot(1, SMALL), Slot(number=2, stage=SMALL, is_busy=False, command=theirs)]
+    assert place(SMALL, slots=slots, machine=LAPTOP, command=theirs) == Assignment(reuse=2)
+    assert place(SMALL, slots=slots, machine=LAPTOP, command=("other",)) == Assignment()
+    assert place(SMALL, slots=slots, machine=LAPTOP) == Assignment(reuse=1)
+
+
 def test_running_steps_hold_a_core_each_and_idle_servers_none() -> None:
     assert place(SMALL, slots=[slot(1, SMALL, busy=True), slot(2, WIDE, busy=True)], machine=LAPTOP) is None
     assert place(WIDE, slots=[slot(1, SMALL), slot(2, SMALL)], machine=LAPTOP) == Assignment()

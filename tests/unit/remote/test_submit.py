@@ -106,6 +106,10 @@ def test_an_experiment_against_a_rule_is_told_as_on_the_laptop(folder: Path) -> 
     ("spec", "words"),
     [
         ({"synthetic": [{"name": "edm", "generator": {"diffusion": {"preset": "nanno"}}}]}, "nanno"),
+        (
+            {"synthetic": [{"name": "own", "generator": {"external": {"command": ["generator"], "version": "1"}}}]},
+            "a cluster runs an image",
+        ),
         ({"dataset": {"medmnist": "pneumonamnist"}}, "Did you mean pneumoniamnist"),
     ],
 )

@@ -15,6 +15,14 @@ FIELDS = [
     ("DataPreparationService/PrepareDataset", "set.npz: train_labels", "set.npz: train_labels"),
     ("DataPreparationService/ImportImages", "class_map", "spec.synthetic[].images.classMap"),
     ("GenerationService/TrainGenerator", "gan.learning_rate", "spec.synthetic[].generator.gan.learningRate"),
+    (
+        "GenerationService/SampleImages",
+        "external.options.noise_level",
+        "spec.synthetic[].generator.external.options.noise_level",
+    ),
+    ("GenerationService/SampleImages", "gan.truncation", "spec.synthetic[].generator.gan.sampler.truncation"),
+    ("DataPreparationService/PrepareDataset", "source.npz.classes", "spec.dataset.classes"),
+    ("DataPreparationService/PrepareDataset", "source.phantom.size", "spec.dataset.phantom.size"),
     ("FilteringService/FilterImages", "filters[1].centroid.keep", "spec.synthetic[].filters[1].centroid.keep"),
     ("FilteringService/FilterImages", "class 'a'", "class 'a'"),
     (
