@@ -53,7 +53,7 @@ test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kil
 test-cluster: .venv/.installed ## Tests on a real Kubernetes: CRD, controller, chart; skipped where there is none
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'cluster and not slow' $(PYTEST_OPTIONS) tests/cluster
 
-lint: .venv/.installed ## ruff, mypy --strict on the platform, import contracts
+lint: .venv/.installed ## ruff, mypy --strict on platform and services, import contracts
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy

@@ -49,7 +49,7 @@ def load_classifier(reader: MemberReader, *, device: torch.device) -> tuple[nn.M
     head: dict[str, Any] = reader.json("classifier.json")
     model = build_model(ModelSpec(**head["model"]), seed=0)
     model.load_state_dict(read_safetensors(reader.path("weights.safetensors")))
-    return model.to(device=device, memory_format=torch.channels_last).eval(), head
+    return model.to(device).to(memory_format=torch.channels_last).eval(), head
 
 
 def _check_fit(head: dict[str, Any], images: ImageSet) -> None:

@@ -261,7 +261,8 @@ def _stem_layers(name: str) -> bool:
 def _patch_based(name: str) -> bool:
     """Whether the model is a plain transformer over patches, which takes `img_size` and `patch_size`."""
     model = _outline(name)
-    takes = {name for kind in type(model).__mro__ for name in inspect.signature(kind.__init__).parameters}
+    makers = [vars(kind)["__init__"] for kind in type(model).__mro__ if "__init__" in vars(kind)]
+    takes = {name for maker in makers for name in inspect.signature(maker).parameters}
     patches = getattr(model, "patch_embed", None)
     return isinstance(patches, timm().layers.PatchEmbed) and {"img_size", "patch_size"} <= takes
 

@@ -66,13 +66,15 @@ def strata(labels: npt.NDArray[np.generic]) -> Integers:
     """The stratum of each image: its class, or the combination of its labels where there are several; int64 (N,)."""
     if labels.ndim == 1:
         return labels.astype(np.int64)
-    return np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1).astype(np.int64)
+    _, found = np.unique(labels, axis=0, return_inverse=True)
+    combinations: Integers = found.reshape(-1).astype(np.int64)
+    return combinations
 
 
 def largest_remainder(weights: npt.NDArray[np.float64], total: int) -> Integers:
     """`total` shared out in proportion to `weights`: whole numbers, ties to the lower index; int64."""
     exact = weights * (total / weights.sum())
-    shares = np.floor(exact + 1e-9).astype(np.int64)
+    shares: Integers = np.floor(exact + 1e-9).astype(np.int64)
     order = np.argsort(-(exact - shares), kind="stable")
     shares[order[: total - int(shares.sum())]] += 1
     return shares

@@ -16,12 +16,10 @@ _MASK = (1 << 64) - 1
 
 def item_codes(origin: npt.ArrayLike, number: npt.ArrayLike, copy: npt.ArrayLike) -> UInt64s:
     """Codes of items as uint64: 8 bits of origin, 16 of copy, 40 of number within the set; broadcast together."""
-    wide = np.uint64
-    return (
-        (np.asarray(origin, dtype=wide) << wide(56))
-        | (np.asarray(copy, dtype=wide) << wide(40))
-        | np.asarray(number, dtype=wide)
-    )
+    parts = ((origin, 56), (copy, 40), (number, 0))
+    origins, copies, numbers = (np.asarray(part, dtype=np.uint64) << np.uint64(shift) for part, shift in parts)
+    codes: UInt64s = origins | copies | numbers
+    return codes
 
 
 def stream(codes: UInt64s, *words: int) -> UInt64s:

@@ -72,7 +72,7 @@ class Training:
         device: torch.device,
     ) -> None:
         self.plan, self.recipe, self.constants, self.seed, self.device = plan, recipe, constants, seed, device
-        self.model = model.to(device=device, memory_format=torch.channels_last)
+        self.model = model.to(device).to(memory_format=torch.channels_last)
         self.average = MovingAverage(self.model)
         self.best: dict[str, Tensor] | None = None
         self.steps = sum(phase.steps for phase in plan.phases)

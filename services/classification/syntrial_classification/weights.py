@@ -98,7 +98,7 @@ def _folded(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) ->
             # Where blocks of pixels are folded into channels, small-cnn has a colour's pixels side by side, timm's
             # models have a pixel's colours.
             found[name] = (
-                tensor.unflatten(1, (3, channels)).sum(1)
+                tensor.reshape(out, 3, channels, *kernel).sum(1)
                 if spec.name == SMALL_CNN
                 else timm().models.adapt_input_conv(1, tensor)
             )

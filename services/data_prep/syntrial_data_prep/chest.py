@@ -61,7 +61,8 @@ def paint(
     image = np.clip(image, 0, 1.1) * gain + offset
     image += grain * 0.022 * np.sqrt(0.4 + image.clip(0, 1))
     assert image.shape == (count, size, size)
-    return (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    exposed: NDArray[np.uint8] = (image.clip(0, 1) * 255 + 0.5).astype(np.uint8)
+    return exposed
 
 
 def _each(draws: NDArray[np.float32], column: int) -> Planes:
@@ -81,7 +82,8 @@ def _posed_grid(shot: NDArray[np.float32], *, size: int) -> tuple[Planes, Planes
 
 def _edge(distance: Planes, softness: float) -> Planes:
     """1 well inside (distance > 0), 0 well outside."""
-    return 0.5 * (1 + np.tanh(distance / softness))
+    inside: Planes = 0.5 * (1 + np.tanh(distance / softness))
+    return inside
 
 
 def _anatomy(u: Planes, v: Planes, body: NDArray[np.float32]) -> tuple[Planes, Planes]:
@@ -152,7 +154,8 @@ def _opacity(u: Planes, v: Planes, draws: NDArray[np.float32], *, texture: Plane
     along = (cos * (u - x) + sin * (v - y)) / (radius * stretch)
     across = (cos * (v - y) - sin * (u - x)) * stretch / radius
     strength = (0.75 + 0.5 * draws[:, 6])[:, None, None]
-    return strength * np.exp(-((along**2 + across**2) ** 1.2) * (1 + 0.15 * texture).clip(0.3))
+    opacity: Planes = strength * np.exp(-((along**2 + across**2) ** 1.2) * (1 + 0.15 * texture).clip(0.3))
+    return opacity
 
 
 def _shadow(u: Planes, v: Planes, draws: NDArray[np.float32]) -> Planes:
@@ -163,4 +166,5 @@ def _shadow(u: Planes, v: Planes, draws: NDArray[np.float32]) -> Planes:
     radius = (0.16 + 0.22 * draws[:, 3])[:, None, None]
     stretch = (0.8 + 0.4 * draws[:, 4])[:, None, None]
     strength = (2 * draws[:, 6])[:, None, None]
-    return strength * np.exp(-(((u - x) * stretch / radius) ** 2) - ((v - y) / (stretch * radius)) ** 2)
+    shadow: Planes = strength * np.exp(-(((u - x) * stretch / radius) ** 2) - ((v - y) / (stretch * radius)) ** 2)
+    return shadow

@@ -34,7 +34,7 @@ class Pair:
 
 def hashes(images_NHWC: NDArray[np.uint8]) -> list[str]:
     """The SHA-256 of each image's pixels."""
-    return [hashlib.sha256(np.ascontiguousarray(image)).hexdigest() for image in images_NHWC]
+    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images_NHWC]
 
 
 def same(first: Sequence[str], second: Sequence[str]) -> list[Pair]:

@@ -12,6 +12,7 @@ from PIL import Image
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
+from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
 from syntrial_data_prep.sources.raw import RawSplit
 
@@ -74,6 +75,15 @@ def check_size(size: int) -> None:
             received=size,
             remedy="28, 64, 128 and 224 are usual.",
         )
+
+
+def counting(context: StepContext, *, before: int, total: int, activity: str) -> Callable[[int], None]:
+    """Reports how many of `total` images are done, given how many are beyond the `before` of earlier calls."""
+
+    def report(count: int) -> None:
+        context.progress(before + count, total=total, unit="images", activity=activity)
+
+    return report
 
 
 def form(

@@ -17,7 +17,7 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, w
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
-from syntrial_data_prep.form import Formed, form, join
+from syntrial_data_prep.form import Formed, counting, form, join
 from syntrial_data_prep.prepare import describe_resampling
 
 REAL = ("validation", "test", "train")
@@ -55,9 +55,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
                 channels=channels,
                 method=resample.METHODS[request.format.resize],
                 scratch=context.scratch,
-                on_progress=lambda count, before=done: context.progress(
-                    before + count, total=total, unit="images", activity="reading"
-                ),
+                on_progress=counting(context, before=done, total=total, activity="reading"),
             )
         )
         done += len(found.names)
@@ -156,11 +154,8 @@ def _copies(
         rows, distances = duplicates.nearest(
             shapes,
             train_shapes if name == "train" else duplicates.features(image_set.images_NHWC),
-            on_progress=lambda count, number=number: context.progress(
-                number * len(images) + count,
-                total=len(real) * len(images),
-                unit="images",
-                activity="looking for copies",
+            on_progress=counting(
+                context, before=number * len(images), total=len(real) * len(images), activity="looking for copies"
             ),
         )
         same = [row for row, digest in enumerate(digests) if digest in held]

@@ -66,7 +66,8 @@ def from_image(image: Image.Image, *, bits: int, name: str) -> NDArray[np.uint8]
 
 def _scaled(picture: NDArray[np.generic], *, bits: int) -> NDArray[np.uint8]:
     values = picture.astype(np.float64).clip(0, None)
-    return np.rint(np.minimum(values * (255 / (2**bits - 1)), 255)).astype(np.uint8)
+    scaled: NDArray[np.uint8] = np.rint(np.minimum(values * (255 / (2**bits - 1)), 255)).astype(np.uint8)
+    return scaled
 
 
 def _over_black(picture_rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:

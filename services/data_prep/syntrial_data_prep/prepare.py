@@ -17,7 +17,7 @@ from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut, subset
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import LeakPolicy, PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
-from syntrial_data_prep.form import Formed, check_size, form
+from syntrial_data_prep.form import Formed, check_size, counting, form
 from syntrial_data_prep.sources.raw import Raw
 
 SIDES = (("validation", "test"), ("train", "test"), ("train", "validation"))
@@ -47,9 +47,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             channels=channels,
             method=resample.METHODS[image_format.resize],
             scratch=context.scratch,
-            on_progress=lambda count, before=done: context.progress(
-                before + count, total=total, unit="images", activity="reading"
-            ),
+            on_progress=counting(context, before=done, total=total, activity="reading"),
         )
         done += len(part.names)
     whole, origins = _split(formed, rule=request.split, title=raw.title, scratch=context.scratch)

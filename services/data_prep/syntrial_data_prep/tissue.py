@@ -61,7 +61,8 @@ def _stripes(x: Planes, y: Planes, draws: NDArray[np.float32], *, waves: float, 
     angle, phase = (np.pi * draws[:, 0])[:, None, None], (2 * np.pi * draws[:, 1:3])[:, :, None, None]
     along, across = np.cos(angle) * x + np.sin(angle) * y, np.cos(angle) * y - np.sin(angle) * x
     shift = bend * np.sin(np.pi * (1 + draws[:, 3])[:, None, None] * along + phase[:, 0])
-    return np.sin(np.pi * waves * (0.85 + 0.3 * draws[:, 4])[:, None, None] * (across + shift) + phase[:, 1])
+    stripes: Planes = np.sin(np.pi * waves * (0.85 + 0.3 * draws[:, 4])[:, None, None] * (across + shift) + phase[:, 1])
+    return stripes
 
 
 def _blank(x: Planes, _y: Planes, points: NDArray[np.float32], draws: NDArray[np.float32]) -> tuple[Planes, Planes]:

@@ -177,7 +177,7 @@ class EncoderTraining:
             group["lr"] = rate
         total, label_loss = _loss(self.network, inputs_NCHW, labels, multi_label=self.multi_label)
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         self.optimizer.step()
         self.losses.note(number, {"loss": label_loss, "loss with the thumbnail's": total}, learning_rate=rate)
 

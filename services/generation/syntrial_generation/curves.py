@@ -33,7 +33,7 @@ class Curves:
 
     def document(self) -> documents.Curves:
         """The content of `curves.json`."""
-        series = {name: tuple(values) for name, values in self.series.items()}
+        series: dict[str, tuple[float | None, ...]] = {name: tuple(values) for name, values in self.series.items()}
         return documents.Curves(x_unit="images", x=tuple(self.x), series=series)
 
     def notes(self) -> dict[str, Any]:

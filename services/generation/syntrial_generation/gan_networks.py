@@ -40,7 +40,8 @@ class Block(nn.Module):
         """NCHW to the same shape."""
         y = functional.leaky_relu(self.expand(x) + self.bias_expand, _SLOPE)
         y = functional.leaky_relu(self.mix(y) + self.bias_mix, _SLOPE)
-        return x + self.contract(y)
+        contracted: Tensor = self.contract(y)
+        return x + contracted
 
 
 class Generator(nn.Module):
@@ -119,8 +120,9 @@ class Discriminator(nn.Module):
         x = self.input(functional.pixel_unshuffle(images, self._fold).contiguous(memory_format=torch.channels_last))
         for level in self.levels:
             x = level(x)
-        features = self.features(self.collect(x).flatten(1))
-        return (features * self.embed(labels_NK)).sum(dim=1)
+        features: Tensor = self.features(self.collect(x).flatten(1))
+        embedded: Tensor = self.embed(labels_NK)
+        return (features * embedded).sum(dim=1)
 
 
 class Resample(nn.Module):
@@ -135,7 +137,8 @@ class Resample(nn.Module):
         """NCHW to `factor` times the sides."""
         if self._factor < 1:
             # The mean of 2×2 pixels: bilinear interpolation at half the resolution.
-            return self.project(functional.avg_pool2d(x, 2))
+            halved: Tensor = self.project(functional.avg_pool2d(x, 2))
+            return halved
         return functional.interpolate(self.project(x), scale_factor=self._factor, mode="bilinear", align_corners=False)
 
 

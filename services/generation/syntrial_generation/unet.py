@@ -1,5 +1,7 @@
 """The diffusion model's network: a U-Net on diffusers' parts over pixels folded into channels."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -36,7 +38,8 @@ class FoldedUNet(nn.Module):
         plain = len(channels) - 1
         attentive = attention_head_width > 0
         embedding = channels[0] * 4
-        self.unet = UNet2DModel(
+        # Types know the stand-in that diffusers has where torch is missing.
+        network: Any = UNet2DModel(
             sample_size=image_size // fold,
             in_channels=folded,
             out_channels=folded,
@@ -50,6 +53,7 @@ class FoldedUNet(nn.Module):
             dropout=dropout,
             class_embed_type="identity",
         )
+        self.unet: nn.Module = network
         self.condition = nn.Sequential(nn.Linear(conditions, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
         self._start_as_identity()
 
@@ -63,13 +67,15 @@ class FoldedUNet(nn.Module):
         """Zeroes each residual branch's last layer and the output's, so that training starts from the skip alone."""
         for module in self.unet.modules():
             if type(module).__name__ == "ResnetBlock2D":
-                nn.init.zeros_(module.conv2.weight)
-                nn.init.zeros_(module.conv2.bias)
+                _zero(module.get_submodule("conv2"))
             elif type(module).__name__ == "Attention":
-                nn.init.zeros_(module.to_out[0].weight)
-                nn.init.zeros_(module.to_out[0].bias)
-        nn.init.zeros_(self.unet.conv_out.weight)
-        nn.init.zeros_(self.unet.conv_out.bias)
+                _zero(module.get_submodule("to_out.0"))
+        _zero(self.unet.get_submodule("conv_out"))
+
+
+def _zero(layer: nn.Module) -> None:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 def norm_groups(channels: tuple[int, ...]) -> int:

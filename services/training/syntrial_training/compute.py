@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import torch
 from google.protobuf.message import Message
@@ -60,12 +60,14 @@ def policy() -> Iterator[None]:
     adds up in no fixed order.
     """
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
-    fills = torch.utils.deterministic.fill_uninitialized_memory
+    # A property of the module's class, which torch's types do not have.
+    memory: Any = torch.utils.deterministic
+    fills = memory.fill_uninitialized_memory
     torch.set_num_threads(1)
     # As `use_deterministic_algorithms`, which imports the compiler: seconds of each server's first step.
     torch.set_deterministic_debug_mode("error")
     # A tenth of the time on a CPU, to guard against reads of memory that nobody wrote, of which there are none here.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    memory.fill_uninitialized_memory = False
     try:
         with ExitStack() as stack:
             if device().type == "cuda":
@@ -74,7 +76,7 @@ def policy() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode(mode)
-        torch.utils.deterministic.fill_uninitialized_memory = fills
+        memory.fill_uninitialized_memory = fills
 
 
 @contextmanager
