@@ -1,8 +1,8 @@
 """Which step may run next on this machine, and on which server: pure, so that it can be tested as a table.
 
 A running step takes one of the machine's cores, and those that cut their work into parts (`Footprint.threads`) what
-their neighbours leave of the others: parts do not spin while they wait, so no core idles and none is lost. A server takes
-its stage's memory, and a GPU where the stage uses one, for as long as it lives.
+their neighbours leave of the others: parts do not spin while they wait, so no core idles and none is lost. A server
+takes its stage's memory, and a GPU where the stage uses one, for as long as it lives.
 """
 
 import os
