@@ -272,8 +272,12 @@ class LocalExecutor:
         try:
             require_programs([task.step])
             warm = server.process
-            process = warm if warm is not None and warm.status is None else self._launch(server)
-            process.begin_log()
+            if warm is not None and warm.status is None:
+                warm.begin_log()
+                process = warm
+            else:
+                # What a server says as it starts belongs to this step: it may be all that it ever says.
+                process = self._launch(server)
             self._tell(
                 StepStarted(key=task.step.key, attempt=task.attempt, place=f"{server.stage.name} server {process.pid}")
             )

@@ -22,6 +22,8 @@ from syntrial.stages import Stage
 
 STARTUP_TIMEOUT: Final = 120.0
 """Seconds until a server listens: its imports may come from a slow disk."""
+_LAST_WORDS: Final = 10.0
+"""Seconds for the last lines of a server that has ended to be read."""
 
 
 def serve_command(stage: Stage) -> tuple[str, ...]:
@@ -119,7 +121,8 @@ class ServerProcess:
     def log(self) -> str:
         """The lines since `begin_log`, the last ones where they are many."""
         if self.status is not None:
-            self._reader.join(1.0)
+            # Bounded: what the server started may hold its output open.
+            self._reader.join(_LAST_WORDS)
         return "\n".join(list(self._lines))
 
     def terminate(self) -> None:
