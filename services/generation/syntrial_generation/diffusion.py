@@ -149,7 +149,7 @@ class DiffusionTraining(GeneratorTraining):
         self.average = MovingAverage(self._model)
         """The averaged weights: what sampling uses."""
         self._optimizer = torch.optim.AdamW(
-            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
+            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
         )
 
     def step(self, number: int) -> None:

@@ -212,7 +212,7 @@ class GanTraining(GeneratorTraining):
 
     def _adam(self, module: torch.nn.Module) -> torch.optim.Adam:
         # beta1 = 0, as in the paper: momentum harms the game of two networks.
-        return torch.optim.Adam(module.parameters(), lr=self._config.learning_rate, betas=(0.0, _BETA2[0]), fused=True)
+        return torch.optim.Adam(module.parameters(), lr=self._config.learning_rate, betas=(0.0, _BETA2[0]))
 
     def _schedule(self, share: float) -> float:
         """Sets both optimisers for the share of the training that is done, and gives the learning rate."""
