@@ -167,8 +167,10 @@ def test_submitting_creates_the_object_and_then_changes_it(
 def test_local_data_is_in_the_store_before_the_object_names_it(
     cluster: Kubernetes, namespace: str, store: None, run: Run
 ) -> None:
-    Path("images/ill").mkdir(parents=True)
-    Image.new("L", (16, 16)).save("images/ill/a.png")
+    for name in ("ill", "well"):
+        Path("images", name).mkdir(parents=True)
+        for number in range(10):
+            Image.new("L", (16, 16), number).save(f"images/{name}/{number}.png")
     tree = yaml.safe_load(PHANTOM)
     tree["metadata"]["name"] = "own"
     tree["spec"]["dataset"] = {"folder": "images", "size": 16}
