@@ -40,11 +40,11 @@ class Convergence:
     """Whether the validation loss still fell at the end."""
 
     rule: str
-    from_step: Annotated[int, Field(alias="fromStep")]
-    to_step: Annotated[int, Field(alias="toStep")]
+    from_step: int
+    to_step: int
     fall: float
     """Relative fall of the mean validation loss between the two steps."""
-    fall_errors: Annotated[float, Field(alias="fallInStandardErrors")]
+    fall_in_standard_errors: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

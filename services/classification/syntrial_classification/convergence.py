@@ -31,7 +31,7 @@ class Convergence:
     to_step: int
     fall: float
     """Relative fall of the mean validation loss between the two steps."""
-    fall_errors: float
+    fall_in_standard_errors: float
     """The same fall in standard errors."""
 
     def document(self) -> documents.Convergence:
@@ -41,7 +41,7 @@ class Convergence:
             from_step=self.from_step,
             to_step=self.to_step,
             fall=self.fall,
-            fall_errors=self.fall_errors,
+            fall_in_standard_errors=self.fall_in_standard_errors,
         )
 
 
@@ -69,5 +69,5 @@ def judge(
         from_step=steps[first],
         to_step=steps[last],
         fall=relative,
-        fall_errors=in_errors,
+        fall_in_standard_errors=in_errors,
     )

@@ -45,8 +45,8 @@ def compute(
 ) -> dict[str, Any]:
     """All metrics of a split, as JSON.
 
-    `scores_NK` float64 probabilities (N, K); `labels` int64 (N,) or uint8 (N, K). `auroc` and `balancedAccuracy` are
-    means over the classes that the split has, `classesWithoutAuroc` names the others. Of several labels, recall and
+    `scores_NK` float64 probabilities (N, K); `labels` int64 (N,) or uint8 (N, K). `auroc` and `balanced_accuracy` are
+    means over the classes that the split has, `classes_without_auroc` names the others. Of several labels, recall and
     balanced accuracy are taken at the threshold 0.5 for each label, balanced accuracy as the mean of sensitivity and
     specificity over the labels.
     """
@@ -66,11 +66,11 @@ def compute(
     return {
         "images": len(labels),
         "accuracy": accuracy(scores_NK, labels),
-        "balancedAccuracy": float(np.mean(balanced)) if balanced else None,
+        "balanced_accuracy": float(np.mean(balanced)) if balanced else None,
         "auroc": float(np.mean(found)) if found else None,
-        "logLoss": float(log_loss),
-        "classesWithoutAuroc": [name for name, a in zip(classes, aurocs, strict=True) if a is None],
-        "perClass": {
+        "log_loss": float(log_loss),
+        "classes_without_auroc": [name for name, a in zip(classes, aurocs, strict=True) if a is None],
+        "per_class": {
             name: {"images": int(n), "auroc": a, "recall": r, "specificity": s}
             for name, n, a, r, s in zip(classes, truth_NK.sum(axis=0), aurocs, recalls, specificities, strict=True)
         },

@@ -183,4 +183,4 @@ def _initial_model(
             remedy="Give its path as the classifier's `pretraining`.",
         )
     replaced = load_weights_file(model, path, spec=spec, digest=digest)
-    return model, {"kind": "file", "digest": digest, "headsReplaced": replaced}
+    return model, {"kind": "file", "digest": digest, "heads_replaced": replaced}

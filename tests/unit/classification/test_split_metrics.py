@@ -9,10 +9,10 @@ LABELS = np.array([0, 0, 1, 1])
 def test_two_classes_by_hand() -> None:
     found = split_metrics.compute(SCORES, LABELS, classes=("a", "b"))
     assert found["accuracy"] == 0.75
-    assert found["balancedAccuracy"] == 0.75
+    assert found["balanced_accuracy"] == 0.75
     assert found["auroc"] == 1.0
-    assert found["perClass"]["b"] == {"images": 2, "auroc": 1.0, "recall": 0.5, "specificity": 1.0}
-    assert found["logLoss"] == pytest.approx(-np.log([0.9, 0.6, 0.7, 0.45]).mean())
+    assert found["per_class"]["b"] == {"images": 2, "auroc": 1.0, "recall": 0.5, "specificity": 1.0}
+    assert found["log_loss"] == pytest.approx(-np.log([0.9, 0.6, 0.7, 0.45]).mean())
 
 
 def test_ties_count_half_in_auroc() -> None:
@@ -23,9 +23,9 @@ def test_ties_count_half_in_auroc() -> None:
 def test_a_class_that_the_split_lacks_is_named_and_left_out_of_the_means() -> None:
     scores = np.array([[0.7, 0.2, 0.1], [0.2, 0.7, 0.1], [0.6, 0.3, 0.1]])
     found = split_metrics.compute(scores, np.array([0, 1, 1]), classes=("a", "b", "c"))
-    assert found["classesWithoutAuroc"] == ["c"]
-    assert found["perClass"]["c"] == {"images": 0, "auroc": None, "recall": None, "specificity": 1.0}
-    assert found["balancedAccuracy"] == pytest.approx((1 + 0.5) / 2)
+    assert found["classes_without_auroc"] == ["c"]
+    assert found["per_class"]["c"] == {"images": 0, "auroc": None, "recall": None, "specificity": 1.0}
+    assert found["balanced_accuracy"] == pytest.approx((1 + 0.5) / 2)
     assert found["auroc"] == pytest.approx((1.0 + 1.0) / 2)
 
 
@@ -40,7 +40,7 @@ def test_several_labels_are_judged_one_by_one() -> None:
     scores = np.array([[0.9, 0.6], [0.4, 0.7], [0.2, 0.1], [0.3, 0.8]])
     found = split_metrics.compute(scores, labels, classes=("a", "b"))
     assert found["accuracy"] == 6 / 8
-    assert found["perClass"]["a"]["recall"] == 0.5
-    assert found["perClass"]["b"]["specificity"] == 0.5
-    assert found["balancedAccuracy"] == pytest.approx((0.75 + 0.75) / 2)
+    assert found["per_class"]["a"]["recall"] == 0.5
+    assert found["per_class"]["b"]["specificity"] == 0.5
+    assert found["balanced_accuracy"] == pytest.approx((0.75 + 0.75) / 2)
     assert found["auroc"] == 1.0

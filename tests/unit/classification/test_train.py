@@ -138,7 +138,7 @@ def test_the_best_checkpoint_is_that_of_the_lowest_validation_loss(build: Any) -
     losses = record["curves"]["series"]["validation_loss"]
     best = losses.index(min(losses))
     assert record["checkpoint"] == {"choice": "best", "step": record["curves"]["x"][best]}
-    assert context.result("validation").json("metrics.json")["logLoss"] == pytest.approx(min(losses), rel=1e-4)
+    assert context.result("validation").json("metrics.json")["log_loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
 @pytest.mark.parametrize("stop_after", [None, 8, 12])
@@ -169,14 +169,14 @@ def test_the_best_checkpoint_is_of_the_last_phase_however_well_the_first_did(
     assert min(losses.values()) < min(last_phase.values())
     best = min(last_phase, key=lambda step: last_phase[step])
     assert record["checkpoint"] == {"choice": "best", "step": best}
-    assert context.result("validation").json("metrics.json")["logLoss"] == pytest.approx(last_phase[best], rel=1e-4)
+    assert context.result("validation").json("metrics.json")["log_loss"] == pytest.approx(last_phase[best], rel=1e-4)
 
 
 def test_a_set_smaller_than_a_batch_and_a_class_that_validation_lacks_are_no_trouble(build: Any) -> None:
     validation = build.images(12, classes=3, seed=3)
     validation = validation.take(np.flatnonzero(validation.labels != 2))
     context = build.train(build.request(), real=build.images(3, classes=3), validation=validation)
-    assert context.result("validation").json("metrics.json")["classesWithoutAuroc"] == ["class 2"]
+    assert context.result("validation").json("metrics.json")["classes_without_auroc"] == ["class 2"]
     assert context.result("training").json("training.json")["phases"][0]["images_seen"]["real"] == 48
 
 
@@ -198,7 +198,7 @@ def test_training_from_a_file_starts_from_its_weights(build: Any, tmp_path: Any)
     model = ClassifierModel(name="small-cnn", file=FileWeights(digest=digest))
     context = build.train(build.request(model=model), real=build.images(16), sources={digest: path})
     pretraining = context.result("classifier").json("classifier.json")["pretraining"]
-    assert pretraining == {"kind": "file", "digest": digest, "headsReplaced": ["head"]}
+    assert pretraining == {"kind": "file", "digest": digest, "heads_replaced": ["head"]}
     with pytest.raises(UserError, match="on this machine"):
         build.train(build.request(model=model), real=build.images(16))
 

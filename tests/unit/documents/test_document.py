@@ -44,7 +44,7 @@ def test_what_has_no_default_is_written_as_null_and_what_has_one_is_left_out() -
 
 def test_names_that_python_forbids_are_written_as_they_are_read() -> None:
     assert as_json(TRAINING)["schema"] == 1
-    judged = Convergence(rule="a rule", from_step=1, to_step=5, fall=0.1, fall_errors=3.0)
+    judged = Convergence(rule="a rule", from_step=1, to_step=5, fall=0.1, fall_in_standard_errors=3.0)
     assert parse(ClassifierTraining, text(convergence=as_json(judged)), place="here").convergence == judged
 
 
