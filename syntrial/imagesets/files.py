@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from syntrial.errors import SourceError
-from syntrial.imagesets.filetypes import is_picture
+from syntrial.imagesets.filetypes import is_picture, open_picture
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 
 ANY_CLASS = "all"
@@ -72,7 +72,7 @@ def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSe
     images = np.empty((len(files), height, width, channels), np.uint8)
     for number, file in enumerate(files):
         try:
-            with Image.open(file) as opened:
+            with open_picture(file) as opened:
                 sized = opened.convert("L" if channels == 1 else "RGB").resize(
                     (width, height), Image.Resampling.BICUBIC
                 )

@@ -12,10 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from PIL import Image
+
 PICTURE_SUFFIXES: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm")
 )
 """Lower case. What of a folder is read as pictures; any other file is left out."""
+
+DECODERS: Final = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
+"""Pillow's names of the formats that are read, whatever a file's suffix says: others run programs (Ghostscript for
+PostScript), or have decoders that few look at."""
 
 HEAD_BYTES: Final = 512
 """How much of a file's beginning tells what it is."""
@@ -133,6 +139,14 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
     (4, b"ftyp", _kind("film (MP4)", "Write its frames as PNG first.", plural="films (MP4)")),
 )
 """(offset, bytes, kind), the more particular first; tags ("<") stand in lower case and are found in either."""
+
+
+def open_picture(path: Path) -> Image.Image:
+    """A picture of one of the formats that are read, its pixels not decoded yet: the one door to Pillow's decoders.
+
+    Raises what Pillow raises; for another format UnidentifiedImageError, an OSError.
+    """
+    return Image.open(path, formats=DECODERS)  # noqa: TID251
 
 
 def is_picture(name: str) -> bool:

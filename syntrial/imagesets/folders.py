@@ -18,7 +18,7 @@ from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture, tell_apart
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture, open_picture, tell_apart
 from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
@@ -194,7 +194,7 @@ def read_headers(
             with warnings.catch_warnings():
                 # Size is judged below, by a rule of our own.
                 warnings.simplefilter("ignore")
-                with Image.open(path) as image:
+                with open_picture(path) as image:
                     mode, size = image.mode, image.size
         except Image.DecompressionBombError:
             mode, size = "L", (MOST_PIXELS, 2)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from syntrial.imagesets import filetypes
 from syntrial.imagesets.filetypes import is_picture, kind_of, tell_apart
@@ -90,3 +90,20 @@ def test_several_files_are_counted_by_what_they_are(tmp_path: Path) -> None:
     words, remedy = tell_apart(paths)
     assert words == "2 Git LFS pointers, 1 damaged PNG picture"
     assert remedy == "Fetch the files themselves: `git lfs pull`. Copy or download it again."
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM"])
+def test_pictures_are_opened_whatever_their_suffix_says(form: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(picture(form))
+    with filetypes.open_picture(path) as opened:
+        assert opened.size == (8, 8)
+
+
+@pytest.mark.parametrize("form", ["EPS", "PCX", "TGA", "SGI", "DDS", "JPEG2000", "PDF"])
+def test_no_decoder_is_tried_but_those_of_pictures(form: str, tmp_path: Path) -> None:
+    """PostScript under another suffix would have Ghostscript started; few have looked at most other decoders."""
+    path = tmp_path / "picture.png"
+    path.write_bytes(picture(form))
+    with pytest.raises(UnidentifiedImageError):
+        filetypes.open_picture(path)

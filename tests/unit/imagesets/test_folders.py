@@ -1,9 +1,12 @@
 """Folders of pictures, laid out by names alone."""
 
+from pathlib import Path
+
 import pytest
+from PIL import EpsImagePlugin, Image
 
 from syntrial.errors import SourceError
-from syntrial.imagesets.folders import lay_out
+from syntrial.imagesets.folders import lay_out, read_headers
 
 
 def test_classes_are_the_folders_and_other_files_are_counted() -> None:
@@ -44,3 +47,11 @@ def test_a_class_may_be_called_like_a_split_where_it_holds_images_itself() -> No
 def test_a_folder_that_cannot_be_a_data_set_is_refused_by_its_names(names: list[str], message: str) -> None:
     with pytest.raises(SourceError, match=message):
         lay_out(names, title="set")
+
+
+def test_postscript_called_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
+    path = tmp_path / "1.png"
+    Image.new("L", (8, 8)).save(path, "EPS")
+    found = lay_out(["a/1.png", "b/1.png"], title="set")
+    assert read_headers(found.pictures, files={"a/1.png": path, "b/1.png": path}) == ([], ["a/1.png", "b/1.png"])

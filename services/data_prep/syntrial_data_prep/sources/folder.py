@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
 from syntrial.artifacts.content import folder_digest, folder_files
 from syntrial.errors import SourceError
+from syntrial.imagesets.filetypes import open_picture
 from syntrial.imagesets.folders import (
     UNREADABLE,
     PictureHeader,
@@ -95,7 +96,7 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
 
 def _highest(entry: PictureHeader) -> int:
     try:
-        with Image.open(entry.path) as image:
+        with open_picture(entry.path) as image:
             return int(np.asarray(image).max())
     except UNREADABLE:
         return 0
@@ -106,7 +107,7 @@ def _decode(entry: PictureHeader, *, bits: int, title: str) -> Picture | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(entry.path) as image:
+            with open_picture(entry.path) as image:
                 image.load()
                 return pixels.from_image(ImageOps.exif_transpose(image), bits=bits, name=f"{title}: {entry.name}")
     except UNREADABLE:
