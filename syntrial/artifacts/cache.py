@@ -1,9 +1,9 @@
 """A read-through cache of blobs on the local disk, for stores that are elsewhere.
 
 Files are verified when they are filled in, read-only after that, and verified once more by each process that uses them:
-the folder is its owner's alone (mode 0700), but a disk outlives many programs. Several processes may share it: a file
-comes into its place by a rename, one process at a time fetches a blob, and what was used in the last minutes is not
-evicted (a file that is evicted while it is mapped stays readable to its reader).
+its folders are their owner's alone (mode 0700), but a disk outlives many programs. Several processes may share them: a
+file comes into its place by a rename, one process at a time fetches a blob, and what was used in the last minutes is
+not evicted (a file that is evicted while it is mapped stays readable to its reader).
 """
 
 import fcntl
@@ -42,9 +42,9 @@ class BlobCache:
         self._added: int | None = None
         self._verified = Verified()
         with storage_errors(self.folder):
-            own_folder(self.folder)
+            # Not the folder itself: SYNTRIAL_CACHE_DIR may name one that holds other things too.
             for part in (self._blobs, self._tmp, self._locks):
-                part.mkdir(parents=True, exist_ok=True)
+                own_folder(part)
 
     def path(self, digest: str, /, *, size: int, fetch: Callable[[], Iterable[bytes]]) -> Path:
         """A file with the blob's content, fetched where it is not here; raises DataLoss where what came differs."""

@@ -84,11 +84,12 @@ def test_what_is_no_digest_names_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [None, 0o755])
 def test_nobody_but_its_owner_looks_into_it(tmp_path: Path, mode: int | None) -> None:
-    folder = tmp_path / "cache"
+    around = tmp_path.stat().st_mode
     if mode is not None:
-        folder.mkdir(mode=mode)
-    BlobCache(folder, limit=1000)
-    assert folder.stat().st_mode & 0o777 == 0o700
+        (tmp_path / "sha256").mkdir(mode=mode)
+    BlobCache(tmp_path, limit=1000)
+    assert {part.stat().st_mode & 0o777 for part in tmp_path.iterdir()} == {0o700}
+    assert tmp_path.stat().st_mode == around, "the folder may be anybody's"
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
