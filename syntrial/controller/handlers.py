@@ -11,9 +11,9 @@ from typing import Any, Final
 
 import kopf
 
-from syntrial.cluster.manifests import LABEL_EXPERIMENT_UID
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import MANAGED, Settings
+from syntrial.controller.views import job_view, pod_view
 
 LISTED_AT_ONCE: Final = 500
 """Objects of a page when a watch begins."""
@@ -125,19 +125,15 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
 
     @kopf.on.event("batch", "v1", "jobs", registry=registry)
     async def job(event: Any, **_: Any) -> None:
-        metadata = event["object"]["metadata"]
-        owner = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
         if event["type"] == "DELETED":
-            inventory.drop_job(owner, metadata["name"], uid=metadata["uid"])
+            inventory.drop_job(job_view(event["object"]))
         else:
             inventory.put_job(event["object"])
 
     @kopf.on.event("", "v1", "pods", registry=registry)
     async def pod(event: Any, **_: Any) -> None:
-        metadata = event["object"]["metadata"]
-        owner = (metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
         if event["type"] == "DELETED":
-            inventory.drop_pod(owner, metadata["name"], uid=metadata["uid"])
+            inventory.drop_pod(pod_view(event["object"]))
         else:
             inventory.put_pod(event["object"])
 

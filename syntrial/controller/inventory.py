@@ -4,19 +4,24 @@ Fed by the event handlers and by what the controller itself creates; put right b
 while a watch is broken is told of by no event. What is told may come late, from an event, from a list and from the
 answer to a call at once: by its version and its UID, what is older than what is known changes nothing. Work per event
 does not grow with the number of other experiments. Safe from several threads.
+
+A Job is of the Experiment that controls it and lives in its namespace: by labels, or by another's UID alone,
+one namespace would hold up the steps of another.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
-from syntrial.cluster.manifests import LABEL_EXPERIMENT_UID
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
 
+Home = tuple[str, str]
+"""Namespace and UID of an Experiment, as a Job or a pod names them."""
+
 Name = tuple[str, str]
-"""Namespace and name."""
+"""Namespace and key of a step."""
 
 GONE_SECONDS: Final = 600.0
 """How long the UID of what is gone is remembered: what a list or an answer still says of it is on its way no longer."""
@@ -43,8 +48,8 @@ class Inventory:
         self._experiments: dict[str, Mapping[str, Any]] = {}
         self._told: dict[str, float] = {}
         """By the UID of an experiment: when this process last heard of it."""
-        self._jobs: dict[str, dict[str, Held[JobView]]] = {}
-        self._pods: dict[str, dict[str, Held[PodView]]] = {}
+        self._jobs: dict[Home, dict[str, Held[JobView]]] = {}
+        self._pods: dict[Home, dict[str, Held[PodView]]] = {}
         self._gone: dict[str, float] = {}
         """By UID: when it was told that an object is gone."""
         self._carriers: dict[Name, set[str]] = {}
@@ -81,63 +86,74 @@ class Inventory:
         if view is None:
             return
         with self._lock:
-            was = self._jobs.get(view.experiment, {}).get(view.name)
+            home = (view.namespace, view.experiment)
+            was = self._jobs.get(home, {}).get(view.name)
             if self._is_stale(body, known=was.version if was is not None else 0):
                 return
             held = Held(view=view, version=_version(body), heard=self._clock())
-            self._jobs.setdefault(view.experiment, {})[view.name] = held
+            self._jobs.setdefault(home, {})[view.name] = held
             self._index(view)
             released = self._released(view) if not view.is_live and (was is None or was.view.is_live) else set()
-        if was is None or was.view != view:
-            released.add(view.experiment)
+            if (was is None or was.view != view) and self._is_home(home):
+                released.add(view.experiment)
         for uid in released:
             self._wake(uid)
 
-    def mark_deleting(self, experiment: str, name: str) -> None:
+    def mark_deleting(self, view: JobView) -> None:
         """A Job whose deletion the API server has accepted: it goes when what it owns has gone."""
+        home = (view.namespace, view.experiment)
         with self._lock:
-            held = self._jobs.get(experiment, {}).get(name)
+            held = self._jobs.get(home, {}).get(view.name)
             if held is not None:
-                self._jobs[experiment][name] = replace(held, view=replace(held.view, is_deleting=True))
+                self._jobs[home][view.name] = replace(held, view=replace(held.view, is_deleting=True))
 
-    def drop_job(self, experiment: str, name: str, *, uid: str = "") -> None:
-        """A Job that is gone; with `uid`, unless another of its name took its place."""
+    def drop_job(self, view: JobView | None) -> None:
+        """A Job that is gone; unless another of its name took its place. None: one of no concern here."""
+        if view is None:
+            return
+        home = (view.namespace, view.experiment)
         with self._lock:
-            held = self._jobs.get(experiment, {}).get(name)
-            if uid:
-                self._gone[uid] = self._clock()
-            if held is None or (uid and held.view.uid and held.view.uid != uid):
+            held = self._jobs.get(home, {}).get(view.name)
+            if view.uid:
+                self._gone[view.uid] = self._clock()
+            if held is None or (view.uid and held.view.uid and held.view.uid != view.uid):
                 return
-            released = self._remove(experiment, name)
-        for waiting in {experiment, *released}:
+            released = self._remove(home, view.name)
+            if self._is_home(home):
+                released.add(view.experiment)
+        for waiting in released:
             self._wake(waiting)
 
     def put_pod(self, body: Mapping[str, Any]) -> None:
         """A pod as it is now."""
-        experiment = (body["metadata"].get("labels") or {}).get(LABEL_EXPERIMENT_UID, "")
         view = pod_view(body)
-        if not experiment or not view.job:
+        if not view.experiment or not view.job:
             return
+        home = (view.namespace, view.experiment)
         with self._lock:
-            was = self._pods.get(experiment, {}).get(view.name)
+            was = self._pods.get(home, {}).get(view.name)
             if self._is_stale(body, known=was.version if was is not None else 0):
                 return
             held = Held(view=view, version=_version(body), heard=self._clock())
-            self._pods.setdefault(experiment, {})[view.name] = held
-        if was is None or was.view != view:
-            self._wake(experiment)
+            self._pods.setdefault(home, {})[view.name] = held
+            is_news = (was is None or was.view != view) and self._is_home(home)
+        if is_news:
+            self._wake(view.experiment)
 
-    def drop_pod(self, experiment: str, name: str, *, uid: str = "") -> None:
+    def drop_pod(self, view: PodView) -> None:
         """A pod that is gone."""
+        home = (view.namespace, view.experiment)
         with self._lock:
-            pods = self._pods.get(experiment, {})
-            if uid:
-                self._gone[uid] = self._clock()
-            if pods.pop(name, None) is None:
+            pods = self._pods.get(home, {})
+            if view.uid:
+                self._gone[view.uid] = self._clock()
+            if pods.pop(view.name, None) is None:
                 return
             if not pods:
-                del self._pods[experiment]
-        self._wake(experiment)
+                del self._pods[home]
+            is_news = self._is_home(home)
+        if is_news:
+            self._wake(view.experiment)
 
     # What lists tell
 
@@ -166,24 +182,11 @@ class Inventory:
                 ]
                 drop: list[Callable[[], None]] = [lambda uid=uid: self.drop_experiment(uid) for uid in gone]  # type: ignore[misc]
             elif kind == "Job":
-                lost = [
-                    (uid, held.view.name)
-                    for uid, jobs in self._jobs.items()
-                    for held in jobs.values()
-                    if held.heard < since
-                    and f"{held.view.namespace}/{held.view.name}" not in seen
-                    and (within is None or held.view.namespace in within)
-                ]
-                drop = [lambda uid=uid, name=name: self.drop_job(uid, name) for uid, name in lost]  # type: ignore[misc]
+                jobs = _lost(self._jobs, since=since, seen=seen, within=within)
+                drop = [lambda view=view: self.drop_job(view) for view in jobs]  # type: ignore[misc]
             else:
-                names = {name.partition("/")[2] for name in seen}
-                missing = [
-                    (uid, name)
-                    for uid, pods in self._pods.items()
-                    for name, held in pods.items()
-                    if held.heard < since and name not in names and self._is_within(uid, within)
-                ]
-                drop = [lambda uid=uid, name=name: self.drop_pod(uid, name) for uid, name in missing]  # type: ignore[misc]
+                pods = _lost(self._pods, since=since, seen=seen, within=within)
+                drop = [lambda view=view: self.drop_pod(view) for view in pods]  # type: ignore[misc]
             forget = [uid for uid, when in self._gone.items() if when < self._clock() - GONE_SECONDS]
             for uid in forget:
                 del self._gone[uid]
@@ -205,12 +208,13 @@ class Inventory:
     def jobs_of(self, uid: str) -> tuple[JobView, ...]:
         """The experiment's Jobs with their pods, by name."""
         with self._lock:
+            home = self._home_of(uid)
             pods: dict[str, list[PodView]] = {}
-            for pod in self._pods.get(uid, {}).values():
+            for pod in self._pods.get(home, {}).values():
                 pods.setdefault(pod.view.job, []).append(pod.view)
-            held = [item.view for item in self._jobs.get(uid, {}).values()]
+            held = [item.view for item in self._jobs.get(home, {}).values()]
         return tuple(
-            replace(view, pods=tuple(pods[view.name])) if view.name in pods else view
+            replace(view, pods=tuple(pods[view.uid])) if view.uid in pods else view
             for view in sorted(held, key=lambda view: view.name)
         )
 
@@ -223,7 +227,7 @@ class Inventory:
         with self._lock:
             for key in keys:
                 name = (namespace, key)
-                others = self._carriers.get(name, set()) - {uid}
+                others = self._others(name, uid)
                 if others:
                     found[key] = self._name_of(min(others))
                     self._waiting.setdefault(name, set()).add(uid)
@@ -235,7 +239,7 @@ class Inventory:
         """Takes `keys` for a Job that is about to be made; False where another experiment carries one of them."""
         names = [(namespace, key) for key in keys]
         with self._lock:
-            if any(self._carriers.get(name, set()) - {uid} for name in names):
+            if any(self._others(name, uid) for name in names):
                 return False
             for name in names:
                 self._carriers.setdefault(name, set()).add(uid)
@@ -244,7 +248,8 @@ class Inventory:
     def release(self, uid: str, namespace: str, keys: Iterable[str]) -> None:
         """Gives back keys whose Job could not be made."""
         with self._lock:
-            live = {key for held in self._jobs.get(uid, {}).values() if held.view.is_live for key in held.view.keys}
+            jobs = self._jobs.get((namespace, uid), {})
+            live = {key for held in jobs.values() if held.view.is_live for key in held.view.keys}
             for key in keys:
                 if key not in live:
                     self._uncarry(uid, (namespace, key))
@@ -259,30 +264,37 @@ class Inventory:
         body = self._experiments.get(uid)
         return str(body["metadata"]["name"]) if body is not None else uid
 
-    def _is_within(self, uid: str, namespaces: set[str] | None) -> bool:
-        if namespaces is None:
-            return True
+    def _home_of(self, uid: str) -> Home:
         body = self._experiments.get(uid)
-        return body is None or body["metadata"]["namespace"] in namespaces
+        return (str(body["metadata"]["namespace"]) if body is not None else "", uid)
+
+    def _is_home(self, home: Home) -> bool:
+        """Whether an Experiment may live there: not where it is known to live elsewhere."""
+        body = self._experiments.get(home[1])
+        return body is None or body["metadata"]["namespace"] == home[0]
+
+    def _others(self, name: Name, uid: str) -> set[str]:
+        """Experiments that carry a step and are not `uid`; one whose object is gone carries it until its Job is too."""
+        return {other for other in self._carriers.get(name, ()) if other != uid and self._is_home((name[0], other))}
 
     def _index(self, view: JobView) -> None:
         for key in view.keys:
             if view.is_live:
                 self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
 
-    def _remove(self, uid: str, name: str) -> set[str]:
-        held = self._jobs.get(uid, {}).pop(name, None)
+    def _remove(self, home: Home, name: str) -> set[str]:
+        held = self._jobs.get(home, {}).pop(name, None)
         if held is None:
             return set()
-        if not self._jobs[uid]:
-            del self._jobs[uid]
+        if not self._jobs[home]:
+            del self._jobs[home]
         return self._released(held.view)
 
     def _released(self, view: JobView) -> set[str]:
         """After a Job ended or went: the experiments that waited for its steps."""
         live = {
             key
-            for held in self._jobs.get(view.experiment, {}).values()
+            for held in self._jobs.get((view.namespace, view.experiment), {}).values()
             if held.view.is_live and held.view.name != view.name
             for key in held.view.keys
         }
@@ -300,6 +312,20 @@ class Inventory:
             carriers.discard(uid)
             if not carriers:
                 del self._carriers[name]
+
+
+def _lost(
+    held: Mapping[Home, Mapping[str, Held[_View]]], *, since: float, seen: Set[str], within: Set[str] | None
+) -> list[_View]:
+    """What a list did not hold that was asked for at `since`, though it was known then."""
+    return [
+        item.view
+        for of_one in held.values()
+        for item in of_one.values()
+        if item.heard < since
+        and f"{item.view.namespace}/{item.view.name}" not in seen
+        and (within is None or item.view.namespace in within)
+    ]
 
 
 def _version(body: Mapping[str, Any]) -> int:

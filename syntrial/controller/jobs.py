@@ -15,7 +15,7 @@ from syntrial.controller.reconcile import DeleteJob
 from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
 from syntrial.controller.telemetry import JOBS_CREATED
-from syntrial.controller.views import LABEL_TEMPLATE, JobView, pod_view, template_of
+from syntrial.controller.views import LABEL_TEMPLATE, JobView, experiment_of, pod_view, template_of
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
@@ -163,6 +163,11 @@ class Jobs:
             raise
         if made is not None:
             JOBS_CREATED.inc()
+        if found is not None and experiment_of(found["metadata"]) != uid:
+            self._inventory.release(uid, namespace, keys)
+            message = f"a Job {name} is there that this Experiment does not control: delete it"
+            refusal = Refusal(reason=REFUSED, message=message, until=self._clock() + REFUSED_SECONDS)
+            return Submission(job=name, keys=keys, outcome="refused", refusal=refusal)
         if found is not None:
             # Its events may have come before this answer.
             self._inventory.put_job(found)
@@ -176,9 +181,9 @@ class Jobs:
         propagation = "Foreground" if action.is_live else "Background"
         there = self._cluster.delete("Job", namespace, action.name, propagation=propagation, uid=view.uid or None)
         if there:
-            self._inventory.mark_deleting(view.experiment, view.name)
+            self._inventory.mark_deleting(view)
         else:
-            self._inventory.drop_job(view.experiment, view.name, uid=view.uid)
+            self._inventory.drop_job(view)
 
     def examine(
         self,
@@ -210,7 +215,8 @@ class Jobs:
                 return
 
     def _postmortem(self, view: JobView) -> Any:
-        pods = self._cluster.pods_of(view.namespace, view.name) if view.ended == "failed" else []
+        found = self._cluster.pods_of(view.namespace, view.name) if view.ended == "failed" else []
+        pods = [pod for pod in found if pod_view(pod).job == view.uid]
         log = ""
         if pods:
             # A node that is gone gives no log; what the pod's status says is known all the same.

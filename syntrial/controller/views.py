@@ -10,20 +10,16 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import canonical_json
-from syntrial.cluster.manifests import (
-    CONTAINER,
-    LABEL_EXPERIMENT_UID,
-    attempt_of,
-    keys_of,
-    source_of_job,
-    stage_of_job,
-)
+from syntrial.cluster.manifests import CONTAINER, LABEL_EXPERIMENT_UID, attempt_of, keys_of, source_of_job, stage_of_job
+from syntrial.experiment.model import API_VERSION
 
 LABEL_TEMPLATE: Final = "syntrial.dev/template"
 """On a Job: the hash of the pods that it was made with, so that a Job which waits is made anew where they change."""
 
 MESSAGE_LENGTH: Final = 400
 """Of messages that others wrote, what is kept."""
+
+_GROUP: Final = API_VERSION.partition("/")[0]
 
 _NEVER_READY: Final = frozenset(
     {"ImagePullBackOff", "ErrImagePull", "InvalidImageName", "ErrImageNeverPull", "CreateContainerConfigError"}
@@ -36,8 +32,11 @@ class PodView:
 
     name: str
     uid: str
+    namespace: str
+    experiment: str
+    """The experiment's UID, as its label says: what is believed is its Job."""
     job: str
-    """The Job's name."""
+    """The Job's UID."""
     phase: str
     """Pending, Running, Succeeded, Failed or Unknown."""
     is_stopping: bool
@@ -61,7 +60,7 @@ class JobView:
     uid: str
     namespace: str
     experiment: str
-    """The experiment's UID."""
+    """The UID of the Experiment that controls it."""
     stage: str
     keys: tuple[str, ...]
     source: tuple[str, str] | None
@@ -90,14 +89,19 @@ class JobView:
 
 
 def job_view(job: Mapping[str, Any]) -> JobView | None:
-    """The view of a Job; None for one that is not of this controller's making."""
+    """The view of a Job; None for one that is not of this controller's making.
+
+    Labels may be anybody's: whose it is says the reference to the Experiment that controls it.
+    """
     metadata, spec, status = job["metadata"], job["spec"], job.get("status") or {}
     labels = metadata.get("labels") or {}
     try:
         keys, source = keys_of(job), source_of_job(job)
         stage, attempt = stage_of_job(job), attempt_of(job)
-        experiment = labels[LABEL_EXPERIMENT_UID]
+        experiment = experiment_of(metadata)
     except (KeyError, ValueError, TypeError):
+        return None
+    if not experiment:
         return None
     ended: Literal["", "complete", "failed"] = ""
     reason = message = end = ""
@@ -128,7 +132,6 @@ def job_view(job: Mapping[str, Any]) -> JobView | None:
 def pod_view(pod: Mapping[str, Any]) -> PodView:
     """The view of a pod of a Job."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    labels = metadata.get("labels") or {}
     unschedulable = ""
     for condition in status.get("conditions") or ():
         if (
@@ -143,7 +146,9 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
     return PodView(
         name=metadata["name"],
         uid=metadata.get("uid", ""),
-        job=labels.get("batch.kubernetes.io/job-name") or labels.get("job-name", ""),
+        namespace=metadata["namespace"],
+        experiment=(metadata.get("labels") or {}).get(LABEL_EXPERIMENT_UID, ""),
+        job=_controller_of(metadata, kind="Job", group="batch"),
         phase=status.get("phase", "Pending"),
         is_stopping="deletionTimestamp" in metadata,
         unschedulable=unschedulable,
@@ -153,6 +158,19 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         # The pod's own reason, such as a deadline, says more than how its container took it.
         ended=status.get("reason") or terminated.get("reason") or "",
     )
+
+
+def experiment_of(metadata: Mapping[str, Any]) -> str:
+    """The UID of the Experiment that controls a Job; "" where none does."""
+    return _controller_of(metadata, kind="Experiment", group=_GROUP)
+
+
+def _controller_of(metadata: Mapping[str, Any], *, kind: str, group: str) -> str:
+    for owner in metadata.get("ownerReferences") or ():
+        if owner.get("controller") is True:
+            known = owner.get("kind") == kind and str(owner.get("apiVersion", "")).rpartition("/")[0] == group
+            return str(owner["uid"]) if known else ""
+    return ""
 
 
 def is_stuck(pod: PodView) -> bool:

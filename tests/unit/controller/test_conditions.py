@@ -66,7 +66,7 @@ def test_a_failed_step_ends_the_trial_only_once_nothing_else_goes_on() -> None:
 )
 def test_what_keeps_a_pod_from_running_is_told(pod: dict[str, str], reason: str) -> None:
     fields = {"name": "p", "uid": "p", "job": "j", "phase": "Pending", "is_stopping": False, "exit_code": None}
-    texts = {"unschedulable": "", "waiting": "", "message": "", "ended": ""}
+    texts = {"namespace": "trials", "experiment": "u", "unschedulable": "", "waiting": "", "message": "", "ended": ""}
     view = PodView(**(fields | texts | pod))  # type: ignore[arg-type]
     found = reconcile(trial(), snapshot(done=["dataset", "long"], jobs=(job("a", "b", pods=(view,)),))).status
     assert [(item["reason"], item["count"]) for item in found["pending"]] == [(reason, 2)]

@@ -1,7 +1,10 @@
 from typing import Any
 
+import pytest
+
 from syntrial.cluster.manifests import Batch, Images, Owner, step_job
 from syntrial.controller.inventory import Inventory
+from syntrial.controller.views import job_view, pod_view
 from syntrial.experiment.model import Cluster, Placement
 from syntrial.rpc.testing import fake_key
 
@@ -32,6 +35,17 @@ def job(uid: str, *names: str, namespace: str = "trials", ended: str = "") -> di
     if ended:
         body["status"] = {"conditions": [{"type": ended, "status": "True"}]}
     return body
+
+
+def controlled_by(version: str, kind: str, uid: str) -> dict[str, Any]:
+    return {"apiVersion": version, "kind": kind, "name": "x", "uid": uid, "controller": True}
+
+
+def pod_of(body: dict[str, Any], *, namespace: str = "trials", owner: str = "") -> dict[str, Any]:
+    owner = owner or body["metadata"]["uid"]
+    metadata = {"name": "pod", "namespace": namespace, "uid": "uid-of-pod", "labels": body["metadata"]["labels"]}
+    metadata["ownerReferences"] = [controlled_by("batch/v1", "Job", owner)]
+    return {"metadata": metadata, "status": {"phase": "Running"}}
 
 
 def at_version(body: dict[str, Any], version: int) -> dict[str, Any]:
@@ -65,6 +79,7 @@ def test_an_older_version_of_an_experiment_changes_nothing() -> None:
 
 def test_an_answer_that_comes_after_the_events_changes_nothing() -> None:
     inventory, woken, _ = build()
+    inventory.put_experiment(experiment("one"))
     made, done = at_version(job("one", "a"), 7), at_version(job("one", "a", ended="Complete"), 12)
     inventory.put_job(done)
     woken.clear()
@@ -78,20 +93,15 @@ def test_an_answer_that_comes_after_the_events_changes_nothing() -> None:
 def test_what_is_gone_is_not_brought_back_by_what_was_said_before() -> None:
     inventory, _, clock = build()
     body = at_version(job("one", "a"), 7)
-    pod = {
-        "metadata": {
-            **{"name": "pod", "namespace": "trials", "uid": "uid-of-pod", "resourceVersion": "8"},
-            "labels": {**body["metadata"]["labels"], "job-name": body["metadata"]["name"]},
-        }
-    }
+    pod = at_version(pod_of(body), 8)
     inventory.put_experiment(experiment("one", version=5))
     inventory.put_job(body)
     inventory.put_pod(pod)
     assert [len(view.pods) for view in inventory.jobs_of("one")] == [1]
     clock.now = 100.0
     inventory.drop_experiment("one")
-    inventory.drop_job("one", body["metadata"]["name"], uid=body["metadata"]["uid"])
-    inventory.drop_pod("one", "pod", uid="uid-of-pod")
+    inventory.drop_job(job_view(body))
+    inventory.drop_pod(pod_view(pod))
     lists = {"Experiment": experiment("one", version=6), "Job": body, "Pod": pod}
     for kind, item in lists.items():
         inventory.repair(namespaces=("trials",), since=99.0, kind=kind, items=[item])
@@ -113,7 +123,7 @@ def test_who_waits_for_a_step_is_woken_when_its_job_ends_or_goes() -> None:
         assert not inventory.elsewhere("two", "another-namespace", [fake_key("a")])
         woken.clear()
         if end == "deleted":
-            inventory.drop_job("one", job("one", "a", "b")["metadata"]["name"])
+            inventory.drop_job(job_view(job("one", "a", "b")))
         else:
             inventory.put_job(job("one", "a", "b", ended=end))
         assert set(woken) == {"one", "two"}
@@ -133,6 +143,7 @@ def test_of_two_experiments_that_want_a_step_one_gets_it() -> None:
 def test_a_list_drops_what_is_gone_but_nothing_that_came_meanwhile() -> None:
     inventory, woken, clock = build()
     old, new = job("one", "old"), job("one", "new")
+    inventory.put_experiment(experiment("one"))
     inventory.put_job(old)
     clock.now = 10.0
     inventory.put_job(new)
@@ -164,15 +175,66 @@ def test_an_experiment_that_came_after_a_list_was_asked_for_stays() -> None:
 
 def test_a_deletion_that_comes_late_spares_the_job_that_took_the_name() -> None:
     inventory, _, _ = build()
+    inventory.put_experiment(experiment("one"))
     body = job("one", "a")
     inventory.put_job(body)
-    inventory.drop_job("one", body["metadata"]["name"], uid="an-earlier-one")
+    earlier = job("one", "a")
+    earlier["metadata"]["uid"] = "an-earlier-one"
+    inventory.drop_job(job_view(earlier))
     assert len(inventory.jobs_of("one")) == 1
 
 
-def test_what_is_no_job_of_the_controllers_making_is_left_aside() -> None:
+def bad_owners(uid: str) -> dict[str, list[dict[str, Any]]]:
+    ours = controlled_by("syntrial.dev/v1alpha1", "Experiment", uid)
+    return {
+        "none": [],
+        "not its controller": [ours | {"controller": False}],
+        "of another kind": [ours | {"kind": "Deployment"}],
+        "of another group": [ours | {"apiVersion": "example.org/v1alpha1"}],
+        "another experiment": [ours | {"uid": "two"}],
+    }
+
+
+@pytest.mark.parametrize("owners", bad_owners("one").values(), ids=bad_owners("one"))
+def test_a_job_is_not_believed_by_its_labels(owners: list[dict[str, Any]]) -> None:
     inventory, woken, _ = build()
-    foreign = job("one", "a")
-    foreign["metadata"]["labels"] = {}
-    inventory.put_job(foreign)
+    inventory.put_experiment(experiment("one"))
+    woken.clear()
+    forged = job("one", "a")
+    forged["metadata"]["ownerReferences"] = owners
+    inventory.put_job(forged)
+    assert "one" not in woken
+    assert not inventory.jobs_of("one")
+
+
+def test_a_job_of_another_namespace_with_an_experiments_uid_is_not_believed() -> None:
+    inventory, woken, _ = build()
+    inventory.put_experiment(experiment("one"))
+    real = job("one", "a")
+    inventory.put_job(real)
+    woken.clear()
+    # As its own, under the same name and with the same step, and ended besides.
+    forged = job("one", "a", "b", namespace="theirs", ended="Failed")
+    forged["metadata"] |= {"uid": "forged", "name": real["metadata"]["name"]}
+    for told in (forged, job("one", "a", "b", namespace="theirs")):
+        inventory.put_job(told)
+    inventory.put_pod(pod_of(real, namespace="theirs"))
+    (view,) = inventory.jobs_of("one")
+    assert (view.uid, view.ended, view.pods) == (real["metadata"]["uid"], "", ())
+    assert not inventory.elsewhere("two", "theirs", [fake_key("b")])
+    assert not inventory.elsewhere("two", "trials", [fake_key("b")])
+    inventory.drop_job(job_view(forged))
+    inventory.repair(namespaces=("theirs",), since=9.0, kind="Job", items=[])
+    assert [view.uid for view in inventory.jobs_of("one")] == [real["metadata"]["uid"]]
     assert not woken
+
+
+def test_a_pod_is_of_the_job_that_controls_it() -> None:
+    inventory, _, _ = build()
+    inventory.put_experiment(experiment("one"))
+    real = job("one", "a")
+    inventory.put_job(real)
+    inventory.put_pod(pod_of(real, owner="another-job"))
+    assert [view.pods for view in inventory.jobs_of("one")] == [()]
+    inventory.put_pod(pod_of(real))
+    assert [view.has_running_pod for view in inventory.jobs_of("one")] == [True]

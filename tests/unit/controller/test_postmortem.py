@@ -44,7 +44,11 @@ def test_the_pods_own_reason_goes_before_that_of_its_container() -> None:
     container = {"name": "stage", "state": {"terminated": {"exitCode": 137, "reason": "Error"}}}
     view = pod_view(
         {
-            "metadata": {"name": "p", "labels": {"job-name": "j"}},
+            "metadata": {
+                "name": "p",
+                "namespace": "n",
+                "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "uid": "j", "controller": True}],
+            },
             "status": {"phase": "Failed", "reason": "DeadlineExceeded", "containerStatuses": [container]},
         }
     )

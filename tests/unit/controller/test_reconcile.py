@@ -116,8 +116,8 @@ def job(
 
 def running_pod() -> PodView:
     return PodView(
-        name="p", uid="p", job="j", phase="Running", is_stopping=False, unschedulable="", waiting="", message="",
-        exit_code=None, ended="",
+        name="p", uid="p", namespace="trials", experiment="u", job="j", phase="Running", is_stopping=False,
+        unschedulable="", waiting="", message="", exit_code=None, ended="",
     )  # fmt: skip
 
 

@@ -24,6 +24,7 @@ from syntrial.cluster.manifests import Images, attempt_of, keys_of, source_of_jo
 from syntrial.controller.controller import Controller
 from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
+from syntrial.controller.views import job_view, pod_view
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
@@ -362,17 +363,16 @@ class World:
             change, kind, body = self.api.events[seen[0]]
             seen[0] += 1
             metadata = body["metadata"]
-            owner = metadata.get("labels", {}).get("syntrial.dev/experiment-uid", "")
             if kind == "Experiment" and change == "DELETED":
                 inventory.drop_experiment(metadata["uid"])
             elif kind == "Experiment":
                 inventory.put_experiment(body)
             elif kind == "Job" and change == "DELETED":
-                inventory.drop_job(owner, metadata["name"], uid=metadata["uid"])
+                inventory.drop_job(job_view(body))
             elif kind == "Job":
                 inventory.put_job(body)
             elif kind == "Pod" and change == "DELETED":
-                inventory.drop_pod(owner, metadata["name"], uid=metadata["uid"])
+                inventory.drop_pod(pod_view(body))
             elif kind == "Pod":
                 inventory.put_pod(body)
 
@@ -408,13 +408,13 @@ class World:
         """A running pod of a Job, as Kubernetes makes it."""
         metadata = job["metadata"]
         labels = {**metadata["labels"], "job-name": metadata["name"]}
-        owner = {"uid": metadata["uid"], "kind": "Job", "name": metadata["name"]}
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
         number = len(self.api.events)
         pod = {"namespace": NAMESPACE, "name": f"{metadata['name']}-{number}", "labels": labels}
         return self.api.put(
             {
                 "kind": "Pod",
-                "metadata": {**pod, "ownerReferences": [owner]},
+                "metadata": {**pod, "ownerReferences": [owner | {"controller": True}]},
                 "status": {"phase": "Running", "containerStatuses": [{"name": "stage", "state": {"running": {}}}]},
             },
             change="ADDED",
