@@ -1,4 +1,4 @@
-"""Commands for trials on a cluster: submit, upload, cancel."""
+"""Commands for trials on a cluster: submit, upload, cancel, backup."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -101,6 +101,25 @@ def cancel(
     suspend(door, remote, value=True)
     console.print(Text(f"experiment.syntrial.dev/{name} suspended in namespace {remote.namespace}"), soft_wrap=True)
     console.print(Text(f"next: syntrial retry {name}{options_words(context, namespace)}"), soft_wrap=True)
+
+
+@app.command(rich_help_panel=CLUSTER)
+def backup(
+    file: Annotated[Path, typer.Argument(help="Where to write them, as YAML; a file that is there is replaced whole.")],
+    context: Context = None,
+    namespace: Namespace = None,
+) -> None:
+    """Write a namespace's Experiments to a file that `kubectl apply` restores; copy the store's bucket beside it."""
+    import yaml
+
+    from syntrial.remote.experiments import restorable
+    from syntrial.trial.export import write_whole
+
+    door = connected(context, namespace)
+    found = restorable(door, namespace=door.namespace)
+    text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, explicit_start=True)
+    write_whole(file, text.encode())
+    console.print(Text(f"{file}: {len(found)} experiments of namespace {door.namespace}"), soft_wrap=True)
 
 
 def _send(source: "LocalSource", *, store: "ArtifactStore") -> None:

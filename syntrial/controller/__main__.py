@@ -106,7 +106,7 @@ def gc(  # noqa: PLR0917 - options of a command
 ) -> None:
     """Collect garbage: what no Experiment reaches that exists, existed lately, or asked to be retained."""
     from syntrial.cluster.client import connect
-    from syntrial.controller.collection import collect_namespace
+    from syntrial.controller.collection import collect_namespace, uids_on_record
     from syntrial.controller.stores import open_from_secret
 
     cluster = connect(context=kube_context)
@@ -122,7 +122,7 @@ def gc(  # noqa: PLR0917 - options of a command
         )
 
         def living() -> set[str]:
-            return {item["metadata"]["uid"] for item in cluster.list("Experiment", namespace)}
+            return uids_on_record(cluster.list("Experiment", namespace))
 
         found = collect_namespace(
             store,

@@ -4,14 +4,15 @@ What a deleted experiment reached goes with it, unless its specification says `r
 that may be a mistake: in another cluster's store, where no Experiment exists at all, or too much at a time.
 """
 
-from collections.abc import Callable, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from syntrial.artifacts.gc import collect
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.tombstones import forget, mark, own, take_census
 from syntrial.errors import UserError
+from syntrial.experiment.model import CONTINUES
 
 MOST: Final = 0.2
 """The share of a store's bytes that one collection removes without being forced."""
@@ -33,6 +34,15 @@ class NamespaceCollection:
     """Bytes that were there."""
 
 
+def uids_on_record(experiments: Iterable[Mapping[str, Any]]) -> set[str]:
+    """The UIDs under which the store has Experiments on record: their own, and those that restored ones go on from."""
+    found = set()
+    for item in experiments:
+        metadata = item["metadata"]
+        found |= {metadata["uid"], (metadata.get("annotations") or {}).get(CONTINUES, metadata["uid"])}
+    return found
+
+
 def collect_namespace(
     store: ArtifactStore,
     *,
@@ -45,9 +55,10 @@ def collect_namespace(
 ) -> NamespaceCollection:
     """Removes what only deleted experiments reach, `older_than` seconds after a collection missed them first.
 
-    `living` gives the UIDs of the namespace's Experiment objects, `owner` is the namespace's own UID: a store that is
-    another's is left alone unless it is adopted. Specification and what was registered stay on record. Raises UserError
-    where no Experiment exists or more than `MOST` would go, unless forced; DataLoss where a plan cannot be read.
+    `living` gives the UIDs of the namespace's Experiment objects (`uids_on_record`), `owner` is the namespace's UID:
+    a store that is another's is left alone unless it is adopted. Specification and what was registered stay on record.
+    Raises UserError where no Experiment exists or more than `MOST` would go, unless forced; DataLoss where a plan
+    cannot be read.
     """
     census = take_census(store, living=living)
     # An Experiment that is on record here shows that this is its store; so does an empty one.

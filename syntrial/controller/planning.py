@@ -15,10 +15,11 @@ from syntrial.controller.snapshot import TrialState
 from syntrial.errors import StoreRefused, UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
-from syntrial.experiment.model import API_VERSION, PLAN_ANEW
+from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
 from syntrial.experiment.on_cluster import check_on_cluster
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
+from syntrial.trial.continued import continue_record
 from syntrial.trial.kept import kept_plan
 from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
@@ -33,12 +34,13 @@ def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactSt
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
         _validate(body, cache)
-    anew = (metadata.get("annotations") or {}).get(PLAN_ANEW, "")
+    annotations = metadata.get("annotations") or {}
+    anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
         cache.trial, cache.is_full_due = None, True
     ingests: tuple[SourceRef, ...] = ()
     if cache.experiment is not None and cache.trial is None and store is not None:
-        ingests = _plan(cache, uid=metadata["uid"], store=store, anew=anew)
+        ingests = _plan(cache, uid=metadata["uid"], store=store, anew=anew, before=annotations.get(CONTINUES, ""))
     return TrialState(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -76,14 +78,17 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
         cache.invalid = str(error)
 
 
-def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore, anew: str) -> tuple[SourceRef, ...]:
+def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore, anew: str, before: str) -> tuple[SourceRef, ...]:
     """Plans the trial; returns the sources that have to be brought into the store before that can be done.
 
-    One that another version brought to its verdict keeps its plan, unless `anew` names its report.
+    One that another version brought to its verdict keeps its plan, unless `anew` names its report; one that was
+    restored goes on with what it has on record under the UID `before`.
     """
     experiment = cache.experiment
     assert experiment is not None
     try:
+        if before:
+            continue_record(store, uid=uid, before=before)
         sources = resolve_recorded(experiment, store=store, uid=uid)
         if isinstance(sources, PendingSources):
             return sources.refs

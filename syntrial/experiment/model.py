@@ -24,6 +24,7 @@ from syntrial.v1.classification_pb2 import TrainingRecipe
 
 __all__ = [
     "API_VERSION",
+    "CONTINUES",
     "PLAN_ANEW",
     "Classifier",
     "Cluster",
@@ -43,6 +44,9 @@ __all__ = [
 API_VERSION: Final = "syntrial.dev/v1alpha1"
 PLAN_ANEW: Final = "syntrial.dev/plan-anew"
 """Annotation with the key of a report: the plan that led to it is no longer kept, see `syntrial.trial.kept`."""
+CONTINUES: Final = "syntrial.dev/continues"
+"""Annotation with the UID that a restored object had: what that one has on record goes on, see
+`syntrial.trial.continued`."""
 _CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
 ArmName = Annotated[str, Field(max_length=63)]
 

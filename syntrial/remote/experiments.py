@@ -10,7 +10,7 @@ from rapidfuzz import process
 
 from syntrial.cluster.door import Door
 from syntrial.errors import ClusterRefused, UserError
-from syntrial.experiment.model import API_VERSION, PLAN_ANEW
+from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
 from syntrial.trial.status import TrialStatus
 
 KIND: Final = "Experiment"
@@ -20,6 +20,7 @@ SUBMITTER: Final = "syntrial-submit"
 SWITCH: Final = "syntrial-switch"
 """Field manager of what `cancel` and `retry` change. Another than the submitter's: whoever applies fewer fields under
 one name takes back those that it left out."""
+_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -129,6 +130,28 @@ def plan_anew(door: Door, remote: Remote, *, report: str) -> None:
 def delete(door: Door, remote: Remote) -> None:
     """Deletes the object and its Jobs; artifacts stay until garbage collection."""
     door.delete(KIND, remote.namespace, remote.name)
+
+
+def restorable(door: Door, *, namespace: str) -> list[dict[str, Any]]:
+    """The Experiments of a namespace as objects that may be applied again, to this cluster or to another.
+
+    Each names the UID that it has now: under another one it goes on with what it has on record.
+    """
+    with installed():
+        found = door.list(KIND, namespace)
+    return [_restorable(tree) for tree in sorted(found, key=lambda tree: str(tree["metadata"]["name"]))]
+
+
+def _restorable(tree: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = tree["metadata"]
+    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items() if name != _LAST_APPLIED}
+    kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
+    return {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {**kept, "annotations": {**annotations, CONTINUES: metadata["uid"]}},
+        "spec": tree["spec"],
+    }
 
 
 @contextmanager

@@ -18,7 +18,8 @@ alike. Beside what the report shows, no real image is exported.
 import csv
 import json
 import shutil
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -106,13 +107,36 @@ def write_report(store: ArtifactStore, *, key: str, uid: str, out: Path) -> dict
     experiment = store.experiment_file(uid, "experiment.yaml")
     if experiment is not None:
         files["experiment.yaml"] = experiment
-    out.mkdir(parents=True, exist_ok=True)
     for name, data in files.items():
-        draft = out / f".{name}.part"
-        draft.write_bytes(data)
-        draft.replace(out / name)
+        write_whole(out / name, data)
     report: dict[str, Any] = json.loads(files["report.json"])
     return report
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file, or replaces it whole: whoever reads it finds all of one or all of the other.
+
+    Raises UserError where it cannot be written.
+    """
+    with _writable(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        draft = path.with_name(f".{path.name}.part")
+        draft.write_bytes(data)
+        draft.replace(path)
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    """Words what keeps a folder of the user's from being written to."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            field="DIR",
+            rule="is a folder that may be written to, on a disk with room",
+            received=f"{error.filename or folder}: {error.strerror}",
+            remedy="Name another place, or change what is there.",
+        ) from error
 
 
 def export_trial(
@@ -141,27 +165,28 @@ def export_trial(
     whole = out.resolve()
     draft = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
     try:
-        _write_records(trial, store=store, folder=draft)
-        images = 0
-        if ExportPart.IMAGES in parts:
-            images = _write_images(
-                trial, store=store, folder=draft / "images", picture_format=picture_format, on_file=on_file
-            )
-        if ExportPart.PREDICTIONS in parts:
-            _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
-        for part in _WEIGHTS.keys() & parts:
-            _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
-        (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
-        paths = sorted(path for path in draft.rglob("*") if path.is_file())
-        sums = [f"{hash_file(path)[0]}  {path.relative_to(draft).as_posix()}\n" for path in paths]
-        (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-        size = sum(path.stat().st_size for path in paths)
-        out.mkdir(exist_ok=True)
-        for path in draft.iterdir():
-            path.rename(out / path.name)
-        draft.rmdir()
+        with _writable(whole.parent):
+            draft.mkdir(parents=True)
+            _write_records(trial, store=store, folder=draft)
+            images = 0
+            if ExportPart.IMAGES in parts:
+                images = _write_images(
+                    trial, store=store, folder=draft / "images", picture_format=picture_format, on_file=on_file
+                )
+            if ExportPart.PREDICTIONS in parts:
+                _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
+            for part in _WEIGHTS.keys() & parts:
+                _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
+            (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
+            paths = sorted(path for path in draft.rglob("*") if path.is_file())
+            sums = [f"{hash_file(path)[0]}  {path.relative_to(draft).as_posix()}\n" for path in paths]
+            (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+            size = sum(path.stat().st_size for path in paths)
+            out.mkdir(exist_ok=True)
+            for path in draft.iterdir():
+                path.rename(out / path.name)
+            draft.rmdir()
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

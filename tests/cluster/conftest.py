@@ -15,6 +15,8 @@ import pytest
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
+    from tests.cluster.kubelet import Kubelet
+    from tests.cluster.site import Site
 
 CRD = Path(__file__).resolve().parents[2] / "k8s" / "crd" / "experiments.syntrial.dev.yaml"
 PYTHON_IMAGE = "localhost/python:3.11-bookworm"
@@ -114,3 +116,70 @@ def new_namespace(cluster: "Kubernetes") -> Iterator[Callable[[str], str]]:
 def namespace(request: pytest.FixtureRequest, new_namespace: Callable[[str], str]) -> str:
     """A namespace of the test module's own."""
     return new_namespace(request.module.__name__.rpartition(".")[2].replace("_", "-"))
+
+
+@pytest.fixture
+def site(
+    cluster: "Kubernetes",
+    cluster_environment: dict[str, str],
+    crd: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> "Iterator[Site]":
+    """A namespace of this test's own with a bucket of its own."""
+    from minio import Minio
+
+    from tests.cluster.site import Site
+
+    name = f"controller-{uuid.uuid4().hex[:8]}"
+    endpoint = cluster_environment["S3_ENDPOINT"]
+    settings = {
+        "SYNTRIAL_S3_ENDPOINT": endpoint,
+        "AWS_ACCESS_KEY_ID": cluster_environment["AWS_ACCESS_KEY_ID"],
+        "AWS_SECRET_ACCESS_KEY": cluster_environment["AWS_SECRET_ACCESS_KEY"],
+        "SYNTRIAL_CACHE_DIR": str(tmp_path / "cache"),
+    }
+    client = Minio(
+        endpoint.removeprefix("http://"),
+        access_key=settings["AWS_ACCESS_KEY_ID"],
+        secret_key=settings["AWS_SECRET_ACCESS_KEY"],
+        secure=False,
+    )
+    client.make_bucket(name)
+    for setting, value in settings.items():
+        monkeypatch.setenv(setting, value)
+    url = f"s3://{name}/trials"
+    cluster.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    secret = {"SYNTRIAL_STORE": url, **{key: settings[key] for key in settings if key != "SYNTRIAL_CACHE_DIR"}}
+    cluster.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "syntrial-store", "namespace": name},
+            "stringData": secret,
+        }
+    )
+    found = Site(
+        cluster=cluster,
+        namespace=name,
+        environment={**os.environ, **cluster_environment, **settings},
+        store_url=url,
+        folder=tmp_path,
+    )
+    yield found
+    if found.process is not None and found.process.poll() is None:
+        found.process.terminate()
+        found.process.wait(timeout=30)
+    cluster.delete("Namespace", None, name)
+    for item in client.list_objects(name, recursive=True):
+        client.remove_object(name, str(item.object_name))
+    client.remove_bucket(name)
+
+
+@pytest.fixture
+def kubelet(site: "Site") -> "Iterator[Kubelet]":
+    """Runs the namespace's pods."""
+    from tests.cluster.kubelet import Kubelet
+
+    with Kubelet(site.cluster, site.namespace, site.store) as played:
+        yield played

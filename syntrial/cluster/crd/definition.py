@@ -64,21 +64,25 @@ _KEPT: Final = (
 )  # fmt: skip
 
 
-def definition(comments: Mapping[str, str]) -> dict[str, Any]:
+def definition(comments: Mapping[str, str], *, also: tuple[str, ...] = (), stored: str = VERSION) -> dict[str, Any]:
     """The CustomResourceDefinition as a tree.
 
-    `comments` holds the comment of each protobuf field whose value a user may set, by its full name
-    (`syntrial.v1.GanConfig.gamma`). Raises ValueError where a field has no description or a type that no structural
-    schema can say.
+    It serves `VERSION` and the versions in `also` with one schema, so that none has to be converted, and keeps objects
+    as `stored`: docs/operations.md says how a version is renamed. `comments` holds the comment of each protobuf field
+    whose value a user may set, by its full name (`syntrial.v1.GanConfig.gamma`). Raises ValueError where a field has no
+    description or a type that no structural schema can say.
     """
-    version = {
-        "name": VERSION,
-        "served": True,
-        "storage": True,
-        "subresources": {"status": {}},
-        "additionalPrinterColumns": [dict(column) for column in COLUMNS],
-        "schema": {"openAPIV3Schema": schema(comments)},
-    }
+    versions = [
+        {
+            "name": name,
+            "served": True,
+            "storage": name == stored,
+            "subresources": {"status": {}},
+            "additionalPrinterColumns": [dict(column) for column in COLUMNS],
+            "schema": {"openAPIV3Schema": schema(comments, version=name)},
+        }
+        for name in (VERSION, *also)
+    ]
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -94,16 +98,16 @@ def definition(comments: Mapping[str, str]) -> dict[str, Any]:
                 "shortNames": ["exp"],
                 "categories": ["syntrial"],
             },
-            "versions": [version],
+            "versions": versions,
         },
     }
 
 
-def schema(comments: Mapping[str, str]) -> dict[str, Any]:
+def schema(comments: Mapping[str, str], *, version: str = VERSION) -> dict[str, Any]:
     """The structural schema of an Experiment with its status."""
     root = _Converter(Experiment, comments).converted()
     properties = root["properties"]
-    properties["apiVersion"] = {"type": "string", "description": f"{GROUP}/{VERSION}."}
+    properties["apiVersion"] = {"type": "string", "description": f"{GROUP}/{version}."}
     properties["kind"] = {"type": "string", "description": "Experiment."}
     # The API server knows the rest of metadata; only restrictions of the name may stand here.
     name = {key: value for key, value in properties["metadata"]["properties"]["name"].items() if key != "description"}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from PIL import Image
 
 from syntrial.artifacts.store import ArtifactStore
@@ -294,3 +295,38 @@ def test_a_run_on_this_machine_is_not_cancelled_from_here(run: Run, tmp_path: Pa
     code, _, err = run("cancel", "small.yaml")
     assert code == 2
     assert "small.yaml, a file" in err
+
+
+def test_a_backup_can_be_applied_again_and_names_the_uid(cluster: MemoryCluster, run: Run, tmp_path: Path) -> None:
+    spec = {"suspend": False, "seed": 3}
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{}", "syntrial.dev/plan-anew": "0123"}
+    metadata = {"uid": "uid", "labels": {"team": "a"}, "annotations": annotations, "resourceVersion": "7"}
+    cluster.put("Experiment", "small", metadata=metadata, spec=spec, status={"progress": "1/2"})
+    cluster.put("Experiment", "also", metadata={"uid": "other"}, spec=spec)
+    file = tmp_path / "new" / "experiments.yaml"
+    code, printed, _ = run("backup", str(file))
+    assert code == 0
+    assert "2 experiments of namespace lab" in printed.replace("\n", "")
+    also, small = yaml.safe_load_all(file.read_text())
+    assert also["metadata"]["annotations"] == {"syntrial.dev/continues": "other"}
+    assert small == {
+        "apiVersion": "syntrial.dev/v1alpha1",
+        "kind": "Experiment",
+        "metadata": {
+            "name": "small",
+            "namespace": "lab",
+            "labels": {"team": "a"},
+            "annotations": {"syntrial.dev/plan-anew": "0123", "syntrial.dev/continues": "uid"},
+        },
+        "spec": spec,
+    }
+    assert [path.name for path in file.parent.iterdir()] == ["experiments.yaml"]
+
+
+def test_a_backup_that_cannot_be_written_leaves_the_last_one(cluster: MemoryCluster, run: Run, tmp_path: Path) -> None:
+    experiment(cluster)
+    (tmp_path / "file").write_text("kept")
+    code, _, errors = run("backup", str(tmp_path / "file" / "experiments.yaml"))
+    assert code == 2
+    assert "is a folder that may be written to" in errors
+    assert (tmp_path / "file").read_text() == "kept"

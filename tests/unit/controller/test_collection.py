@@ -12,7 +12,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster import client as kubernetes
 from syntrial.controller import stores
 from syntrial.controller.__main__ import app
-from syntrial.controller.collection import NamespaceCollection, collect_namespace
+from syntrial.controller.collection import NamespaceCollection, collect_namespace, uids_on_record
 from syntrial.errors import DataLoss, StoreUnavailable, UserError
 from syntrial.rpc.step import request_record
 from syntrial.sources.resolve import resolve_sources
@@ -216,3 +216,12 @@ def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
     assert str(error) in done.output
     assert "1 namespaces not collected" in done.output
     assert "here: removed 0 objects" in done.output
+
+
+def test_a_restored_experiment_keeps_the_record_that_it_goes_on_from() -> None:
+    objects = [
+        {"metadata": {"uid": "new", "annotations": {"syntrial.dev/continues": "old"}}},
+        {"metadata": {"uid": "plain", "annotations": None}},
+        {"metadata": {"uid": "other", "annotations": {"team": "a"}}},
+    ]
+    assert uids_on_record(objects) == {"new", "old", "plain", "other"}

@@ -545,3 +545,51 @@ def test_of_a_finished_trial_nothing_is_remembered_and_its_artifacts_are_looked_
     world.look(controller)
     assert [job["metadata"]["labels"]["app.kubernetes.io/component"] for job in world.jobs()] == ["analysis"]
     assert controller.remembered == [uid]
+
+
+def restored(world: World, *, continues: str) -> str:
+    """Deletes the Experiment and makes it again, as a restored backup does; its UID."""
+    world.api.remove("Experiment", NAMESPACE, "small")
+    uid = world.apply()
+    body = world.api.get("Experiment", NAMESPACE, "small")
+    assert body is not None
+    annotations = {"syntrial.dev/continues": continues}
+    world.api.put({**body, "metadata": {**body["metadata"], "annotations": annotations}})
+    return uid
+
+
+def test_a_restored_experiment_goes_on_with_what_it_registered_and_runs_nothing_again(
+    finished: tuple[World, Controller],
+) -> None:
+    world, second = finished
+    before, made, status = world.uid(), world.api.created.total(), world.status()
+    uid = restored(world, continues=before)
+    assert uid != before
+    world.settle(second)
+    assert world.condition("Valid") == ("True", "PlannedBefore")
+    assert world.status()["report"] == status["report"]
+    assert world.api.created.total() == made
+    assert world.store.registrations(uid) == world.store.registrations(before)
+
+
+def test_a_restored_experiment_waits_for_the_record_that_it_names(finished: tuple[World, Controller]) -> None:
+    world, second = finished
+    record = {
+        info.name: world.store.backend.read(info.name) or b""
+        for info in world.store.backend.scan(f"experiments/{world.uid()}/")
+    }
+    before, made = world.uid(), world.api.created.total()
+    for name in record:
+        world.store.backend.delete(name)
+    restored(world, continues=before)
+    world.look(second)
+    assert world.condition("Valid")[0] == "False"
+    assert before in str(world.status()["conditions"])
+    assert world.api.created.total() == made
+    for name, data in record.items():
+        world.store.backend.write(name, data)
+    world.now += 4000
+    second.resync()
+    world.settle(second)
+    assert world.condition("Succeeded") == ("True", "VerdictReached")
+    assert world.api.created.total() == made
