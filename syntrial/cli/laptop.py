@@ -121,9 +121,11 @@ def version() -> None:
 
 def draft_of(experiment: "Experiment", *, base: Path, store: "ArtifactStore", data_root: Path | None) -> "Trial":
     """The trial of an experiment as planned before the test split is opened."""
+    from syntrial.plan.size import check_size, step_limit
     from syntrial.sources.resolve import resolve_sources
     from syntrial.trial.run import draft
 
+    check_size(experiment, limit=step_limit())
     with _copying() as show:
         sources = resolve_sources(experiment, base=base, data_root=data_root, store=store, on_progress=show)
     return draft(experiment, sources)

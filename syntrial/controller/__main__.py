@@ -44,6 +44,9 @@ def serve(  # noqa: PLR0917 - options of a command
     ] = None,
     image_pull_policy: Annotated[str, typer.Option(help="Always, IfNotPresent or Never.")] = "IfNotPresent",
     store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
+    step_limit: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Steps that a trial may have; one with more is not valid.")
+    ] = 20_000,
     threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 8,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
@@ -74,6 +77,7 @@ def serve(  # noqa: PLR0917 - options of a command
             pull_policy=_pull_policy(image_pull_policy),
         ),
         store_secret=store_secret,
+        step_limit=step_limit,
         threads=threads,
         resync_seconds=resync,
     )

@@ -187,7 +187,13 @@ class Controller:
         cache.ask_for_all(before=self._resynced_at - self._settings.resync_seconds / 2)
         try:
             trial, snapshot = observe(
-                body, cache, inventory=self.inventory, stores=self._stores, jobs=self._jobs, clock=self._clock
+                body,
+                cache,
+                inventory=self.inventory,
+                stores=self._stores,
+                jobs=self._jobs,
+                clock=self._clock,
+                step_limit=self._settings.step_limit,
             )
         except (ArtifactMissing, DataLoss) as error:
             _log.warning("store read again", experiment=uid, error=str(error))

@@ -35,6 +35,7 @@ def observe(
     stores: Stores,
     jobs: Jobs,
     clock: Callable[[], float],
+    step_limit: int,
 ) -> tuple[TrialState, Snapshot]:
     """The trial as wanted and what is known of its world now."""
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
@@ -47,7 +48,7 @@ def observe(
     try:
         with stores.use(namespace) as store:
             address = store.url
-            trial = wanted(body, cache, store=store)
+            trial = wanted(body, cache, store=store, step_limit=step_limit)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
                 lost = _read(trial, cache, views, elsewhere, store=store, now=clock())
@@ -56,11 +57,11 @@ def observe(
                 if lost or (trial.is_kept and not cache.present.issuperset(step.key for step in trial.plan.steps)):
                     cache.is_full_due |= trial.is_kept
                     cache.trial = None
-                    trial = wanted(body, cache, store=store)
+                    trial = wanted(body, cache, store=store, step_limit=step_limit)
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:
-        trial = wanted(body, cache, store=None)
+        trial = wanted(body, cache, store=None, step_limit=step_limit)
     if trial.plan is not None and store_error:
         elsewhere = _elsewhere(trial, cache, inventory=inventory)
     jobs.examine(views, trial, cache, is_wanted=lambda job: _is_unsettled(job, cache))

@@ -17,6 +17,7 @@ from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
 from syntrial.experiment.on_cluster import check_on_cluster
+from syntrial.plan.size import check_size
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.continued import continue_record
@@ -24,16 +25,19 @@ from syntrial.trial.kept import kept_plan
 from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
 
-def wanted(body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None) -> TrialState:
+def wanted(
+    body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None, step_limit: int
+) -> TrialState:
     """The trial that the object wants; planned where its sources are known, which the store is asked for.
 
-    With `store` None only what is remembered is known. Raises what the store raises.
+    One of more than `step_limit` steps is not valid. With `store` None only what is remembered is known. Raises what
+    the store raises.
     """
     metadata = body["metadata"]
     # A source that was not there may have come since: it is looked for again each time.
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
-        _validate(body, cache)
+        _validate(body, cache, step_limit=step_limit)
     annotations = metadata.get("annotations") or {}
     anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
@@ -62,7 +66,7 @@ def adopt(cache: ExperimentCache, trial: Trial) -> None:
     cache.priorities = priorities(trial.plan.steps)
 
 
-def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
+def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: int) -> None:
     # The API server's object holds more than a file: its status, its managed fields.
     tree: dict[object, object] = {
         "apiVersion": body.get("apiVersion", API_VERSION),
@@ -73,6 +77,7 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache) -> None:
     try:
         experiment = validate(tree)
         check_on_cluster(experiment)
+        check_size(experiment, limit=step_limit)
         cache.experiment = experiment
     except UserError as error:
         cache.invalid = str(error)

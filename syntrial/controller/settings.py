@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from syntrial.cluster.manifests import Images
+from syntrial.plan.size import STEP_LIMIT
 
 FIELD_MANAGER: Final = "syntrial-controller"
 """Under which name the controller writes objects and tells events."""
@@ -20,6 +21,8 @@ class Settings:
     """Those that are served; empty: all."""
     images: Images
     store_secret: str = "syntrial-store"  # noqa: S105 - the name of a Secret, not one
+    step_limit: int = STEP_LIMIT
+    """Steps of a trial: one that has more is not valid."""
     threads: int = 8
     """Looks at a time; they mostly wait for the store and the API."""
     resync_seconds: float = 300.0

@@ -47,6 +47,8 @@ PLAN_ANEW: Final = "syntrial.dev/plan-anew"
 CONTINUES: Final = "syntrial.dev/continues"
 """Annotation with the UID that a restored object had: what that one has on record goes on, see
 `syntrial.trial.continued`."""
+MOST_STEPS: Final = 100_000
+"""Steps that no setting allows more of; the whole count, and the limit that a setting moves: `syntrial.plan.size`."""
 _CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
 ArmName = Annotated[str, Field(max_length=63)]
 
@@ -372,6 +374,17 @@ class Spec(Model):
             if not used:
                 rule = "a synthetic set needs an arm that uses synthetic images"
                 raise wrong("arms", rule, [arm.name for arm in self.arms_of(item)], "Give a ratio above 0.")
+        return self
+
+    @model_validator(mode="after")
+    def _countable(self) -> Self:
+        """Refuses what has too many steps by a count from below that the API server can make too: one arm each."""
+        seeds = min(self.replicates, self.exploratory_replicates or self.replicates)
+        each = 3 + 2 * len(self.classifiers) * seeds
+        steps = sum(item.replicates * each for item in self.synthetic)
+        if steps > MOST_STEPS:
+            words = f"at least {steps} of synthetic sets × their replicates × classifiers × replicates"
+            raise wrong("", f"a trial has at most {MOST_STEPS} steps", steps, "Lower some of these.", words=words)
         return self
 
     @model_validator(mode="after")

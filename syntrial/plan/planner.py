@@ -7,11 +7,11 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from syntrial.artifacts.keys import step_key
 from syntrial.artifacts.references import member_refs
-from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
+from syntrial.experiment.arms import Arm
 from syntrial.experiment.base import words_of
 from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
@@ -22,8 +22,8 @@ from syntrial.experiment.model import (
     Spec,
     Synthetic,
 )
-from syntrial.experiment.presets.generators import BASELINE
 from syntrial.plan import requests
+from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, replicates
 from syntrial.plan.steps import Plan, Program, Step
 from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
 from syntrial.stages import stage_of
@@ -41,8 +41,6 @@ from syntrial.v1.classification_pb2 import EvaluateClassifierRequest, TrainClass
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDatasetRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
-BASELINE_SET: Final = f"{BASELINE}-baseline"
-
 
 def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequence[Look] = ()) -> Plan:
     """Expands an experiment into its steps.
@@ -57,9 +55,8 @@ def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequen
 class _Set:
     """A synthetic set in the making: one accepted member for each replicate of its generator."""
 
-    spec: Synthetic
+    outlined: OutlinedSet
     summary: SyntheticSummary
-    arms: tuple[Arm, ...]
 
     @property
     def accepted(self) -> list[MemberRef]:
@@ -81,18 +78,12 @@ class _Planner:
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
         self.encoder = self._encoder()
-        primary_arm, primary_set = self.spec.primary_arm, self.spec.primary_synthetic
-        sets = [self._set(item, self._arms_with_controls(item)) for item in self._synthetic_with_baseline()]
-        sets += [
-            self._set(item, (primary_arm,) if self.spec.controls == "primary" else self.spec.arms_of(item), random=True)
-            for item in self.spec.synthetic
-            if item.filters and self._controlled(item)
-        ]
+        sets = [self._set(item) for item in outline(self.spec)]
+        self.primary_control = self.spec.control_of(self.spec.primary_arm)
         for classifier in self.spec.classifiers:
             for item in sets:
-                for arm in item.arms:
-                    if self._wanted(item, arm, classifier):
-                        self._compare(item, arm, classifier, primary_arm=primary_arm, primary_set=primary_set)
+                for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
+                    self._compare(item, contest, classifier)
         report = self._report(sets, looks) if looks else ()
         return Plan(
             training=tuple(self.training.values()),
@@ -134,54 +125,14 @@ class _Planner:
 
     # Synthetic sets
 
-    def _synthetic_with_baseline(self) -> list[Synthetic]:
-        items = list(self.spec.synthetic)
-        has_baseline = any(item.generator is not None and item.generator.kind == BASELINE for item in items)
-        if self.spec.controls == "none" or has_baseline:
-            return items
-        primary = self.spec.primary_synthetic
-        arms = [arm.name for arm in self.spec.arms_of(primary) if arm.name in ("synthetic", self.spec.primary_arm.name)]
-        baseline = Synthetic(
-            name=BASELINE_SET,
-            generator=Generator.model_validate({BASELINE: {}}),
-            copies=primary.copies,
-            balance=primary.balance,
-            seed=primary.seed,
-            arms=tuple(arms),
-        )
-        return [*items, baseline]
-
-    def _controlled(self, item: Synthetic) -> bool:
-        """Whether this set gets controls of its own."""
-        return self.spec.controls == "all" or (
-            self.spec.controls == "primary" and item.name == self.spec.primary_synthetic.name
-        )
-
-    def _arms_with_controls(self, item: Synthetic) -> tuple[Arm, ...]:
-        arms = self.spec.arms_of(item)
-        if item.name == BASELINE_SET or not self._controlled(item):
-            return arms
-        controlled = (self.spec.primary_arm,) if self.spec.controls == "primary" else arms
-        extra: list[Arm] = []
-        for arm in controlled:
-            if arm.synthetic_ratio == 0:
-                continue
-            extra.append(shuffled(arm))
-            if item.balance != "match":
-                extra.append(resampled(arm))
-            if self.spec.budget and self.spec.budget.epochs is not None:
-                extra.append(duplicated(arm))
-        return arms + tuple(extra)
-
-    def _set(self, item: Synthetic, arms: tuple[Arm, ...], *, random: bool = False) -> _Set:
-        name = f"{item.name}-random" if random else item.name
-        ratio = max(arm.synthetic_ratio for arm in self._arms_with_controls(item))
+    def _set(self, outlined: OutlinedSet) -> _Set:
+        item, name, ratio, random = outlined.spec, outlined.name, outlined.ratio, outlined.is_random
         summary = SyntheticSummary(
             name=name,
             method=item.generator.kind if item.generator else "imported",
             # What a program of somebody else's brought along is not known.
             proven_lineage=item.generator is not None and item.generator.kind != EXTERNAL,
-            control=random or item.name == BASELINE_SET,
+            control=outlined.is_control,
         )
         for replicate in range(item.replicates):
             suffix = f" {replicate + 1}/{item.replicates}" if item.replicates > 1 else ""
@@ -225,7 +176,7 @@ class _Planner:
                     about=f"{name}{suffix}",
                 )
                 summary.quality.append(_member(assessed, "quality"))
-        return _Set(spec=item, summary=summary, arms=arms)
+        return _Set(outlined=outlined, summary=summary)
 
     def _generate(
         self,
@@ -283,50 +234,35 @@ class _Planner:
 
     # Cells
 
-    def _wanted(self, item: _Set, arm: Arm, classifier: Classifier) -> bool:
-        """Controls run for the primary's classifier alone, unless `controls: all`."""
-        extra = item.summary.control or arm.name not in {given.name for given in self.spec.arms_of(item.spec)}
-        return not extra or self.spec.controls == "all" or classifier.title == self.spec.primary_classifier.title
-
-    def _compare(
-        self, item: _Set, arm: Arm, classifier: Classifier, *, primary_arm: Arm, primary_set: Synthetic
-    ) -> None:
-        is_primary = (item.summary.name, arm.name, classifier.title) == (
-            primary_set.name,
-            primary_arm.name,
-            self.spec.primary_classifier.title,
-        )
-        control = self.spec.control_of(arm)
+    def _compare(self, item: _Set, contest: Contest, classifier: Classifier) -> None:
+        is_main = is_primary(self.spec, classifier)
+        decides = contest.is_primary and is_main
         # The control of the primary has the primary's replicates, whoever asks for it first.
-        shared = classifier.title == self.spec.primary_classifier.title and control == self.spec.control_of(primary_arm)
-        against = self._cell(None, control, classifier, replicates=self._replicates(primary=shared))
-        cell = self._cell(item, arm, classifier, replicates=self._replicates(primary=is_primary))
-        extra = item.summary.control or arm.name not in {given.name for given in self.spec.arms_of(item.spec)}
+        shared = is_main and contest.control == self.primary_control
+        against = self._cell(None, contest.control, classifier, seeds=replicates(self.spec, primary=shared))
+        uses = item if contest.needs_synthetic else None
+        cell = self._cell(uses, contest.arm, classifier, seeds=replicates(self.spec, primary=decides))
         role = CellComparison.Role
         self.comparisons.append(
             CellComparison(
                 arm=cell.name,
                 control=against.name,
-                role=role.ROLE_PRIMARY if is_primary else role.ROLE_CONTROL if extra else role.ROLE_EXPLORATORY,
-                shuffled_labels=arm.shuffled_labels,
+                role=role.ROLE_PRIMARY if decides else role.ROLE_CONTROL if contest.is_extra else role.ROLE_EXPLORATORY,
+                shuffled_labels=contest.arm.shuffled_labels,
             )
         )
 
-    def _replicates(self, *, primary: bool) -> int:
-        return self.spec.replicates if primary else self.spec.exploratory_replicates or self.spec.replicates
-
-    def _cell(self, item: _Set | None, arm: Arm, classifier: Classifier, *, replicates: int) -> Cell:
-        uses = item if item is not None and arm.synthetic_ratio + self._as_synthetic(arm) > 0 else None
+    def _cell(self, uses: _Set | None, arm: Arm, classifier: Classifier, *, seeds: int) -> Cell:
         name = " ".join(part for part in (arm.name, uses.summary.name if uses else "", classifier.title) if part)
         if name in self.cells:
             return self.cells[name]
         cell = Cell(name=name, arm=arm.name, synthetic=uses.summary.name if uses else "", classifier=classifier.title)
         members: list[MemberRef | None] = list(uses.accepted) if uses else [None]
         for generator, accepted in enumerate(members):
-            for replicate in range(replicates):
+            for replicate in range(seeds):
                 seed = self.spec.seed + replicate
                 request = self._training(uses, accepted, arm, classifier, seed=seed)
-                number = f"{name} {generator * replicates + replicate + 1}/{len(members) * replicates}"
+                number = f"{name} {generator * seeds + replicate + 1}/{len(members) * seeds}"
                 steps = sum(phase.steps for phase in request.phases)
                 trained = self._add(
                     "ClassificationService/TrainClassifier",
@@ -356,10 +292,6 @@ class _Planner:
         self.cells[name] = cell
         return cell
 
-    @staticmethod
-    def _as_synthetic(arm: Arm) -> int:
-        return sum(phase.real_as_synthetic for phase in arm.phases)
-
     def _training(
         self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, seed: int
     ) -> TrainClassifierRequest:
@@ -373,7 +305,7 @@ class _Planner:
             recipe=requests.training_recipe(classifier),
             seed=seed,
             shuffle_synthetic_labels=arm.shuffled_labels,
-            balance=requests.balance_name(item.spec) if item else None,
+            balance=requests.balance_name(item.outlined.spec) if item else None,
         )
 
     # Report

@@ -19,6 +19,7 @@ from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
 from syntrial.experiment.on_cluster import check_on_cluster
 from syntrial.plan.planner import plan
+from syntrial.plan.size import check_size, step_limit
 from syntrial.sources.contents import look_into
 from syntrial.sources.digests import resolve, resolve_weights
 from syntrial.sources.named import sources_of
@@ -59,6 +60,7 @@ def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
     """
     experiment = read_experiment(file)
     check_on_cluster(experiment)
+    check_size(experiment, limit=step_limit())
     tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
     found: list[LocalSource] = []
     resolved: dict[str, Source] = {}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 FILES = sorted([*REPOSITORY.glob("examples/*.yaml"), *REPOSITORY.glob("k8s/samples/*.yaml")])
+CRD = REPOSITORY / "k8s/crd/experiments.syntrial.dev.yaml"
 MANAGER = "syntrial-controller"
 Kubectl = Callable[..., CompletedProcess[str]]
 
@@ -240,6 +241,36 @@ def test_kubectl_applies_a_second_time_and_a_change(kubectl: Kubectl, namespace:
     assert "arms" not in found["spec"]
 
 
+def test_what_was_admitted_before_a_rule_came_still_gets_a_status(cluster: "Kubernetes", kubectl: Kubectl) -> None:
+    # A definition of a group of its own, first without the rules on the whole specification, then with them.
+    tree = yaml.safe_load(CRD.read_text())
+    group = "rules-come-later.syntrial.dev"
+    tree["metadata"]["name"] = f"experiments.{group}"
+    tree["spec"]["group"] = group
+    tree["spec"]["names"] = {"plural": "experiments", "singular": "experiment", "kind": "Experiment"}
+    spec = tree["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    rules = spec.pop("x-kubernetes-validations")
+    made = {**experiment("large", CASES["more steps than any setting allows"].bad), "apiVersion": f"{group}/v1alpha1"}
+    written = {**made, "status": status()}
+    options = ("--subresource=status", "--server-side", "--field-manager=x", "-f", "-")
+    try:
+        kubectl("apply", "-f", "-", stdin=json.dumps(tree))
+        kubectl("wait", "--for=condition=Established", "crd", tree["metadata"]["name"])
+        kubectl("create", "-f", "-", stdin=json.dumps(made))
+        spec["x-kubernetes-validations"] = rules
+        kubectl("apply", "-f", "-", stdin=json.dumps(tree))
+        other = {**made, "metadata": {"name": "other"}}
+        for _ in range(30):
+            done = kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(other), check=False)
+            if "a trial has at most 100000 steps" in done.stderr:
+                break
+            time.sleep(1)
+        assert "a trial has at most 100000 steps" in done.stderr
+        assert "serverside-applied" in kubectl("apply", *options, stdin=json.dumps(written)).stdout
+    finally:
+        kubectl("delete", "crd", tree["metadata"]["name"], "--ignore-not-found")
+
+
 def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernetes", namespace: str) -> None:
     arms = [*(f"augment-{number}" for number in range(1, 64)), "finetune"]
     sets = [
@@ -269,6 +300,7 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernet
     largest = experiment(
         "largest",
         {
+            "replicates": 12,
             "synthetic": sets,
             "arms": arms,
             "classifiers": classifiers,

@@ -178,6 +178,22 @@ CASES: dict[str, Case] = {
         server="Duplicate value",
         field="spec.synthetic[1]",
     ),
+    "more steps than any setting allows": Case(
+        bad={
+            "synthetic": [{"name": f"s{n}", "generator": {"pca": {}}, "replicates": 20} for n in range(3)],
+            "classifiers": [{"model": "small-cnn", "name": f"c{n}"} for n in range(30)],
+            "replicates": 100,
+            "exploratoryReplicates": 40,
+        },
+        good={
+            "synthetic": [{"name": f"s{n}", "generator": {"pca": {}}, "replicates": 20} for n in range(3)],
+            "classifiers": [{"model": "small-cnn", "name": f"c{n}"} for n in range(20)],
+            "replicates": 100,
+            "exploratoryReplicates": 40,
+        },
+        message="a trial has at most 100000 steps",
+        field="spec",
+    ),
     "two classifiers of one name": Case(
         bad={"classifiers": [{"model": "resnet18"}, {"model": "small-cnn", "name": "resnet18"}]},
         good={"classifiers": TWO_CLASSIFIERS},

@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import OneOf, Option
 from syntrial.experiment.filters import Filter
-from syntrial.experiment.model import Budget, Dataset, Generator, SourceFields, Synthetic
+from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import RESOURCE_RULES
 
 
@@ -68,6 +68,11 @@ def _beside(option: Option) -> str:
 _TITLE: Final = (
     """(has(c.name) ? c.name : has(c.pretraining) && c.pretraining != 'none' ? c.model + '-hub' : c.model)"""
 )
+_SEEDS: Final = "(has(self.replicates) ? self.replicates : 5)"
+# One arm of each set: the others are not seen from here. `Spec._countable`.
+_STEPS: Final = f"""self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1) * (3 + 2
+    * (has(self.classifiers) ? self.classifiers.size() : 1)
+    * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum()"""
 _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
@@ -130,6 +135,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Spec": (
+        Rule(
+            rule=f"{_STEPS} <= {MOST_STEPS}",
+            message=f"a trial has at most {MOST_STEPS} steps",
+        ),
         Rule(
             rule=f"""!has(self.classifiers) || [self.classifiers.map(c, {_TITLE})].all(titles,
             titles.all(title, titles.exists_one(other, other == title)))""",

@@ -98,6 +98,24 @@ def test_the_status_before_a_run_names_the_command_that_begins_it(trial: Trial, 
     assert "next: syntrial run small.yaml --store here" in out
 
 
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_a_trial_of_too_many_steps_is_refused_before_anything_is_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    (tmp_path / "large.yaml").write_text(PHANTOM)
+    monkeypatch.setenv("SYNTRIAL_STEP_LIMIT", "12")
+    code, _, err = run(command, "large.yaml", "--store", "here")
+    assert code == 2
+    for words in (
+        "error: spec",
+        "a trial has at most 12 steps",
+        "received: 37 steps: 1 synthetic sets with 1 replicates",
+    ):
+        assert words in err
+    assert "SYNTRIAL_STEP_LIMIT" in err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_a_finished_trial_has_its_verdict_its_report_and_its_export(
     trial: Trial, store: ArtifactStore, run: Run, tmp_path: Path
 ) -> None:

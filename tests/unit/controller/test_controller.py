@@ -593,3 +593,21 @@ def test_a_restored_experiment_waits_for_the_record_that_it_names(finished: tupl
     world.settle(second)
     assert world.condition("Succeeded") == ("True", "VerdictReached")
     assert world.api.created.total() == made
+
+
+def test_a_spec_that_was_admitted_before_and_has_too_many_steps_is_not_valid_and_is_left_alone() -> None:
+    classifiers = [{"model": "small-cnn", "name": f"c{number}"} for number in range(60)]
+    world = World({**SPEC, "classifiers": classifiers, "replicates": 100, "exploratoryReplicates": 100})
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    assert world.condition("Valid") == ("False", "Invalid")
+    (valid,) = [item for item in world.status()["conditions"] if item["type"] == "Valid"]
+    assert "a trial has at most 20,000 steps" in valid["message"]
+    assert "60 classifiers" in valid["message"]
+    world.now += 3600
+    assert controller.queue.take(timeout=0.0) is None, "it is looked at again only once it is changed"
+    world.apply(spec=SPEC)
+    world.settle(controller)
+    assert world.condition("Valid")[0] == "True"
+    assert world.condition("Succeeded")[0] == "True"

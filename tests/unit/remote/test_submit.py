@@ -141,3 +141,11 @@ def test_what_the_store_has_is_not_sent_again(folder: Path) -> None:
     assert told[-1] == (size, size)
     assert send(source, store=store) == 0
     assert find_upload(store, source.digest) is not None
+
+
+def test_a_trial_of_too_many_steps_is_told_before_any_data_is_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTRIAL_STEP_LIMIT", "10")
+    with pytest.raises(UserError, match="a trial has at most 10 steps"):
+        prepare(write(folder, dataset={"npz": "nowhere.npz"}))

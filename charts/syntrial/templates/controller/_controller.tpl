@@ -19,6 +19,7 @@
 {{- end }}
 - --image-pull-policy={{ .Values.image.pullPolicy }}
 - --store-secret={{ include "syntrial.storeSecret" . }}
+- --step-limit={{ int .Values.controller.stepLimit }}
 {{- end }}
 
 {{/* What the controller may do in a namespace with Experiments, and no more. */}}

@@ -1,0 +1,139 @@
+"""What an experiment compares, before any step: its synthetic sets with their arms and controls. Pure.
+
+The planner makes steps of it, and `syntrial.plan.size` counts them without making any.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
+from syntrial.experiment.model import Classifier, Generator, Spec, Synthetic
+from syntrial.experiment.presets.generators import BASELINE
+
+BASELINE_SET: Final = f"{BASELINE}-baseline"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contest:
+    """An arm of a synthetic set, and what it is compared with."""
+
+    arm: Arm
+    control: Arm
+    """Of real images alone."""
+    is_extra: bool
+    """Whether it is a negative control or a baseline, not an arm that the user asked for."""
+    is_primary: bool
+    """Whether it decides, with the primary classifier."""
+
+    @property
+    def needs_synthetic(self) -> bool:
+        """Whether its trainings depend on the set."""
+        return self.arm.synthetic_ratio > 0 or any(phase.real_as_synthetic for phase in self.arm.phases)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OutlinedSet:
+    """A synthetic set and all that it takes part in."""
+
+    spec: Synthetic
+    name: str
+    is_random: bool
+    """Whether it is the random choice of as many images as the filters of `spec` accept."""
+    ratio: float
+    """The most accepted images that an arm needs, as a ratio to the real training images."""
+    contests: tuple[Contest, ...]
+
+    @property
+    def is_control(self) -> bool:
+        """Whether the set itself is a control."""
+        return self.is_random or self.name == BASELINE_SET
+
+    def wanted(self, spec: Spec, *, primary: bool) -> tuple[Contest, ...]:
+        """Those for the primary's classifier, or for each other: controls run for it alone, unless `controls: all`."""
+        if primary or spec.controls == "all":
+            return self.contests
+        return tuple(contest for contest in self.contests if not contest.is_extra)
+
+
+def outline(spec: Spec) -> tuple[OutlinedSet, ...]:
+    """The synthetic sets in the planner's order: the user's, the baseline, random choices."""
+    primary_arm, primary_set = spec.primary_arm, spec.primary_synthetic.name
+    controls: dict[Arm, Arm] = {}
+
+    def made(item: Synthetic, *, arms: tuple[Arm, ...] | None = None) -> OutlinedSet:
+        own = {arm.name for arm in spec.arms_of(item)}
+        every = _arms_with_controls(spec, item)
+        name = item.name if arms is None else f"{item.name}-random"
+        contests = []
+        for arm in every if arms is None else arms:
+            control = controls.get(arm)
+            if control is None:
+                control = controls[arm] = spec.control_of(arm)
+            contests.append(
+                Contest(
+                    arm=arm,
+                    control=control,
+                    is_extra=arms is not None or item.name == BASELINE_SET or arm.name not in own,
+                    is_primary=(name, arm.name) == (primary_set, primary_arm.name),
+                )
+            )
+        ratio = max(arm.synthetic_ratio for arm in every)
+        return OutlinedSet(spec=item, name=name, is_random=arms is not None, ratio=ratio, contests=tuple(contests))
+
+    sets = [made(item) for item in _with_baseline(spec)]
+    sets += [
+        made(item, arms=(primary_arm,) if spec.controls == "primary" else spec.arms_of(item))
+        for item in spec.synthetic
+        if item.filters and _is_controlled(spec, item)
+    ]
+    return tuple(sets)
+
+
+def replicates(spec: Spec, *, primary: bool) -> int:
+    """Seeds of a cell: of the primary comparison's two, or of any other."""
+    return spec.replicates if primary else spec.exploratory_replicates or spec.replicates
+
+
+def is_primary(spec: Spec, classifier: Classifier) -> bool:
+    """Whether the classifier is that of the primary comparison."""
+    return classifier.title == spec.primary_classifier.title
+
+
+def _with_baseline(spec: Spec) -> list[Synthetic]:
+    items = list(spec.synthetic)
+    has_baseline = any(item.generator is not None and item.generator.kind == BASELINE for item in items)
+    if spec.controls == "none" or has_baseline:
+        return items
+    primary = spec.primary_synthetic
+    arms = [arm.name for arm in spec.arms_of(primary) if arm.name in ("synthetic", spec.primary_arm.name)]
+    baseline = Synthetic(
+        name=BASELINE_SET,
+        generator=Generator.model_validate({BASELINE: {}}),
+        copies=primary.copies,
+        balance=primary.balance,
+        seed=primary.seed,
+        arms=tuple(arms),
+    )
+    return [*items, baseline]
+
+
+def _is_controlled(spec: Spec, item: Synthetic) -> bool:
+    """Whether this set gets controls of its own."""
+    return spec.controls == "all" or (spec.controls == "primary" and item.name == spec.primary_synthetic.name)
+
+
+def _arms_with_controls(spec: Spec, item: Synthetic) -> tuple[Arm, ...]:
+    arms = spec.arms_of(item)
+    if item.name == BASELINE_SET or not _is_controlled(spec, item):
+        return arms
+    controlled = (spec.primary_arm,) if spec.controls == "primary" else arms
+    extra: list[Arm] = []
+    for arm in controlled:
+        if arm.synthetic_ratio == 0:
+            continue
+        extra.append(shuffled(arm))
+        if item.balance != "match":
+            extra.append(resampled(arm))
+        if spec.budget and spec.budget.epochs is not None:
+            extra.append(duplicated(arm))
+    return arms + tuple(extra)
