@@ -35,6 +35,8 @@ class FakeHub(ThreadingHTTPServer):
         """Method and path of each question."""
         self.failures = 0
         """How many of the next questions are answered with 503."""
+        self.leads_to = ""
+        """Where downloads are sent on to, if anywhere."""
         self.spoilt = 0
         """How many of the next downloads come with a byte changed."""
 
@@ -108,6 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(200, json.dumps({"id": asked[1], "sha": commit, "siblings": siblings}).encode())
         elif asked[3] not in files:
             self._send(404, b"", code="EntryNotFound", commit=commit)
+        elif self.server.leads_to and self.command == "GET":
+            self._send(302, b"", commit=commit, location=self.server.leads_to)
         else:
             self._send_file(files[asked[3]], commit=commit)
 
@@ -120,11 +124,14 @@ class _Handler(BaseHTTPRequestHandler):
                 data = data[:-1] + bytes([data[-1] ^ 1])
         self._send(200, data, commit=commit, etag=etag)
 
-    def _send(self, status: int, body: bytes, *, code: str = "", commit: str = "", etag: str = "") -> None:
+    def _send(
+        self, status: int, body: bytes, *, code: str = "", commit: str = "", etag: str = "", location: str = ""
+    ) -> None:
         self.send_response(status)
         headers = {
             "Content-Length": str(len(body)),
             "X-Error-Code": code,
+            "Location": location,
             "X-Repo-Commit": commit,
             "ETag": f'"{etag}"' if etag else "",
         }

@@ -10,7 +10,7 @@ Settings come from the environment, where a cluster's secrets are:
 
 A request waits 5 s for a connection and 60 s for each answer, and is tried five times. An object is created only if
 absent by a signed PUT sent with `If-None-Match: *`, since the client's own `put_object` has no condition; `open_s3`
-checks that the server heeds it. No message holds a secret.
+checks that the server heeds it. No redirect is followed. No message holds a secret.
 """
 
 import io
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 from xml.etree.ElementTree import ParseError
@@ -414,14 +414,14 @@ _STORE: Final = Place(
 )
 
 
-def connect(settings: S3Settings) -> tuple[Minio, urllib3.PoolManager]:
+def connect(settings: S3Settings, *, attempts: int = ATTEMPTS) -> tuple[Minio, urllib3.PoolManager]:
     """A client of the server, and the connections that it uses; nothing is sent yet."""
     parts = urlsplit(settings.endpoint)
-    http = urllib3.PoolManager(
+    http = _Connections(
         timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
         maxsize=PARALLEL,
         retries=urllib3.Retry(
-            total=ATTEMPTS - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
+            total=attempts - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
         ),
     )
     client = Minio(
@@ -443,6 +443,13 @@ def s3_errors(settings: S3Settings, *, bucket: str, place: Place) -> Iterator[No
         yield
     except S3Error as error:
         raise _translated(error, settings=settings, bucket=bucket, place=place) from None
+    except _Redirected as error:
+        raise place.refusal(
+            field=f"{place.prefix}SYNTRIAL_S3_ENDPOINT",
+            rule="the server answers itself: a redirect is not followed, since it may lead to anything in reach",
+            received=f"{settings.endpoint}, which answered {error}",
+            remedy="Name the address of the server itself; of AWS, that of the bucket's region (AWS_REGION).",
+        ) from None
     except (InvalidResponseError, ServerError, MinioException, urllib3.exceptions.HTTPError, _Conflict) as error:
         # The error's own text can hold a signed address.
         raise StoreUnavailable(
@@ -470,6 +477,23 @@ def _translated(error: S3Error, *, settings: S3Settings, bucket: str, place: Pla
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailable(f"{settings.endpoint} answered {code}")
     return StoreUnavailable(f"{settings.endpoint} refused a request for bucket {bucket}: {code}, {error.message}")
+
+
+class _Redirected(Exception):
+    """The server sent elsewhere; the message says with which status, and not where to."""
+
+
+class _Connections(urllib3.PoolManager):
+    """Connections to one server, which is not left for another."""
+
+    def urlopen(self, method: str, url: str, redirect: bool = True, **words: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override] # noqa: ARG002
+        """Raises _Redirected in place of following."""
+        response = super().urlopen(method, url, redirect=False, **words)
+        if response.get_redirect_location():
+            response.drain_conn()
+            response.release_conn()
+            raise _Redirected(f"HTTP {response.status}")
+        return response
 
 
 class _Conflict(Exception):

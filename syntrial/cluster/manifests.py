@@ -14,7 +14,6 @@ from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Toleration
-from syntrial.sources.addresses import HubAddress, parse_address
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -34,6 +33,9 @@ LABEL_EXPERIMENT: Final = "syntrial.dev/experiment"
 LABEL_EXPERIMENT_UID: Final = "syntrial.dev/experiment-uid"
 LABEL_ATTEMPT: Final = "syntrial.dev/attempt"
 LABEL_COMPONENT: Final = "app.kubernetes.io/component"
+LABEL_EGRESS: Final = "syntrial.dev/egress"
+"""On the pods that fetch something from outside of the cluster: the chart's policies let no others out."""
+DOWNLOADS: Final = "downloads"
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 
 NOBODY: Final = 65532
@@ -118,6 +120,8 @@ class Batch:
     """Memory limit of a second try after out of memory, in place of the placement's."""
     image: str = ""
     """By its digest: what serves the steps, by its own entrypoint, in place of the stage's image."""
+    downloads: bool = False
+    """Whether the steps fetch data from outside of the cluster."""
 
 
 def step_job(
@@ -155,6 +159,7 @@ def step_job(
         cluster=cluster,
         images=images,
         image=batch.image,
+        downloads=batch.downloads,
         # One attempt at one step may last so long; its neighbours in the Job do not shorten it.
         deadline=placement.active_deadline_seconds and placement.active_deadline_seconds * len(batch.keys),
     )
@@ -183,8 +188,8 @@ def ingest_job(
         arguments.append(f"--mount={MOUNT}")
         volumes = [{"name": "source", "persistentVolumeClaim": {"claimName": claim, "readOnly": True}}]
         mounts = [{"name": "source", "mountPath": MOUNT, "readOnly": True}]
-    elif not isinstance(parse_address(address), HubAddress):
-        credentials.append(_secret(ref.secret or store_secret) | {"prefix": "SOURCE_"})
+    elif ref.secret:
+        credentials.append(_secret(ref.secret) | {"prefix": "SOURCE_"})
     placement = cluster.placement("data_prep")
     return _job(
         job_name(owner, INGEST, (ref.name, address), attempt),
@@ -201,6 +206,8 @@ def ingest_job(
         deadline=placement.active_deadline_seconds,
         volumes=volumes,
         mounts=mounts,
+        # A volume is mounted by the node.
+        downloads=claim is None,
     )
 
 
@@ -258,11 +265,14 @@ def _job(
     cluster: Cluster,
     images: Images,
     deadline: int | None,
+    downloads: bool,
     image: str = "",
     volumes: Sequence[Manifest] = (),
     mounts: Sequence[Manifest] = (),
 ) -> Manifest:
     labels = labels_of(owner, component=component) | {LABEL_ATTEMPT: str(attempt)}
+    if downloads:
+        labels[LABEL_EGRESS] = DOWNLOADS
     queue = {LABEL_QUEUE: cluster.queue_name} if cluster.queue_name else {}
     environment = dict(_ENVIRONMENT)
     if digest := image.partition("@")[2] or images.digest_of(component):

@@ -23,12 +23,11 @@ from urllib.parse import urlsplit
 import tenacity
 import typer
 import urllib3
-from minio import Minio
 from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException, MinioException, S3Error
 from minio.minioadmin import MinioAdmin
 
-from syntrial.artifacts.s3 import CONNECT_SECONDS, READ_SECONDS, S3Settings, settings_from
+from syntrial.artifacts.s3 import S3Settings, connect, settings_from
 from syntrial.artifacts.store import open_store
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
 
@@ -100,18 +99,7 @@ def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: M
     settings = settings_from(environment)
     parts = urlsplit(settings.endpoint)
     with _errors(settings):
-        http = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS), retries=urllib3.Retry(1)
-        )
-        secure = parts.scheme == "https"
-        client = Minio(
-            parts.netloc,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-            secure=secure,
-            region=settings.region,
-            http_client=http,
-        )
+        client, http = connect(settings, attempts=2)
         try:
             client.make_bucket(bucket)
         except S3Error as error:
@@ -121,7 +109,7 @@ def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: M
             endpoint=parts.netloc,
             credentials=StaticProvider(settings.access_key, settings.secret_key),
             region=settings.region,
-            secure=secure,
+            secure=parts.scheme == "https",
             http_client=http,
         )
         for namespace, secret_key in sorted(tenants.items()):

@@ -9,6 +9,7 @@ import functools
 from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
+from syntrial.experiment.dataset import SOURCES
 from syntrial.plan.steps import Step
 from syntrial.stages import stage_of
 
@@ -30,19 +31,27 @@ def batches(
     `alone` holds the keys of steps that were tried before; `work` what each step is expected to take (`expected_work`).
     """
     made: list[tuple[str, list[Step]]] = []
-    open_batches: dict[tuple[str, str], list[Step]] = {}
+    open_batches: dict[tuple[str, str, bool], list[Step]] = {}
     for step in ready:
         stage = stage_name(step.method)
         if step.key in alone or work[step.key] > SHORT_WORK:
             made.append((stage, [step]))
             continue
-        batch = open_batches.get((stage, step.program.image))
+        kind = (stage, step.program.image, downloads(step))
+        batch = open_batches.get(kind)
         total = sum(work[member.key] for member in batch or ())
         if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:
-            batch = open_batches[stage, step.program.image] = []
+            batch = open_batches[kind] = []
             made.append((stage, batch))
         batch.append(step)
     return [(stage, tuple(steps)) for stage, steps in made]
+
+
+def downloads(step: Step) -> bool:
+    """Whether a step fetches its source from outside of the cluster: only such a step's pod is let out."""
+    source = getattr(step.request, "source", None)
+    kind = source.WhichOneof("kind") if source is not None else None
+    return kind is not None and SOURCES[kind].downloads
 
 
 @functools.cache

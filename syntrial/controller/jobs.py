@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, step_job
+from syntrial.controller.batching import downloads
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.postmortem import postmortem
@@ -233,8 +234,15 @@ class Jobs:
         starved = len(view.keys) == 1 and ran_out_of_memory(cache.attempts.get(view.keys[0], ()))
         limit = trial.experiment.spec.cluster.placement(view.stage).out_of_memory_limit if starved else None
         steps = trial.plan.steps if trial.plan is not None else ()
-        image = next((step.program.image for step in steps if step.key in view.keys), "")
-        batch = Batch(stage=view.stage, keys=view.keys, attempt=view.attempt, memory_limit=limit, image=image)
+        step = next((step for step in steps if step.key in view.keys), None)
+        batch = Batch(
+            stage=view.stage,
+            keys=view.keys,
+            attempt=view.attempt,
+            memory_limit=limit,
+            image=step.program.image if step else "",
+            downloads=step is not None and downloads(step),
+        )
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
         cache.outdated[view.name] = (trial.generation, today != view.template)
 

@@ -48,7 +48,7 @@ def observe(
     try:
         with stores.use(namespace) as store:
             address = store.url
-            trial = wanted(body, cache, store=store, step_limit=step_limit)
+            trial = wanted(body, cache, store=store, step_limit=step_limit, store_secret=stores.secret)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
                 lost = _read(trial, cache, views, elsewhere, store=store, now=clock())
@@ -57,11 +57,11 @@ def observe(
                 if lost or (trial.is_kept and not cache.present.issuperset(step.key for step in trial.plan.steps)):
                     cache.is_full_due |= trial.is_kept
                     cache.trial = None
-                    trial = wanted(body, cache, store=store, step_limit=step_limit)
+                    trial = wanted(body, cache, store=store, step_limit=step_limit, store_secret=stores.secret)
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:
-        trial = wanted(body, cache, store=None, step_limit=step_limit)
+        trial = wanted(body, cache, store=None, step_limit=step_limit, store_secret=stores.secret)
     if trial.plan is not None and store_error:
         elsewhere = _elsewhere(trial, cache, inventory=inventory)
     jobs.examine(views, trial, cache, is_wanted=lambda job: _is_unsettled(job, cache))

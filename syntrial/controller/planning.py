@@ -26,18 +26,23 @@ from syntrial.trial.run import Trial, draft, known_looks, with_looks
 
 
 def wanted(
-    body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None, step_limit: int
+    body: Mapping[str, Any],
+    cache: ExperimentCache,
+    *,
+    store: ArtifactStore | None,
+    step_limit: int,
+    store_secret: str,
 ) -> TrialState:
     """The trial that the object wants; planned where its sources are known, which the store is asked for.
 
-    One of more than `step_limit` steps is not valid. With `store` None only what is remembered is known. Raises what
-    the store raises.
+    One of more than `step_limit` steps is not valid, nor one whose sources name `store_secret`, the Secret with the
+    store's credentials. With `store` None only what is remembered is known. Raises what the store raises.
     """
     metadata = body["metadata"]
     # A source that was not there may have come since: it is looked for again each time.
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
-        _validate(body, cache, step_limit=step_limit)
+        _validate(body, cache, step_limit=step_limit, store_secret=store_secret)
     annotations = metadata.get("annotations") or {}
     anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
@@ -66,7 +71,7 @@ def adopt(cache: ExperimentCache, trial: Trial) -> None:
     cache.priorities = priorities(trial.plan.steps)
 
 
-def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: int) -> None:
+def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: int, store_secret: str) -> None:
     # The API server's object holds more than a file: its status, its managed fields.
     tree: dict[object, object] = {
         "apiVersion": body.get("apiVersion", API_VERSION),
@@ -76,7 +81,7 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: in
     }
     try:
         experiment = validate(tree)
-        check_on_cluster(experiment)
+        check_on_cluster(experiment, store_secret=store_secret)
         check_size(experiment, limit=step_limit)
         cache.experiment = experiment
     except UserError as error:

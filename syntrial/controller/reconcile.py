@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from syntrial.cluster.manifests import Batch
 from syntrial.controller import conditions
-from syntrial.controller.batching import batches, expected_work
+from syntrial.controller.batching import batches, downloads, expected_work
 from syntrial.controller.snapshot import Evidence, Presence, Refusal, Snapshot, TrialState
 from syntrial.controller.standing import (
     ATTEMPTS,
@@ -227,6 +227,7 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
             attempt=next_attempt(keys, snapshot.attempts),
             memory_limit=limit,
             image=steps[0].program.image,
+            downloads=downloads(steps[0]),
         )
         found.append(StartJob(batch=batch, steps=steps))
     return found

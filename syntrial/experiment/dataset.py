@@ -44,6 +44,8 @@ class SourceKind:
 
     request: Callable[["SourceFields", int], Message]
     """Its message in `syntrial.v1.Source`, given the fields and the side in pixels of the trial's images."""
+    downloads: bool = False
+    """Whether data preparation fetches it by itself, where it is not at hand."""
     content: Literal["file", "folder"] | None = None
     """What lies at the address that its field holds; None where the field holds none."""
     suffix: str = ""
@@ -73,7 +75,7 @@ def _phantom(fields: "SourceFields", size: int) -> PhantomSource:
 
 
 SOURCES: Final[Mapping[str, SourceKind]] = {
-    "medmnist": SourceKind(request=_medmnist),
+    "medmnist": SourceKind(request=_medmnist, downloads=True),
     "npz": SourceKind(request=_npz, content="file", suffix=".npz", look=arrays.contents),
     "folder": SourceKind(request=_folder, content="folder", look=folders.contents),
     "phantom": SourceKind(request=_phantom),
@@ -119,7 +121,7 @@ class SourceFields(OneOf):
     secret: ObjectName | None = Field(
         None,
         description="Secret with the credentials of an s3:// address (SYNTRIAL_S3_ENDPOINT, AWS_ACCESS_KEY_ID, "
-        "AWS_SECRET_ACCESS_KEY). Default: the credentials of the store.",
+        "AWS_SECRET_ACCESS_KEY), never the store's own. Default: the bucket is read without credentials.",
     )
     phantom: Chest | None = Field(
         None, description="Drawn images whose truth is known: no data needed. {} takes all defaults."

@@ -21,6 +21,7 @@ PREFIX: Final = "SOURCE_"
 PARALLEL: Final = 16
 """Small objects at a time: an answer from a distant server takes tens of milliseconds."""
 
+_KEYS: Final = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"})
 _ABSENT = {"NoSuchKey", "NoSuchObject", "XMinioInvalidObjectName"}
 
 
@@ -49,7 +50,7 @@ class S3Source:
             field=field,
             needs="listing and reading",
             prefix=PREFIX,
-            remedy="On a cluster, see the Secret that `secret` names (default: the store's); elsewhere set "
+            remedy="On a cluster, name a Secret of the source's own by `secret`; elsewhere set "
             f"{PREFIX}AWS_ACCESS_KEY_ID and {PREFIX}AWS_SECRET_ACCESS_KEY.",
             refusal=SourceError,
         )
@@ -114,14 +115,16 @@ class S3Source:
                 response.release_conn()
 
 
-def source_environment(environment: Mapping[str, str], /) -> dict[str, str]:
-    """The variables that say how a source's bucket is reached: those that begin with `PREFIX`, else the store's.
+def source_environment(environment: Mapping[str, str], /, *, is_users: bool) -> dict[str, str]:
+    """The variables that say how a source's bucket is reached: those that begin with `PREFIX`, where there are any.
 
-    Raises UserError where only half of what begins with `PREFIX` is there.
+    Without them it is reached as the environment says. On a laptop (`is_users`) the keys in there are the user's own
+    and are used; those of a pod are the store's, which may open what is another tenant's, and stay out: the bucket is
+    read without credentials. Raises UserError where only half of what begins with `PREFIX` is there.
     """
     own = {name.removeprefix(PREFIX): value for name, value in environment.items() if name.startswith(PREFIX)}
     if not own:
-        return dict(environment)
+        return {name: value for name, value in environment.items() if is_users or name not in _KEYS}
     if own.get("AWS_ACCESS_KEY_ID") and not own.get("AWS_SECRET_ACCESS_KEY"):
         raise UserError(
             field=f"{PREFIX}AWS_SECRET_ACCESS_KEY",

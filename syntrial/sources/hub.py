@@ -1,7 +1,8 @@
 """Weights from the model hub: the one door to its client. Called by `ingest`.
 
 The hub says at which commit a revision stands, and the SHA-256 of each large file at that commit. Both are asked for
-before anything is read, and the file that arrives is compared with them. Only safetensors are taken. Where the hub
+before anything is read, and the file that arrives is compared with them. Only safetensors are taken. The hub leads to
+where its large files lie: by https at public addresses, or it is not followed. Where the hub
 cannot be reached, the client's cache on this machine serves (HF_HOME), as the last look-up left it; HF_ENDPOINT names a
 mirror, HF_TOKEN who is asking.
 """
@@ -15,7 +16,7 @@ from typing import Final
 
 import httpx2
 import tenacity
-from huggingface_hub import HfApi, constants, hf_hub_download
+from huggingface_hub import HfApi, constants, hf_hub_download, set_client_factory
 from huggingface_hub.errors import (
     GatedRepoError,
     HfHubHTTPError,
@@ -26,11 +27,13 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils._http import default_client_factory
 
 from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import Progress, has_upload, put_upload
 from syntrial.errors import SourceError, SourceUnavailable
+from syntrial.redirects import check_redirect
 from syntrial.sources.addresses import HubAddress
 from syntrial.sources.digests import check_safetensors
 
@@ -84,6 +87,7 @@ def bring_weights(
     of another digest than stated, and where the client's cache does not have the file either; SourceUnavailable where
     that is for want of an answer.
     """
+    _guard_client()
     try:
         file = look_up(address, field=field)
         if file.digest is not None and has_upload(store, file.digest):
@@ -95,6 +99,26 @@ def bring_weights(
     digest = file.digest or file_digest(path)
     put_upload(store, path, digest=digest, on_progress=on_progress)
     return digest, file
+
+
+def _guard_client() -> None:
+    set_client_factory(_client)
+    # Another client, in Rust, which nothing here can hold back; the hub serves the same files by HTTP.
+    constants.HF_HUB_DISABLE_XET = True
+
+
+def _client() -> httpx2.Client:
+    """As the hub's client makes it, but that it asks nobody else than the hub and whom `check_redirect` lets it."""
+
+    def check(request: httpx2.Request) -> None:
+        here = httpx2.URL(constants.ENDPOINT)
+        if (request.url.scheme, request.url.host, request.url.port) != (here.scheme, here.host, here.port):
+            check_redirect(str(request.url), field=constants.ENDPOINT)
+
+    client = default_client_factory()
+    hooks = client.event_hooks
+    client.event_hooks = hooks | {"request": [check, *hooks["request"]]}
+    return client
 
 
 def look_up(address: HubAddress, *, field: str) -> HubFile:

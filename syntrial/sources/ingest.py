@@ -72,23 +72,27 @@ def ingest(
     field: str = "source",
     mount: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    is_users: bool = True,
     on_progress: Progress | None = None,
 ) -> Ingested:
     """Puts what lies at an S3 address, on the model hub, or in a claim mounted at `mount`, into the store.
 
     `kind` is that of the source, as in `SourceRef`: a file is looked at before it counts.
-    `environment`, by default the process's, says how the bucket is reached (`syntrial.sources.bucket`). Raises
-    UserError for wrong credentials or an absent bucket, SourceError for what is missing or not of its kind,
-    StoreUnavailable.
+    `environment`, by default the process's, says how the bucket is reached, and `is_users` whose the keys in it are
+    (`syntrial.sources.bucket`). Raises UserError for wrong credentials or an absent bucket, SourceError for what is
+    missing or not of its kind, StoreUnavailable.
     """
     match address:
         case S3Address():
+            # The client is imported by those who use it.
+            from syntrial.sources.bucket import source_environment
+
             digest = _from_bucket(
                 address,
                 store=store,
                 kind=kind,
                 field=field,
-                environment=os.environ if environment is None else environment,
+                environment=source_environment(os.environ if environment is None else environment, is_users=is_users),
                 on_progress=on_progress,
             )
         case ClaimAddress() if mount is not None:
@@ -143,9 +147,9 @@ def _from_bucket(
     on_progress: Progress | None,
 ) -> str:
     # The client is imported by those who use it.
-    from syntrial.sources.bucket import PARALLEL, S3Source, source_environment
+    from syntrial.sources.bucket import PARALLEL, S3Source
 
-    bucket = S3Source(source_environment(environment), bucket=address.bucket, field=field)
+    bucket = S3Source(environment, bucket=address.bucket, field=field)
     single = bucket.find(address.path) if address.path else None
     prefix = f"{address.path}/" if address.path else ""
     listed = [single] if single else list(bucket.under(prefix))
@@ -304,6 +308,7 @@ def main(
             kind=kind,
             field=name,
             mount=mount,
+            is_users=False,
             on_progress=reporter,
         )
         record_source(opened, uid=experiment, name=name, address=address, digest=found.digest, origin=found.origin)

@@ -37,7 +37,7 @@ class SourceRef:
     """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
     downloaded or drawn."""
     secret: str | None = None
-    """The Secret with the credentials of an s3:// address; None: those of the store."""
+    """The Secret with the credentials of an s3:// address; None: on a cluster nobody's."""
     place: tuple[str | int, ...] = ()
     """The path in the experiment's tree to the value that is the address."""
     request: Source = dataclasses.field(default_factory=Source, hash=False)

@@ -47,6 +47,18 @@ app.kubernetes.io/component: {{ .component }}
 {{ .Values.store.existingSecret | default "syntrial-store" }}
 {{- end }}
 
+{{/* A namespace's key to an external store, as JSON; give (dict "root" $ "namespace" NAME). */}}
+{{- define "syntrial.storeKey" -}}
+{{- $store := .root.Values.store -}}
+{{- if hasKey $store.keys .namespace -}}
+{{- get $store.keys .namespace | toJson -}}
+{{- else if eq (len (include "syntrial.namespaces" .root | fromJson).list) 1 -}}
+{{- dict "accessKey" $store.accessKey "secretKey" $store.secretKey | toJson -}}
+{{- else -}}
+{}
+{{- end -}}
+{{- end }}
+
 {{/* A pod's part of Pod Security's "restricted". */}}
 {{- define "syntrial.podSecurity" -}}
 runAsNonRoot: true
@@ -93,8 +105,35 @@ http://{{ .Release.Name }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- if ne (len $stores) 1 -}}
 {{- fail (printf "Exactly one store is needed: minio.enabled, store.existingSecret or store.url; set are: %s." (join ", " $stores | default "none")) -}}
 {{- end -}}
-{{- if and .Values.store.url (not (and .Values.store.accessKey .Values.store.secretKey)) -}}
+{{- if .Values.store.url -}}
+{{- $root := . -}}
+{{- $namespaces := (include "syntrial.namespaces" . | fromJson).list -}}
+{{- $owners := dict -}}
+{{- range $namespaces -}}
+{{- $key := include "syntrial.storeKey" (dict "root" $root "namespace" .) | fromJson -}}
+{{- if not (and $key.accessKey $key.secretKey) -}}
+{{- if gt (len $namespaces) 1 -}}
+{{- fail (printf "store.url with several namespaces needs a key for each, and store.keys has none for %s: one key for all would open every namespace's artifacts to each. Give store.keys.%s, or a Secret in each namespace with store.existingSecret." . .) -}}
+{{- end -}}
 {{- fail "store.url needs store.accessKey and store.secretKey; or name a Secret that has them with store.existingSecret." -}}
+{{- end -}}
+{{- if hasKey $owners $key.accessKey -}}
+{{- fail (printf "store.keys gives %s and %s one access key: it would open each one's artifacts to the other. Give each a key of its own." (get $owners $key.accessKey) .) -}}
+{{- end -}}
+{{- $_ := set $owners $key.accessKey . -}}
+{{- end -}}
+{{- range $namespace, $_ := .Values.store.keys -}}
+{{- if not (has $namespace $namespaces) -}}
+{{- fail (printf "store.keys has a key for %s, which is not in watchNamespaces." $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range concat .Values.networkPolicies.storePeers .Values.networkPolicies.downloadPeers -}}
+{{- with .ipBlock -}}
+{{- if regexMatch "/[0-7]$" .cidr -}}
+{{- fail (printf "networkPolicies: a peer of storePeers or downloadPeers is a place, and %s is most of the internet, with the metadata services of clouds in it. Name narrower ones; public addresses are reached where storePeers is empty, and by publicDownloads." .cidr) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.stageServices.enabled -}}
 {{- $namespace := .Values.stageServices.namespace | default .Release.Namespace -}}

@@ -15,8 +15,7 @@ import typer
 import yaml
 
 from k8s.render import BASE, CASES, CHART, MINIO, REPOSITORY, documents, find_helm, golden, template
-from syntrial.cluster.manifests import Owner, labels_of
-from syntrial.stages import STAGES
+from tests.unit.chart.policy_model import selects
 
 VALUES = sorted((CASES / "values").glob("*.yaml"))
 RENDERED = [*(CASES / "golden" / case.name for case in VALUES), BASE, MINIO / "minio.yaml"]
@@ -52,15 +51,6 @@ def pods(item: Tree) -> Iterator[tuple[Tree, Tree]]:
 def objects(path: Path, *kinds: str) -> list[Tree]:
     """The objects in a rendered file, of some kinds."""
     return [found for found in documents(path.read_text()) if not kinds or found["kind"] in kinds]
-
-
-def selects(selector: Tree, labels: dict[str, str]) -> bool:
-    """Whether a label selector with `In` alone selects labels."""
-    expressions = selector.get("matchExpressions", ())
-    assert all(expression["operator"] == "In" for expression in expressions)
-    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items()) and all(
-        labels.get(expression["key"]) in expression["values"] for expression in expressions
-    )
 
 
 @pytest.mark.parametrize("case", VALUES, ids=lambda case: case.stem)
@@ -133,6 +123,13 @@ def test_every_value_has_its_place_in_the_schema_and_no_other_has() -> None:
     closed(schema, "values")
 
 
+ONE_KEY = ("minio.enabled=false", "store.url=s3://trials", "store.accessKey=k", "store.secretKey=s")
+
+
+def key_of(namespace: str, key: str) -> tuple[str, str]:
+    return f"store.keys.{namespace}.accessKey={key}", f"store.keys.{namespace}.secretKey=s"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -140,11 +137,19 @@ def test_every_value_has_its_place_in_the_schema_and_no_other_has() -> None:
         (("minio.enabled=false",), "set are: none"),
         (("minio.enabled=false", "store.url=s3://trials"), "store.accessKey and store.secretKey"),
         (("minio.enabled=false", "store.url=/folder"), "/store/url"),
+        (("watchNamespaces={a,b}", *ONE_KEY), "a key for each, and store.keys has none for a"),
+        (("watchNamespaces={a,b}", *ONE_KEY, *key_of("a", "x")), "store.keys has none for b"),
+        (("watchNamespaces={a,b}", *ONE_KEY, *key_of("a", "x"), *key_of("b", "x")), "gives a and b one access key"),
+        (("watchNamespaces={a}", *ONE_KEY, *key_of("c", "x")), "a key for c, which is not in watchNamespaces"),
+        (("watchNamespaces={a,b}", *ONE_KEY, "store.keys.a.accessKey=x"), "/store/keys/a"),
         (("stageServices.enabled=true", "watchNamespaces={team-a}"), "not in watchNamespaces"),
         (("controler.resources=null",), "controler"),
         (("minio.rootPassword=short",), "/minio/rootPassword"),
         (("image.digests.generation=latest",), "/image/digests/generation"),
         (("networkPolicies.storePorts={http}",), "/networkPolicies/storePorts"),
+        (("networkPolicies.storePeers[0].ipBlock.cidr=0.0.0.0/0",), "0.0.0.0/0 is most of the internet"),
+        (("networkPolicies.downloadPeers[0].ipBlock.cidr=::/0",), "::/0 is most of the internet"),
+        (("networkPolicies.clusterCIDRs={pods}",), "/networkPolicies/clusterCIDRs"),
     ],
 )
 def test_wrong_values_are_refused_by_name(helm: str, options: tuple[str, ...], said: str) -> None:
@@ -168,16 +173,22 @@ def test_without_a_password_one_is_made_and_the_namespaces_keys_follow_from_it(h
     assert key not in first["syntrial-minio"].values()
 
 
-def test_each_namespace_has_a_key_and_a_prefix_of_its_own() -> None:
+@pytest.mark.parametrize(
+    ("case", "urls"),
+    [
+        ("cluster-wide", ["s3://syntrial/syntrial", "s3://syntrial/team-a", "s3://syntrial/team-b"]),
+        ("external-tenants", ["s3://trials/team-a", "s3://trials/team-b"]),
+    ],
+)
+def test_each_namespace_has_a_key_and_a_prefix_of_its_own(case: str, urls: list[str]) -> None:
     stores = [
         found["stringData"]
-        for found in objects(CASES / "golden" / "cluster-wide.yaml", "Secret")
+        for found in objects(CASES / "golden" / f"{case}.yaml", "Secret")
         if found["metadata"]["name"] == "syntrial-store"
     ]
-    assert [store["SYNTRIAL_STORE"] for store in stores] == [
-        f"s3://syntrial/{n}" for n in ("syntrial", "team-a", "team-b")
-    ]
-    assert len({store["AWS_SECRET_ACCESS_KEY"] for store in stores}) == 3
+    assert [store["SYNTRIAL_STORE"] for store in stores] == urls
+    assert len({store["AWS_SECRET_ACCESS_KEY"] for store in stores}) == len(urls)
+    assert len({store["AWS_ACCESS_KEY_ID"] for store in stores}) == len(urls)
 
 
 # Programs
@@ -286,42 +297,6 @@ def reached(labels: dict[str, str], path: Path, *, namespace: str = "syntrial") 
     rules = [rule for policy in policies for rule in policy.get("egress", ())]
     assert all(rule["ports"] for rule in rules)
     return {port["port"] for rule in rules for port in rule["ports"]}
-
-
-@pytest.mark.parametrize(
-    ("path", "store"), [(CASES / "golden" / "cluster-wide.yaml", 9000), (CASES / "golden" / "external-s3.yaml", 8443)]
-)
-def test_a_stages_job_reaches_dns_and_the_store_and_one_that_downloads_also_the_world(path: Path, store: int) -> None:
-    owner = Owner(name="pneumonia", uid="0", namespace="syntrial")
-    for stage in (*STAGES, "ingest"):
-        labels = labels_of(owner, component=stage.replace("_", "-"))
-        expected = {53, store} | ({80, 443, 9000} if stage in {"data_prep", "ingest"} else set())
-        assert reached(labels, path) == expected
-        assert not any(policy.get("ingress") for policy in policies_for(labels, path))
-
-
-def test_jobs_in_another_namespace_reach_the_bundled_store_by_its_pods_alone() -> None:
-    labels = labels_of(Owner(name="e", uid="0", namespace="team-a"), component="generation")
-    path = CASES / "golden" / "cluster-wide.yaml"
-    (rule,) = [
-        rule
-        for policy in policies_for(labels, path, namespace="team-a")
-        for rule in policy.get("egress", ())
-        if rule["ports"] == [{"protocol": "TCP", "port": 9000}]
-    ]
-    (peer,) = rule["to"]
-    assert peer["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "syntrial"}
-    assert peer["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "minio"
-
-
-def test_minio_lets_in_syntrials_pods_of_the_listed_namespaces_and_reaches_nobody() -> None:
-    labels = {f"app.kubernetes.io/{key}": value for key, value in (("name", "syntrial"), ("instance", "syntrial"))}
-    policies = policies_for(labels | {"app.kubernetes.io/component": "minio"}, CASES / "golden" / "cluster-wide.yaml")
-    assert not any(policy.get("egress") for policy in policies)
-    (ingress,) = [rule for policy in policies for rule in policy.get("ingress", ())]
-    assert all(peer["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "syntrial"} for peer in ingress["from"])
-    (others,) = [peer["namespaceSelector"] for peer in ingress["from"] if "namespaceSelector" in peer]
-    assert others["matchExpressions"][0]["values"] == ["team-a", "team-b"]
 
 
 @pytest.mark.parametrize("case", ["default", "cluster-wide", "external-s3", "stage-services"])

@@ -46,10 +46,11 @@ def step(
     images: Images = IMAGES,
     owner: Owner = OWNER,
     image: str = "",
+    downloads: bool = False,
 ) -> Manifest:
     placed = Cluster.model_validate(cluster or {})
     return step_job(
-        Batch(stage=stage, keys=keys, attempt=attempt, memory_limit=memory_limit, image=image),
+        Batch(stage=stage, keys=keys, attempt=attempt, memory_limit=memory_limit, image=image, downloads=downloads),
         owner=owner,
         placement=placed.placement(stage),
         cluster=placed,
@@ -88,6 +89,7 @@ CASES: dict[str, Manifest] = {
     "preparation-by-image-digest": step(
         "data_prep", images=replace(IMAGES, digests={"data-prep": f"sha256:{'d' * 64}"})
     ),
+    "preparation-that-downloads": step("data_prep", downloads=True),
     "analysis-in-the-controllers-image": step("analysis"),
     "custom-resource": step(
         "generation",
@@ -103,6 +105,9 @@ CASES: dict[str, Manifest] = {
             kind="weights",
             address="hub://timm/resnet18.a1_in1k",
         )
+    ),
+    "ingest-from-a-public-bucket": ingest(
+        SourceRef(name="dataset", field="spec.dataset", kind="folder", address="s3://public/chest")
     ),
     "ingest-from-object-storage": ingest(
         SourceRef(
@@ -154,6 +159,7 @@ def test_a_job_says_what_it_carries(name: str) -> None:
         assert (stage_of_job(job), keys_of(job)) == ("ingest", ())
         assert source_of_job(job) in {
             ("dataset", "claim://scans/chest"),
+            ("dataset", "s3://public/chest"),
             ("synthetic.bought", "s3://bucket/sets/$one.npz"),
             ("weights/resnet18-hub", "hub://timm/resnet18.a1_in1k"),
         }
@@ -169,6 +175,20 @@ def test_a_secret_is_named_and_never_held() -> None:
         (container,) = job["spec"]["template"]["spec"]["containers"]
         assert not any("KEY" in item["name"] or "SECRET" in item["name"] for item in container["env"])
         assert {"secretRef": {"name": "syntrial-store"}} in container["envFrom"]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_pods_that_fetch_from_outside_say_so_and_no_others(name: str) -> None:
+    fetches = name in {"preparation-that-downloads", "ingest-from-the-hub"} or "bucket" in name or "storage" in name
+    for tree in (CASES[name], CASES[name]["spec"]["template"]):
+        assert (tree["metadata"]["labels"].get("syntrial.dev/egress") == "downloads") == fetches
+
+
+def test_the_stores_key_is_not_handed_to_a_source() -> None:
+    for job in CASES.values():
+        (container,) = job["spec"]["template"]["spec"]["containers"]
+        given = [item["secretRef"]["name"] for item in container["envFrom"] if item.get("prefix") == "SOURCE_"]
+        assert "syntrial-store" not in given
 
 
 def test_a_limit_alone_is_its_own_request() -> None:

@@ -1,7 +1,14 @@
 from dataclasses import replace
 
-from syntrial.controller.batching import BATCH_STEPS, BATCH_WORK, SHORT_WORK, batches, expected_work
+from syntrial.controller.batching import BATCH_STEPS, BATCH_WORK, SHORT_WORK, batches, downloads, expected_work
 from syntrial.plan.steps import Program
+from syntrial.v1.data_preparation_pb2 import (
+    FolderSource,
+    MedMnistSource,
+    PhantomSource,
+    PrepareDatasetRequest,
+    Source,
+)
 from tests.unit.controller.test_reconcile import TRAIN, step
 
 SAMPLE = "syntrial.v1.GenerationService/SampleImages"
@@ -21,6 +28,20 @@ def test_a_job_holds_steps_of_one_image_alone() -> None:
     ours = step("a", method=GENERATE)
     theirs = [replace(step(name, method=GENERATE), program=Program(image="theirs@sha256:1")) for name in ("b", "c")]
     assert labels(ours, *theirs, step("d", method=GENERATE)) == [("a", "d"), ("b", "c")]
+
+
+def test_only_steps_that_download_share_a_job_that_may() -> None:
+    prepare = "syntrial.v1.DataPreparationService/PrepareDataset"
+    fetched, drawn, uploaded = (
+        replace(step(name, method=prepare), request=PrepareDatasetRequest(source=source))
+        for name, source in (
+            ("m", Source(medmnist=MedMnistSource(name="breastmnist", size=28))),
+            ("p", Source(phantom=PhantomSource(size=28))),
+            ("f", Source(folder=FolderSource())),
+        )
+    )
+    assert [downloads(item) for item in (fetched, drawn, uploaded, step("t"))] == [True, False, False, False]
+    assert labels(fetched, drawn, uploaded) == [("m",), ("p", "f")]
 
 
 def test_a_job_holds_so_many_steps_and_so_much_work_at_most() -> None:

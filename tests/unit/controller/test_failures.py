@@ -3,6 +3,8 @@
 import itertools
 from typing import Any
 
+import pytest
+
 from syntrial.cluster.manifests import keys_of
 from syntrial.controller.controller import Controller
 from tests.unit.controller.world import SPEC, World
@@ -34,6 +36,20 @@ def test_a_users_error_is_not_tried_again_until_retry_is_asked_for() -> None:
     assert world.condition("Succeeded")[0] == "Unknown"
     world.settle(controller)
     assert world.condition("Succeeded")[0] == "True"
+
+
+@pytest.mark.parametrize("place", ["dataset", "images"])
+def test_a_source_that_asks_for_the_stores_key_is_refused(place: str) -> None:
+    source = {"folder": "s3://trials/another-tenant", "secret": "syntrial-store"}
+    given = {"synthetic": [{"name": "theirs", "images": source}]} if place == "images" else {"dataset": source}
+    world = World()
+    world.apply(spec=SPEC | given)
+    world.look(world.start())
+    assert not world.jobs()
+    assert world.condition("Valid")[0] == "False"
+    (said,) = [found["message"] for found in world.status()["conditions"] if found["type"] == "Valid"]
+    where = "spec.synthetic[0].images" if place == "images" else "spec.dataset"
+    assert said.startswith(f"{where}.secret: a source is read with credentials of its own")
 
 
 def test_a_step_that_fails_is_tried_three_times_with_growing_pauses() -> None:

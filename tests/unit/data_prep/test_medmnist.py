@@ -21,6 +21,11 @@ class Official(http.server.BaseHTTPRequestHandler):
     """Serves one file whole, one that breaks off, and nothing else."""
 
     def do_GET(self) -> None:
+        if self.path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/to/"))
+            self.end_headers()
+            return
         if self.path not in {"/whole", "/cut"}:
             self.send_error(503)
             return
@@ -66,6 +71,14 @@ def test_a_download_that_fails_leaves_nothing_and_says_what_to_do(
 def test_a_download_with_another_checksum_is_refused(address: str, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="has the checksum md5:0"):
         medmnist.download(f"{address}/whole", tmp_path / "set.npz", digest="md5:0", on_progress=lambda _: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("target", ["http", "https://169.254.169.254/latest", "file:///etc/passwd"])
+def test_a_download_is_not_led_inside(target: str, address: str, tmp_path: Path) -> None:
+    led = f"{address}/to/{f'{address}/whole' if target == 'http' else target}"
+    with pytest.raises(SourceError, match=r"https at public addresses|not allowed"):
+        medmnist.download(led, tmp_path / "set.npz", digest=DIGEST, on_progress=lambda _: None)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -23,6 +23,9 @@ class Server(ThreadingHTTPServer):
         self.cut_after = 2_500_000
         self.etag = "one"
         self.sent = 0
+        self.asked = 0
+        self.leads_to: tuple[int, str] | None = None
+        """Status and address that every question is answered with."""
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -30,6 +33,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         assert isinstance(self.server, Server)
+        self.server.asked += 1
+        if self.server.leads_to is not None:
+            status, address = self.server.leads_to
+            self.send_response(status)
+            self.send_header("Location", address)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         if self.headers.get("If-Match") != f'"{self.server.etag}"':
             body = b"<?xml version='1.0'?><Error><Code>PreconditionFailed</Code><Message>m</Message></Error>"
             self.answer(412, body, length=len(body))
@@ -106,16 +117,37 @@ def test_a_reader_that_stops_early_is_let_go(source: S3Source) -> None:
     chunks.close()  # type: ignore[attr-defined]
 
 
-def test_a_source_has_its_own_credentials_or_those_of_the_store() -> None:
-    assert source_environment(GIVEN) == GIVEN
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize("reads", [lambda s: s.find("x"), lambda s: list(s.under("")), lambda s: list(s.read(found()))])
+def test_a_redirect_is_refused_and_never_followed(
+    server: Server, source: S3Source, status: int, reads: Callable[[S3Source], object]
+) -> None:
+    with Server() as inside:
+        server.leads_to = status, f"http://127.0.0.1:{inside.server_port}/latest/meta-data"
+        thread = threading.Thread(target=inside.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            with pytest.raises(SourceError, match=f"SOURCE_SYNTRIAL_S3_ENDPOINT: .*HTTP {status}") as caught:
+                reads(source)
+        finally:
+            inside.shutdown()
+            thread.join()
+        assert inside.asked == 0
+    assert "meta-data" not in str(caught.value)
+
+
+def test_a_source_has_its_own_credentials_or_the_users_and_never_those_of_a_pod() -> None:
+    assert source_environment(GIVEN, is_users=True) == GIVEN
+    pod = GIVEN | {"AWS_SESSION_TOKEN": "t", "SYNTRIAL_S3_ENDPOINT": "http://minio:9000", "AWS_REGION": "eu"}
+    assert source_environment(pod, is_users=False) == {"SYNTRIAL_S3_ENDPOINT": "http://minio:9000", "AWS_REGION": "eu"}
     own = {"SOURCE_AWS_ACCESS_KEY_ID": "a", "SOURCE_AWS_SECRET_ACCESS_KEY": "b", "SOURCE_AWS_REGION": "eu"}
-    assert source_environment(GIVEN | own) == {
+    assert source_environment(GIVEN | own, is_users=False) == {
         "AWS_ACCESS_KEY_ID": "a",
         "AWS_SECRET_ACCESS_KEY": "b",
         "AWS_REGION": "eu",
     }
     with pytest.raises(UserError, match="SOURCE_AWS_SECRET_ACCESS_KEY"):
-        source_environment(GIVEN | {"SOURCE_AWS_ACCESS_KEY_ID": "a"})
+        source_environment(GIVEN | {"SOURCE_AWS_ACCESS_KEY_ID": "a"}, is_users=False)
 
 
 def test_no_error_shows_a_secret(server: Server) -> None:

@@ -146,6 +146,22 @@ def test_another_content_than_stated_is_read_once_more_and_then_refused(server: 
     assert find_upload(store, digest_of(safetensors(5))) is None
 
 
+@pytest.mark.parametrize("leads_to", ["http://127.0.0.1:9/secret", "https://169.254.169.254/latest"])
+def test_the_hub_leads_nowhere_inside(server: FakeHub, store: ArtifactStore, leads_to: str) -> None:
+    server.leads_to = leads_to
+    with pytest.raises(SourceError, match="https at public addresses"):
+        bring(store)
+    assert not list(store.backend.scan("uploads/"))
+
+
+def test_the_hub_leads_on_by_itself(server: FakeHub, store: ArtifactStore) -> None:
+    server.publish("a/moved", {"model.safetensors": safetensors(4)})
+    server.leads_to = f"{server.url}/a/moved/resolve/{COMMIT}/other"
+    with pytest.raises(SourceError, match="in the repository"):
+        bring(store)
+    assert any(line.endswith("/other") for line in server.asked)
+
+
 def test_a_hub_that_is_busy_is_asked_again(server: FakeHub, store: ArtifactStore) -> None:
     server.failures = 2
     assert bring(store)[0] == digest_of(safetensors())
