@@ -195,6 +195,7 @@ class Controller:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "syntrial.controller", f"--namespaces={namespace}"),
+                    "--allowed=" + json.dumps({"nodeSelectorKeys": ["type"], "tolerationKeys": ["kwok.x-k8s.io/node"]}),
                     *(f"--image-tag={image_tag}", f"--metrics-port={self._port}", f"--liveness-port={_free_port()}"),
                 ],
                 env={**os.environ, "SYNTRIAL_CACHE_DIR": os.fspath(folder / "controller-cache")},

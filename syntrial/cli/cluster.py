@@ -36,7 +36,7 @@ def submit(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Send an experiment to a cluster, its local data first; what the store has is not sent again."""
-    from syntrial.remote.experiments import apply, namespace_of
+    from syntrial.remote.experiments import apply, check, namespace_of
     from syntrial.remote.store import remote_store
     from syntrial.remote.submit import prepare
 
@@ -44,6 +44,8 @@ def submit(  # noqa: PLR0917 - options of a command
     door = connected(context, namespace)
     place = namespace_of(submission.tree, door=door, asked=namespace)
     if submission.sources:
+        # What the cluster would not take is told before gigabytes are sent.
+        check(door, submission.tree, namespace=place)
         with remote_store(door, namespace=place, secret=secret, endpoint=endpoint) as store:
             for source in submission.sources:
                 _send(source, store=store)

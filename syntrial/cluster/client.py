@@ -151,13 +151,15 @@ class Kubernetes:
                 return None
             raise
 
-    def apply(self, obj: Mapping[str, Any], *, field_manager: str, force: bool = True) -> Manifest:
+    def apply(
+        self, obj: Mapping[str, Any], *, field_manager: str, force: bool = True, dry_run: bool = False
+    ) -> Manifest:
         """Server-side apply: makes the object, or changes the fields that `obj` names; returns it as it is then.
 
         Fields that `field_manager` named before and no longer names are removed. Without `force`, a field that another
-        manager has set otherwise is refused (409).
+        manager has set otherwise is refused (409). With `dry_run` nothing is changed, and all else is as if it were.
         """
-        return self._apply(obj, "", field_manager=field_manager, force=force)
+        return self._apply(obj, "", field_manager=field_manager, force=force, dry_run=dry_run)
 
     def patch_status(self, obj: Mapping[str, Any], *, field_manager: str) -> Manifest:
         """Server-side apply of `obj["status"]`, through the status subresource; the object must exist."""
@@ -298,12 +300,15 @@ class Kubernetes:
 
     # The wire
 
-    def _apply(self, obj: Mapping[str, Any], subresource: str, *, field_manager: str, force: bool) -> Manifest:
+    def _apply(
+        self, obj: Mapping[str, Any], subresource: str, *, field_manager: str, force: bool, dry_run: bool = False
+    ) -> Manifest:
         metadata = obj["metadata"]
         return self._json(
             "PATCH",
             _path(obj["kind"], metadata.get("namespace"), metadata["name"]) + subresource,
-            {"fieldManager": field_manager, "force": "true" if force else "false"},
+            {"fieldManager": field_manager, "force": "true" if force else "false"}
+            | ({"dryRun": "All"} if dry_run else {}),
             body=obj,
             content="application/apply-patch+yaml",
         )

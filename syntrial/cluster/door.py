@@ -25,8 +25,8 @@ class Door(Protocol):
         """The objects of a kind that have these labels ("a=b,c=d")."""
         ...
 
-    def apply(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
-        """Server-side apply, taking fields over from other managers; the object as it is then."""
+    def apply(self, obj: Mapping[str, Any], *, field_manager: str, dry_run: bool = False) -> dict[str, Any]:
+        """Server-side apply, taking fields over from other managers; the object as it is then, or would be."""
         ...
 
     def delete(self, kind: str, namespace: str | None, name: str) -> bool:

@@ -55,11 +55,13 @@ class MemoryCluster:
             and wanted.items() <= (tree["metadata"].get("labels") or {}).items()
         ]
 
-    def apply(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
+    def apply(self, obj: Mapping[str, Any], *, field_manager: str, dry_run: bool = False) -> dict[str, Any]:
         """See `Door.apply`; fields that a manager no longer names stay here."""
         kind, metadata = str(obj["kind"]), obj["metadata"]
         self._check("patch", kind)
         self._check_installed(kind)
+        if dry_run:
+            return dict(obj)
         self.appliers.append(field_manager)
         place, name = str(metadata["namespace"]), str(metadata["name"])
         before = self.objects.get((kind, place, name))

@@ -47,6 +47,9 @@ def serve(  # noqa: PLR0917 - options of a command
     step_limit: Annotated[
         int, typer.Option(min=1, max=100_000, help="Steps that a trial may have; one with more is not valid.")
     ] = 20_000,
+    allowed: Annotated[
+        str, typer.Option(help="What experiments may ask of the cluster: `admission.allowed` of the chart, as JSON.")
+    ] = "{}",
     threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 8,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
@@ -64,6 +67,7 @@ def serve(  # noqa: PLR0917 - options of a command
     from syntrial.controller.handlers import serve as serve_events
     from syntrial.controller.settings import Settings
     from syntrial.controller.stores import open_from_secret
+    from syntrial.experiment.allowed import allowed_from
     from syntrial.rpc.logs import configure_logging
 
     configure_logging()
@@ -76,6 +80,7 @@ def serve(  # noqa: PLR0917 - options of a command
             digests=dict(_digest(item) for item in image_digest or ()),
             pull_policy=_pull_policy(image_pull_policy),
         ),
+        allowed=allowed_from(allowed),
         store_secret=store_secret,
         step_limit=step_limit,
         threads=threads,

@@ -20,6 +20,7 @@ from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import ClusterApi, Jobs
 from syntrial.controller.observe import observe
+from syntrial.controller.permits import Permits
 from syntrial.controller.planning import adopt
 from syntrial.controller.reconcile import (
     Action,
@@ -81,6 +82,12 @@ class Controller:
             images=settings.images,
             store_secret=settings.store_secret,
             clock=clock,
+        )
+        self._permits = Permits(
+            cluster,
+            allowed=settings.allowed,
+            step_limit=settings.step_limit,
+            store_secret=settings.store_secret,
         )
         self._caches: dict[str, ExperimentCache] = {}
         self._looked_at: dict[str, float] = {}
@@ -193,7 +200,7 @@ class Controller:
                 stores=self._stores,
                 jobs=self._jobs,
                 clock=self._clock,
-                step_limit=self._settings.step_limit,
+                permits=self._permits,
             )
         except (ArtifactMissing, DataLoss) as error:
             _log.warning("store read again", experiment=uid, error=str(error))

@@ -12,6 +12,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
+from syntrial.controller.permits import Permits
 from syntrial.controller.planning import wanted
 from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
@@ -35,7 +36,7 @@ def observe(
     stores: Stores,
     jobs: Jobs,
     clock: Callable[[], float],
-    step_limit: int,
+    permits: Permits,
 ) -> tuple[TrialState, Snapshot]:
     """The trial as wanted and what is known of its world now."""
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
@@ -48,7 +49,7 @@ def observe(
     try:
         with stores.use(namespace) as store:
             address = store.url
-            trial = wanted(body, cache, store=store, step_limit=step_limit, store_secret=stores.secret)
+            trial = wanted(body, cache, store=store, permits=permits)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
                 lost = _read(trial, cache, views, elsewhere, store=store, now=clock())
@@ -57,11 +58,11 @@ def observe(
                 if lost or (trial.is_kept and not cache.present.issuperset(step.key for step in trial.plan.steps)):
                     cache.is_full_due |= trial.is_kept
                     cache.trial = None
-                    trial = wanted(body, cache, store=store, step_limit=step_limit, store_secret=stores.secret)
+                    trial = wanted(body, cache, store=store, permits=permits)
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:
-        trial = wanted(body, cache, store=None, step_limit=step_limit, store_secret=stores.secret)
+        trial = wanted(body, cache, store=None, permits=permits)
     if trial.plan is not None and store_error:
         elsewhere = _elsewhere(trial, cache, inventory=inventory)
     jobs.examine(views, trial, cache, is_wanted=lambda job: _is_unsettled(job, cache))

@@ -11,45 +11,46 @@ from typing import Any
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.experiment_cache import ExperimentCache
+from syntrial.controller.permits import Permits
 from syntrial.controller.snapshot import TrialState
 from syntrial.errors import StoreRefused, UserError
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
-from syntrial.experiment.on_cluster import check_on_cluster
-from syntrial.plan.size import check_size
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
 from syntrial.trial.continued import continue_record
 from syntrial.trial.kept import kept_plan
 from syntrial.trial.run import Trial, draft, known_looks, with_looks
+from syntrial.trial.status import SUCCEEDED
 
 
 def wanted(
-    body: Mapping[str, Any],
-    cache: ExperimentCache,
-    *,
-    store: ArtifactStore | None,
-    step_limit: int,
-    store_secret: str,
+    body: Mapping[str, Any], cache: ExperimentCache, *, store: ArtifactStore | None, permits: Permits
 ) -> TrialState:
     """The trial that the object wants; planned where its sources are known, which the store is asked for.
 
-    One of more than `step_limit` steps is not valid, nor one whose sources name `store_secret`, the Secret with the
-    store's credentials. With `store` None only what is remembered is known. Raises what the store raises.
+    What `permits` refuses is not valid. With `store` None only what is remembered is known. Raises what the store does.
     """
     metadata = body["metadata"]
     # A source that was not there may have come since: it is looked for again each time.
     if cache.generation != metadata["generation"] or (cache.lacks_source and store is not None):
         cache.plan_anew(metadata["generation"])
-        _validate(body, cache, step_limit=step_limit, store_secret=store_secret)
+        _validate(body, cache, permits=permits)
     annotations = metadata.get("annotations") or {}
     anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
         cache.trial, cache.is_full_due = None, True
     ingests: tuple[SourceRef, ...] = ()
     if cache.experiment is not None and cache.trial is None and store is not None:
-        ingests = _plan(cache, uid=metadata["uid"], store=store, anew=anew, before=annotations.get(CONTINUES, ""))
+        ingests = _plan(
+            *(cache, permits),
+            uid=metadata["uid"],
+            namespace=metadata["namespace"],
+            store=store,
+            anew=anew,
+            before=annotations.get(CONTINUES, ""),
+        )
     return TrialState(
         uid=metadata["uid"],
         name=metadata["name"],
@@ -71,7 +72,7 @@ def adopt(cache: ExperimentCache, trial: Trial) -> None:
     cache.priorities = priorities(trial.plan.steps)
 
 
-def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: int, store_secret: str) -> None:
+def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, permits: Permits) -> None:
     # The API server's object holds more than a file: its status, its managed fields.
     tree: dict[object, object] = {
         "apiVersion": body.get("apiVersion", API_VERSION),
@@ -81,14 +82,30 @@ def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, step_limit: in
     }
     try:
         experiment = validate(tree)
-        check_on_cluster(experiment, store_secret=store_secret)
-        check_size(experiment, limit=step_limit)
+        permits.check(experiment, has_verdict=_has_verdict(body))
         cache.experiment = experiment
     except UserError as error:
         cache.invalid = str(error)
 
 
-def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore, anew: str, before: str) -> tuple[SourceRef, ...]:
+def _has_verdict(body: Mapping[str, Any]) -> bool:
+    return any(
+        (item["type"], item["status"], item.get("observedGeneration"))
+        == (SUCCEEDED, "True", body["metadata"]["generation"])
+        for item in (body.get("status") or {}).get("conditions") or ()
+    )
+
+
+def _plan(
+    cache: ExperimentCache,
+    permits: Permits,
+    *,
+    uid: str,
+    namespace: str,
+    store: ArtifactStore,
+    anew: str,
+    before: str,
+) -> tuple[SourceRef, ...]:
     """Plans the trial; returns the sources that have to be brought into the store before that can be done.
 
     One that another version brought to its verdict keeps its plan, unless `anew` names its report; one that was
@@ -101,6 +118,7 @@ def _plan(cache: ExperimentCache, *, uid: str, store: ArtifactStore, anew: str, 
             continue_record(store, uid=uid, before=before)
         sources = resolve_recorded(experiment, store=store, uid=uid)
         if isinstance(sources, PendingSources):
+            permits.check_sources(sources.refs, namespace=namespace)
             return sources.refs
         trial = draft(experiment, sources, uid=uid)
     except StoreRefused:

@@ -1,9 +1,10 @@
 """What the controller is told when it starts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from syntrial.cluster.manifests import Images
+from syntrial.experiment.allowed import Allowed
 from syntrial.plan.size import STEP_LIMIT
 
 FIELD_MANAGER: Final = "syntrial-controller"
@@ -20,6 +21,8 @@ class Settings:
     namespaces: tuple[str, ...]
     """Those that are served; empty: all."""
     images: Images
+    allowed: Allowed = field(default_factory=Allowed)
+    """What experiments may ask of the cluster."""
     store_secret: str = "syntrial-store"  # noqa: S105 - the name of a Secret, not one
     step_limit: int = STEP_LIMIT
     """Steps of a trial: one that has more is not valid."""

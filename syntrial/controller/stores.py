@@ -64,8 +64,7 @@ class Stores:
     ) -> None:
         """`open_store` opens the store that a Secret's entries describe, for a namespace."""
         self._cluster = cluster
-        self.secret: Final = secret
-        """The name of the Secrets."""
+        self._secret = secret
         self._open = open_store
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
@@ -100,7 +99,7 @@ class Stores:
         if entry is not None and entry.store is not None and now - entry.read_at < SECRET_SECONDS:
             return entry
         try:
-            secret = self._cluster.read_secret(namespace, self.secret)
+            secret = self._cluster.read_secret(namespace, self._secret)
         except ClusterUnavailable as error:
             # The API server is away: what was known of the Secret goes on.
             if entry is not None and entry.store is not None:

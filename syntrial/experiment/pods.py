@@ -47,6 +47,16 @@ LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z
 _RESOURCE: Final = re.compile(r"cpu|memory|ephemeral-storage|hugepages-.+|[^/]+/[^/]+")
 
 
+CLUSTERS_NODES: Final = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+"""Labels and taints of the nodes that run the cluster itself."""
+
+CLUSTERS_CLASSES: Final = "system-"
+"""What the names of the cluster's own priority classes begin with: their pods push all others aside."""
+
+KEEPS_OFF: Final = "pods of trials keep off the nodes that run the cluster"
+NO_CLASS_OF_THE_CLUSTERS: Final = "the cluster's own classes (system-…) are not for trials"
+
+
 def _amount(quantity: str) -> Decimal:
     number = quantity.rstrip("mkKMGTPEi")
     return Decimal(number) * _FACTORS[quantity[len(number) :]]
@@ -143,9 +153,7 @@ class Resources(Model):
 class Toleration(Model):
     """A taint that pods tolerate, as in Kubernetes."""
 
-    key: str | None = Field(
-        None, max_length=317, description="The taint's key. Default: every key, which needs operator Exists."
-    )
+    key: str = Field(min_length=1, max_length=317, description="The taint's key.")
     operator: Literal["Exists", "Equal"] = Field(
         "Equal", description="Exists: whatever the taint's value; Equal: the value below."
     )
@@ -159,8 +167,8 @@ class Toleration(Model):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not self.key and self.operator != "Exists":
-            raise ValueError("a toleration without `key` needs operator Exists")
+        if self.key in CLUSTERS_NODES:
+            raise wrong("key", KEEPS_OFF, self.key, "Leave it out.")
         if self.value and self.operator == "Exists":
             raise ValueError("operator Exists takes no `value`")
         if self.toleration_seconds is not None and self.effect != "NoExecute":
@@ -199,6 +207,16 @@ class Placement(Model):
     out_of_memory_limit: Quantity | None = Field(
         None, description="Memory limit of one more attempt after a pod ran out of memory. Default: no such attempt."
     )
+
+    @model_validator(mode="after")
+    def _leaves_the_cluster_alone(self) -> Self:
+        if (self.priority_class_name or "").startswith(CLUSTERS_CLASSES):
+            received = self.priority_class_name
+            raise wrong("priorityClassName", NO_CLASS_OF_THE_CLUSTERS, received, "Name another class, or none.")
+        for key in self.node_selector:
+            if key in CLUSTERS_NODES:
+                raise wrong("nodeSelector", KEEPS_OFF, key, "Leave it out.")
+        return self
 
 
 class StagePlacements(Model):

@@ -94,15 +94,24 @@ def apply(door: Door, tree: Mapping[str, Any], *, namespace: str) -> tuple[Remot
     """
     name = str(tree["metadata"]["name"])
     before = door.get(KIND, namespace, name)
-    spec = {"suspend": False, **tree["spec"]}
-    whole = {**tree, "metadata": {**tree["metadata"], "namespace": namespace}, "spec": spec}
     with installed():
-        after = door.apply(whole, field_manager=SUBMITTER)
+        after = door.apply(_whole(tree, namespace), field_manager=SUBMITTER)
     word = "created"
     if before is not None:
         generations = [item["metadata"].get("generation") for item in (before, after)]
         word = "unchanged" if generations[0] == generations[1] else "configured"
     return Remote(name=name, namespace=namespace, tree=after), word
+
+
+def check(door: Door, tree: Mapping[str, Any], *, namespace: str) -> None:
+    """Raises UserError where the API server would not take the object: its rules, policies and permissions."""
+    with installed():
+        door.apply(_whole(tree, namespace), field_manager=SUBMITTER, dry_run=True)
+
+
+def _whole(tree: Mapping[str, Any], namespace: str) -> dict[str, Any]:
+    spec = {"suspend": False, **tree["spec"]}
+    return {**tree, "metadata": {**tree["metadata"], "namespace": namespace}, "spec": spec}
 
 
 def suspend(door: Door, remote: Remote, *, value: bool) -> Remote:

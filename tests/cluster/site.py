@@ -1,5 +1,6 @@
 """A namespace of the test cluster with a store of its own, and a controller that serves it as a process here."""
 
+import json
 import socket
 import subprocess
 import sys
@@ -57,6 +58,7 @@ class Site:
                 [
                     *(sys.executable, "-m", "syntrial.controller", f"--namespaces={self.namespace}", "--resync=20"),
                     *(f"--metrics-port={free_port()}", f"--liveness-port={free_port()}", *options),
+                    "--allowed=" + json.dumps({"nodeSelectorKeys": list(NODE_SELECTOR)}),
                 ],
                 env=self.environment,
                 stdout=log,

@@ -52,6 +52,11 @@ def test_apply_owns_the_fields_that_it_names(cluster: Kubernetes, namespace: str
         cluster.apply(config_map(namespace, "owned", b="3"), field_manager="two", force=False)
     assert caught.value.status == 409
     assert cluster.apply(config_map(namespace, "owned", b="3"), field_manager="two")["data"]["b"] == "3"
+    tried = cluster.apply(config_map(namespace, "owned", b="4"), field_manager="two", dry_run=True)
+    assert tried["data"]["b"] == "4"
+    found = cluster.get("ConfigMap", namespace, "owned")
+    assert found is not None
+    assert found["data"]["b"] == "3"
 
 
 def test_a_list_is_read_in_pages_and_chosen_by_labels(

@@ -32,6 +32,7 @@ def primary(**fields: str) -> dict[str, Any]:
     return {"endpoint": {"primary": {"arm": "augment-100", **fields}}}
 
 
+ROLE = "node-role.kubernetes.io"
 IMAGE = f"ghcr.io/lab/generator@sha256:{'a' * 64}"
 
 
@@ -398,9 +399,45 @@ CASES: dict[str, Case] = {
     ),
     "a toleration of nothing": Case(
         bad={"cluster": {"tolerations": [{}]}},
-        good={"cluster": {"tolerations": [{"operator": "Exists"}, {"key": "a.b/c"}]}},
-        message="a toleration without `key` needs operator Exists",
-        field="spec.cluster.tolerations[0]",
+        good={"cluster": {"tolerations": [{"key": "a.b/c"}]}},
+        server="Required value",
+        field="spec.cluster.tolerations[0].key",
+    ),
+    "a toleration of everything": Case(
+        bad={"cluster": {"tolerations": [{"operator": "Exists"}]}},
+        good={"cluster": {"tolerations": [{"key": "a.b/c", "operator": "Exists"}]}},
+        server="Required value",
+        field="spec.cluster.tolerations[0].key",
+    ),
+    "a toleration of an empty key": Case(
+        bad={"cluster": {"tolerations": [{"key": "", "operator": "Exists"}]}},
+        good={"cluster": {"tolerations": [{"key": "a", "operator": "Exists"}]}},
+        server="should be at least 1 chars long",
+        field="spec.cluster.tolerations[0].key",
+    ),
+    "a toleration of the control plane's taint": Case(
+        bad={"cluster": {"stages": {"generation": {"tolerations": [{"key": f"{ROLE}/control-plane"}]}}}},
+        good={"cluster": {"stages": {"generation": {"tolerations": [{"key": f"{ROLE}/gpu"}]}}}},
+        message="pods of trials keep off the nodes that run the cluster",
+        field="spec.cluster.stages.generation.tolerations[0].key",
+    ),
+    "nodes of the control plane": Case(
+        bad={"cluster": {"nodeSelector": {f"{ROLE}/master": ""}}},
+        good={"cluster": {"nodeSelector": {f"{ROLE}/worker": ""}}},
+        message="pods of trials keep off the nodes that run the cluster",
+        field="spec.cluster.nodeSelector",
+    ),
+    "a priority class of the cluster's": Case(
+        bad={"cluster": {"priorityClassName": "system-node-critical"}},
+        good={"cluster": {"priorityClassName": "batch"}},
+        message="the cluster's own classes (system-…) are not for trials",
+        field="spec.cluster.priorityClassName",
+    ),
+    "a priority class of the cluster's for one stage": Case(
+        bad={"cluster": {"stages": {"analysis": {"priorityClassName": "system-cluster-critical"}}}},
+        good={"cluster": {"stages": {"analysis": {"priorityClassName": "batch"}}}},
+        message="the cluster's own classes (system-…) are not for trials",
+        field="spec.cluster.stages.analysis.priorityClassName",
     ),
     "a toleration of every value of one": Case(
         bad={"cluster": {"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}},

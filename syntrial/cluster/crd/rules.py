@@ -13,7 +13,13 @@ from pydantic.alias_generators import to_camel
 from syntrial.experiment.base import OneOf, Option
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
-from syntrial.experiment.pods import RESOURCE_RULES
+from syntrial.experiment.pods import (
+    CLUSTERS_CLASSES,
+    CLUSTERS_NODES,
+    KEEPS_OFF,
+    NO_CLASS_OF_THE_CLUSTERS,
+    RESOURCE_RULES,
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +81,19 @@ _STEPS: Final = f"""self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1)
     * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum()"""
 _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
 
+_PLACEMENT: Final = (
+    Rule(
+        rule=f"!has(self.priorityClassName) || !self.priorityClassName.startsWith('{CLUSTERS_CLASSES}')",
+        message=NO_CLASS_OF_THE_CLUSTERS,
+        field=".priorityClassName",
+    ),
+    Rule(
+        rule=f"!has(self.nodeSelector) || !self.nodeSelector.exists(key, key in {[*CLUSTERS_NODES]})",
+        message=KEEPS_OFF,
+        field=".nodeSelector",
+    ),
+)
+
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Dataset": one_of_rules(Dataset),
     "SourceFields": one_of_rules(SourceFields),
@@ -120,11 +139,10 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "Budget": one_of_rules(Budget),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
+    "Placement": _PLACEMENT,
+    "Cluster": _PLACEMENT,
     "Toleration": (
-        Rule(
-            rule="(has(self.key) && self.key != '') || (has(self.operator) && self.operator == 'Exists')",
-            message="a toleration without `key` needs operator Exists",
-        ),
+        Rule(rule=f"!(self.key in {[*CLUSTERS_NODES]})", message=KEEPS_OFF, field=".key"),
         Rule(
             rule="""!has(self.value) || self.value == '' || !has(self.operator) || self.operator != 'Exists'""",
             message="operator Exists takes no `value`",

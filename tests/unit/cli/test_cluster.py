@@ -92,6 +92,20 @@ def test_data_goes_into_the_store_before_the_experiment_is_applied(
     assert "in the store already" in run("submit", "small.yaml")[1]
 
 
+def test_no_data_is_sent_for_an_experiment_that_the_api_server_would_not_take(
+    cluster: MemoryCluster, store: ArtifactStore, run: Run, tmp_path: Path
+) -> None:
+    draw(tmp_path / "images")
+    (tmp_path / "small.yaml").write_text(
+        PHANTOM.replace("{phantom: {trainPatients: 24}, size: 16}", "{folder: images}")
+    )
+    cluster.forbidden.add(("patch", "Experiment"))
+    code, _, err = run("submit", "small.yaml")
+    assert code == 2
+    assert "forbidden" in err
+    assert not list(store.backend.scan("uploads/"))
+
+
 def test_nothing_is_applied_where_the_secret_of_the_store_is_missing(
     cluster: MemoryCluster, store: ArtifactStore, run: Run, tmp_path: Path
 ) -> None:

@@ -26,6 +26,7 @@ from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.controller.views import job_view, pod_view
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
+from syntrial.experiment.allowed import Allowed
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -335,6 +336,7 @@ class World:
 
     def start(self, *, threads: int = 1) -> Controller:
         settings = Settings(
+            allowed=Allowed(node_selector_keys=("disk",)),
             namespaces=(NAMESPACE,),
             images=Images(repository="r", tag="t"),
             threads=threads,

@@ -20,6 +20,7 @@
 - --image-pull-policy={{ .Values.image.pullPolicy }}
 - --store-secret={{ include "syntrial.storeSecret" . }}
 - --step-limit={{ int .Values.controller.stepLimit }}
+- {{ printf "--allowed=%s" (toJson .Values.admission.allowed) | squote }}
 {{- end }}
 
 {{/* What the controller may do in a namespace with Experiments, and no more. */}}
@@ -43,6 +44,10 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [get, list, create, patch]
+# Whether a claim that a source names may be read.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
 # The store's Secret, and no other.
 - apiGroups: [""]
   resources: [secrets]
