@@ -23,7 +23,7 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 	$(PYTHON) -m syntrial run examples/pneumonia-quick.yaml $(RUN_OPTIONS)
 
 ##@ Deploy
-.PHONY: images image-sizes load push deploy undeploy
+.PHONY: images image-sizes load push sbom update-base deploy undeploy
 images: ## Build the images with docker, podman or buildah: IMAGES=, IMAGE_REPOSITORY=, TAG=, BASE_IMAGE=
 	@$(IMAGE_SETTINGS) images/build.sh
 
@@ -33,8 +33,14 @@ image-sizes: ## Print the images' sizes; fails where the controller's is over 25
 load: ## Put the images into the current cluster: kind, k3d, minikube, or by LOAD_COMMAND=
 	@$(IMAGE_SETTINGS) images/load.sh
 
-push: ## Push the images to the registry in IMAGE_REPOSITORY=
+push: .venv/.installed ## Push the images to the registry in IMAGE_REPOSITORY=; signed where cosign is at hand
 	@$(IMAGE_SETTINGS) images/push.sh
+
+sbom: .venv/.installed ## List what each image holds, as CycloneDX, in build/sbom: IMAGES=, SBOM=
+	@$(IMAGE_SETTINGS) SBOM='$(SBOM)' images/sbom.sh
+
+update-base: ## Pin the base image by the digest that its tag has now: BASE_IMAGE=
+	@images/update-base.sh
 
 deploy: ## Install or upgrade on the current cluster by helm: NAMESPACE=, VALUES=, IMAGE_REPOSITORY=, TAG=
 	@NAMESPACE='$(NAMESPACE)' VALUES='$(VALUES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)' charts/deploy.sh

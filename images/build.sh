@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images and what they stand on (`make images`); lib.sh says how they are named and chosen.
 #
-#   BASE_IMAGE             what all stand on (default: python:3.11-slim-bookworm)
+#   IMAGE_SOURCE           where the code is published, for the label org.opencontainers.image.source
 #   BUILD_FLAGS            further flags of the builder's `build`
 #   TORCH_LOCK             another lock for torch's layer, for example one with torch's wheels for the processor alone
 #
@@ -18,9 +18,18 @@ done
 read -ra flags <<<"${BUILD_FLAGS:-}"
 flags+=(--secret "id=package-client,src=$settings")
 [ "$builder" = docker ] || flags+=(--layers)
-for name in HTTP_PROXY HTTPS_PROXY NO_PROXY BASE_IMAGE TORCH_LOCK; do
+flags+=(--build-arg "BASE_IMAGE=$base_image")
+for name in HTTP_PROXY HTTPS_PROXY NO_PROXY TORCH_LOCK; do
   [ -z "${!name:-}" ] || flags+=(--build-arg "$name=${!name}")
 done
+[[ $base_image == *@sha256:* ]] || echo "images: $base_image is named by its tag, which may move: \`make update-base\` pins it" >&2
+
+# The labels of the OCI's annotations, of the image specification 1.1.
+prefix=org.opencontainers.image
+labels=(--label "$prefix.version=$tag" --label "$prefix.revision=$revision" --label "$prefix.licenses=Apache-2.0"
+  --label "$prefix.vendor=Syntrial" --label "$prefix.base.name=${base_image%%@*}")
+[[ $base_image != *@* ]] || labels+=(--label "$prefix.base.digest=${base_image#*@}")
+[ -z "${IMAGE_SOURCE:-}" ] || labels+=(--label "$prefix.source=$IMAGE_SOURCE")
 
 # build IMAGE FILE [FLAG…]
 build() {
@@ -44,7 +53,7 @@ for image in "${images[@]}"; do
     build $runtime images/base.Dockerfile --target $runtime
     done+="$runtime "
   fi
-  build "$image" "$file" --build-arg "BUILD_IMAGE=$repository/syntrial-build:$tag" \
+  build "$image" "$file" "${labels[@]}" --label "$prefix.title=syntrial-$image" --build-arg "BUILD_IMAGE=$repository/syntrial-build:$tag" \
     --build-arg "RUNTIME_IMAGE=$repository/syntrial-$runtime:$tag" \
     --build-arg "SYNTRIAL_LOCK_HASH=$(sha256sum requirements.lock | cut -d' ' -f1)"
 done

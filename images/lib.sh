@@ -2,6 +2,7 @@
 #
 #   IMAGE_REPOSITORY, TAG  an image is $IMAGE_REPOSITORY/syntrial-$IMAGE:$TAG (default: localhost/syntrial, the version)
 #   IMAGES                 which of them (default: all five)
+#   BASE_IMAGE             what all stand on (default: what images/base-image names; `make update-base` pins it)
 #   BUILDER                docker, podman or buildah (default: the first of them that works)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -9,6 +10,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 ALL='controller data-prep generation filtering classification'
 repository=${IMAGE_REPOSITORY:-localhost/syntrial}
 tag=${TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)}
+base_image=${BASE_IMAGE:-$(<images/base-image)}
+revision=$(git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null || echo unknown)
 read -ra images <<<"${IMAGES:-$ALL}"
 
 stop() { echo "images: $*" >&2; exit 2; }

@@ -39,6 +39,7 @@ def test_what_images_stand_on_ends_as_the_one_user_that_is_not_root(stage: str) 
 
 def test_the_base_image_is_an_argument_with_the_official_slim_python_as_default() -> None:
     assert "ARG BASE_IMAGE=python:3.11-slim-bookworm\n" in BASE
+    assert (ROOT / "images" / "base-image").read_text().partition("@")[0].strip() == "python:3.11-slim-bookworm"
     assert set(re.findall(r"^FROM (\S+)", BASE, flags=re.MULTILINE)) == {"${BASE_IMAGE}", "python"}
 
 

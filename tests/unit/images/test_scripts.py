@@ -1,6 +1,9 @@
 """The scripts behind `make images`, `load` and `push`, on played tools that write down their calls."""
 
+import hashlib
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -165,3 +168,70 @@ def test_a_build_that_fails_shows_its_log_and_stops(scripts: Scripts) -> None:
     assert done.returncode == 2
     assert "no space left" in done.stderr
     assert "images/base.Dockerfile does not build" in done.stderr
+
+
+def test_images_say_what_they_are(scripts: Scripts) -> None:
+    pinned = f"registry.example/python:3.11@sha256:{'a' * 64}"
+    done, calls = scripts.run(
+        "build", TAG="9", IMAGES="controller", BASE_IMAGE=pinned, IMAGE_SOURCE="https://x.example"
+    )
+    assert "update-base" not in done.stderr
+    labels = dict(re.findall(r"--label org\.opencontainers\.image\.(\S+?)=(\S+)", builds(calls)[-1]))
+    revision = labels.pop("revision")
+    assert labels == {
+        **{"title": "syntrial-controller", "version": "9", "licenses": "Apache-2.0", "vendor": "Syntrial"},
+        **{"base.name": "registry.example/python:3.11", "base.digest": f"sha256:{'a' * 64}"},
+        "source": "https://x.example",
+    }
+    assert re.fullmatch(r"[0-9a-f]{40}(-dirty)?|unknown", revision)
+
+
+def test_a_base_image_that_may_move_is_told(scripts: Scripts) -> None:
+    done, _ = scripts.run("build", IMAGES="controller", BASE_IMAGE="registry.example/python:3.11")
+    assert done.stderr.splitlines() == [
+        "images: registry.example/python:3.11 is named by its tag, which may move: `make update-base` pins it"
+    ]
+
+
+def test_what_is_pushed_is_signed_by_its_digest_with_its_list_where_cosign_is(scripts: Scripts) -> None:
+    (scripts.bin / "cosign").write_text(PLAYED)
+    (scripts.bin / "cosign").chmod(0o755)
+    done, calls = scripts.run(
+        "push", BUILDER="podman", IMAGE_REPOSITORY="r.example/s", TAG="9", IMAGES="controller", COSIGN_KEY="k.key"
+    )
+    assert done.stdout == "image.digests.controller=sha256:abc\n", done.stderr
+    signed, attested = (call for call in calls if call.startswith("cosign"))
+    name = "r.example/s/syntrial-controller@sha256:abc"
+    assert signed == f"cosign sign --yes --key k.key {name}"
+    assert re.fullmatch(
+        rf"cosign attest --yes --key k.key --type cyclonedx --predicate /\S+/controller.cdx.json {name}", attested
+    )
+
+
+def test_what_is_not_signed_is_told(scripts: Scripts) -> None:
+    done, calls = scripts.run("push", BUILDER="podman", IMAGE_REPOSITORY="r.example/s", IMAGES="controller")
+    assert done.returncode == 0
+    assert "images: not signed, since there is no cosign here" in done.stderr
+    assert not any("cosign" in call for call in calls)
+
+
+@pytest.mark.parametrize(("script", "expected"), [("printf manifest", 0), ("echo denied >&2; exit 1", 2)])
+def test_the_base_image_is_pinned_by_what_its_registry_says(
+    scripts: Scripts, tmp_path: Path, script: str, expected: int
+) -> None:
+    copied = tmp_path / "checkout" / "images"
+    shutil.copytree(ROOT / "images", copied, ignore=shutil.ignore_patterns("__pycache__"))
+    (copied / "base-image").write_text("python:3.11-slim-bookworm\n")
+    (scripts.bin / "skopeo").write_text(f"#!/bin/sh\n{script}\n")
+    (scripts.bin / "skopeo").chmod(0o755)
+    done = subprocess.run(
+        ["/bin/bash", copied / "update-base.sh"],
+        env={"PATH": f"{scripts.bin}:{os.environ['PATH']}", "TAG": "9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, done.stderr
+    # A digest is that of the manifest's bytes.
+    pin = f"@sha256:{hashlib.sha256(b'manifest').hexdigest()}" if expected == 0 else ""
+    assert (copied / "base-image").read_text() == f"python:3.11-slim-bookworm{pin}\n"
