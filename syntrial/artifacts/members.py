@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from syntrial.artifacts.backend import CHUNK_BYTES, Backend, storage_errors
 from syntrial.artifacts.keys import canonical_json
 from syntrial.artifacts.manifest import BLOB_NAME, MEMBER_NAME, Blob, Member, reference
+from syntrial.artifacts.npy import read_header
 from syntrial.errors import ArtifactMissing, DataLoss
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -66,7 +67,10 @@ class MemberReader:
         return json.loads(self.read(name))
 
     def array(self, name: str, /) -> NDArray[Any]:
-        """The array in a .npy blob, read-only and memory-mapped; pickled objects are refused with ValueError."""
+        """The array in a .npy blob, read-only and memory-mapped; pickled objects are refused with ValueError.
+
+        So is what is no array, or a shorter one than it says.
+        """
         path = self.path(name)
         array = np.load(path, mmap_mode=None if _is_empty(path) else "r", allow_pickle=False)
         return cast("NDArray[Any]", array)
@@ -179,6 +183,4 @@ class _HashingFile(io.RawIOBase):
 def _is_empty(path: Path) -> bool:
     """Whether a .npy file holds no elements: an empty file region cannot be memory-mapped."""
     with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        return 0 in header(file)[0]
+        return 0 in read_header(file)[0]

@@ -145,5 +145,5 @@ def _is_retained(store: ArtifactStore, uid: str) -> bool:
             return False
         tree = yaml.safe_load(data)
         return bool(tree["metadata"]["name"] == uid or tree["spec"].get("retention", "collect") != "collect")
-    except (DataLoss, RecursionError, yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, AttributeError):
+    except (DataLoss, RecursionError, yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError):
         return True

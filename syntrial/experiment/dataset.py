@@ -4,7 +4,6 @@ A source's field and row here, its message in `syntrial.v1.Source`, and its read
 a row of its own are all there is to it (docs/extending.md).
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from syntrial.experiment.base import Model, OneOf, Option, Seed
 from syntrial.experiment.pods import ObjectName
 from syntrial.imagesets import arrays, folders
 from syntrial.imagesets.contents import Contents
+from syntrial.imagesets.patterns import PatternError, compile_pattern
 from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
 
 Address = Annotated[str, Field(max_length=2048)]
@@ -133,7 +133,7 @@ class SourceFields(OneOf):
         None,
         max_length=1024,
         description="For a folder: a regular expression with one group that finds the patient in a file's name, so "
-        "that no patient stands on both sides of a split. Default: patients are not known.",
+        "that no patient stands on both sides of a split. RE2's syntax. Default: patients are not known.",
     )
     class_map: dict[str, str | None] | None = Field(
         None, description="Class in the source -> class in the trial; null leaves the class out. Default: all as named."
@@ -143,8 +143,8 @@ class SourceFields(OneOf):
     def _pattern(self) -> Self:
         if self.patient_pattern is not None:
             try:
-                groups = re.compile(self.patient_pattern).groups
-            except re.error as error:
+                groups = compile_pattern(self.patient_pattern).groups
+            except PatternError as error:
                 raise ValueError(f"`patientPattern` is not a regular expression: {error}") from None
             if groups != 1:
                 raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")

@@ -18,9 +18,12 @@ from rapidfuzz import process
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.base import NAME_PATTERN
 from syntrial.experiment.model import API_VERSION, Experiment
+from syntrial.experiment.trees import read_tree
 from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, kind_of, kind_of_head
 
 LIMIT_BYTES = 1 << 20
+MOST_COMPLAINTS = 200
+"""Of one file: whoever gives something else by mistake reads the first."""
 
 _MAPPING = "an experiment is a mapping with apiVersion, kind, metadata and spec"
 
@@ -60,17 +63,10 @@ def read_experiment(path: Path) -> Experiment:
 def parse_experiment(text: str, *, name: str = "experiment") -> Experiment:
     """Parses and validates one Experiment; `name` is what messages call the text."""
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        tree = read_tree(text, name=name)
+    except SourceError:
         _refuse_other_files(text, name=name)
-        raise SourceError(
-            field=where,
-            rule="the file must be YAML",
-            received=getattr(error, "problem", None) or "not YAML",
-            remedy="Mend the YAML at that place.",
-        ) from None
+        raise
     if not isinstance(tree, Mapping):
         _refuse_other_files(text, name=name)
         raise SourceError(
@@ -94,7 +90,8 @@ def validate(tree: Mapping[object, object]) -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise UserError(violations=[_violation(detail) for detail in _relevant(error.errors())]) from None
+        details = _relevant(error.errors()[:MOST_COMPLAINTS])
+        raise UserError(violations=[_violation(detail) for detail in details]) from None
 
 
 def to_yaml(experiment: Experiment) -> str:

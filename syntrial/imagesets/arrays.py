@@ -1,32 +1,32 @@
 """What an .npz file in MedMNIST's layout holds: {train,val,test}_images and _labels, and _patients where it has them.
 
-Also `images` and `labels` without splits. Labels and patients are read, of the images their headers alone: what is
-wrong with a file is told in a second, when a trial is planned as when its data is prepared. Nothing is unpickled.
+Also `images` and `labels` without splits. Labels and patients are read once their headers are found right, of the
+images their headers alone: what is wrong with a file is told in a second, when a trial is planned as when its data is
+prepared.
 """
 
-import contextlib
 import zipfile
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any, Final
 
 import numpy as np
-from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from syntrial.errors import SourceError
+from syntrial.imagesets.archives import array_header, member, opened, read_whole, wrong
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.filetypes import kind_of, kind_of_zip
+from syntrial.imagesets.filetypes import kind_of_zip
 from syntrial.imagesets.limits import check_dtype, check_side
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
 
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError)
-"""What reading a zip archive raises: cut short, damaged, of an unknown compression, or under a password."""
-MOST_CLASSES = 1000
+MOST_CLASSES: Final = 1000
 """A label above this is taken for a mistake, not for a class."""
+MOST_IMAGES: Final = 5_000_000
+"""Of one split: what is read of each image but its pixels is held in memory."""
+MOST_PICTURE_BYTES: Final = 256 << 20
+"""One image as the file has it: pixels, channels and the type's size."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -123,69 +123,11 @@ def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:
     )
 
 
-def _wrong(title: str, array: str, rule: str, received: object, remedy: str) -> SourceError:
-    return SourceError(field=f"{title}: {array}", rule=rule, received=received, remedy=remedy)
-
-
-@contextlib.contextmanager
-def opened(path: Path, *, title: str) -> Iterator[zipfile.ZipFile]:
-    """The file as a zip archive; raises SourceError, which says what it is, where it is none."""
-    try:
-        # A zip archive's directory stands at its end: one that is cut short has none.
-        archive = zipfile.ZipFile(path)
-    except DAMAGED as error:
-        raise _no_archive(path, error, title=title) from None
-    with archive:
-        yield archive
-
-
-def _no_archive(path: Path, error: Exception, *, title: str) -> SourceError:
-    rule = "an .npz file is a whole zip archive of arrays"
-    if path.is_dir():
-        return SourceError(field=title, rule=rule, received=f"{path}, a folder", remedy="Give a folder as `folder:`.")
-    try:
-        kind = kind_of(path)
-    except OSError:
-        return SourceError(field=title, rule=rule, received=f"{path}: {error}", remedy="Check its permissions.")
-    return SourceError(field=title, rule=rule, received=f"{path}, {kind.one}", remedy=kind.remedy)
-
-
-@contextlib.contextmanager
-def member(archive: zipfile.ZipFile, name: str, *, title: str) -> Iterator[IO[bytes]]:
-    """An array's file in the archive; whatever breaks while it is read is the file's damage."""
-    try:
-        with archive.open(f"{name}.npy") as file:
-            yield file
-    except SourceError:
-        raise
-    except KeyError:
-        raise _wrong(title, name, "every images array has its labels", "no such array", "Add it.") from None
-    except DAMAGED as error:
-        raise _wrong(
-            title, name, "the array can be read to its end", str(error), "Copy, download or write the file again."
-        ) from None
-
-
-def array_header(file: IO[bytes], name: str, *, title: str) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Shape, whether it is written column by column, and type; raises SourceError for Python objects."""
-    version = npy.read_magic(file)
-    header = npy.read_array_header_1_0(file) if version == (1, 0) else npy.read_array_header_2_0(file)
-    if header[2].hasobject:
-        raise _wrong(
-            title,
-            name,
-            "arrays hold numbers of one size; Python objects (pickles, images of mixed size) are never opened",
-            "an array of Python objects",
-            "Give every image the same size, and save with numpy.savez_compressed without allow_pickle.",
-        )
-    return header
-
-
 def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict[str, str]:
     """What stands before `images` and `labels` in the names of each split's arrays."""
     found = {f"{name}_": split for name, split in SPLIT_NAMES.items() if f"{name}_images" in arrays}
     if len(set(found.values())) < len(found):
-        raise _wrong(title, "arrays", "each split has one images array", sorted(found), "Leave one of them out.")
+        raise wrong(title, "arrays", "each split has one images array", sorted(found), "Leave one of them out.")
     if found:
         return found
     if "images" in arrays:
@@ -193,7 +135,7 @@ def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict
     rule = "the file holds train_images, val_images and test_images with their _labels, or images and labels"
     if not arrays:
         kind = kind_of_zip(archive.namelist())
-        raise _wrong(title, "arrays", rule, f"no arrays: this is {kind.one}", kind.remedy)
+        raise wrong(title, "arrays", rule, f"no arrays: this is {kind.one}", kind.remedy)
     # Names that Keras' data sets made usual.
     usual = {
         f"{letter}_{name}": f"{split}_{what}"
@@ -201,7 +143,7 @@ def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict
         for name, split in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
     }
     renamed = [f"{usual[name]}=arrays['{name}']" for name in sorted(arrays & usual.keys())]
-    raise _wrong(
+    raise wrong(
         title,
         "arrays",
         rule,
@@ -214,63 +156,80 @@ def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict
 
 def _image_header(archive: zipfile.ZipFile, name: str, *, title: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
     with member(archive, name, title=title) as file:
-        shape, _, dtype = array_header(file, name, title=title)
+        header = array_header(file, archive, name, title=title)
+    shape, dtype = header.shape, header.dtype
     if len(shape) == 4 and shape[1] in {1, 3} and shape[3] not in {1, 3, 4}:
-        raise _wrong(title, name, "channels come last, (N, H, W, C)", shape, "Save images.transpose(0, 2, 3, 1).")
+        raise wrong(title, name, "channels come last, (N, H, W, C)", shape, "Save images.transpose(0, 2, 3, 1).")
     if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3, 4}):
-        raise _wrong(
+        raise wrong(
             title, name, "images are (N, H, W), or (N, H, W, C) with 1, 3 or 4 channels", shape, "Reshape them."
         )
     if shape[0] == 0:
-        raise _wrong(title, name, "every split holds images", "none", "Leave the split out or fill it.")
+        raise wrong(title, name, "every split holds images", "none", "Leave the split out or fill it.")
+    if shape[0] > MOST_IMAGES:
+        raise wrong(title, name, f"a split holds at most {MOST_IMAGES:,} images", shape[0], "Give a part of them.")
     check_side(shape[2], shape[1], name=f"{title}: {name}")
     check_dtype(dtype, name=f"{title}: {name}")
+    if header.bytes // shape[0] > MOST_PICTURE_BYTES:
+        raise wrong(
+            title,
+            name,
+            f"one image has at most {MOST_PICTURE_BYTES >> 20} MiB",
+            f"{header.bytes // shape[0]} bytes, {dtype} of shape {shape[1:]}",
+            "Scale the pixels and save them as uint8, or reduce the images.",
+        )
     return shape, dtype
-
-
-def _array(archive: zipfile.ZipFile, name: str, *, title: str) -> NDArray[Any]:
-    with member(archive, name, title=title) as file:
-        array_header(file, name, title=title)
-    with member(archive, name, title=title) as file:
-        array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
-        return array
 
 
 def _labels(archive: zipfile.ZipFile, name: str, *, count: int, title: str) -> NDArray[Any]:
     """Labels as (N,) or (N, K); (N, 1) becomes (N,)."""
-    labels = _array(archive, name, title=title)
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim not in {1, 2} or labels.dtype.kind not in "iub":
-        raise _wrong(
-            title,
-            name,
-            "labels are whole numbers of shape (N,), (N, 1) or, for several labels an image, (N, K)",
-            f"{labels.dtype} of shape {labels.shape}",
-            "Save them as int64.",
-        )
-    if len(labels) != count:
-        raise _wrong(title, name, f"there is a label for each of the {count} images", len(labels), "Check the file.")
-    return labels
+    with member(archive, name, title=title) as file:
+        header = array_header(file, archive, name, title=title)
+        shape = header.shape
+        if len(shape) not in {1, 2} or header.dtype.kind not in "iub" or shape[1:] > (MOST_CLASSES,):
+            raise wrong(
+                title,
+                name,
+                f"labels are whole numbers of shape (N,), (N, 1) or, for up to {MOST_CLASSES} labels an image, (N, K)",
+                f"{header.dtype} of shape {shape}",
+                "Save them as int64.",
+            )
+        if shape[0] != count:
+            raise wrong(title, name, f"there is a label for each of the {count} images", shape[0], "Check the file.")
+        labels = read_whole(file, header, archive, name, title=title)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
 def _patients(archive: zipfile.ZipFile, name: str, *, count: int, title: str) -> tuple[str, ...]:
-    patients = _array(archive, name, title=title).reshape(-1)
-    if len(patients) != count or patients.dtype.kind not in "iuUS":
-        raise _wrong(
-            title,
-            name,
-            f"patients are whole numbers or text, one for each of the {count} images",
-            f"{patients.dtype} of {len(patients)}",
-            "Save them with numpy.asarray(patients, dtype=str).",
-        )
-    return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in patients.tolist())
+    with member(archive, name, title=title) as file:
+        header = array_header(file, archive, name, title=title)
+        if header.size != count or header.dtype.kind not in "iuUS":
+            raise wrong(
+                title,
+                name,
+                f"patients are whole numbers or text, one for each of the {count} images",
+                f"{header.dtype} of {header.size}",
+                "Save them with numpy.asarray(patients, dtype=str).",
+            )
+        values = read_whole(file, header, archive, name, title=title).reshape(-1)
+    is_text = True
+    if values.dtype.kind == "U":
+        # NumPy makes strings of them unseen.
+        codes = np.frombuffer(values.tobytes(), f"{values.dtype.str[0]}u4")
+        is_text = not ((codes > 0x10FFFF) | ((codes >= 0xD800) & (codes < 0xE000))).any()
+    try:
+        if not is_text:
+            raise ValueError("numbers that stand for no character")
+        return tuple(value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist())
+    except ValueError as error:
+        remedy = "Save them with numpy.asarray(patients, dtype=str)."
+        raise wrong(title, name, "patients are text in Unicode", str(error), remedy) from None
 
 
 def _check_alike(headers: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]], *, title: str) -> None:
     """Images of one size beside larger ones would pass through another resampling: a shortcut for a classifier."""
     if len(set(headers.values())) > 1:
-        raise _wrong(
+        raise wrong(
             title,
             "images",
             "all splits hold images of one size, channel count and type",
@@ -285,7 +244,7 @@ def _classes(
     """The names of the classes, whether an image may have several, and what is odd about it."""
     shapes = {array.shape[1:] for array in labels.values()}
     if len(shapes) > 1:
-        raise _wrong(title, "labels", "all splits have labels of one kind", sorted(shapes), "Save them alike.")
+        raise wrong(title, "labels", "all splits have labels of one kind", sorted(shapes), "Save them alike.")
     multi_label = bool(next(iter(shapes)))
     count = len(classes)
     if multi_label:
@@ -299,7 +258,7 @@ def _classes(
         )
         if len(outside):
             row = int(outside[0])
-            raise _wrong(
+            raise wrong(
                 title,
                 f"labels of {split}",
                 f"labels are from 0 to {highest}" + (f", for the classes {', '.join(classes[:8])}" if classes else ""),
@@ -307,7 +266,7 @@ def _classes(
                 "Mend the label or name all classes in order.",
             )
     if multi_label and count != next(iter(shapes))[0]:
-        raise _wrong(title, "labels", f"there is a column for each of {count} classes", next(iter(shapes))[0], "Match.")
+        raise wrong(title, "labels", f"there is a column for each of {count} classes", next(iter(shapes))[0], "Match.")
     notes: list[str] = []
     if multi_label and all((array.sum(1) == 1).all() for array in labels.values()):
         notes.append(

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from syntrial.errors import SourceError
-from syntrial.imagesets.filetypes import is_picture, open_picture
+from syntrial.imagesets.filetypes import UNREADABLE, is_picture, open_picture
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 
 ANY_CLASS = "all"
@@ -76,7 +76,7 @@ def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSe
                 sized = opened.convert("L" if channels == 1 else "RGB").resize(
                     (width, height), Image.Resampling.BICUBIC
                 )
-        except (OSError, ValueError, SyntaxError) as error:
+        except UNREADABLE as error:
             raise SourceError(
                 field=str(file),
                 rule="is a readable image",

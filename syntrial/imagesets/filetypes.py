@@ -5,7 +5,10 @@ what its name says is called what it is, with what to do about it.
 """
 
 import codecs
+import struct
+import warnings
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from PIL import Image
+
+from syntrial.imagesets.limits import MOST_PIXELS
 
 PICTURE_SUFFIXES: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm")
@@ -22,6 +27,18 @@ PICTURE_SUFFIXES: Final = frozenset(
 DECODERS: Final = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "WEBP", "PPM")
 """Pillow's names of the formats that are read, whatever a file's suffix says: others run programs (Ghostscript for
 PostScript), or have decoders that few look at."""
+
+UNREADABLE: Final = (
+    *(OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError),
+    Image.DecompressionBombError,
+)
+"""What `open_picture`, and reading what it gives, raise for damaged files, by format."""
+
+DAMAGED_ZIP: Final = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, ValueError, OverflowError),
+    *(NotImplementedError, RuntimeError),
+)
+"""What reading a zip archive raises: cut short, damaged, of an unknown compression, or under a password."""
 
 HEAD_BYTES: Final = 512
 """How much of a file's beginning tells what it is."""
@@ -144,9 +161,17 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
 def open_picture(path: Path) -> Image.Image:
     """A picture of one of the formats that are read, its pixels not decoded yet: the one door to Pillow's decoders.
 
-    Raises what Pillow raises; for another format UnidentifiedImageError, an OSError.
+    Raises what Pillow raises; for another format UnidentifiedImageError, an OSError, and DecompressionBombError for
+    more than `MOST_PIXELS`.
     """
-    return Image.open(path, formats=DECODERS)  # noqa: TID251
+    with warnings.catch_warnings():
+        # Pillow would warn at a size of its own, and refuse at twice that.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        picture = Image.open(path, formats=DECODERS)  # noqa: TID251
+    if picture.width * picture.height > MOST_PIXELS:
+        picture.close()
+        raise Image.DecompressionBombError(f"{picture.width}×{picture.height} pixels are too many")
+    return picture
 
 
 def is_picture(name: str) -> bool:
@@ -162,7 +187,7 @@ def kind_of(path: Path) -> FileKind:
         try:
             with zipfile.ZipFile(path) as archive:
                 return kind_of_zip(archive.namelist())
-        except (zipfile.BadZipFile, OSError, NotImplementedError):
+        except DAMAGED_ZIP:
             return FileKind(one="a zip archive that is cut short", several="broken zip archives", remedy=_AGAIN)
     return kind_of_head(head)
 

@@ -3,10 +3,7 @@
 Plans and preparation go by this one rule, so what is wrong with a folder is told in a second. No picture is decoded.
 """
 
-import re
-import struct
 import warnings
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,13 +15,12 @@ from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture, open_picture, tell_apart
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, is_picture, open_picture, tell_apart
 from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
+from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
 
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, IndexError, KeyError, TypeError)
-"""What Pillow raises for damaged files, by format."""
 MOST_UNREADABLE = 0.05
 """The share of a folder's images that may be unreadable: above it something else is wrong."""
 MOST_HEADERS = 4000
@@ -221,40 +217,3 @@ def refuse_damaged(damaged: Sequence[str], *, of: int, files: Mapping[str, Path]
             remedy=f"{remedy} Or remove the files.",
         )
     return kinds
-
-
-def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:
-    """Gives the patient of a file by its name; `pattern` is a regular expression with one group.
-
-    `field` is what errors call the pattern. Raises SourceError for one that is wrong, and the function that it returns
-    for a name that it does not match.
-    """
-    try:
-        expression = re.compile(pattern)
-    except re.error as error:
-        raise SourceError(
-            field=field,
-            rule="is a regular expression",
-            received=f"{pattern!r} ({error})",
-            remedy=r"For 00000013_005.png, write '(\d+)_'.",
-        ) from None
-    if expression.groups != 1:
-        raise SourceError(
-            field=field,
-            rule="has one group, which is the patient",
-            received=f"{pattern!r} with {expression.groups}",
-            remedy=r"Put the patient's part in parentheses: '(\d+)_'.",
-        )
-
-    def patient(name: str) -> str:
-        match = expression.search(PurePosixPath(name).name)
-        if match is None or match[1] is None:
-            raise SourceError(
-                field=field,
-                rule="matches the name of every image",
-                received=f"{name}, which {pattern!r} does not match",
-                remedy="Widen the pattern, or move the file out of the folder.",
-            )
-        return match[1]
-
-    return patient

@@ -129,30 +129,36 @@ def read_image_set(reader: MemberReader) -> ImageSet:
 
     Raises ArtifactMissing where the member is no image set, and DataLoss where its parts contradict each other.
     """
-    head = reader.json("set.json")
-    shape = tuple(head["shape"])
-    shards = head["shards"]
     try:
-        if len(shards) == 1:
-            images = reader.array(_shard_name(0))
+        head = reader.json("set.json")
+        shape, shards = tuple(map(int, head["shape"])), [int(length) for length in head["shards"]]
+        count = int(head["count"])
+        # What the parts say of themselves is seen before any memory is taken for the whole.
+        parts = [reader.array(_shard_name(number)) for number in range(len(shards))]
+        found = [(part.shape, part.dtype.str) for part in parts]
+        if not parts or sum(shards) != count or found != [((length, *shape), "|u1") for length in shards]:
+            raise ValueError(f"set.json says {count} images of {shape} in {len(shards)} parts, the parts are others")
+        origins = reader.json("origins.json")
+        if not all(isinstance(column, list) for column in origins.values()):
+            raise ValueError("origins.json holds no columns")
+        if len(parts) == 1:
+            images = parts[0]
         else:
             with tempfile.TemporaryFile() as file:
-                images = np.memmap(file, dtype=np.uint8, mode="w+", shape=(head["count"], *shape))
+                images = np.memmap(file, dtype=np.uint8, mode="w+", shape=(count, *shape))
             start = 0
-            for number, length in enumerate(shards):
-                images[start : start + length] = reader.array(_shard_name(number))
-                start += length
+            for part in parts:
+                images[start : start + len(part)] = part
+                start += len(part)
             images.flags.writeable = False
-        if images.shape != (head["count"], *shape):
-            raise ValueError(f"set.json says {(head['count'], *shape)}, the images are {images.shape}")
         return ImageSet(
             images_NHWC=images,
             labels=np.array(reader.array("labels.npy")),
             classes=tuple(head["classes"]),
             task=head["task"],
-            origins=reader.json("origins.json"),
+            origins=origins,
         )
-    except ValueError as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DataLoss(f"{reader.key}#{reader.name} is not a sound image set: {error}", key=reader.key) from error
 
 

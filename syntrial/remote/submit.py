@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import put_upload
 from syntrial.experiment.dataset import SOURCES
 from syntrial.experiment.file import read_experiment, validate
 from syntrial.experiment.model import Experiment
 from syntrial.experiment.on_cluster import check_on_cluster
+from syntrial.experiment.trees import read_tree
 from syntrial.plan.planner import plan
 from syntrial.plan.size import check_size, step_limit
 from syntrial.sources.contents import look_into
@@ -61,7 +60,7 @@ def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
     experiment = read_experiment(file)
     check_on_cluster(experiment)
     check_size(experiment, limit=step_limit())
-    tree = copy.deepcopy(yaml.safe_load(file.read_text(encoding="utf-8")))
+    tree = copy.deepcopy(read_tree(file.read_text(encoding="utf-8"), name=str(file)))
     found: list[LocalSource] = []
     resolved: dict[str, Source] = {}
     paths = local_paths(experiment, base=file.parent, data_root=data_root)

@@ -32,6 +32,8 @@ from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 SMALLEST_PHANTOM = 16
 """Side in pixels under which ribs and opacities can no longer be drawn."""
 LARGEST_PHANTOM = 256
+MOST_HEADER_BYTES: Final = 8 << 20
+"""Of a safetensors file: those of the largest published models are a tenth of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,13 +249,13 @@ def check_safetensors(path: Path, *, field: str, title: str | None = None) -> No
             )
         try:
             (length,) = struct.unpack("<Q", start)
-            if file is None or length > size - 8:
+            if file is None or length > min(size - 8, MOST_HEADER_BYTES):
                 raise ValueError
             tensors = json.loads(file.read(length))
             end = max((tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"))
             if 8 + length + end != size:
                 raise ValueError
-        except (ValueError, struct.error, KeyError, TypeError, AttributeError):
+        except (ValueError, struct.error, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             kind = kind_of(path) if file else None
             raise SourceError(
                 field=field,

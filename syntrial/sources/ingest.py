@@ -127,7 +127,7 @@ def recorded_source(store: ArtifactStore, *, uid: str, name: str, address: str) 
     try:
         tree = json.loads(data or b"{}")
         return str(tree["digest"]) if tree["address"] == address else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
@@ -243,7 +243,7 @@ class _Notes:
         self._entries: dict[str, list[str | int]] = {}
         try:
             self._entries = dict(json.loads(store.backend.read(self._name) or b"{}"))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             _log.warning("notes of an ingest are damaged and not used", name=self._name)
 
     def known(self, item: "SourceObject") -> str | None:

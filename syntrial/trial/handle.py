@@ -11,12 +11,11 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-import yaml
-
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import Experiment
+from syntrial.experiment.trees import read_tree
 from syntrial.trial import status as words
 from syntrial.trial.attempts import LogSection, forgive, remembered_failures
 from syntrial.trial.export import write_report
@@ -197,6 +196,6 @@ class LocalTrial:
 
 def _asked(text: str) -> Any:
     """What an experiment in YAML asks: its specification but for what never bears on a result."""
-    tree = yaml.safe_load(text)
+    tree = read_tree(text, name="experiment.yaml")
     spec = tree.get("spec") if isinstance(tree, dict) else None
     return {name: value for name, value in (spec or {}).items() if name not in BESIDE_THE_RESULT}

@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from syntrial_data_prep import pixels, resample
-from syntrial_data_prep.sources import folder
+from syntrial_data_prep.sources import folder, npz
 from syntrial_data_prep.sources.raw import Raw
 
 from syntrial.v1.data_preparation_pb2 import ImageFormat
@@ -135,3 +137,42 @@ def test_a_picture_on_its_side_is_turned_as_its_camera_says(tmp_path: Path) -> N
         save(tmp_path / "set" / label / "x.png", RAMP, exif=exif)
     (picture, _) = read(tmp_path / "set").splits["all"].pictures()
     np.testing.assert_array_equal(picture, np.rot90(RAMP, -1))
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGB", "RGBA", "CMYK", "I;16"])
+def test_a_picture_in_bands_is_the_picture(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (13, 11, 3), dtype=np.uint8)
+    image = Image.fromarray(values[..., 0].astype(np.uint16) * 257) if mode == "I;16" else Image.fromarray(values)
+    image = image if mode == "I;16" else image.convert(mode)
+    whole = pixels.from_image(image, bits=16, name="x")
+    arrays = [values, values[..., 0], values / 255, values.astype(np.uint16), values > 127]
+    wholes = [pixels.from_array(array, bits=10, name="x") for array in arrays]
+    monkeypatch.setattr(pixels, "BAND_PIXELS", 50)
+    np.testing.assert_array_equal(pixels.from_image(image, bits=16, name="x"), whole)
+    for array, expected in zip(arrays, wholes, strict=True):
+        np.testing.assert_array_equal(pixels.from_array(array, bits=10, name="x"), expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["RGBA", "I;16"])
+def test_the_largest_picture_takes_less_than_a_gibibyte(mode: str, tmp_path: Path) -> None:
+    save(tmp_path / "set" / "a" / "x.png", Image.new(mode, (8000, 8000)), compress_level=1)
+    save(tmp_path / "set" / "b" / "x.png", Image.new(mode, (8, 8)))
+    code = (
+        "import resource, sys\nfrom pathlib import Path\nfrom syntrial_data_prep.sources import folder\n"
+        "raw = folder.read(Path(sys.argv[1]), digest='', pattern='', on_progress=lambda _: None)\n"
+        "assert next(raw.splits['all'].pictures()).shape[:2] == (8000, 8000)\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "set")]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
+    assert int(found.stdout) < 900 << 10
+
+
+def test_columns_before_rows_are_unpacked_beside_the_memory(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    images = np.asfortranarray(np.random.default_rng(0).integers(0, 256, (6, 9, 9), dtype=np.uint8))
+    np.savez_compressed(path, images=images, labels=np.arange(6) % 2)
+    found = npz.read(path, digest="", classes=())
+    for picture, image in zip(found.splits["all"].pictures(), images, strict=True):
+        np.testing.assert_array_equal(picture, image)

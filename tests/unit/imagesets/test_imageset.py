@@ -148,3 +148,35 @@ def test_parts_of_a_stored_set_that_contradict_each_other_are_a_loss() -> None:
     with pytest.raises(DataLoss, match="not a sound image set") as caught:
         read_image_set(store.open(MemberRef(key=KEY, member="train")))
     assert caught.value.key == KEY
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("set.json", b"[" * 100_000),
+        ("set.json", b"[]"),
+        ("set.json", b'{"shape": [4, 5, 3], "count": 6, "shards": [6, "x"]}'),
+        (
+            "set.json",
+            # A sparse file of this length is made in no time, and kills whoever reads it.
+            b'{"classes": ["a"], "count": 1099511627776, "schema": 1, "shape": [4, 5, 3],'
+            b' "shards": [6, 1099511627770], "task": "multi-class"}',
+        ),
+        ("origins.json", b'{"file": 3}'),
+        ("origins.json", b'["file"]'),
+        ("images-00000.npy", b"\x93NUMPY\1\0\x10\0{'shape': (9**9,"),
+        ("labels.npy", b"no array"),
+    ],
+)
+def test_parts_that_are_none_are_damage(name: str, content: bytes, tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    writer = store.writer(KEY, method="test/Write", stage_version=1, request={})
+    sound = store.writer("b" * 64, method="test/Write", stage_version=1, request={})
+    write_image_set(sound, "train", image_set())
+    store.commit(sound)
+    reader = store.open(MemberRef(key="b" * 64, member="train"))
+    for blob in reader.names():
+        writer.write("train", blob, content if blob == name else reader.read(blob))
+    store.commit(writer)
+    with pytest.raises((DataLoss, ArtifactMissing)):
+        read_image_set(store.open(MemberRef(key=KEY, member="train")))

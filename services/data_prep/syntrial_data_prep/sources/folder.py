@@ -13,16 +13,15 @@ from PIL import ImageOps
 
 from syntrial.artifacts.content import folder_digest, folder_files
 from syntrial.errors import SourceError
-from syntrial.imagesets.filetypes import open_picture
+from syntrial.imagesets.filetypes import UNREADABLE, open_picture
 from syntrial.imagesets.folders import (
-    UNREADABLE,
     PictureHeader,
     lay_out,
-    patient_rule,
     read_headers,
     refuse_damaged,
 )
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
+from syntrial.imagesets.patterns import patient_rule
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -109,6 +108,7 @@ def _decode(entry: PictureHeader, *, bits: int, title: str) -> Picture | None:
             warnings.simplefilter("ignore")
             with open_picture(entry.path) as image:
                 image.load()
-                return pixels.from_image(ImageOps.exif_transpose(image), bits=bits, name=f"{title}: {entry.name}")
+                ImageOps.exif_transpose(image, in_place=True)
+                return pixels.from_image(image, bits=bits, name=f"{title}: {entry.name}")
     except UNREADABLE:
         return None

@@ -3,17 +3,19 @@
 Images are read picture by picture out of the compressed file, so memory does not grow with it.
 """
 
+import shutil
+import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError
-from syntrial.imagesets.arrays import array_header, member, opened, read_arrays
+from syntrial.imagesets.archives import array_header, exactly, member, opened
+from syntrial.imagesets.arrays import read_arrays
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -73,22 +75,16 @@ def check_digest(path: Path, *, digest: str) -> None:
 def _stream(archive: zipfile.ZipFile, name: str, *, title: str) -> Iterator[NDArray[np.generic]]:
     """The images of one array, each read as it is needed."""
     with member(archive, name, title=title) as file:
-        shape, fortran, dtype = array_header(file, name, title=title)
-        if fortran and len(shape) > 1:
-            # Written column by column: there is no reading it in parts.
-            flat = np.frombuffer(_exactly(file, int(np.prod(shape)) * dtype.itemsize), dtype=dtype)
-            yield from flat.reshape(shape, order="F")
+        header = array_header(file, archive, name, title=title)
+        if header.is_fortran:
+            # Written column by column: there is no reading it in parts, so it is unpacked beside the memory.
+            with tempfile.TemporaryFile() as unpacked:
+                shutil.copyfileobj(file, unpacked, 1 << 20)
+                yield from np.memmap(unpacked, dtype=header.dtype, mode="r", shape=header.shape, order="F")
             return
-        size = int(np.prod(shape[1:])) * dtype.itemsize
-        for _ in range(shape[0]):
-            yield np.frombuffer(_exactly(file, size), dtype=dtype).reshape(shape[1:])
-
-
-def _exactly(file: IO[bytes], size: int) -> bytes:
-    data = file.read(size)
-    if len(data) != size:
-        raise EOFError(f"{size} bytes expected, {len(data)} came")
-    return data
+        shape = header.shape[1:]
+        for _ in range(header.shape[0]):
+            yield np.frombuffer(exactly(file, header.bytes // header.shape[0]), dtype=header.dtype).reshape(shape)
 
 
 def _bits(archive: zipfile.ZipFile, name: str, dtype: np.dtype[np.generic], *, title: str) -> int:
