@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol
 
@@ -71,8 +72,11 @@ class Backend(Protocol):
         """Writes an object only if there is none of that name; of all callers exactly one gets True."""
         ...
 
-    def scan(self, prefix: str, /) -> list[ObjectInfo]:
-        """All objects whose name starts with `prefix` (which ends in "/"), by name: all of them, or it raises."""
+    def scan(self, prefix: str, /, *, limit: int | None = None) -> list[ObjectInfo]:
+        """All objects whose name starts with `prefix` (which ends in "/"), by name: all of them, or it raises.
+
+        With `limit`, of more than so many the listing is not read on; raises DataLoss.
+        """
         ...
 
     def delete(self, name: str, /) -> None:
@@ -135,7 +139,17 @@ def is_name(name: str) -> bool:
 def check_size(name: str, size: int, *, limit: int | None) -> None:
     """Raises DataLoss for an object of more than `limit` bytes."""
     if limit is not None and size > limit:
-        raise DataLoss(f"{name} has {size} bytes, where an object of its kind has {limit} at most: it is not read")
+        raise DataLoss(f"{name} has more than {limit} bytes, as no object of its kind has: it is not read")
+
+
+def check_count(prefix: str, found: Iterable[ObjectInfo], *, limit: int | None) -> list[ObjectInfo]:
+    """The objects of a listing; raises DataLoss at the first beyond `limit`."""
+    if limit is None:
+        return list(found)
+    infos = list(islice(found, limit + 1))
+    if len(infos) > limit:
+        raise DataLoss(f"{prefix} has more than {limit} objects: they are not listed")
+    return infos
 
 
 def blob_name(digest: str) -> str:

@@ -28,23 +28,70 @@ _UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 
 _UNITS |= {"KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-class BlobCache:
-    """Blobs under `folder`, of which the least recently used go where they take more than `limit` bytes."""
+class CacheBudget:
+    """The bytes that one cache has, or several together; what was used longest ago goes first, in whichever it lies."""
 
-    def __init__(self, folder: Path, *, limit: int, grace: float = GRACE_SECONDS) -> None:
-        self.folder = folder.expanduser().absolute()
+    def __init__(self, limit: int, *, grace: float = GRACE_SECONDS) -> None:
+        """`limit` is in bytes; what was used in the last `grace` seconds stays."""
         self.limit = limit
         self._grace = grace
+        self._guard = threading.Lock()
+        self._folders: set[Path] = set()
+        self._added: int | None = None
+
+    def join(self, folder: Path, /) -> None:
+        """Counts the files of a folder too."""
+        with self._guard:
+            self._folders.add(folder)
+
+    def count(self, size: int, /) -> None:
+        """Takes note of a file that was added."""
+        with self._guard:
+            self._added = None if self._added is None else self._added + size
+
+    def keep(self, *, limit: int | None = None) -> None:
+        """Removes files until the limit, or another, holds; raises OSError.
+
+        For its own limit, looks only after a fiftieth of it was added.
+        """
+        with self._guard:
+            if limit is None and self._added is not None and self._added < self.limit // 50:
+                return
+            self._added = 0
+            folders = list(self._folders)
+        limit = self.limit if limit is None else limit
+        entries = []
+        for folder in folders:
+            for entry in os.scandir(folder):
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:
+                    continue
+                entries.append((status.st_atime, status.st_size, entry.path))
+        total = sum(size for _, size, _ in entries)
+        newest = time.time() - self._grace
+        for used, size, path in sorted(entries):
+            if total <= limit or used > newest:
+                break
+            Path(path).unlink(missing_ok=True)
+            total -= size
+
+
+class BlobCache:
+    """Blobs under `folder`, as many as the budget allows."""
+
+    def __init__(self, folder: Path, *, budget: CacheBudget) -> None:
+        self.folder = folder.expanduser().absolute()
+        self._budget = budget
         self._blobs = self.folder / "sha256"
         self._tmp = self.folder / "tmp"
         self._locks = self.folder / "locks"
-        self._guard = threading.Lock()
-        self._added: int | None = None
         self._verified = Verified()
         with storage_errors(self.folder):
             # Not the folder itself: SYNTRIAL_CACHE_DIR may name one that holds other things too.
             for part in (self._blobs, self._tmp, self._locks):
                 own_folder(part)
+        budget.join(self._blobs)
 
     def path(self, digest: str, /, *, size: int, fetch: Callable[[], Iterable[bytes]]) -> Path:
         """A file with the blob's content, fetched where it is not here; raises DataLoss where what came differs."""
@@ -58,9 +105,9 @@ class BlobCache:
                         self._fill(path, digest, size, fetch)
                     except StoreFull:
                         # The disk is fuller than the limit knows of, so everything goes that may.
-                        self._evict(limit=0)
+                        self._keep(limit=0)
                         self._fill(path, digest, size, fetch)
-        self._evict()
+        self._keep()
         return path
 
     def adopt(self, spool: Path, /, *, digest: str) -> None:
@@ -69,8 +116,8 @@ class BlobCache:
             spool.chmod(0o444)
             size = spool.stat().st_size
             spool.replace(self._path(digest))
-            self._count(size)
-        self._evict()
+            self._budget.count(size)
+        self._keep()
 
     def drop(self, digest: str, /) -> None:
         """Forgets a blob."""
@@ -112,50 +159,33 @@ class BlobCache:
         spool = self.spool_path()
         try:
             with storage_errors(self.folder), spool.open("xb") as file:
-                found, length = copy_hashed(fetch(), file)
+                found, length = copy_hashed(_no_more_than(size, fetch()), file)
             if (found, length) != (digest, size):
                 raise DataLoss(f"blob {digest} is damaged: {length} bytes came, whose digest is {found}")
             spool.chmod(0o444)
             spool.replace(path)
         finally:
             spool.unlink(missing_ok=True)
-        self._count(size)
+        self._budget.count(size)
 
-    def _count(self, size: int) -> None:
-        with self._guard:
-            self._added = None if self._added is None else self._added + size
-
-    def _evict(self, *, limit: int | None = None) -> None:
-        """Removes what was used longest ago until the limit holds.
-
-        For its own limit, looks only after a fiftieth of it was added.
-        """
-        with self._guard:
-            if limit is None and self._added is not None and self._added < self.limit // 50:
-                return
-            self._added = 0
-        limit = self.limit if limit is None else limit
+    def _keep(self, *, limit: int | None = None) -> None:
         with storage_errors(self.folder):
-            entries = []
-            for entry in os.scandir(self._blobs):
-                try:
-                    status = entry.stat()
-                except FileNotFoundError:
-                    continue
-                entries.append((status.st_atime, status.st_size, entry.path))
-            total = sum(size for _, size, _ in entries)
-            newest = time.time() - self._grace
-            for used, size, path in sorted(entries):
-                if total <= limit or used > newest:
-                    break
-                Path(path).unlink(missing_ok=True)
-                total -= size
+            self._budget.keep(limit=limit)
 
     @contextmanager
     def _locked(self, digest: str) -> Iterator[None]:
         with (self._locks / digest[:3]).open("wb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _no_more_than(size: int, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks up to the first that goes beyond `size`: they are not what is wanted, and may have no end."""
+    for chunk in chunks:
+        yield chunk
+        size -= len(chunk)
+        if size < 0:
+            return
 
 
 def own_folder(folder: Path, /) -> None:

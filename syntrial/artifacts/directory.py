@@ -14,7 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from syntrial.artifacts.backend import ObjectInfo, Verified, blob_name, check_name, check_size, storage_errors
+from syntrial.artifacts.backend import (
+    ObjectInfo,
+    Verified,
+    blob_name,
+    check_count,
+    check_name,
+    check_size,
+    storage_errors,
+)
 from syntrial.errors import DataLoss, StoreRefused
 
 _NO_LINKS = {errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -91,7 +99,7 @@ class DirectoryBackend:
                     raise
             return True
 
-    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+    def scan(self, prefix: str, /, *, limit: int | None = None) -> list[ObjectInfo]:
         """See `Backend.scan`."""
         found = []
         with storage_errors(self.root):
@@ -105,7 +113,7 @@ class DirectoryBackend:
                         continue
                     name = path.relative_to(self.root).as_posix()
                     found.append(ObjectInfo(name=name, size=status.st_size, modified=status.st_mtime))
-        return sorted(found, key=lambda info: info.name)
+        return check_count(prefix, sorted(found, key=lambda info: info.name), limit=limit)
 
     def delete(self, name: str, /) -> None:
         """See `Backend.delete`; folders that become empty go too."""

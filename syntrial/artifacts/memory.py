@@ -9,7 +9,7 @@ import uuid
 import weakref
 from pathlib import Path
 
-from syntrial.artifacts.backend import ObjectInfo, blob_name, check_name, check_size, hash_file
+from syntrial.artifacts.backend import ObjectInfo, blob_name, check_count, check_name, check_size, hash_file
 from syntrial.errors import DataLoss
 
 
@@ -57,7 +57,7 @@ class MemoryBackend:
             self.write(name, data)
             return True
 
-    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+    def scan(self, prefix: str, /, *, limit: int | None = None) -> list[ObjectInfo]:
         """See `Backend.scan`."""
         with self._lock:
             found = [
@@ -70,7 +70,7 @@ class MemoryBackend:
                 if not path.name.startswith("spool-") and name.startswith(prefix):
                     status = path.stat()
                     found.append(ObjectInfo(name=name, size=status.st_size, modified=status.st_mtime))
-        return sorted(found, key=lambda info: info.name)
+        return check_count(prefix, sorted(found, key=lambda info: info.name), limit=limit)
 
     def delete(self, name: str, /) -> None:
         """See `Backend.delete`."""

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 from uuid import uuid4
 from xml.etree.ElementTree import ParseError
@@ -35,14 +35,13 @@ from minio import Minio
 from minio.commonconfig import ComposeSource
 from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
 
-from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_name, check_size
-from syntrial.artifacts.cache import BlobCache, parse_size
+from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_count, check_name, check_size
+from syntrial.artifacts.cache import BlobCache, CacheBudget, parse_size
+from syntrial.artifacts.connections import Redirected, RequestLimits, bounded_pools, headers_size
 from syntrial.errors import DataLoss, StoreRefused, StoreUnavailable, UserError
 
-CONNECT_SECONDS: Final = 5.0
-READ_SECONDS: Final = 60.0
-ATTEMPTS: Final = 5
-"""How often a request is sent before the server counts as unavailable."""
+LIMITS: Final = RequestLimits(connect_seconds=5.0, read_seconds=60.0, total_seconds=None, attempts=5, answer_bytes=None)
+"""Of requests to a store that is one's own; uploads and downloads of any length pass."""
 DOWNLOADS: Final = 3
 """How often a download that broke off is begun anew."""
 PARALLEL: Final = 16
@@ -113,8 +112,17 @@ def settings_from(
     )
 
 
-def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | None = None) -> "S3Backend":
+def open_s3(
+    *,
+    bucket: str,
+    prefix: str = "",
+    environment: Mapping[str, str] | None = None,
+    limits: RequestLimits = LIMITS,
+    budget: CacheBudget | None = None,
+) -> "S3Backend":
     """The store under `prefix` of `bucket`, checked: reached, allowed to write, and heeding conditions.
+
+    Its cache shares `budget` with those of other stores, where one is given.
 
     Raises StoreRefused naming the setting for wrong credentials, an absent bucket or a server without conditional
     writes; StoreUnavailable where nothing answers.
@@ -136,7 +144,7 @@ def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | N
             remedy="Name another prefix.",
         ) from error
     settings = settings_from(os.environ if environment is None else environment)
-    backend = S3Backend(settings, bucket=bucket, prefix=prefix)
+    backend = S3Backend(settings, bucket=bucket, prefix=prefix, limits=limits, budget=budget)
     backend.probe()
     return backend
 
@@ -144,12 +152,21 @@ def open_s3(*, bucket: str, prefix: str = "", environment: Mapping[str, str] | N
 class S3Backend:
     """Objects of a bucket; blobs are read through a local cache."""
 
-    def __init__(self, settings: S3Settings, *, bucket: str, prefix: str = "") -> None:
+    def __init__(
+        self,
+        settings: S3Settings,
+        *,
+        bucket: str,
+        prefix: str = "",
+        limits: RequestLimits = LIMITS,
+        budget: CacheBudget | None = None,
+    ) -> None:
         self._settings = settings
+        self._limits = limits
         self._bucket = bucket
         self._prefix = f"{prefix}/" if prefix else ""
-        self._cache = BlobCache(settings.cache_folder, limit=settings.cache_limit)
-        self._client, self._http = connect(settings)
+        self._cache = BlobCache(settings.cache_folder, budget=budget or CacheBudget(settings.cache_limit))
+        self._client, self._http = connect(settings, limits=limits)
 
     @property
     def url(self) -> str:
@@ -187,8 +204,11 @@ class S3Backend:
                     return None
                 raise
             try:
-                check_size(name, int(response.headers.get("Content-Length") or 0), limit=limit)
-                return bytes(response.read())
+                check_size(name, headers_size(response.headers), limit=limit)
+                # A server need not say how much it is going to send, nor stop there.
+                data = bytes(response.read() if limit is None else response.read(limit + 1))
+                check_size(name, len(data), limit=limit)
+                return data
             finally:
                 response.close()
                 response.release_conn()
@@ -203,18 +223,20 @@ class S3Backend:
         with self._errors():
             return self._create(self._object(name), data)
 
-    def scan(self, prefix: str, /) -> list[ObjectInfo]:
+    def scan(self, prefix: str, /, *, limit: int | None = None) -> list[ObjectInfo]:
         """See `Backend.scan`."""
         try:
             with self._errors():
-                infos = [
+                listed = self._client.list_objects(self._bucket, prefix=self._prefix + prefix, recursive=True)
+                entries = (
                     ObjectInfo(
                         name=str(found.object_name).removeprefix(self._prefix),
                         size=int(found.size or 0),
                         modified=found.last_modified.timestamp() if found.last_modified else 0.0,
                     )
-                    for found in self._client.list_objects(self._bucket, prefix=self._prefix + prefix, recursive=True)
-                ]
+                    for found in listed
+                )
+                infos = check_count(prefix, entries, limit=limit)
         except (ParseError, ValueError) as error:
             raise StoreUnavailable(f"{self._settings.endpoint} gave a listing that cannot be read: {error}") from None
         # A listing whose pages do not follow one another has left something out.
@@ -290,7 +312,7 @@ class S3Backend:
         # The client repeats requests that fail; a connection that breaks while a large blob comes is ours to repeat.
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(StoreUnavailable),
-            stop=tenacity.stop_after_attempt(DOWNLOADS),
+            stop=tenacity.stop_after_attempt(min(DOWNLOADS, self._limits.attempts)),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
             reraise=True,
         )
@@ -365,7 +387,7 @@ class S3Backend:
     def _create(self, name: str, data: bytes) -> bool:
         attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type((_Conflict, urllib3.exceptions.HTTPError)),
-            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            stop=tenacity.stop_after_attempt(self._limits.attempts),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
             reraise=True,
         )
@@ -414,16 +436,13 @@ _STORE: Final = Place(
 )
 
 
-def connect(settings: S3Settings, *, attempts: int = ATTEMPTS) -> tuple[Minio, urllib3.PoolManager]:
+def connect(settings: S3Settings, *, limits: RequestLimits = LIMITS) -> tuple[Minio, urllib3.PoolManager]:
     """A client of the server, and the connections that it uses; nothing is sent yet."""
     parts = urlsplit(settings.endpoint)
-    http = _Connections(
-        timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-        maxsize=PARALLEL,
-        retries=urllib3.Retry(
-            total=attempts - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
-        ),
+    retries = urllib3.Retry(
+        total=limits.attempts - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
     )
+    http = bounded_pools(limits, most=PARALLEL, retries=retries)
     client = Minio(
         parts.netloc,
         access_key=settings.access_key or None,
@@ -443,7 +462,7 @@ def s3_errors(settings: S3Settings, *, bucket: str, place: Place) -> Iterator[No
         yield
     except S3Error as error:
         raise _translated(error, settings=settings, bucket=bucket, place=place) from None
-    except _Redirected as error:
+    except Redirected as error:
         raise place.refusal(
             field=f"{place.prefix}SYNTRIAL_S3_ENDPOINT",
             rule="the server answers itself: a redirect is not followed, since it may lead to anything in reach",
@@ -477,23 +496,6 @@ def _translated(error: S3Error, *, settings: S3Settings, bucket: str, place: Pla
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailable(f"{settings.endpoint} answered {code}")
     return StoreUnavailable(f"{settings.endpoint} refused a request for bucket {bucket}: {code}, {error.message}")
-
-
-class _Redirected(Exception):
-    """The server sent elsewhere; the message says with which status, and not where to."""
-
-
-class _Connections(urllib3.PoolManager):
-    """Connections to one server, which is not left for another."""
-
-    def urlopen(self, method: str, url: str, redirect: bool = True, **words: Any) -> urllib3.BaseHTTPResponse:  # type: ignore[override] # noqa: ARG002
-        """Raises _Redirected in place of following."""
-        response = super().urlopen(method, url, redirect=False, **words)
-        if response.get_redirect_location():
-            response.drain_conn()
-            response.release_conn()
-            raise _Redirected(f"HTTP {response.status}")
-        return response
 
 
 class _Conflict(Exception):

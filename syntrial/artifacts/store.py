@@ -38,7 +38,7 @@ from syntrial.v1.artifacts_pb2 import MemberRef
 
 __all__ = ["ArtifactStore", "ArtifactWriter", "AttemptRecord", "Backend", "MemberReader", "open_store"]
 
-RECORD_BYTES: Final = 64 << 20
+RECORD_BYTES: Final = 16 << 20
 """More than any manifest, plan or record has: one that has more is damaged, and is not read into memory."""
 
 _T = TypeVar("_T")
@@ -85,6 +85,12 @@ class ArtifactStore:
         if backend.parallel > 1:
             # Its threads start when they are needed.
             self._pool = ThreadPoolExecutor(backend.parallel, "store", initializer=self._enter)
+
+    def through(self, backend: Backend, /) -> "ArtifactStore":
+        """The same store by another way to what this one's backend holds; its threads are shared."""
+        other = ArtifactStore.__new__(ArtifactStore)
+        other.backend, other._inside, other._pool = backend, self._inside, self._pool
+        return other
 
     @property
     def url(self) -> str:
@@ -202,8 +208,8 @@ class ArtifactStore:
 
     def request(self, key: str, /) -> dict[str, Any] | None:
         """What was asked, or None."""
-        data = self.backend.read(f"requests/{_check_key(key)}")
-        return None if data is None else dict(json.loads(data))
+        data = self.backend.read(f"requests/{_check_key(key)}", limit=RECORD_BYTES)
+        return None if data is None else _tree(f"requests/{key}", data)
 
     def add_attempt(self, key: str, entry: Mapping[str, Any], /, *, experiment: str, number: int | None = None) -> int:
         """Records an attempt that has ended, as JSON; returns its number, counted from 1 for each experiment.
@@ -227,10 +233,11 @@ class ArtifactStore:
         folder = f"attempts/{_check_key(key)}/" + ("" if experiment is None else f"{experiment}/")
         names = [info.name for info in self.backend.scan(folder)]
         found = []
-        for name, data in zip(names, self.each(self.backend.read, names), strict=True):
-            if data is not None:
-                *_, owner, number = name.split("/")
-                found.append(AttemptRecord(experiment=owner, number=int(number), entry=json.loads(data)))
+        for name, data in zip(names, self.each(self._record, names), strict=True):
+            *_, owner, number = name.split("/")
+            # What nobody recorded here is no attempt.
+            if data is not None and number.isascii() and number.isdigit():
+                found.append(AttemptRecord(experiment=owner, number=int(number), entry=_tree(name, data)))
         return found
 
     def checkpoints(self, key: str, /) -> StoredCheckpoints:
@@ -276,16 +283,16 @@ class ArtifactStore:
         """What an experiment has declared, in order."""
         found: list[dict[str, Any]] = []
         name = _registration_name(uid, 1)
-        while (data := self.backend.read(name, limit=RECORD_BYTES)) is not None:
-            found.append(json.loads(data))
+        while (data := self._record(name)) is not None:
+            found.append(_tree(name, data))
             name = _registration_name(uid, len(found) + 1)
         return found
 
     def _looks(self, split_digest: str, *, evaluations: str, endpoint: str) -> tuple[list[dict[str, Any]], bool]:
         """All looks, or those up to the one that is meant; and whether that one is there."""
         looks: list[dict[str, Any]] = []
-        while (data := self.backend.read(_look_name(split_digest, len(looks) + 1))) is not None:
-            looks.append(json.loads(data))
+        while (data := self._record(_look_name(split_digest, len(looks) + 1))) is not None:
+            looks.append(_tree(_look_name(split_digest, len(looks) + 1), data))
             # One that an earlier version recorded names no endpoint.
             if (looks[-1]["evaluations"], looks[-1].get("endpoint", endpoint)) == (evaluations, endpoint):
                 return looks, True
@@ -299,6 +306,9 @@ class ArtifactStore:
         if self._pool is None or len(items) < 2 or getattr(self._inside, "each", False):
             return [function(item) for item in items]
         return list(self._pool.map(function, items))
+
+    def _record(self, name: str) -> bytes | None:
+        return self.backend.read(name, limit=RECORD_BYTES)
 
     def _enter(self) -> None:
         self._inside.each = True
@@ -328,6 +338,17 @@ def open_store(url: str | Path, /) -> ArtifactStore:
             remedy="Give one of these with --store.",
         )
     return ArtifactStore(DirectoryBackend(Path(text)))
+
+
+def _tree(name: str, data: bytes) -> dict[str, Any]:
+    """A record that is a mapping in JSON; raises DataLoss for anything else."""
+    try:
+        tree = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise DataLoss(f"{name} is damaged: {error}") from error
+    if not isinstance(tree, dict):
+        raise DataLoss(f"{name} is damaged: it is no mapping")
+    return tree
 
 
 def _standing(manifests: Mapping[str, Manifest | None]) -> set[str]:

@@ -16,6 +16,7 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
@@ -27,7 +28,7 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException, MinioException, S3Error
 from minio.minioadmin import MinioAdmin
 
-from syntrial.artifacts.s3 import S3Settings, connect, settings_from
+from syntrial.artifacts.s3 import LIMITS, S3Settings, connect, settings_from
 from syntrial.artifacts.store import open_store
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
 
@@ -99,7 +100,7 @@ def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: M
     settings = settings_from(environment)
     parts = urlsplit(settings.endpoint)
     with _errors(settings):
-        client, http = connect(settings, attempts=2)
+        client, http = connect(settings, limits=replace(LIMITS, attempts=2))
         try:
             client.make_bucket(bucket)
         except S3Error as error:

@@ -18,6 +18,9 @@ from syntrial.errors import SyntrialError, UserError
 METRICS_PORT: Final = 9090
 LIVENESS_PORT: Final = 8080
 
+CACHE_LIMIT: Final = "512MiB"
+"""Of the stores of all namespaces together, where `SYNTRIAL_CACHE_LIMIT` says nothing: reports, no images."""
+
 _STORE_SETTINGS: Final = ("SSL_CERT_FILE", "SYNTRIAL_CACHE_LIMIT")
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -45,12 +48,12 @@ def serve(  # noqa: PLR0917 - options of a command
     image_pull_policy: Annotated[str, typer.Option(help="Always, IfNotPresent or Never.")] = "IfNotPresent",
     store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
     step_limit: Annotated[
-        int, typer.Option(min=1, max=100_000, help="Steps that a trial may have; one with more is not valid.")
+        int, typer.Option(min=1, max=25_000, help="Steps that a trial may have; one with more is not valid.")
     ] = 20_000,
     allowed: Annotated[
         str, typer.Option(help="What experiments may ask of the cluster: `admission.allowed` of the chart, as JSON.")
     ] = "{}",
-    threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 8,
+    threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 16,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
     liveness_port: Annotated[int, typer.Option(help="Port of /healthz.")] = LIVENESS_PORT,
@@ -61,6 +64,7 @@ def serve(  # noqa: PLR0917 - options of a command
         return
     from prometheus_client import start_http_server
 
+    from syntrial.artifacts.cache import CacheBudget, parse_size
     from syntrial.cluster.client import connect
     from syntrial.cluster.manifests import Images
     from syntrial.controller.controller import Controller
@@ -90,7 +94,12 @@ def serve(  # noqa: PLR0917 - options of a command
         cluster,
         settings,
         open_store=functools.partial(
-            open_from_secret, environment=_store_environment(), cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", "")
+            open_from_secret,
+            environment=_store_environment(),
+            cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", ""),
+            budget=CacheBudget(
+                parse_size(os.environ.get("SYNTRIAL_CACHE_LIMIT") or CACHE_LIMIT, setting="SYNTRIAL_CACHE_LIMIT")
+            ),
         ),
     )
     if metrics_port:

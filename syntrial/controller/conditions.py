@@ -149,6 +149,21 @@ def invalid(trial: TrialState, snapshot: Snapshot) -> Status:
     }
 
 
+def unlooked(body: Mapping[str, Any], *, reason: str, message: str) -> Status:
+    """The status of an experiment at which a look failed: what was known stays, but whether it progresses."""
+    current = body.get("status") or {}
+    known = [item for item in current.get("conditions") or () if item.get("type") != PROGRESSING]
+    new = condition(PROGRESSING, "Unknown", reason, message)
+    return {
+        **current,
+        "observedGeneration": current.get("observedGeneration", body["metadata"]["generation"]),
+        "conditions": [
+            *({name: item[name] for name in new} for item in known if new.keys() <= item.keys()),
+            new,
+        ],
+    }
+
+
 def has_succeeded(status: Status) -> bool:
     """Whether a status says that the verdict is there."""
     return any(item["type"] == SUCCEEDED and item["status"] == "True" for item in status["conditions"])
@@ -200,7 +215,11 @@ def told(new: Status, current: Mapping[str, Any] | None) -> list[tuple[str, str,
             continue
         if reason == "Invalid" and kind != VALID:
             continue
-        bad = (kind != PROGRESSING and value == "False") or reason in {STORE_UNREACHABLE, "StepsFailed"}
+        bad = (
+            (kind != PROGRESSING and value == "False")
+            or reason == "StepsFailed"
+            or (kind, value) == (PROGRESSING, "Unknown")
+        )
         if kind == SUCCEEDED and value == "False" and known.get(PROGRESSING) is None:
             continue
         events.append((reason, item["message"], bad))

@@ -7,7 +7,7 @@ begins anew from what is there.
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -16,7 +16,9 @@ import structlog
 from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import conditions
+from syntrial.controller.bounds import Allowance, LookFailed
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
+from syntrial.controller.failing import Failing
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import ClusterApi, Jobs
 from syntrial.controller.observe import observe
@@ -33,6 +35,7 @@ from syntrial.controller.reconcile import (
     StartJob,
     reconcile,
 )
+from syntrial.controller.remembering import Remembered
 from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
 from syntrial.controller.snapshot import Snapshot, TrialState
 from syntrial.controller.stores import Stores, StoreUnreachable
@@ -47,10 +50,14 @@ FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
 
 EXPERIMENTS_PER_SECOND: Final = 20
-"""Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time."""
+"""Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time.
+Namespaces have equal parts of it, however many experiments each has."""
 
 ERROR_SECONDS: Final = 5.0
-"""After a look that ended in an error, until the next."""
+"""After a look that ended in an error of the cluster, or found the store other than it was, until the next."""
+
+HUNG: Final = 5
+"""A look that takes so many times what it may hangs: the process is no longer healthy."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -73,8 +80,8 @@ class Controller:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
-        self.queue = WorkQueue(clock=clock)
         self.inventory = Inventory(wake=self._wake, clock=clock)
+        self.queue = WorkQueue(places=settings.threads, group_of=self.inventory.namespace_of, clock=clock)
         self._stores = Stores(cluster, secret=settings.store_secret, open_store=open_store, clock=clock)
         self._jobs = Jobs(
             cluster,
@@ -89,14 +96,16 @@ class Controller:
             step_limit=settings.step_limit,
             store_secret=settings.store_secret,
         )
-        self._caches: dict[str, ExperimentCache] = {}
+        self._memory = Remembered(most_steps=settings.remembered_steps)
+        self._failing = Failing()
+        self._begun: dict[str, float] = {}
+        """When the looks began that are under way."""
         self._looked_at: dict[str, float] = {}
         self._finished: dict[str, float] = {}
         """When finished trials were looked at last; nothing else is remembered of them."""
         self._resynced_at = float("-inf")
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
-        self._pool = ThreadPoolExecutor(settings.threads, thread_name_prefix="act")
 
     # Life
 
@@ -115,7 +124,6 @@ class Controller:
         self.queue.close()
         for thread in self._threads:
             thread.join(timeout=10.0)
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def repair(self) -> None:
         """Lists all that is served, so that the inventory holds what is there and nothing else."""
@@ -147,11 +155,12 @@ class Controller:
 
     def _wake(self, uid: str) -> None:
         since = self._clock() - self._looked_at.get(uid, float("-inf"))
-        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds * self._crowding() - since))
+        crowding = self._crowding(self.inventory.namespace_of(uid))
+        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds * crowding - since))
 
-    def _crowding(self) -> float:
+    def _crowding(self, namespace: str) -> float:
         """How much more rarely each experiment is looked at and spoken of where there are many: 1 or more."""
-        return max(1.0, len(self._caches) / EXPERIMENTS_PER_SECOND)
+        return max(1.0, self._memory.share(namespace) / EXPERIMENTS_PER_SECOND)
 
     def _work(self) -> None:
         while (uid := self.queue.take()) is not None:
@@ -159,24 +168,68 @@ class Controller:
             after: float | None = ERROR_SECONDS
             try:
                 with LOOK_SECONDS.time():
-                    after = self.look(uid)
-            except (ClusterUnavailable, ClusterRefused) as error:
-                _log.warning("cluster not reached", experiment=uid, error=str(error))
-            except Exception:  # noqa: BLE001
-                # One experiment's trouble must not end the others' looks.
-                LOOK_ERRORS.inc()
-                _log.exception("look failed", experiment=uid)
+                    after = self.attend(uid)
             finally:
-                if self.inventory.experiment(uid) is not None:
-                    self._looked_at[uid] = self._clock()
                 self.queue.finish(uid)
             if after is not None:
                 self.queue.add(uid, after=max(after, self._settings.settle_seconds))
 
+    def attend(self, uid: str) -> float | None:
+        """Looks at one experiment unless it is to be left alone; whatever the look ends in, says when to look again.
+
+        One experiment's trouble must not end the others' looks: it becomes a condition, and pauses that grow.
+        """
+        body = self.inventory.experiment(uid)
+        if body is not None:
+            pause = self._failing.pause(uid, generation=body["metadata"]["generation"], now=self._clock())
+            if pause > 0:
+                return pause
+        self._begun[uid] = self._clock()
+        try:
+            after = self.look(uid)
+        except LookFailed as error:
+            return self._fail(uid, reason=error.reason, message=str(error))
+        except (ClusterUnavailable, ClusterRefused) as error:
+            # The API server's trouble, of which no status could be told.
+            return self._fail(uid, reason="", message=str(error))
+        except Exception as error:  # noqa: BLE001
+            _log.exception("look failed", experiment=uid)
+            words = (
+                f"a look at this experiment ended in an unexpected error ({type(error).__name__}), which is in the log"
+            )
+            return self._fail(uid, reason="LookFailed", message=f"{words} of the controller with the UID {uid}")
+        finally:
+            del self._begun[uid]
+            if self.inventory.experiment(uid) is not None:
+                self._looked_at[uid] = self._clock()
+        self._failing.went_well(uid)
+        return after
+
+    def _fail(self, uid: str, *, reason: str, message: str) -> float | None:
+        """Takes note of a look that failed, and says so on the object; returns the pause."""
+        LOOK_ERRORS.inc()
+        body = self.inventory.experiment(uid)
+        if body is None:
+            return 0.0
+        now, generation = self._clock(), body["metadata"]["generation"]
+        times = self._failing.failed(uid, generation=generation, now=now)
+        _log.warning("look failed", experiment=uid, reason=reason or "cluster", error=message, times=times)
+        if reason:
+            try:
+                self._write(body, conditions.unlooked(body, reason=reason, message=shortened(message)))
+            except (ClusterUnavailable, ClusterRefused) as error:
+                _log.warning("failed look not told", experiment=uid, error=str(error))
+        return self._failing.pause(uid, generation=generation, now=now)
+
+    def hung(self) -> list[str]:
+        """UIDs of the experiments at which looks hang; where there is one, the process is not healthy."""
+        since = self._clock() - HUNG * self._settings.look_seconds
+        return [uid for uid, begun in list(self._begun.items()) if begun < since]
+
     @property
     def remembered(self) -> list[str]:
         """UIDs of the experiments of which more than their objects is remembered."""
-        return list(self._caches)
+        return self._memory.uids()
 
     # One look
 
@@ -185,12 +238,20 @@ class Controller:
         body = self.inventory.experiment(uid)
         if body is None or "deletionTimestamp" in body["metadata"]:
             # Its Jobs go with it: it owns them.
-            self._caches.pop(uid, None)
+            self._memory.forget(uid)
             self._looked_at.pop(uid, None)
             self._finished.pop(uid, None)
             return None
         self._finished.pop(uid, None)
-        cache = self._caches.setdefault(uid, ExperimentCache())
+        cache = self._memory.begin(uid, body["metadata"]["namespace"])
+        try:
+            return self._look(body, cache)
+        finally:
+            self._memory.end(uid)
+
+    def _look(self, body: Mapping[str, Any], cache: ExperimentCache) -> float | None:
+        uid = body["metadata"]["uid"]
+        allowance = Allowance(seconds=self._settings.look_seconds, clock=self._clock)
         cache.ask_for_all(before=self._resynced_at - self._settings.resync_seconds / 2)
         try:
             trial, snapshot = observe(
@@ -201,25 +262,36 @@ class Controller:
                 jobs=self._jobs,
                 clock=self._clock,
                 permits=self._permits,
+                allowance=allowance,
             )
         except (ArtifactMissing, DataLoss) as error:
-            _log.warning("store read again", experiment=uid, error=str(error))
             cache.is_full_due = True
+            if cache.is_doubted:
+                raise LookFailed("StoreDamaged", f"the store is not as its own records say: {error}") from error
+            _log.warning("store read again", experiment=uid, error=str(error))
+            cache.is_doubted = True
             return ERROR_SECONDS
+        allowance.check_time()
+        cache.is_doubted = False
         with RECONCILE_SECONDS.time():
             decision = reconcile(trial, snapshot)
         # First what is known now: actions take time, and a person watches.
         stands = self._say(body, cache, decision)
         if stands and not decision.actions and not snapshot.jobs and conditions.has_succeeded(decision.status):
-            self._caches.pop(uid)
+            self._memory.forget(uid)
             self._finished[uid] = self._clock()
             return None
-        again = self._act(decision.actions, trial, snapshot, cache)
+        again = self._act(decision.actions, trial, snapshot, cache, allowance)
         waits = [after for after in (again, decision.look_again_after) if after is not None]
         return min(waits, default=None)
 
     def _act(
-        self, actions: tuple[Action, ...], trial: TrialState, snapshot: Snapshot, cache: ExperimentCache
+        self,
+        actions: tuple[Action, ...],
+        trial: TrialState,
+        snapshot: Snapshot,
+        cache: ExperimentCache,
+        allowance: Allowance,
     ) -> float | None:
         """Carries out what was decided; returns when to look again, where that is soon."""
         starts = [action for action in actions if isinstance(action, StartJob)]
@@ -230,15 +302,15 @@ class Controller:
                 match action:
                     case Register():
                         assert cache.trial is not None
-                        with self._stores.use(trial.namespace) as store:
+                        with self._stores.use(trial.namespace, allowance) as store:
                             register(cache.trial, store=store)
                         cache.registered = tuple(step.key for step in cache.trial.plan.steps)
                     case RecordAttempt():
-                        self._record(action, trial, cache)
+                        self._record(action, trial, cache, allowance)
                         again = 0.0
                     case OpenTestSplit():
                         assert cache.trial is not None
-                        with self._stores.use(trial.namespace) as store:
+                        with self._stores.use(trial.namespace, allowance) as store:
                             adopt(cache, with_looks(cache.trial, open_test_split(cache.trial, store=store)))
                         again = 0.0
                     case StartIngest():
@@ -251,9 +323,9 @@ class Controller:
                         # Of these there may be many: several at a time, and room for the new ones first.
                         pass
             if stops:
-                self._stop(stops, trial, snapshot)
+                self._stop(stops, trial, snapshot, allowance)
             if starts:
-                self._start(starts, trial, cache)
+                self._start(starts, trial, cache, allowance)
         except StoreUnreachable:
             # The next look says so.
             return 0.0
@@ -263,7 +335,7 @@ class Controller:
         # What the API server refused is for the status to say, at once.
         return 0.0 if cache.refusal is not snapshot.refusal else again
 
-    def _stop(self, stops: Sequence[DeleteJob], trial: TrialState, snapshot: Snapshot) -> None:
+    def _stop(self, stops: Sequence[DeleteJob], trial: TrialState, snapshot: Snapshot, allowance: Allowance) -> None:
         """Deletes Jobs: those that the user stops, then the others, for which the store must be there."""
         by_user = [action for action in stops if action.is_live and trial.is_suspended]
         others = [action for action in stops if action not in by_user]
@@ -274,40 +346,65 @@ class Controller:
         _raise_first(self._each(delete, by_user))
         if others:
             # A look may rest on what earlier ones read: of a store that has gone since, nothing is known.
-            with self._stores.use(trial.namespace) as store:
+            with self._stores.use(trial.namespace, allowance) as store:
                 store.experiment_file(trial.uid, PLAN)
             _raise_first(self._each(delete, others))
 
-    def _start(self, starts: Sequence[StartJob], trial: TrialState, cache: ExperimentCache) -> None:
-        """Records requests and creates their Jobs, several at a time, until the API server refuses one."""
+    def _start(
+        self, starts: Sequence[StartJob], trial: TrialState, cache: ExperimentCache, allowance: Allowance
+    ) -> None:
+        """Records requests and creates their Jobs, several at a time, until one is refused or fails."""
         assert trial.experiment is not None
         experiment = trial.experiment
-        is_refused = threading.Event()
 
-        def start(action: StartJob) -> Submission | None:
-            if is_refused.is_set():
-                return None
-            with self._stores.use(trial.namespace) as store:
+        def start(action: StartJob) -> Submission:
+            with self._stores.use(trial.namespace, allowance) as store:
                 for step in action.steps:
                     store.put_request(step.key, request_record(step.method, step.request))
             job = self._jobs.manifest(action.batch, trial, experiment=experiment)
-            submission = self._jobs.submit(job, action.batch.keys)
-            if submission.refusal is not None:
-                is_refused.set()
-            return submission
+            return self._jobs.submit(job, action.batch.keys)
 
-        ends = self._each(start, starts)
+        ends = self._each(start, starts, is_last=lambda submission: submission.refusal is not None)
         # Also where one of them failed: what became of the others is known.
-        cache.take(found for end in ends if end.exception() is None and (found := end.result()) is not None)
+        cache.take(end.result() for end in ends if end.exception() is None)
         _raise_first(ends)
 
-    def _each(self, function: Callable[[_T], _R], items: Iterable[_T]) -> list[Future[_R]]:
-        """`function` of each item, several at a time; none is under way any more when this returns."""
-        ends = [self._pool.submit(function, item) for item in items]
-        wait(ends)
+    def _each(
+        self,
+        function: Callable[[_T], _R],
+        items: Sequence[_T],
+        *,
+        is_last: Callable[[_R], bool] = lambda _result: False,
+    ) -> list[Future[_R]]:
+        """`function` of each item, several at a time, until one raises or `is_last`; the ends of those that were begun.
+
+        None is under way any more when this returns. The threads are the look's own: another tenant's calls, which may
+        take long, are in nobody's way.
+        """
+        is_over = threading.Event()
+
+        def call(item: _T) -> _R:
+            try:
+                result = function(item)
+            except BaseException:
+                is_over.set()
+                raise
+            if is_last(result):
+                is_over.set()
+            return result
+
+        ends: list[Future[_R]] = []
+        with ThreadPoolExecutor(min(self._settings.acts, len(items) or 1), thread_name_prefix="act") as pool:
+            free = threading.Semaphore(self._settings.acts)
+            for item in items:
+                free.acquire()
+                if is_over.is_set():
+                    break
+                ends.append(pool.submit(call, item))
+                ends[-1].add_done_callback(lambda _end: free.release())
         return ends
 
-    def _record(self, action: RecordAttempt, trial: TrialState, cache: ExperimentCache) -> None:
+    def _record(self, action: RecordAttempt, trial: TrialState, cache: ExperimentCache, allowance: Allowance) -> None:
         evidence = action.evidence
         entry = {
             "outcome": evidence.outcome,
@@ -316,7 +413,7 @@ class Controller:
             "retryable": evidence.retryable,
             "log": evidence.log,
         }
-        with self._stores.use(trial.namespace) as store:
+        with self._stores.use(trial.namespace, allowance) as store:
             store.add_attempt(action.key, entry, experiment=trial.uid, number=action.number)
         # What stands there may be another controller's record of the same end: it is read, not assumed.
         cache.attempts.pop(action.key, None)
@@ -326,15 +423,19 @@ class Controller:
     def _say(self, body: Mapping[str, Any], cache: ExperimentCache, decision: Decision) -> bool:
         """Writes the status where it differs from what the object has, and tells what changed; whether it stands."""
         current = body.get("status") or {}
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        status = conditions.merged(decision.status, current, now=now, created=body["metadata"]["creationTimestamp"])
-        if status == current:
-            return True
-        events = conditions.told(decision.status, current)
-        interval = self._settings.status_seconds * self._crowding()
-        if not events and self._clock() - cache.status_written_at < interval:
+        interval = self._settings.status_seconds * self._crowding(body["metadata"]["namespace"])
+        is_early = self._clock() - cache.status_written_at < interval
+        if is_early and not conditions.told(decision.status, current) and _merged(decision.status, body) != current:
             self.queue.add(body["metadata"]["uid"], after=interval)
             return False
+        return self._write(body, decision.status, cache)
+
+    def _write(self, body: Mapping[str, Any], new: conditions.Status, cache: ExperimentCache | None = None) -> bool:
+        """Writes a status, unless the object has it already; whether it has it now."""
+        current, status = body.get("status") or {}, _merged(new, body)
+        if status == current:
+            return True
+        events = conditions.told(new, current)
         about = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": body["metadata"]}
         try:
             written = self._cluster.patch_status({**about, "status": status}, field_manager=FIELD_MANAGER)
@@ -342,13 +443,19 @@ class Controller:
             if error.status == 404:
                 return False
             raise
-        cache.status_written_at = self._clock()
+        if cache is not None:
+            cache.status_written_at = self._clock()
         self.inventory.put_experiment(written, quietly=True)
         for reason, message, bad in events:
             self._cluster.create_event(
                 about, reason=reason, message=shortened(message), warning=bad, component=FIELD_MANAGER
             )
         return True
+
+
+def _merged(new: conditions.Status, body: Mapping[str, Any]) -> conditions.Status:
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return conditions.merged(new, body.get("status"), now=now, created=body["metadata"]["creationTimestamp"])
 
 
 def _raise_first(ends: Iterable[Future[Any]]) -> None:

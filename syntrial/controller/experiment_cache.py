@@ -70,6 +70,8 @@ class ExperimentCache:
     asked_events: dict[str, float] = field(default_factory=dict)
     full_read_at: float = float("-inf")
     is_full_due: bool = True
+    is_doubted: bool = False
+    """Whether the last look found the store other than its own records say."""
     is_new: bool = False
     """Whether nothing of it was on record when it was planned: there are no attempts to be read."""
     status_written_at: float = float("-inf")

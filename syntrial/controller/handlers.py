@@ -115,6 +115,13 @@ def _registry(controller: Controller) -> kopf.OperatorRegistry:
     async def stop(**_: Any) -> None:
         await asyncio.to_thread(controller.stop)
 
+    @kopf.on.probe(registry=registry)
+    async def looks(**_: Any) -> str:
+        """Fails the health endpoint where a look hangs: the process is then started anew."""
+        if hung := controller.hung():
+            raise kopf.PermanentError(f"looks hang at {', '.join(hung)}")
+        return "ok"
+
     @kopf.on.event("syntrial.dev", "v1alpha1", "experiments", registry=registry)
     async def experiment(event: Any, **_: Any) -> None:
         body = event["object"]

@@ -205,6 +205,12 @@ class Inventory:
         with self._lock:
             return list(self._experiments)
 
+    def namespace_of(self, uid: str) -> str:
+        """The namespace of an Experiment; "" where there is none."""
+        with self._lock:
+            body = self._experiments.get(uid)
+            return str(body["metadata"]["namespace"]) if body is not None else ""
+
     def jobs_of(self, uid: str) -> tuple[JobView, ...]:
         """The experiment's Jobs with their pods, by name."""
         with self._lock:

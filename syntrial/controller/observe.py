@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.bounds import Allowance
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
@@ -37,6 +38,7 @@ def observe(
     jobs: Jobs,
     clock: Callable[[], float],
     permits: Permits,
+    allowance: Allowance,
 ) -> tuple[TrialState, Snapshot]:
     """The trial as wanted and what is known of its world now."""
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
@@ -47,7 +49,7 @@ def observe(
     trial: TrialState | None = None
     elsewhere: dict[str, str] = {}
     try:
-        with stores.use(namespace) as store:
+        with stores.use(namespace, allowance) as store:
             address = store.url
             trial = wanted(body, cache, store=store, permits=permits)
             if trial.plan is not None:

@@ -26,8 +26,14 @@ class Settings:
     store_secret: str = "syntrial-store"  # noqa: S105 - the name of a Secret, not one
     step_limit: int = STEP_LIMIT
     """Steps of a trial: one that has more is not valid."""
-    threads: int = 8
-    """Looks at a time; they mostly wait for the store and the API."""
+    threads: int = 16
+    """Looks at a time; they mostly wait for the store and the API. A namespace has a quarter of them at most."""
+    acts: int = 4
+    """Calls by which one look acts that are under way at a time."""
+    look_seconds: float = 60.0
+    """After which a look asks nothing more of a store, and counts as failed."""
+    remembered_steps: int = 40_000
+    """Steps of plans that are remembered between looks, of all namespaces together."""
     resync_seconds: float = 300.0
     """Between two times that everything is read anew, of the cluster and of the store: what no event told."""
     settle_seconds: float = 0.2

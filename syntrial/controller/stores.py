@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from syntrial.artifacts.store import ArtifactStore
+from syntrial.artifacts.cache import CacheBudget
+from syntrial.artifacts.connections import RequestLimits
+from syntrial.artifacts.store import RECORD_BYTES, ArtifactStore
+from syntrial.controller.bounds import Allowance, bounded
 from syntrial.controller.telemetry import STORE_ERRORS
 from syntrial.errors import (
     ClusterRefused,
@@ -28,6 +31,23 @@ QUIET_SECONDS: Final = 5.0
 
 SECRET_SECONDS: Final = 60.0
 """How long a Secret that was read counts as what it is."""
+
+
+SECRET_KEYS: Final = (
+    "SYNTRIAL_STORE",
+    "SYNTRIAL_S3_ENDPOINT",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
+    "AWS_REGION",
+)
+"""Of a namespace's Secret, what says where its store is; its limits, its certificates and its cache are the
+platform's to say."""
+
+REQUEST_LIMITS: Final = RequestLimits(
+    connect_seconds=3.0, read_seconds=10.0, total_seconds=20.0, attempts=2, answer_bytes=RECORD_BYTES
+)
+"""Of requests to a tenant's store: with both attempts, less than a look may take."""
 
 
 class StoreUnreachable(Exception):
@@ -72,14 +92,19 @@ class Stores:
         self._guard = threading.Lock()
 
     @contextmanager
-    def use(self, namespace: str) -> Iterator[ArtifactStore]:
-        """The namespace's store; raises StoreUnreachable where it cannot be opened or stops answering in the block."""
+    def use(self, namespace: str, allowance: Allowance) -> Iterator[ArtifactStore]:
+        """The namespace's store, as far as `allowance` goes.
+
+        Raises StoreUnreachable where it cannot be opened or stops answering in the block, and LookFailed where the
+        block takes more than it may.
+        """
+        allowance.check_time()
         with self._lock_of(namespace):
             entry = self._entry(namespace)
         if entry.store is None:
             raise StoreUnreachable(entry.error)
         try:
-            yield entry.store
+            yield bounded(entry.store, allowance)
         except (StoreUnavailable, StoreFull) as error:
             with self._lock_of(namespace):
                 self._fail(entry, error)
@@ -133,11 +158,17 @@ class Stores:
 
 
 def open_from_secret(
-    secret: Mapping[str, str], namespace: str, *, environment: Mapping[str, str], cache_folder: str
+    secret: Mapping[str, str],
+    namespace: str,
+    *,
+    environment: Mapping[str, str],
+    cache_folder: str,
+    budget: CacheBudget | None = None,
 ) -> ArtifactStore:
     """The store that a namespace's Secret describes; raises StoreRefused for an entry that is missing or wrong.
 
-    The local cache is the namespace's own: nothing is shared between tenants.
+    Of the Secret, which is its namespace's, no entry counts but `SECRET_KEYS`. The local cache is the namespace's own:
+    nothing is shared between tenants but the disk, of which all together have `budget`.
     """
     from syntrial.artifacts.s3 import open_s3  # the client is imported only by those who use it
 
@@ -150,7 +181,14 @@ def open_from_secret(
             received=address or "nothing",
             remedy="Set it, and the other entries that docs/kubernetes.md lists.",
         )
-    settings = {**environment, **secret}
+    settings = {**environment, **{name: secret[name] for name in SECRET_KEYS if name in secret}}
     if cache_folder:
         settings["SYNTRIAL_CACHE_DIR"] = f"{cache_folder}/{namespace}"
-    return ArtifactStore(open_s3(bucket=parts.netloc, prefix=parts.path.strip("/"), environment=settings))
+    backend = open_s3(
+        bucket=parts.netloc,
+        prefix=parts.path.strip("/"),
+        environment=settings,
+        limits=REQUEST_LIMITS,
+        budget=budget,
+    )
+    return ArtifactStore(backend)

@@ -1,4 +1,4 @@
-"""A queue of experiments to look at: each at most once in it, and at one thread at a time.
+"""A queue of experiments to look at: each at most once in it, and at one thread at a time; groups take turns.
 
 Events that come while an experiment waits, or is being looked at, amount to one more look.
 """
@@ -6,17 +6,26 @@ Events that come while an experiment waits, or is being looked at, amount to one
 import heapq
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
+
+from syntrial.controller.fairness import Turns
 
 
 class WorkQueue:
     """Names to work on, now or later. Safe from several threads."""
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        places: int,
+        group_of: Callable[[str], str],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`places` is how many threads take names; `group_of` says in whose turn a name is taken."""
         self._clock = clock
+        self._group_of = group_of
         self._condition = threading.Condition()
-        self._ready: deque[str] = deque()
+        self._turns = Turns(places=places)
         self._queued: set[str] = set()
         self._active: set[str] = set()
         self._again: set[str] = set()
@@ -44,8 +53,8 @@ class WorkQueue:
                 self._promote()
                 if self._closed:
                     return None
-                if self._ready:
-                    name = self._ready.popleft()
+                name = self._turns.take()
+                if name is not None:
                     self._queued.discard(name)
                     self._active.add(name)
                     return name
@@ -60,6 +69,9 @@ class WorkQueue:
         """Gives a name back that `take` gave."""
         with self._condition:
             self._active.discard(name)
+            self._turns.finish(name)
+            # Another of its group may have waited for the place.
+            self._condition.notify()
             if name in self._again:
                 self._again.discard(name)
                 self._put(name)
@@ -73,14 +85,14 @@ class WorkQueue:
     def __len__(self) -> int:
         """How many names are ready or being worked on again; those for later are not counted."""
         with self._condition:
-            return len(self._ready) + len(self._again)
+            return len(self._turns) + len(self._again)
 
     def _put(self, name: str) -> None:
         if name in self._active:
             self._again.add(name)
         elif name not in self._queued:
             self._queued.add(name)
-            self._ready.append(name)
+            self._turns.put(name, self._group_of(name))
             self._condition.notify()
 
     def _promote(self) -> None:

@@ -47,8 +47,8 @@ PLAN_ANEW: Final = "syntrial.dev/plan-anew"
 CONTINUES: Final = "syntrial.dev/continues"
 """Annotation with the UID that a restored object had: what that one has on record goes on, see
 `syntrial.trial.continued`."""
-MOST_STEPS: Final = 100_000
-"""Steps that no setting allows more of; the whole count, and the limit that a setting moves: `syntrial.plan.size`."""
+MOST_STEPS: Final = 25_000
+"""Steps that no setting allows more of, since a record of them has 16 MiB; the whole count: `syntrial.plan.size`."""
 _CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
 ArmName = Annotated[str, Field(max_length=63)]
 

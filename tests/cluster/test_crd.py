@@ -262,10 +262,10 @@ def test_what_was_admitted_before_a_rule_came_still_gets_a_status(cluster: "Kube
         other = {**made, "metadata": {"name": "other"}}
         for _ in range(30):
             done = kubectl("create", "--dry-run=server", "-f", "-", stdin=json.dumps(other), check=False)
-            if "a trial has at most 100000 steps" in done.stderr:
+            if "a trial has at most 25000 steps" in done.stderr:
                 break
             time.sleep(1)
-        assert "a trial has at most 100000 steps" in done.stderr
+        assert "a trial has at most 25000 steps" in done.stderr
         assert "serverside-applied" in kubectl("apply", *options, stdin=json.dumps(written)).stdout
     finally:
         kubectl("delete", "crd", tree["metadata"]["name"], "--ignore-not-found")
@@ -300,7 +300,7 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernet
     largest = experiment(
         "largest",
         {
-            "replicates": 12,
+            "replicates": 3,
             "synthetic": sets,
             "arms": arms,
             "classifiers": classifiers,

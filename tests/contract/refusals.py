@@ -184,15 +184,15 @@ CASES: dict[str, Case] = {
             "synthetic": [{"name": f"s{n}", "generator": {"pca": {}}, "replicates": 20} for n in range(3)],
             "classifiers": [{"model": "small-cnn", "name": f"c{n}"} for n in range(30)],
             "replicates": 100,
-            "exploratoryReplicates": 40,
+            "exploratoryReplicates": 10,
         },
         good={
             "synthetic": [{"name": f"s{n}", "generator": {"pca": {}}, "replicates": 20} for n in range(3)],
             "classifiers": [{"model": "small-cnn", "name": f"c{n}"} for n in range(20)],
             "replicates": 100,
-            "exploratoryReplicates": 40,
+            "exploratoryReplicates": 10,
         },
-        message="a trial has at most 100000 steps",
+        message="a trial has at most 25000 steps",
         field="spec",
     ),
     "two classifiers of one name": Case(

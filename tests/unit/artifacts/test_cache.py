@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.artifacts.cache import BlobCache, parse_size
+from syntrial.artifacts.cache import BlobCache, CacheBudget, parse_size
 from syntrial.errors import DataLoss, StoreFull, UserError
 
 
@@ -37,18 +37,18 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_a_blob_is_fetched_once(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=1000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(1000))
     path = fill(cache, "a")
     digest, data = content("a")
     assert path.read_bytes() == data
     assert path.stat().st_mode & 0o222 == 0
     assert cache.path(digest, size=100, fetch=refuse) == path
-    assert BlobCache(tmp_path, limit=1000).path(digest, size=100, fetch=refuse) == path
+    assert BlobCache(tmp_path, budget=CacheBudget(1000)).path(digest, size=100, fetch=refuse) == path
 
 
 @pytest.mark.parametrize("received", [b"", b"wrong".ljust(100), b"longer" * 100])
 def test_what_differs_from_its_digest_is_not_kept(tmp_path: Path, received: bytes) -> None:
-    cache = BlobCache(tmp_path, limit=1000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(1000))
     digest, data = content("a")
     with pytest.raises(DataLoss, match="damaged"):
         cache.path(digest, size=100, fetch=lambda: [received])
@@ -57,7 +57,7 @@ def test_what_differs_from_its_digest_is_not_kept(tmp_path: Path, received: byte
 
 
 def test_a_truncated_file_is_fetched_again(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=1000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(1000))
     path = fill(cache, "a")
     path.chmod(0o644)
     path.write_bytes(b"short")
@@ -65,16 +65,16 @@ def test_a_truncated_file_is_fetched_again(tmp_path: Path) -> None:
 
 
 def test_a_file_that_another_program_changed_is_fetched_again(tmp_path: Path) -> None:
-    path = fill(BlobCache(tmp_path, limit=1000), "a")
+    path = fill(BlobCache(tmp_path, budget=CacheBudget(1000)), "a")
     path.chmod(0o644)
     path.write_bytes(b"!" * 100)
-    assert fill(BlobCache(tmp_path, limit=1000), "a").read_bytes() == content("a")[1]
+    assert fill(BlobCache(tmp_path, budget=CacheBudget(1000)), "a").read_bytes() == content("a")[1]
 
 
 def test_what_is_no_digest_names_no_file(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"secret")
-    cache = BlobCache(tmp_path / "cache", limit=1000)
+    cache = BlobCache(tmp_path / "cache", budget=CacheBudget(1000))
     with pytest.raises(ValueError, match="not a SHA-256 digest"):
         cache.path("../../outside", size=6, fetch=refuse)
     with pytest.raises(ValueError, match="not a SHA-256 digest"):
@@ -87,13 +87,13 @@ def test_nobody_but_its_owner_looks_into_it(tmp_path: Path, mode: int | None) ->
     around = tmp_path.stat().st_mode
     if mode is not None:
         (tmp_path / "sha256").mkdir(mode=mode)
-    BlobCache(tmp_path, limit=1000)
+    BlobCache(tmp_path, budget=CacheBudget(1000))
     assert {part.stat().st_mode & 0o777 for part in tmp_path.iterdir()} == {0o700}
     assert tmp_path.stat().st_mode == around, "the folder may be anybody's"
 
 
 def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=350)
+    cache = BlobCache(tmp_path, budget=CacheBudget(350))
     for index, name in enumerate("abc"):
         age(fill(cache, name), 5000 - index)
     digest, _ = content("a")
@@ -103,7 +103,7 @@ def test_the_least_recently_used_go_first(tmp_path: Path) -> None:
 
 
 def test_what_was_used_lately_stays_even_over_the_limit(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=150)
+    cache = BlobCache(tmp_path, budget=CacheBudget(150))
     age(fill(cache, "old"), 5000)
     for name in "abc":
         fill(cache, name)
@@ -111,7 +111,7 @@ def test_what_was_used_lately_stays_even_over_the_limit(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_evicted_stays_readable_to_its_reader(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=150, grace=0.0)
+    cache = BlobCache(tmp_path, budget=CacheBudget(150, grace=0.0))
     path = fill(cache, "a")
     age(path, 10)
     with path.open("rb") as file:
@@ -121,7 +121,7 @@ def test_a_file_that_is_evicted_stays_readable_to_its_reader(tmp_path: Path) -> 
 
 
 def test_a_full_disk_is_relieved_of_what_was_not_used_lately(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=10_000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(10_000))
     old = fill(cache, "old")
     age(old, 5000)
     fill(cache, "new")
@@ -137,7 +137,7 @@ def test_a_full_disk_is_relieved_of_what_was_not_used_lately(tmp_path: Path) -> 
 
 
 def test_a_disk_that_stays_full_is_said_to_be_full(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=10_000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(10_000))
 
     def fetch() -> Iterator[bytes]:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -157,7 +157,7 @@ def test_two_that_want_a_blob_at_once_fetch_it_once(tmp_path: Path) -> None:
         time.sleep(0.1)
         yield data
 
-    caches = [BlobCache(tmp_path, limit=1000) for _ in range(4)]
+    caches = [BlobCache(tmp_path, budget=CacheBudget(1000)) for _ in range(4)]
     threads = [threading.Thread(target=lambda c=cache: c.path(digest, size=100, fetch=fetch)) for cache in caches]
     for thread in threads:
         thread.start()
@@ -168,7 +168,7 @@ def test_two_that_want_a_blob_at_once_fetch_it_once(tmp_path: Path) -> None:
 
 
 def test_spool_files_are_adopted_or_swept(tmp_path: Path) -> None:
-    cache = BlobCache(tmp_path, limit=1000)
+    cache = BlobCache(tmp_path, budget=CacheBudget(1000))
     digest, data = content("a")
     kept, lost = cache.spool_path(), cache.spool_path()
     kept.write_bytes(data)
@@ -192,3 +192,12 @@ def test_sizes_are_read_with_their_units(text: str, size: int) -> None:
 def test_what_is_no_size_is_refused_with_the_setting(text: str) -> None:
     with pytest.raises(UserError, match=r"SYNTRIAL_CACHE_LIMIT.*for example 20GiB"):
         parse_size(text, setting="SYNTRIAL_CACHE_LIMIT")
+
+
+def test_caches_of_several_stores_share_a_budget(tmp_path: Path) -> None:
+    budget = CacheBudget(250, grace=0.0)
+    first, second = (BlobCache(tmp_path / name, budget=budget) for name in ("a", "b"))
+    oldest, kept = fill(first, "a"), fill(first, "b")
+    age(oldest, 60)
+    newest = fill(second, "c")
+    assert [path.exists() for path in (oldest, kept, newest)] == [False, True, True]

@@ -4,6 +4,7 @@ import hashlib
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -126,13 +127,11 @@ def test_a_server_that_overwrites_is_refused(server: Server, backend: S3Backend)
     assert server.requests[-1][0] == "DELETE"
 
 
-def test_a_server_that_keeps_failing_is_unavailable(
-    server: Server, backend: S3Backend, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_server_that_keeps_failing_is_unavailable(server: Server, backend: S3Backend) -> None:
     server.answers = [(503, "SlowDown")] * 20
     with pytest.raises(StoreUnavailable):
         backend.create("x", b"1")
-    assert len(server.requests) == s3.ATTEMPTS
+    assert len(server.requests) == s3.LIMITS.attempts
 
 
 @pytest.mark.parametrize(
@@ -153,12 +152,11 @@ def test_what_the_user_must_set_is_named(server: Server, backend: S3Backend, cod
     assert SECRET not in str(caught.value)
 
 
-def test_nothing_that_is_shown_holds_the_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_nothing_that_is_shown_holds_the_secret(tmp_path: Path) -> None:
     environment = {**GIVEN, "SYNTRIAL_CACHE_DIR": os.fspath(tmp_path)}
     assert SECRET not in repr(settings_from(environment))
-    monkeypatch.setattr(s3, "ATTEMPTS", 1)
     with pytest.raises(StoreUnavailable) as caught:
-        open_s3(bucket="bucket", environment=environment)
+        open_s3(bucket="bucket", environment=environment, limits=replace(s3.LIMITS, attempts=1))
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET not in str(error)

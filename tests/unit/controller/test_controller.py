@@ -54,9 +54,9 @@ def test_of_a_new_experiment_no_attempts_are_read_before_there_are_any(monkeypat
     asked: list[str] = []
     scan = world.backend.scan
 
-    def listen(prefix: str, /) -> list[ObjectInfo]:
+    def listen(prefix: str, /, *, limit: int | None = None) -> list[ObjectInfo]:
         asked.append(prefix)
-        return scan(prefix)
+        return scan(prefix, limit=limit)
 
     monkeypatch.setattr(world.backend, "scan", listen)
     first = world.start()

@@ -1,15 +1,22 @@
 # ruff: noqa: ARG002 - the methods are those of a cluster and of `open_store`
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.controller.bounds import Allowance
+from syntrial.controller.settings import Settings
 from syntrial.controller.stores import QUIET_SECONDS, SECRET_SECONDS, Stores, StoreUnreachable, open_from_secret
 from syntrial.errors import ClusterUnavailable, SourceError, StoreRefused, StoreUnavailable, UserError
+
+LOOK_SECONDS = Settings.__dataclass_fields__["look_seconds"].default
 
 
 class Site:
@@ -38,7 +45,7 @@ class Site:
         return ArtifactStore(MemoryBackend())
 
     def use(self, error: Exception | None = None) -> None:
-        with self.stores.use("trials"):
+        with self.stores.use("trials", Allowance(seconds=60, clock=lambda: self.now)):
             if error is not None:
                 raise error
 
@@ -131,7 +138,10 @@ def test_credentials_that_fail_while_the_secret_is_read_are_read_again() -> None
     is_used, may_fail = threading.Event(), threading.Event()
 
     def fail() -> None:
-        with contextlib.suppress(StoreUnreachable), site.stores.use("trials"):
+        with (
+            contextlib.suppress(StoreUnreachable),
+            site.stores.use("trials", Allowance(seconds=60, clock=lambda: site.now)),
+        ):
             is_used.set()
             assert may_fail.wait(10)
             raise credentials()
@@ -153,3 +163,29 @@ def test_credentials_that_fail_while_the_secret_is_read_are_read_again() -> None
     site.now += QUIET_SECONDS
     site.use()
     assert site.reads == 3
+
+
+def test_of_a_tenants_secret_no_entry_counts_but_those_that_say_where_the_store_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    given: dict[str, Any] = {}
+    monkeypatch.setattr("syntrial.artifacts.s3.open_s3", lambda **named: given.update(named) or MemoryBackend())
+    secret = {
+        "SYNTRIAL_STORE": "s3://bucket/team",
+        "SYNTRIAL_S3_ENDPOINT": "http://minio:9000",
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_REGION": "eu",
+        "SYNTRIAL_CACHE_LIMIT": "100TiB",
+        "SYNTRIAL_CACHE_DIR": "/etc",
+        "SSL_CERT_FILE": "/mine.pem",
+        "LD_PRELOAD": "/x.so",
+        "HTTPS_PROXY": "http://mine",
+    }
+    open_from_secret(secret, "team", environment={"SYNTRIAL_CACHE_LIMIT": "1GiB"}, cache_folder=os.fspath(tmp_path))
+    assert given["environment"] == {
+        **{name: secret[name] for name in list(secret)[:5]},
+        "SYNTRIAL_CACHE_LIMIT": "1GiB",
+        "SYNTRIAL_CACHE_DIR": f"{tmp_path}/team",
+    }
+    assert given["limits"].total_seconds * given["limits"].attempts < LOOK_SECONDS

@@ -11,14 +11,14 @@ class Clock:
 
 
 def test_a_name_is_in_the_queue_once_however_often_it_is_added() -> None:
-    queue = WorkQueue()
+    queue = WorkQueue(places=8, group_of=lambda name: name)
     for name in ("a", "b", "a", "a"):
         queue.add(name)
     assert [queue.take(timeout=0.0) for _ in range(3)] == ["a", "b", None]
 
 
 def test_what_is_added_while_it_is_worked_on_comes_again_after_that() -> None:
-    queue = WorkQueue()
+    queue = WorkQueue(places=8, group_of=lambda name: name)
     queue.add("a")
     assert queue.take(timeout=0.0) == "a"
     queue.add("a")
@@ -31,7 +31,7 @@ def test_what_is_added_while_it_is_worked_on_comes_again_after_that() -> None:
 
 def test_of_several_times_the_earliest_counts_and_counts_once() -> None:
     clock = Clock()
-    queue = WorkQueue(clock=clock)
+    queue = WorkQueue(places=8, group_of=lambda name: name, clock=clock)
     for after in (10.0, 3.0, 7.0):
         queue.add("a", after=after)
     clock.now = 2.9
@@ -44,7 +44,7 @@ def test_of_several_times_the_earliest_counts_and_counts_once() -> None:
 
 
 def test_a_waiting_thread_is_woken_by_a_name_and_by_the_end() -> None:
-    queue = WorkQueue()
+    queue = WorkQueue(places=8, group_of=lambda name: name)
     taken: list[str | None] = []
 
     def work() -> None:

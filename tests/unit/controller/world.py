@@ -332,6 +332,10 @@ class World:
                 return item["status"], item["reason"]
         return "", ""
 
+    def away(self, *_given: Any, **_named: Any) -> Any:
+        """What a call to an API server that does not answer ends in."""
+        raise ClusterUnavailable("no answer")
+
     # Controllers
 
     def start(self, *, threads: int = 1) -> Controller:
@@ -340,6 +344,7 @@ class World:
             namespaces=(NAMESPACE,),
             images=Images(repository="r", tag="t"),
             threads=threads,
+            acts=threads,
             settle_seconds=0.0,
             status_seconds=0.0,
         )
