@@ -47,7 +47,9 @@ def read_image(name: str, *, root: Path = ROOT) -> Image:
     command = ("buildah", "inspect", "--type", "image", name)
     told = json.loads(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
     manifest = json.loads(told["Manifest"])
-    tops = {image["id"]: image["layer"] for image in json.loads((root / "overlay-images/images.json").read_text())}
+    images = json.loads((root / "overlay-images/images.json").read_text())
+    # An image of somebody else's may have no layer at all.
+    tops = {image["id"]: image["layer"] for image in images if "layer" in image}
     layers = _chain(root, tops[told["FromImageID"]])
     wanted = [(layer["digest"], layer["size"]) for layer in manifest["layers"]]
     if [(layer.digest, layer.size) for layer in layers] != wanted:
