@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
 # Builds the images and what they stand on (`make images`); lib.sh says how they are named and chosen.
 #
+#   GO_IMAGE               what compiles MinIO (default: golang:1.26-bookworm)
 #   IMAGE_SOURCE           where the code is published, for the label org.opencontainers.image.source
 #   BUILD_FLAGS            further flags of the builder's `build`
 #   TORCH_LOCK             another lock for torch's layer, for example one with torch's wheels for the processor alone
 #
-# Settings of the package clients that are set here (PIP_*, UV_*) reach the build as a secret, those of a proxy as build
+# Settings of the package clients that are set here (PIP_*, UV_*, GOPROXY, GOSUMDB) reach the build as a secret, those of a proxy as build
 # arguments; neither stays in an image.
 . "$(dirname "$0")/lib.sh"
 find_builder
 
 settings=$(mktemp)
 trap 'rm -f "$settings"' EXIT
-for name in "${!PIP_@}" "${!UV_@}"; do
+for name in "${!PIP_@}" "${!UV_@}" "${!GOPROXY@}" "${!GOSUMDB@}"; do
   printf 'export %s=%q\n' "$name" "${!name}" >>"$settings"
 done
 read -ra flags <<<"${BUILD_FLAGS:-}"
 flags+=(--secret "id=package-client,src=$settings")
 [ "$builder" = docker ] || flags+=(--layers)
 flags+=(--build-arg "BASE_IMAGE=$base_image")
-for name in HTTP_PROXY HTTPS_PROXY NO_PROXY TORCH_LOCK; do
+for name in HTTP_PROXY HTTPS_PROXY NO_PROXY GO_IMAGE TORCH_LOCK; do
   [ -z "${!name:-}" ] || flags+=(--build-arg "$name=${!name}")
 done
 [[ $base_image == *@sha256:* ]] || echo "images: $base_image is named by its tag, which may move: \`make update-base\` pins it" >&2
@@ -41,10 +42,14 @@ build() {
 }
 trap 'rm -f "$settings" "$settings.log"' EXIT
 
-build build images/base.Dockerfile --target build
+[ "${images[*]}" = minio ] || build build images/base.Dockerfile --target build
 done=' '
 for image in "${images[@]}"; do
   case $image in
+    minio)
+      build minio images/minio/Dockerfile
+      continue
+      ;;
     controller) file=syntrial/controller/Dockerfile runtime=python ;;
     data-prep) file=services/data_prep/Dockerfile runtime=python ;;
     *) file=services/$image/Dockerfile runtime=torch ;;

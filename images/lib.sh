@@ -1,13 +1,13 @@
 # Shared by the scripts beside it: what the images are called, and which tool builds them.
 #
 #   IMAGE_REPOSITORY, TAG  an image is $IMAGE_REPOSITORY/syntrial-$IMAGE:$TAG (default: localhost/syntrial, the version)
-#   IMAGES                 which of them (default: all five)
+#   IMAGES                 which of them (default: all six)
 #   BASE_IMAGE             what all stand on (default: what images/base-image names; `make update-base` pins it)
 #   BUILDER                docker, podman or buildah (default: the first of them that works)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-ALL='controller data-prep generation filtering classification'
+ALL='controller data-prep generation filtering classification minio'
 repository=${IMAGE_REPOSITORY:-localhost/syntrial}
 tag=${TAG:-$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml)}
 base_image=${BASE_IMAGE:-$(<images/base-image)}

@@ -52,7 +52,7 @@ def outputs(helm: str) -> dict[Path, str]:
     # A policy's expressions name the release's namespace, which kustomize does not change: the controller checks alone.
     plain = "crd.create=false,admission.enabled=false"
     base = _plain(template(helm, "--set", f"{plain},minio.enabled=false,store.existingSecret=syntrial-store"))
-    full = _plain(template(helm, "--set", f"{plain},minio.rootPassword=not-rendered"))
+    full = _plain(template(helm, "--set", f"{plain},minio.rootPassword={'not-rendered' * 3}"))
     files[BASE] = _dump(base.values())
     files[MINIO / "minio.yaml"] = _dump(
         _reappliable(found) for name, found in full.items() if name not in base and found["kind"] != "Secret"

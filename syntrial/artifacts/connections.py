@@ -36,10 +36,15 @@ class RequestLimits:
     """Of an answer that is read as a whole, such as a page of a listing; None: any."""
 
 
-def bounded_pools(limits: RequestLimits, *, most: int, retries: urllib3.Retry) -> urllib3.PoolManager:
-    """Connections, up to `most` to a server, whose requests keep to `limits`, and which no answer sends elsewhere."""
+def bounded_pools(
+    limits: RequestLimits, *, most: int, retries: urllib3.Retry, authority: str = ""
+) -> urllib3.PoolManager:
+    """Connections, up to `most` to a server, whose requests keep to `limits`, and which no answer sends elsewhere.
+
+    `authority` is the PEM of the one that servers' certificates must come from; empty: those that the system trusts.
+    """
     timeout = urllib3.Timeout(connect=limits.connect_seconds, read=limits.read_seconds)
-    pools = _Connections(timeout=timeout, maxsize=most, retries=retries)
+    pools = _Connections(timeout=timeout, maxsize=most, retries=retries, ca_cert_data=authority or None)
     if limits.total_seconds is not None or limits.answer_bytes is not None:
         pools.pool_classes_by_scheme = {
             scheme: type(f"Bounded{pool.__name__}", (_BoundedPool, pool), {"limits": limits, "ConnectionCls": kind})

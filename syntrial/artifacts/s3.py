@@ -4,7 +4,8 @@ Settings come from the environment, where a cluster's secrets are:
 
     SYNTRIAL_S3_ENDPOINT     http://host:port or https://host:port (default https://s3.amazonaws.com)
     AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN (optional), AWS_REGION (default us-east-1)
-    SSL_CERT_FILE            certificates of a private authority (optional)
+    SYNTRIAL_S3_CA           certificates of the authority that signed the server's own, as PEM: no other counts then
+    SSL_CERT_FILE            a file of such certificates, for all that this process connects to
     SYNTRIAL_CACHE_DIR       folder of the local cache (default: the user's cache folder)
     SYNTRIAL_CACHE_LIMIT     its size, for example "20GiB" (the default)
 
@@ -16,6 +17,7 @@ checks that the server heeds it. No redirect is followed. No message holds a sec
 import io
 import os
 import re
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -38,7 +40,7 @@ from minio.error import InvalidResponseError, MinioException, S3Error, ServerErr
 from syntrial.artifacts.backend import CHUNK_BYTES, ObjectInfo, blob_name, check_count, check_name, check_size
 from syntrial.artifacts.cache import BlobCache, CacheBudget, parse_size
 from syntrial.artifacts.connections import Redirected, RequestLimits, bounded_pools, headers_size
-from syntrial.errors import DataLoss, StoreRefused, StoreUnavailable, UserError
+from syntrial.errors import DataLoss, StoreFull, StoreRefused, StoreUnavailable, UserError
 
 LIMITS: Final = RequestLimits(connect_seconds=5.0, read_seconds=60.0, total_seconds=None, attempts=5, answer_bytes=None)
 """Of requests to a store that is one's own; uploads and downloads of any length pass."""
@@ -52,6 +54,7 @@ RENEWED_AFTER: Final = 86400.0
 """Seconds after which a blob is made young again: garbage collection must leave younger ones alone."""
 
 _UNAVAILABLE_CODES = {"InternalError", "ServiceUnavailable", "SlowDown", "RequestTimeout", "XMinioServerNotInitialized"}
+_FULL_CODES = {"XMinioAdminBucketQuotaExceeded", "XMinioStorageFull", "QuotaExceeded"}
 _CREDENTIAL_CODES = {
     "InvalidAccessKeyId": "AWS_ACCESS_KEY_ID",
     "SignatureDoesNotMatch": "AWS_SECRET_ACCESS_KEY",
@@ -70,6 +73,8 @@ class S3Settings:
     secret_key: str = field(repr=False)
     session_token: str | None = field(repr=False, default=None)
     region: str = "us-east-1"
+    authority: str = ""
+    """PEM of the authority that the server's certificate comes from; empty: those that the system trusts."""
     cache_folder: Path
     cache_limit: int
     """In bytes."""
@@ -100,6 +105,16 @@ def settings_from(
                 received="nothing",
                 remedy=f"Set the environment variable {name}.",
             )
+    authority = environment.get("SYNTRIAL_S3_CA", "").strip()
+    try:
+        ssl.create_default_context(cadata=authority or None)
+    except (ssl.SSLError, ValueError):
+        raise refusal(
+            field="SYNTRIAL_S3_CA",
+            rule="certificates are in PEM: -----BEGIN CERTIFICATE-----, lines of base64, -----END CERTIFICATE-----",
+            received=f"{len(authority)} characters of another form",
+            remedy="Give the content of the authority's file, often ca.crt, and not its name.",
+        ) from None
     folder = environment.get("SYNTRIAL_CACHE_DIR")
     return S3Settings(
         endpoint=endpoint,
@@ -107,6 +122,7 @@ def settings_from(
         secret_key=environment.get("AWS_SECRET_ACCESS_KEY", ""),
         session_token=environment.get("AWS_SESSION_TOKEN") or None,
         region=environment.get("AWS_REGION") or "us-east-1",
+        authority=authority,
         cache_folder=Path(folder) if folder else Path(platformdirs.user_cache_dir("syntrial")) / "blobs",
         cache_limit=parse_size(environment.get("SYNTRIAL_CACHE_LIMIT") or "20GiB", setting="SYNTRIAL_CACHE_LIMIT"),
     )
@@ -442,7 +458,7 @@ def connect(settings: S3Settings, *, limits: RequestLimits = LIMITS) -> tuple[Mi
     retries = urllib3.Retry(
         total=limits.attempts - 1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
     )
-    http = bounded_pools(limits, most=PARALLEL, retries=retries)
+    http = bounded_pools(limits, most=PARALLEL, retries=retries, authority=settings.authority)
     client = Minio(
         parts.netloc,
         access_key=settings.access_key or None,
@@ -492,6 +508,10 @@ def _translated(error: S3Error, *, settings: S3Settings, bucket: str, place: Pla
             rule="the bucket must exist",
             received=f"{bucket} on {settings.endpoint}",
             remedy="Create the bucket, or name another one.",
+        )
+    if code in _FULL_CODES:
+        return StoreFull(
+            f"bucket {bucket} on {settings.endpoint} takes no more ({code}): free space in it, or raise its quota"
         )
     if code in _UNAVAILABLE_CODES:
         return StoreUnavailable(f"{settings.endpoint} answered {code}")

@@ -3,7 +3,9 @@
     python -m syntrial.cluster.tenants create --bucket NAME --tenants FOLDER
         makes the bucket, and for each file of the folder (named for a namespace, holding a secret key) the user
         `syntrial-<namespace>`, who may read and write that namespace's prefix of the bucket and nothing else; users of
-        namespaces without a file go. The environment is the administrator's, as `syntrial.artifacts.s3` lists it.
+        namespaces without a file go. A namespace with a `--quota NAMESPACE=SIZE` has a bucket of its own in place of
+        it, NAME-NAMESPACE, since MinIO limits buckets. The environment is the administrator's, as
+        `syntrial.artifacts.s3` lists it.
     python -m syntrial.cluster.tenants check
         opens the store that SYNTRIAL_STORE names, as the pods of experiments do.
 
@@ -14,10 +16,11 @@ Both may be repeated. They wait for a server that does not answer yet. Exit code
 import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
@@ -28,6 +31,7 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException, MinioException, S3Error
 from minio.minioadmin import MinioAdmin
 
+from syntrial.artifacts.cache import parse_size
 from syntrial.artifacts.s3 import LIMITS, S3Settings, connect, settings_from
 from syntrial.artifacts.store import open_store
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
@@ -43,6 +47,9 @@ KEPT_FOR_GOOD: Final = (
 )
 """Names in a store that its namespace's user may not delete."""
 
+KEY_LENGTH: Final = 32
+"""Characters that a secret key has at least: a shorter one could be guessed."""
+
 _EXISTS = {"BucketAlreadyOwnedByYou", "BucketAlreadyExists"}
 _REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "AccessDenied"}
 
@@ -52,6 +59,11 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 def user_of(namespace: str, /) -> str:
     """The user, and access key, of a namespace's store."""
     return USER_PREFIX + namespace
+
+
+def bucket_of(namespace: str, /, *, bucket: str, quotas: Mapping[str, int]) -> str:
+    """The bucket with a namespace's prefix: the one of all, or one of its own where it has a quota."""
+    return f"{bucket}-{namespace}" if namespace in quotas else bucket
 
 
 def policy_of(namespace: str, /, *, bucket: str) -> dict[str, Any]:
@@ -92,20 +104,31 @@ def policy_of(namespace: str, /, *, bucket: str) -> dict[str, Any]:
     }
 
 
-def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: Mapping[str, str]) -> list[str]:
-    """Makes the bucket and the users (secret keys by namespace); returns the names of users that went.
+def create_tenants(
+    tenants: Mapping[str, str],
+    /,
+    *,
+    bucket: str,
+    quotas: Mapping[str, int] = MappingProxyType({}),
+    environment: Mapping[str, str],
+) -> list[str]:
+    """Makes the buckets and the users (secret keys by namespace); returns the names of users that went.
 
-    Raises UserError for credentials that are not an administrator's, StoreUnavailable where nothing answers.
+    `quotas` are in bytes, by namespace. Raises UserError for credentials that are not an administrator's, a key that is
+    too short and a quota of a namespace without a key, StoreUnavailable where nothing answers.
     """
+    _check(tenants, quotas)
     settings = settings_from(environment)
     parts = urlsplit(settings.endpoint)
     with _errors(settings):
         client, http = connect(settings, limits=replace(LIMITS, attempts=2))
-        try:
-            client.make_bucket(bucket)
-        except S3Error as error:
-            if error.code not in _EXISTS:
-                raise
+        buckets = {namespace: bucket_of(namespace, bucket=bucket, quotas=quotas) for namespace in tenants}
+        for name in sorted({bucket, *buckets.values()}):
+            try:
+                client.make_bucket(name)
+            except S3Error as error:
+                if error.code not in _EXISTS:
+                    raise
         admin = MinioAdmin(
             endpoint=parts.netloc,
             credentials=StaticProvider(settings.access_key, settings.secret_key),
@@ -115,7 +138,9 @@ def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: M
         )
         for namespace, secret_key in sorted(tenants.items()):
             user = user_of(namespace)
-            admin.policy_add(user, policy=policy_of(namespace, bucket=bucket))
+            admin.policy_add(user, policy=policy_of(namespace, bucket=buckets[namespace]))
+            if namespace in quotas:
+                admin.bucket_quota_set(buckets[namespace], quotas[namespace])
             admin.user_add(user, secret_key)
             admin.policy_set(user, user=user)
         wanted = {user_of(namespace) for namespace in tenants}
@@ -124,6 +149,33 @@ def create_tenants(tenants: Mapping[str, str], /, *, bucket: str, environment: M
         for name in gone:
             admin.user_remove(name)
         return gone
+
+
+def _check(tenants: Mapping[str, str], quotas: Mapping[str, int]) -> None:
+    for namespace, secret_key in tenants.items():
+        if len(secret_key) < KEY_LENGTH:
+            raise UserError(
+                field=f"the secret key of {namespace}",
+                rule=f"a key has {KEY_LENGTH} characters or more",
+                received=f"{len(secret_key)} characters",
+                remedy="Make one at random, for example by `openssl rand -hex 20`.",
+            )
+    for namespace in quotas.keys() - tenants.keys():
+        raise UserError(
+            field="--quota",
+            rule="a quota is of a namespace that has a key",
+            received=namespace,
+            remedy="Name one of the folder's namespaces.",
+        )
+
+
+def read_quotas(words: Iterable[str], /) -> dict[str, int]:
+    """Bytes by namespace from "NAMESPACE=SIZE"; raises UserError for another form."""
+    found = {}
+    for word in words:
+        namespace, _, size = word.partition("=")
+        found[namespace] = parse_size(size, setting=f"--quota {namespace}")
+    return found
 
 
 def read_tenants(folder: Path, /) -> dict[str, str]:
@@ -171,12 +223,14 @@ def create(
     *,
     bucket: Annotated[str, typer.Option(help="The bucket of all stores.")],
     tenants: Annotated[Path, typer.Option(help="A folder with a file for each namespace, which holds its secret key.")],
+    quota: Annotated[list[str] | None, typer.Option(help="NAMESPACE=SIZE, for example team-a=500GiB.")] = None,
     wait: Wait = 0.0,
 ) -> None:
-    """Makes the bucket and a user for each namespace."""
+    """Makes the buckets and a user for each namespace."""
 
     found = read_tenants(tenants)
-    gone = waiting(wait)(create_tenants, found, bucket=bucket, environment=os.environ)
+    quotas = read_quotas(quota or ())
+    gone = waiting(wait)(create_tenants, found, bucket=bucket, quotas=quotas, environment=os.environ)
     typer.echo(f"bucket {bucket}: users of {', '.join(sorted(found)) or 'no namespace'}")
     if gone:
         typer.echo(f"removed: {', '.join(gone)}")

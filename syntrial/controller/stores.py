@@ -36,13 +36,14 @@ SECRET_SECONDS: Final = 60.0
 SECRET_KEYS: Final = (
     "SYNTRIAL_STORE",
     "SYNTRIAL_S3_ENDPOINT",
+    "SYNTRIAL_S3_CA",
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_REGION",
 )
-"""Of a namespace's Secret, what says where its store is; its limits, its certificates and its cache are the
-platform's to say."""
+"""Of a namespace's Secret, what says where its store is and whom to believe that it is the one; its limits, files of
+certificates and its cache are the platform's to say."""
 
 REQUEST_LIMITS: Final = RequestLimits(
     connect_seconds=3.0, read_seconds=10.0, total_seconds=20.0, attempts=2, answer_bytes=RECORD_BYTES

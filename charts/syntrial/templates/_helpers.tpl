@@ -93,7 +93,7 @@ imagePullSecrets:
 
 {{/* Where the bundled MinIO answers, as seen from any namespace. */}}
 {{- define "syntrial.minioEndpoint" -}}
-http://{{ .Release.Name }}-minio.{{ .Release.Namespace }}.svc:9000
+{{ ternary "https" "http" (ne .Values.minio.tls.secret "") }}://{{ .Release.Name }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- end }}
 
 {{/* What would otherwise fail late or puzzle: exactly one store, and served stages where there is one. */}}
@@ -104,6 +104,20 @@ http://{{ .Release.Name }}-minio.{{ .Release.Namespace }}.svc:9000
 {{- if .Values.store.url }}{{ $stores = append $stores "store.url" }}{{ end -}}
 {{- if ne (len $stores) 1 -}}
 {{- fail (printf "Exactly one store is needed: minio.enabled, store.existingSecret or store.url; set are: %s." (join ", " $stores | default "none")) -}}
+{{- end -}}
+{{- if .Values.minio.enabled -}}
+{{- $minio := .Values.minio -}}
+{{- $namespaces := (include "syntrial.namespaces" . | fromJson).list -}}
+{{- range $namespace, $_ := merge (dict) $minio.quotas $minio.tenantKeys -}}
+{{- if not (has $namespace $namespaces) -}}
+{{- fail (printf "minio.quotas or minio.tenantKeys names %s, which is not in watchNamespaces." $namespace) -}}
+{{- end -}}
+{{- end -}}
+{{- range $namespace, $_ := $minio.quotas -}}
+{{- if gt (len (printf "%s-%s" $minio.bucket $namespace)) 63 -}}
+{{- fail (printf "minio.quotas: the bucket %s-%s has a name of more than 63 characters. Shorten minio.bucket." $minio.bucket $namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- if .Values.store.url -}}
 {{- $root := . -}}

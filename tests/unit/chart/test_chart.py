@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -144,7 +145,13 @@ def key_of(namespace: str, key: str) -> tuple[str, str]:
         (("watchNamespaces={a,b}", *ONE_KEY, "store.keys.a.accessKey=x"), "/store/keys/a"),
         (("stageServices.enabled=true", "watchNamespaces={team-a}"), "not in watchNamespaces"),
         (("controler.resources=null",), "controler"),
-        (("minio.rootPassword=short",), "/minio/rootPassword"),
+        ((f"minio.rootPassword={'a' * 31}",), "/minio/rootPassword"),
+        ((f"minio.tenantKeys.syntrial={'a' * 31}",), "/minio/tenantKeys/syntrial"),
+        ((f"minio.tenantKeys.other={'a' * 32}",), "names other, which is not in watchNamespaces"),
+        (("minio.quotas.other=1GiB",), "names other, which is not in watchNamespaces"),
+        (("minio.quotas.syntrial=much",), "/minio/quotas/syntrial"),
+        (("minio.image=registry.example/minio",), "/minio/image"),
+        (("minio.tls.ca=ca.crt",), "/minio/tls/ca"),
         (("image.digests.generation=latest",), "/image/digests/generation"),
         (("networkPolicies.storePorts={http}",), "/networkPolicies/storePorts"),
         (("networkPolicies.storePeers[0].ipBlock.cidr=0.0.0.0/0",), "0.0.0.0/0 is most of the internet"),
@@ -156,27 +163,36 @@ def test_wrong_values_are_refused_by_name(helm: str, options: tuple[str, ...], s
     assert said in refusal(helm, *(part for option in options for part in ("--set", option)))
 
 
-def test_without_a_password_one_is_made_and_the_namespaces_keys_follow_from_it(helm: str) -> None:
-    def secrets() -> dict[str, Tree]:
-        return {
-            found["metadata"]["name"]: found["stringData"]
-            for found in documents(template(helm, "--set", "crd.create=false"))
-            if found["kind"] == "Secret"
+def test_what_is_not_given_is_random_and_nothing_is_a_hash_of_it(helm: str) -> None:
+    def render() -> tuple[str, dict[str, Tree]]:
+        text = template(helm, "--set", "crd.create=false,watchNamespaces={syntrial,team-a}")
+        found = [item for item in documents(text) if item["kind"] == "Secret"]
+        return text, {
+            f"{item['metadata']['namespace']}/{item['metadata']['name']}": item["stringData"] for item in found
         }
 
-    first, second = secrets(), secrets()
-    assert len(first["syntrial-minio"]["MINIO_ROOT_PASSWORD"]) == 40
-    assert first["syntrial-minio"] != second["syntrial-minio"]
-    key = first["syntrial-store"]["AWS_SECRET_ACCESS_KEY"]
-    assert key == first["syntrial-minio-tenants"]["syntrial"]
-    assert key != second["syntrial-store"]["AWS_SECRET_ACCESS_KEY"]
-    assert key not in first["syntrial-minio"].values()
+    (text, first), (_, second) = render(), render()
+    password = first["syntrial/syntrial-minio"]["MINIO_ROOT_PASSWORD"]
+    keys = first["syntrial/syntrial-minio-tenants"]
+    assert {name: first[f"{name}/syntrial-store"]["AWS_SECRET_ACCESS_KEY"] for name in keys} == keys
+    assert len({password, *keys.values()} | {*second["syntrial/syntrial-minio-tenants"].values()}) == 5
+    assert all(re.fullmatch("[A-Za-z0-9]{40}", found) for found in (password, *keys.values()))
+    assert password != second["syntrial/syntrial-minio"]["MINIO_ROOT_PASSWORD"]
+    # No word of the rendering follows from them: where all are given, two renderings with others differ in them alone.
+    words = [word for given in ("a" * 40, "b" * 40) for word in _with_credentials(helm, given).split()]
+    counted = Counter(word.replace("b" * 40, "a" * 40) for word in words)
+    assert all(count % 2 == 0 for count in counted.values())
+    assert not re.search(r"\b[0-9a-f]{16,}\b", text)
+
+
+def _with_credentials(helm: str, given: str) -> str:
+    return template(helm, "--set", f"crd.create=false,minio.rootPassword={given},minio.tenantKeys.syntrial={given}")
 
 
 @pytest.mark.parametrize(
     ("case", "urls"),
     [
-        ("cluster-wide", ["s3://syntrial/syntrial", "s3://syntrial/team-a", "s3://syntrial/team-b"]),
+        ("cluster-wide", ["s3://syntrial/syntrial", "s3://syntrial/team-a", "s3://syntrial-team-b/team-b"]),
         ("external-tenants", ["s3://trials/team-a", "s3://trials/team-b"]),
     ],
 )

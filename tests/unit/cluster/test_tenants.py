@@ -1,17 +1,21 @@
 """Users of a MinIO that several namespaces share: each reaches its own prefix, and nobody another's."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from minio.credentials.providers import StaticProvider
+from minio.error import MinioAdminException
+from minio.minioadmin import MinioAdmin
 
-from syntrial.artifacts.s3 import open_s3
+from syntrial.artifacts.s3 import connect, open_s3, settings_from
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.cluster.tenants import create_tenants, policy_of, read_tenants, user_of
-from syntrial.errors import StoreUnavailable, UserError
+from syntrial.cluster.tenants import bucket_of, create_tenants, policy_of, read_quotas, read_tenants, user_of
+from syntrial.errors import StoreFull, StoreUnavailable, UserError
 
 KEYS = {"team-a": "a" * 40, "team-b": "b" * 40}
 
@@ -22,6 +26,13 @@ def shared(minio: dict[str, str]) -> Iterator[dict[str, str]]:
     create_tenants(KEYS, bucket=minio["BUCKET"], environment=minio)
     yield minio
     create_tenants({}, bucket=minio["BUCKET"], environment=minio)
+
+
+def administrator(environment: Mapping[str, str]) -> MinioAdmin:
+    credentials = StaticProvider(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
+    return MinioAdmin(
+        endpoint=environment["SYNTRIAL_S3_ENDPOINT"].partition("://")[2], credentials=credentials, secure=False
+    )
 
 
 def environment_of(namespace: str, minio: dict[str, str], *, cache: Path) -> dict[str, str]:
@@ -93,6 +104,59 @@ def test_repeating_changes_nothing_and_a_namespace_that_left_loses_its_user(
     ]
     with pytest.raises(UserError, match="credentials"):
         open_s3(bucket=shared["BUCKET"], prefix="team-b", environment=environment_of("team-b", shared, cache=tmp_path))
+
+
+def test_a_namespace_with_a_quota_has_a_bucket_of_its_own_that_takes_no_more(
+    shared: dict[str, str], tmp_path: Path
+) -> None:
+    own = bucket_of("team-a", bucket=shared["BUCKET"], quotas={"team-a": 1})
+    assert own == f"{shared['BUCKET']}-team-a"
+    create_tenants(KEYS, bucket=shared["BUCKET"], quotas={"team-a": 1 << 20}, environment=shared)
+    environment = environment_of("team-a", shared, cache=tmp_path)
+    backend = open_s3(bucket=own, prefix="team-a", environment=environment)
+    admin = administrator(shared)
+    assert json.loads(admin.bucket_quota_get(own))["quota"] == 1 << 20
+    backend.write("requests/small", b"x")
+    with pytest.raises(StoreFull, match="takes no more"):
+        backend.write("requests/large", b"x" * (2 << 20))
+    with pytest.raises(UserError, match="AccessDenied"):
+        open_s3(bucket=shared["BUCKET"], prefix="team-a", environment=environment)
+    backend.delete("requests/small")
+    connect(settings_from(shared))[0].remove_bucket(own)
+
+
+def test_the_server_has_what_was_mended_in_october_2025(shared: dict[str, str]) -> None:
+    """CVE-2025-62506: who had a restricted service account made one without limits for the same user."""
+    policy = policy_of("team-a", bucket=shared["BUCKET"])
+    policy["Statement"][0]["Action"] = ["s3:GetObject"]
+    own = administrator(shared | {"AWS_ACCESS_KEY_ID": user_of("team-a"), "AWS_SECRET_ACCESS_KEY": KEYS["team-a"]})
+    restricted = json.loads(own.add_service_account(policy=policy))["credentials"]
+    escaping = administrator(
+        shared | {"AWS_ACCESS_KEY_ID": restricted["accessKey"], "AWS_SECRET_ACCESS_KEY": restricted["secretKey"]}
+    )
+    with pytest.raises(MinioAdminException, match=r"AccessDenied|Access Denied"):
+        escaping.add_service_account()
+
+
+@pytest.mark.parametrize(
+    ("keys", "quotas", "said"),
+    [
+        ({"team-a": "a" * 31}, {}, "secret key of team-a: a key has 32 characters or more; received 31 characters"),
+        (KEYS, {"team-c": 1}, "--quota: a quota is of a namespace that has a key; received team-c"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_made(
+    keys: dict[str, str], quotas: dict[str, int], said: str
+) -> None:
+    with pytest.raises(UserError, match=said) as caught:
+        create_tenants(keys, bucket="b", quotas=quotas, environment={})
+    assert "a" * 31 not in str(caught.value)
+
+
+def test_quotas_are_sizes_by_namespace() -> None:
+    assert read_quotas(["team-a=1GiB", "team-b=500MB"]) == {"team-a": 1 << 30, "team-b": 500_000_000}
+    with pytest.raises(UserError, match="--quota team-a: a size is"):
+        read_quotas(["team-a"])
 
 
 def test_credentials_that_are_not_the_administrators_are_the_users_error(shared: dict[str, str]) -> None:

@@ -70,3 +70,17 @@ def test_nothing_but_sources_and_locks_is_sent_to_the_builder() -> None:
 def test_the_images_with_torch_hold_what_trainings_share(service: str) -> None:
     text = (ROOT / "services" / service / "Dockerfile").read_text()
     assert f"RUN install.sh /build /build/services/training /build/services/{service}\n" in text
+
+
+def test_minio_is_compiled_at_a_version_with_its_fixes_whose_sum_is_known() -> None:
+    text = (ROOT / "images/minio/Dockerfile").read_text()
+    versions = re.findall(r"^ARG MINIO_VERSION=v0\.0\.0-([0-9]{14})-[0-9a-f]{12}$", text, flags=re.MULTILINE)
+    assert len(versions) == 2
+    assert len(set(versions)) == 1
+    # CVE-2025-62506 was mended in the release of 15 October 2025.
+    assert versions[0] >= "20251015172955"
+    assert re.search(r"^ARG MINIO_SUM=h1:[A-Za-z0-9+/]{43}=$", text, flags=re.MULTILINE)
+    assert 'grep -F "${MINIO_SUM}"' in text
+    last_stage = text.rpartition("\nFROM ")[2]
+    assert last_stage.startswith("scratch")
+    assert "\nUSER 65532:65532\n" in last_stage

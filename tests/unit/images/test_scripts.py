@@ -57,7 +57,7 @@ def builds(calls: list[str]) -> list[str]:
     return [call for call in calls if " build " in call]
 
 
-def test_five_images_and_what_they_stand_on_are_built_once_each(scripts: Scripts) -> None:
+def test_six_images_and_what_they_stand_on_are_built_once_each(scripts: Scripts) -> None:
     done, calls = scripts.run("build", TAG="9")
     assert done.returncode == 0, done.stderr
     tagged = [
@@ -72,7 +72,19 @@ def test_five_images_and_what_they_stand_on_are_built_once_each(scripts: Scripts
         "generation:9",
         "filtering:9",
         "classification:9",
+        "minio:9",
     ]
+
+
+def test_minio_is_built_from_its_source_alone(scripts: Scripts) -> None:
+    _, calls = scripts.run(
+        "build", TAG="9", IMAGES="minio", GO_IMAGE="registry.example/go:1.26", GOPROXY="https://u:p@m"
+    )
+    (call,) = builds(calls)
+    assert call.endswith("-t localhost/syntrial/syntrial-minio:9 -f images/minio/Dockerfile .")
+    assert "GO_IMAGE=registry.example/go:1.26" in call
+    assert "u:p@m" not in call
+    assert "GOPROXY=https://u:p@m" in Path(f"{scripts.calls}.secret").read_text()
 
 
 def test_the_first_builder_that_works_is_used(scripts: Scripts) -> None:
