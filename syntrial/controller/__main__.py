@@ -6,14 +6,15 @@
 import functools
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, cast
 
+import structlog
 import typer
 
 from syntrial import __version__
 from syntrial.errors import SyntrialError, UserError
+from syntrial.rpc.logs import configure_logging
 
 METRICS_PORT: Final = 9090
 LIVENESS_PORT: Final = 8080
@@ -22,6 +23,8 @@ CACHE_LIMIT: Final = "512MiB"
 """Of the stores of all namespaces together, where `SYNTRIAL_CACHE_LIMIT` says nothing: reports, no images."""
 
 _STORE_SETTINGS: Final = ("SSL_CERT_FILE", "SYNTRIAL_CACHE_LIMIT")
+
+_log = structlog.stdlib.get_logger(__name__)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -62,19 +65,18 @@ def serve(  # noqa: PLR0917 - options of a command
     """Turns Experiments into Jobs, and their results into a verdict and a status."""
     if context.invoked_subcommand is not None:
         return
-    from prometheus_client import start_http_server
+    from prometheus_client import REGISTRY, start_http_server
 
     from syntrial.artifacts.cache import CacheBudget, parse_size
     from syntrial.cluster.client import connect
     from syntrial.cluster.manifests import Images
     from syntrial.controller.controller import Controller
     from syntrial.controller.handlers import serve as serve_events
+    from syntrial.controller.metered import metered_api
     from syntrial.controller.settings import Settings
     from syntrial.controller.stores import open_from_secret
     from syntrial.experiment.allowed import allowed_from
-    from syntrial.rpc.logs import configure_logging
 
-    configure_logging()
     cluster = connect(context=kube_context)
     settings = Settings(
         namespaces=_namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace),
@@ -91,7 +93,7 @@ def serve(  # noqa: PLR0917 - options of a command
         resync_seconds=resync,
     )
     controller = Controller(
-        cluster,
+        metered_api(cluster),
         settings,
         open_store=functools.partial(
             open_from_secret,
@@ -102,6 +104,7 @@ def serve(  # noqa: PLR0917 - options of a command
             ),
         ),
     )
+    REGISTRY.register(controller.metrics)
     if metrics_port:
         start_http_server(metrics_port)
     serve_events(controller, settings, liveness=f"http://0.0.0.0:{liveness_port}/healthz")
@@ -151,11 +154,16 @@ def gc(  # noqa: PLR0917 - options of a command
             adopt=adopt,
             force=force,
         )
-        typer.echo(
-            f"{namespace}: {'would remove' if dry_run else 'removed'} {found.objects} objects, "
-            f"{found.bytes / 2**20:.1f} of {found.held / 2**20:.1f} MiB, of {len(found.removed)} artifacts and "
-            f"{len(found.forgotten)} deleted experiments; kept: {len(found.kept)} artifacts, those of "
-            f"{len(found.waiting)} lately deleted experiments among them"
+        _log.info(
+            "would collect" if dry_run else "collected",
+            namespace=namespace,
+            objects=found.objects,
+            bytes=found.bytes,
+            held_bytes=found.held,
+            artifacts=len(found.removed),
+            deleted_experiments=len(found.forgotten),
+            kept_artifacts=len(found.kept),
+            lately_deleted_experiments=len(found.waiting),
         )
 
     for namespace in served or [item["metadata"]["name"] for item in cluster.list("Namespace")]:
@@ -165,23 +173,23 @@ def gc(  # noqa: PLR0917 - options of a command
             collect(namespace)
         except SyntrialError as error:
             # One namespace's trouble must not keep the others' stores full.
-            typer.echo(f"{namespace}: not collected: {error}", err=True)
+            _log.error("not collected", namespace=namespace, error=str(error))
             errors.append(error)
         except Exception as error:  # noqa: BLE001 - nor what nobody thought of
-            typer.echo(f"{namespace}: not collected, by a fault of Syntrial's:", err=True)
-            typer.echo("".join(traceback.format_exception(error)), err=True)
+            _log.exception("not collected, by a fault of Syntrial's", namespace=namespace)
             errors.append(error)
     if errors:
-        typer.echo(f"{len(errors)} namespaces not collected", err=True)
+        _log.error("namespaces not collected", count=len(errors))
         raise typer.Exit(2 if all(isinstance(error, UserError) for error in errors) else 1)
 
 
 def main() -> None:
     """Runs the command line; exit code 2 for a user's error, 1 for another."""
+    configure_logging()
     try:
         app()
     except SyntrialError as error:
-        typer.echo(f"error: {error}", err=True)
+        _log.error("ended", error=str(error))
         sys.exit(2 if isinstance(error, UserError) else 1)
 
 

@@ -4,6 +4,7 @@ What a deleted experiment reached goes with it, unless its specification says `r
 that may be a mistake: in another cluster's store, where no Experiment exists at all, or too much at a time.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,11 +12,21 @@ from typing import Any, Final
 from syntrial.artifacts.gc import collect
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.tombstones import forget, mark, own, take_census
-from syntrial.errors import UserError
+from syntrial.controller.telemetry import GC_HELD, GC_REMOVED, GC_SUCCESS
+from syntrial.errors import DataLoss, UserError
 from syntrial.experiment.model import CONTINUES
 
 MOST: Final = 0.2
 """The share of a store's bytes that one collection removes without being forced."""
+
+
+LAST: Final = "collection.json"
+"""In a store: when garbage was collected there last, and how much; for the controller's metrics alone."""
+
+LAST_BYTES: Final = 4096
+
+WATCH_SECONDS: Final = 3600.0
+"""Between two readings of that."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +89,8 @@ def collect_namespace(
     found = collect(store, older_than=older_than, dry_run=dry_run, without=old, most=1.0 if force else MOST)
     if not dry_run:
         forget(store, census, old)
+        last = {"at": store.backend.clock(), "removedBytes": found.bytes, "heldBytes": found.held}
+        store.backend.write(LAST, json.dumps(last).encode())
     return NamespaceCollection(
         forgotten=tuple(sorted(old)),
         waiting=tuple(sorted(census.gone.keys() - old)),
@@ -87,3 +100,27 @@ def collect_namespace(
         bytes=found.bytes,
         held=found.held,
     )
+
+
+class CollectionWatch:
+    """Tells Prometheus of the last collection in each namespace's store, which it reads now and then."""
+
+    def __init__(self, *, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._read_at: dict[str, float] = {}
+
+    def look(self, namespace: str, store: ArtifactStore) -> None:
+        """Reads the record where that is due; raises what the store raises."""
+        now = self._clock()
+        if now - self._read_at.get(namespace, float("-inf")) < WATCH_SECONDS:
+            return
+        self._read_at[namespace] = now
+        try:
+            last = json.loads(store.backend.read(LAST, limit=LAST_BYTES) or b"{}")
+            at, removed, held = (float(last[name]) for name in ("at", "removedBytes", "heldBytes"))
+        except (DataLoss, ValueError, TypeError, KeyError):
+            # None yet, or not as it is written here: it says nothing then.
+            return
+        GC_SUCCESS.labels(namespace=namespace).set(at)
+        GC_REMOVED.labels(namespace=namespace).set(removed)
+        GC_HELD.labels(namespace=namespace).set(held)

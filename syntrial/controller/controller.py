@@ -17,6 +17,7 @@ from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import conditions
 from syntrial.controller.bounds import Allowance, LookFailed
+from syntrial.controller.collection import CollectionWatch
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.failing import Failing
 from syntrial.controller.inventory import Inventory
@@ -38,8 +39,9 @@ from syntrial.controller.reconcile import (
 from syntrial.controller.remembering import Remembered
 from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
 from syntrial.controller.snapshot import Snapshot, TrialState
+from syntrial.controller.state_metrics import DeviceMeter, StateMetrics, Waits
 from syntrial.controller.stores import Stores, StoreUnreachable
-from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, QUEUE_DEPTH, RECONCILE_SECONDS
+from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, RECONCILE_SECONDS
 from syntrial.controller.workqueue import WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
 from syntrial.rpc.step import request_record
@@ -104,6 +106,9 @@ class Controller:
         self._finished: dict[str, float] = {}
         """When finished trials were looked at last; nothing else is remembered of them."""
         self._resynced_at = float("-inf")
+        self._collections = CollectionWatch(clock=clock)
+        self._waits = Waits(clock=clock)
+        self._meter = DeviceMeter(self.inventory, clock=clock)
         self._threads: list[threading.Thread] = []
         self._stopping = threading.Event()
 
@@ -137,6 +142,7 @@ class Controller:
     def resync(self) -> None:
         """Has everything read anew: the cluster's lists now, the store at each experiment's next look."""
         self.repair()
+        self._meter.read()
         self._resynced_at = self._clock()
         for uid in self.inventory.experiments():
             if (
@@ -164,7 +170,6 @@ class Controller:
 
     def _work(self) -> None:
         while (uid := self.queue.take()) is not None:
-            QUEUE_DEPTH.set(len(self.queue))
             after: float | None = ERROR_SECONDS
             try:
                 with LOOK_SECONDS.time():
@@ -227,6 +232,11 @@ class Controller:
         return [uid for uid, begun in list(self._begun.items()) if begun < since]
 
     @property
+    def metrics(self) -> StateMetrics:
+        """What Prometheus is told of the state held here."""
+        return StateMetrics(queue=self.queue, inventory=self.inventory, waits=self._waits, meter=self._meter)
+
+    @property
     def remembered(self) -> list[str]:
         """UIDs of the experiments of which more than their objects is remembered."""
         return self._memory.uids()
@@ -241,6 +251,7 @@ class Controller:
             self._memory.forget(uid)
             self._looked_at.pop(uid, None)
             self._finished.pop(uid, None)
+            self._waits.forget(uid)
             return None
         self._finished.pop(uid, None)
         cache = self._memory.begin(uid, body["metadata"]["namespace"])
@@ -263,6 +274,7 @@ class Controller:
                 clock=self._clock,
                 permits=self._permits,
                 allowance=allowance,
+                collections=self._collections,
             )
         except (ArtifactMissing, DataLoss) as error:
             cache.is_full_due = True
@@ -275,6 +287,7 @@ class Controller:
         cache.is_doubted = False
         with RECONCILE_SECONDS.time():
             decision = reconcile(trial, snapshot)
+        self._waits.note(uid, decision.status.get("pending") or ())
         # First what is known now: actions take time, and a person watches.
         stands = self._say(body, cache, decision)
         if stands and not decision.actions and not snapshot.jobs and conditions.has_succeeded(decision.status):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import AttemptView, Evidence, Rate, Refusal
 from syntrial.controller.views import JobView
 from syntrial.controller.waiting import QUOTA_EXCEEDED
@@ -74,6 +75,8 @@ class ExperimentCache:
     """Whether the last look found the store other than its own records say."""
     is_new: bool = False
     """Whether nothing of it was on record when it was planned: there are no attempts to be read."""
+    has_looked: bool = False
+    """Whether what failed was seen before: what fails from then on is news."""
     status_written_at: float = float("-inf")
     failures_read_at: float = float("-inf")
 
@@ -135,6 +138,15 @@ class ExperimentCache:
             steps=was.steps + len(job.keys),
             work=was.work + sum(work.get(key, 0.0) for key in job.keys),
         )
+
+    def is_news(self, key: str, number: int) -> bool:
+        """Whether the attempt `number` of a step ended since this process began to look at the experiment."""
+        return self.has_looked and self.failed_at.get(key, (0, 0.0))[0] != number
+
+    def stage_of(self, key: str) -> str:
+        """The stage that serves a step of the plan."""
+        steps = self.trial.plan.steps if self.trial is not None else ()
+        return next((stage_name(step.method) for step in steps if step.key == key), "unknown")
 
     def first_seen(self, name: str, number: int, now: float) -> float:
         """When the failure `number` of a step or of an ingest was first seen, which is now where it is new."""

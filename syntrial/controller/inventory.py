@@ -11,6 +11,7 @@ one namespace would hold up the steps of another.
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
@@ -210,6 +211,19 @@ class Inventory:
         with self._lock:
             body = self._experiments.get(uid)
             return str(body["metadata"]["namespace"]) if body is not None else ""
+
+    def statuses(self) -> list[Mapping[str, Any]]:
+        """What the status of each Experiment says."""
+        with self._lock:
+            return [body.get("status") or {} for body in self._experiments.values()]
+
+    def devices_held(self) -> Counter[str]:
+        """Accelerators and other devices of running pods, by namespace."""
+        held: Counter[str] = Counter()
+        with self._lock:
+            for (namespace, _), pods in self._pods.items():
+                held[namespace] += sum(pod.view.devices for pod in pods.values() if pod.view.phase == "Running")
+        return held
 
     def jobs_of(self, uid: str) -> tuple[JobView, ...]:
         """The experiment's Jobs with their pods, by name."""

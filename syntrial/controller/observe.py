@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller.bounds import Allowance
+from syntrial.controller.collection import CollectionWatch
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
@@ -18,6 +19,7 @@ from syntrial.controller.planning import wanted
 from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
 from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
+from syntrial.controller.telemetry import count_failure
 from syntrial.controller.views import JobView
 from syntrial.plan.steps import Plan
 from syntrial.trial.status import read_verdict
@@ -39,6 +41,7 @@ def observe(
     clock: Callable[[], float],
     permits: Permits,
     allowance: Allowance,
+    collections: CollectionWatch,
 ) -> tuple[TrialState, Snapshot]:
     """The trial as wanted and what is known of its world now."""
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
@@ -51,6 +54,7 @@ def observe(
     try:
         with stores.use(namespace, allowance) as store:
             address = store.url
+            collections.look(namespace, store)
             trial = wanted(body, cache, store=store, permits=permits)
             if trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
@@ -77,11 +81,13 @@ def observe(
         key: Presence.PRESENT if key in cache.present else absence if key in cache.presence_read else Presence.UNKNOWN
         for key in {*keys, *carried}
     }
+    failed_at = _failed_at(cache, views, now=now)
+    cache.has_looked = True
     return trial, Snapshot(
         now=now,
         presence=presence,
         attempts=dict(cache.attempts),
-        failed_at=_failed_at(cache, views, now=now),
+        failed_at=failed_at,
         jobs=views,
         ended_at=cache.ended,
         elsewhere=elsewhere,
@@ -235,9 +241,12 @@ def _read_attempts(keys: Iterable[str], cache: ExperimentCache, *, uid: str, sto
 
 
 def _failed_at(cache: ExperimentCache, views: Iterable[JobView], *, now: float) -> dict[str, float]:
-    found = {
-        key: cache.first_seen(key, attempts[-1].number, now) for key, attempts in cache.attempts.items() if attempts
-    }
+    found: dict[str, float] = {}
+    for key, attempts in cache.attempts.items():
+        if attempts:
+            if cache.is_news(key, attempts[-1].number):
+                count_failure(cache.stage_of(key), attempts[-1].reason)
+            found[key] = cache.first_seen(key, attempts[-1].number, now)
     for job in views:
         cache.count(job)
         if job.source is not None and job.ended == "failed":

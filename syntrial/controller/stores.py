@@ -16,6 +16,7 @@ from syntrial.artifacts.cache import CacheBudget
 from syntrial.artifacts.connections import RequestLimits
 from syntrial.artifacts.store import RECORD_BYTES, ArtifactStore
 from syntrial.controller.bounds import Allowance, bounded
+from syntrial.controller.metered import metered_backend
 from syntrial.controller.telemetry import STORE_ERRORS
 from syntrial.errors import (
     ClusterRefused,
@@ -192,4 +193,4 @@ def open_from_secret(
         limits=REQUEST_LIMITS,
         budget=budget,
     )
-    return ArtifactStore(backend)
+    return ArtifactStore(metered_backend(backend))

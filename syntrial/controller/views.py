@@ -50,6 +50,8 @@ class PodView:
     exit_code: int | None
     ended: str
     """The reason of the container's end, for example "OOMKilled"; or the pod's, for example "Evicted"."""
+    devices: int = 0
+    """Whole devices that it holds while it runs, such as GPUs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -155,6 +157,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         waiting=waiting.get("reason", ""),
         message=(waiting.get("message") or terminated.get("message") or status.get("message") or "")[:MESSAGE_LENGTH],
         exit_code=terminated.get("exitCode"),
+        devices=_devices(pod.get("spec") or {}),
         # The pod's own reason, such as a deadline, says more than how its container took it.
         ended=status.get("reason") or terminated.get("reason") or "",
     )
@@ -181,6 +184,15 @@ def is_stuck(pod: PodView) -> bool:
 def template_of(job: Mapping[str, Any]) -> str:
     """The value of `LABEL_TEMPLATE` for a Job that is about to be made."""
     return hashlib.sha256(canonical_json(job["spec"]["template"]["spec"])).hexdigest()[:16]
+
+
+def _devices(spec: Mapping[str, Any]) -> int:
+    limits = [((c.get("resources") or {}).get("limits") or {}) for c in spec.get("containers") or ()]
+    return sum(int(str(count)) for of_one in limits for name, count in of_one.items() if _is_device(name, count))
+
+
+def _is_device(name: str, count: object) -> bool:
+    return "/" in name and str(count).isdecimal()
 
 
 def _seconds(start: str, end: str) -> float:

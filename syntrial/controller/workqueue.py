@@ -26,7 +26,8 @@ class WorkQueue:
         self._group_of = group_of
         self._condition = threading.Condition()
         self._turns = Turns(places=places)
-        self._queued: set[str] = set()
+        self._queued: dict[str, float] = {}
+        """Since when each of the ready ones is."""
         self._active: set[str] = set()
         self._again: set[str] = set()
         self._later: list[tuple[float, str]] = []
@@ -55,7 +56,7 @@ class WorkQueue:
                     return None
                 name = self._turns.take()
                 if name is not None:
-                    self._queued.discard(name)
+                    del self._queued[name]
                     self._active.add(name)
                     return name
                 waits = [
@@ -87,11 +88,17 @@ class WorkQueue:
         with self._condition:
             return len(self._turns) + len(self._again)
 
+    def oldest_wait(self) -> float:
+        """Seconds since which the first of the ready ones waits; 0 where none does."""
+        with self._condition:
+            self._promote()
+            return max(0.0, self._clock() - min(self._queued.values())) if self._queued else 0.0
+
     def _put(self, name: str) -> None:
         if name in self._active:
             self._again.add(name)
         elif name not in self._queued:
-            self._queued.add(name)
+            self._queued[name] = self._clock()
             self._turns.put(name, self._group_of(name))
             self._condition.notify()
 

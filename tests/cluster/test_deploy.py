@@ -206,8 +206,10 @@ def test_the_collector_runs_with_what_it_may_do(deployment: Deployment) -> None:
         "wait", "--for=condition=Complete", "job/gc-now", "--timeout=100s", "-n", deployment.namespace, check=False
     )
     log = deployment.kubectl("logs", "job/gc-now", "-n", deployment.namespace)
-    assert f"{deployment.namespace}: removed 0 objects" in log
-    assert f"{deployment.tenant}: removed 0 objects" in log
+    lines = [json.loads(line) for line in log.splitlines()]
+    assert [(line["namespace"], line["event"], line["objects"]) for line in lines] == [
+        (namespace, "collected", 0) for namespace in sorted([deployment.namespace, deployment.tenant])
+    ]
     deployment.kubectl("delete", "job", "gc-now", "-n", deployment.namespace)
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from typer.testing import CliRunner
 
 from syntrial.artifacts import gc
@@ -210,12 +211,16 @@ def test_a_store_that_does_not_answer_keeps_no_other_from_being_collected(
 
     monkeypatch.setattr(kubernetes, "connect", lambda **_: Cluster())
     monkeypatch.setattr(stores, "open_from_secret", open_from_secret)
-    done = CliRunner().invoke(app, ["gc", "--namespaces=away,here"])
+    with structlog.testing.capture_logs() as lines:
+        done = CliRunner().invoke(app, ["gc", "--namespaces=away,here"])
     assert done.exit_code == code
-    assert "away: not collected" in done.output
-    assert str(error) in done.output
-    assert "1 namespaces not collected" in done.output
-    assert "here: removed 0 objects" in done.output
+    assert not done.output, "one format: what is said is in the log"
+    away, here, all_in_all = lines
+    assert away["event"].startswith("not collected")
+    assert away["namespace"] == "away"
+    assert away.get("error") == str(error) or away.get("exc_info")
+    assert (here["event"], here["namespace"], here["objects"]) == ("collected", "here", 0)
+    assert (all_in_all["event"], all_in_all["count"]) == ("namespaces not collected", 1)
 
 
 def test_a_restored_experiment_keeps_the_record_that_it_goes_on_from() -> None:
