@@ -42,7 +42,8 @@ TRAINING_STEPS = 2000
 ON_FAKE_NODES = {
     "nodeSelector": {"type": "kwok"},
     "tolerations": [{"key": "kwok.x-k8s.io/node", "operator": "Exists"}],
-    "resources": {"requests": {"cpu": "10m", "memory": "16Mi"}},
+    # Played nodes say nothing of their disk.
+    "resources": {"requests": {"cpu": "10m", "memory": "16Mi", "ephemeral-storage": "0"}},
 }
 
 

@@ -28,11 +28,11 @@ class RequestLimits:
     connect_seconds: float
     read_seconds: float
     """Between two pieces of the answer."""
-    total_seconds: float | None
+    total_seconds: float | None = None
     """From the request to the last byte of its answer; None: as long as pieces come."""
     attempts: int
     """How often a request is sent before the server counts as unavailable."""
-    answer_bytes: int | None
+    answer_bytes: int | None = None
     """Of an answer that is read as a whole, such as a page of a listing; None: any."""
 
 

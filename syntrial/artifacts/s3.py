@@ -42,7 +42,7 @@ from syntrial.artifacts.cache import BlobCache, CacheBudget, parse_size
 from syntrial.artifacts.connections import Redirected, RequestLimits, bounded_pools, headers_size
 from syntrial.errors import DataLoss, StoreFull, StoreRefused, StoreUnavailable, UserError
 
-LIMITS: Final = RequestLimits(connect_seconds=5.0, read_seconds=60.0, total_seconds=None, attempts=5, answer_bytes=None)
+LIMITS: Final = RequestLimits(connect_seconds=5.0, read_seconds=60.0, attempts=5)
 """Of requests to a store that is one's own; uploads and downloads of any length pass."""
 DOWNLOADS: Final = 3
 """How often a download that broke off is begun anew."""
@@ -137,8 +137,6 @@ def open_s3(
     budget: CacheBudget | None = None,
 ) -> "S3Backend":
     """The store under `prefix` of `bucket`, checked: reached, allowed to write, and heeding conditions.
-
-    Its cache shares `budget` with those of other stores, where one is given.
 
     Raises StoreRefused naming the setting for wrong credentials, an absent bucket or a server without conditional
     writes; StoreUnavailable where nothing answers.

@@ -13,7 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
-from syntrial.experiment.model import API_VERSION, Cluster, Placement, Toleration
+from syntrial.cluster.pod_resources import DEFAULTS, Defaults, with_defaults
+from syntrial.experiment.model import API_VERSION, Cluster, Placement, Resources, Toleration
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -125,11 +126,19 @@ class Batch:
 
 
 def step_job(
-    batch: Batch, *, owner: Owner, placement: Placement, cluster: Cluster, images: Images, store_secret: str
+    batch: Batch,
+    *,
+    owner: Owner,
+    placement: Placement,
+    cluster: Cluster,
+    images: Images,
+    store_secret: str,
+    pods: Defaults = DEFAULTS,
 ) -> Manifest:
     """The Job that works on the recorded requests of `batch.keys`, one after another.
 
-    `placement` is that of the batch's stage; `cluster` gives what all Jobs share.
+    `placement` is that of the batch's stage; `cluster` gives what all Jobs share; `pods` what they may use where the
+    experiment says nothing.
     """
     stage = STAGES[batch.stage]
     arguments = [
@@ -149,6 +158,7 @@ def step_job(
         arguments=arguments,
         resources=_resources(
             placement,
+            pods[_component(batch.stage)],
             millicores=stage.footprint.threads * _MILLICORES_PER_THREAD,
             memory_mib=stage.footprint.memory_mib,
             memory_limit=batch.memory_limit,
@@ -166,7 +176,14 @@ def step_job(
 
 
 def ingest_job(
-    ref: SourceRef, *, attempt: int, owner: Owner, cluster: Cluster, images: Images, store_secret: str
+    ref: SourceRef,
+    *,
+    attempt: int,
+    owner: Owner,
+    cluster: Cluster,
+    images: Images,
+    store_secret: str,
+    pods: Defaults = DEFAULTS,
 ) -> Manifest:
     """The Job that brings a source into the store, and writes its digest beside the experiment.
 
@@ -197,7 +214,12 @@ def ingest_job(
         attempt=attempt,
         command=["python", "-m", "syntrial.sources.ingest"],
         arguments=arguments,
-        resources={"requests": {"cpu": f"{_MILLICORES_PER_THREAD}m", "memory": "512Mi"}},
+        resources=with_defaults(
+            Resources(),
+            pods[INGEST],
+            known={"cpu": f"{_MILLICORES_PER_THREAD}m", "memory": "512Mi"},
+            scratch=placement.scratch,
+        ),
         environment_from=credentials,
         owner=owner,
         placement=placement,
@@ -364,16 +386,18 @@ def _job(
     }
 
 
-def _resources(placement: Placement, *, millicores: int, memory_mib: int, memory_limit: str | None) -> Manifest:
-    requests, limits = dict(placement.resources.requests), dict(placement.resources.limits)
+def _resources(
+    placement: Placement, defaults: Resources, *, millicores: int, memory_mib: int, memory_limit: str | None
+) -> Manifest:
+    given = placement.resources
     if memory_limit is not None:
         # All of it is asked for: a node where the limit does not fit would fail the second try like the first.
-        requests["memory"] = limits["memory"] = memory_limit
-    for name, default in (("cpu", f"{millicores}m"), ("memory", f"{memory_mib}Mi")):
-        # A limit alone is its own request; a default above it would be refused.
-        if name not in limits:
-            requests.setdefault(name, default)
-    return _present({"requests": dict(sorted(requests.items())), "limits": dict(sorted(limits.items()))})
+        given = Resources(
+            requests={**given.requests, "memory": memory_limit}, limits={**given.limits, "memory": memory_limit}
+        )
+    known = {"cpu": f"{millicores}m", "memory": f"{memory_mib}Mi"}
+    found: Manifest = with_defaults(given, defaults, known=known, scratch=placement.scratch)
+    return found
 
 
 def _scratch(placement: Placement) -> tuple[list[Manifest], list[Manifest]]:

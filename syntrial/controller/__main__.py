@@ -56,6 +56,11 @@ def serve(  # noqa: PLR0917 - options of a command
     allowed: Annotated[
         str, typer.Option(help="What experiments may ask of the cluster: `admission.allowed` of the chart, as JSON.")
     ] = "{}",
+    jobs_per_experiment: Annotated[int, typer.Option(min=1, help="Live Jobs of one experiment.")] = 64,
+    jobs_per_namespace: Annotated[int, typer.Option(min=1, help="Live Jobs of a namespace.")] = 512,
+    pods: Annotated[
+        str, typer.Option(help="Requests and limits of pods whose experiment gives none: `pods` of the chart, as JSON.")
+    ] = "{}",
     threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 16,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
@@ -70,6 +75,7 @@ def serve(  # noqa: PLR0917 - options of a command
     from syntrial.artifacts.cache import CacheBudget, parse_size
     from syntrial.cluster.client import connect
     from syntrial.cluster.manifests import Images
+    from syntrial.cluster.pod_resources import defaults_from
     from syntrial.controller.controller import Controller
     from syntrial.controller.handlers import serve as serve_events
     from syntrial.controller.metered import metered_api
@@ -89,6 +95,9 @@ def serve(  # noqa: PLR0917 - options of a command
         allowed=allowed_from(allowed),
         store_secret=store_secret,
         step_limit=step_limit,
+        jobs_per_experiment=jobs_per_experiment,
+        jobs_per_namespace=jobs_per_namespace,
+        pods=defaults_from(pods),
         threads=threads,
         resync_seconds=resync,
     )

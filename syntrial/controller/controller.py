@@ -90,6 +90,8 @@ class Controller:
             inventory=self.inventory,
             images=settings.images,
             store_secret=settings.store_secret,
+            pods=settings.pods,
+            most=settings.jobs_per_namespace,
             clock=clock,
         )
         self._permits = Permits(
@@ -273,6 +275,7 @@ class Controller:
                 jobs=self._jobs,
                 clock=self._clock,
                 permits=self._permits,
+                job_limit=self._settings.jobs_per_experiment,
                 allowance=allowance,
                 collections=self._collections,
             )

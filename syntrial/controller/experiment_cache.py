@@ -58,6 +58,8 @@ class ExperimentCache:
     evidence: dict[str, Evidence] = field(default_factory=dict)
     outdated: dict[str, tuple[int, bool]] = field(default_factory=dict)
     """By the name of a Job: the generation with which it was compared, and whether it would be made otherwise today."""
+    stopping: dict[str, float] = field(default_factory=dict)
+    """By the UID of a pod that is being deleted: when that was first seen."""
     ended: dict[str, float] = field(default_factory=dict)
     """By the name of a Job that ended: when that was first seen."""
     counted: set[str] = field(default_factory=set)

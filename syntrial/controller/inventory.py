@@ -55,6 +55,10 @@ class Inventory:
         """By UID: when it was told that an object is gone."""
         self._carriers: dict[Name, set[str]] = {}
         """Experiments with a live Job for a key, by namespace and key."""
+        self._live: dict[str, set[str]] = {}
+        """By namespace, the names of the live Jobs."""
+        self._making: dict[str, set[str]] = {}
+        """By namespace, the names of those that are about to be made."""
         self._waiting: dict[Name, set[str]] = {}
         """Experiments that wait for a key which another one carries."""
 
@@ -265,6 +269,20 @@ class Inventory:
                 self._carriers.setdefault(name, set()).add(uid)
         return True
 
+    def admit(self, namespace: str, job: str, *, most: int) -> bool:
+        """Takes a place for a Job that is about to be made; False where the namespace has `most` live ones already."""
+        with self._lock:
+            live, making = self._live.get(namespace, set()), self._making.setdefault(namespace, set())
+            if len(live | making) >= most and job not in live:
+                return False
+            making.add(job)
+            return True
+
+    def admitted(self, namespace: str, job: str) -> None:
+        """Ends what `admit` began: the Job is there by now, or is not made."""
+        with self._lock:
+            self._making.get(namespace, set()).discard(job)
+
     def release(self, uid: str, namespace: str, keys: Iterable[str]) -> None:
         """Gives back keys whose Job could not be made."""
         with self._lock:
@@ -298,6 +316,10 @@ class Inventory:
         return {other for other in self._carriers.get(name, ()) if other != uid and self._is_home((name[0], other))}
 
     def _index(self, view: JobView) -> None:
+        if view.is_live:
+            self._live.setdefault(view.namespace, set()).add(view.name)
+        else:
+            self._live.get(view.namespace, set()).discard(view.name)
         for key in view.keys:
             if view.is_live:
                 self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
@@ -308,6 +330,7 @@ class Inventory:
             return set()
         if not self._jobs[home]:
             del self._jobs[home]
+        self._live.get(held.view.namespace, set()).discard(name)
         return self._released(held.view)
 
     def _released(self, view: JobView) -> set[str]:

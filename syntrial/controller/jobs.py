@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol
 import structlog
 
 from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, step_job
+from syntrial.cluster.pod_resources import Defaults
 from syntrial.controller.batching import downloads
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
@@ -17,7 +18,7 @@ from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
 from syntrial.controller.telemetry import JOBS_CREATED
 from syntrial.controller.views import LABEL_TEMPLATE, JobView, experiment_of, pod_view, template_of
-from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
+from syntrial.controller.waiting import JOB_LIMIT, QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
 from syntrial.sources.named import SourceRef
@@ -27,6 +28,9 @@ LOG_LINES: Final = 200
 
 REFUSED_SECONDS: Final = 10.0
 """How long no Job is sent after the API server took none."""
+
+FULL_SECONDS: Final = 2.0
+"""How long no Job is sent after the namespace had as many as it may."""
 
 PODLESS_SECONDS: Final = 3.0
 """From when on a Job without pods is looked into."""
@@ -103,12 +107,17 @@ class Jobs:
         inventory: Inventory,
         images: Images,
         store_secret: str,
+        pods: Defaults,
+        most: int,
         clock: Callable[[], float],
     ) -> None:
+        """`pods` is what pods may use by default, `most` how many live Jobs a namespace has at a time."""
         self._cluster = cluster
         self._inventory = inventory
         self._images = images
         self._store_secret = store_secret
+        self._pods = pods
+        self._most = most
         self._clock = clock
         self._asking = threading.Lock()
         self._asked_at = float("-inf")
@@ -125,6 +134,7 @@ class Jobs:
                 cluster=cluster,
                 images=self._images,
                 store_secret=self._store_secret,
+                pods=self._pods,
             )
         )
 
@@ -138,6 +148,7 @@ class Jobs:
                 cluster=experiment.spec.cluster,
                 images=self._images,
                 store_secret=self._store_secret,
+                pods=self._pods,
             )
         )
 
@@ -147,6 +158,20 @@ class Jobs:
         name, uid, namespace = metadata["name"], metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         if not self._inventory.reserve(uid, namespace, keys):
             return Submission(job=name, keys=keys, outcome="taken")
+        if not self._inventory.admit(namespace, name, most=self._most):
+            self._inventory.release(uid, namespace, keys)
+            words = f"a namespace has {self._most} Jobs at a time (controller.jobs.perNamespace)"
+            refusal = Refusal(reason=JOB_LIMIT, message=words, until=self._clock() + FULL_SECONDS)
+            return Submission(job=name, keys=keys, outcome="refused", refusal=refusal)
+        try:
+            return self._submit(job, keys)
+        finally:
+            # What was made is counted as what it is from now on.
+            self._inventory.admitted(namespace, name)
+
+    def _submit(self, job: Manifest, keys: tuple[str, ...]) -> Submission:
+        metadata = job["metadata"]
+        name, uid, namespace = metadata["name"], metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         try:
             made = self._cluster.create(job)
             found = made or self._cluster.get("Job", namespace, name)

@@ -6,9 +6,11 @@ requests for small objects in all.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.cluster.manifests import GRACE_SECONDS
 from syntrial.controller.bounds import Allowance
 from syntrial.controller.collection import CollectionWatch
 from syntrial.controller.experiment_cache import ExperimentCache
@@ -17,7 +19,7 @@ from syntrial.controller.jobs import Jobs
 from syntrial.controller.permits import Permits
 from syntrial.controller.planning import wanted
 from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
-from syntrial.controller.standing import NOT_COUNTED, is_given_up, is_settled, released
+from syntrial.controller.standing import NODE_LOST, NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.telemetry import count_failure
 from syntrial.controller.views import JobView
@@ -26,6 +28,9 @@ from syntrial.trial.status import read_verdict
 
 FRESH_SECONDS: Final = 30.0
 """How long an absence that was read is enough to start a step on."""
+
+LOST_SECONDS: Final = GRACE_SECONDS + 30.0
+"""From when on a pod that is being deleted counts as lost; it has its grace from whoever deletes it."""
 
 FAILURES_SECONDS: Final = 8.0
 """Between two times that the attempts of failed steps are read again, for `syntrial retry`."""
@@ -40,13 +45,14 @@ def observe(
     jobs: Jobs,
     clock: Callable[[], float],
     permits: Permits,
+    job_limit: int,
     allowance: Allowance,
     collections: CollectionWatch,
 ) -> tuple[TrialState, Snapshot]:
     """The trial as wanted and what is known of its world now."""
     uid, namespace = body["metadata"]["uid"], body["metadata"]["namespace"]
     # Before the store is read: what a Job that has ended left there is then seen.
-    views = inventory.jobs_of(uid)
+    views, lost_after = _without_lost(inventory.jobs_of(uid), cache, now=clock())
     cache.follow(views)
     store_error, address = "", ""
     trial: TrialState | None = None
@@ -90,6 +96,8 @@ def observe(
         failed_at=failed_at,
         jobs=views,
         ended_at=cache.ended,
+        lost_after=lost_after,
+        job_limit=job_limit,
         elsewhere=elsewhere,
         evidence=dict(cache.evidence),
         store_error=store_error,
@@ -102,6 +110,25 @@ def observe(
         outdated=frozenset(name for name, (_, differs) in cache.outdated.items() if differs),
         refused_pods=dict(cache.refused_pods),
     )
+
+
+def _without_lost(
+    views: Iterable[JobView], cache: ExperimentCache, *, now: float
+) -> tuple[tuple[JobView, ...], float | None]:
+    """The Jobs, those on lost nodes as ones that failed; and the seconds until another counts as lost.
+
+    A pod that is to end does so within its grace, unless nobody is there to end it. Kubernetes waits for its node for
+    ever, and so does the Job; should that pod still run, it finds in the end that its artifact is there.
+    """
+    found, left = [], []
+    stopping = {pod.uid: cache.stopping.get(pod.uid, now) for view in views for pod in view.stopping_pods}
+    for view in views:
+        waits = [stopping[pod.uid] + LOST_SECONDS - now for pod in view.stopping_pods if view.is_live]
+        is_lost = bool(waits) and min(waits) <= 0
+        found.append(replace(view, ended="failed", reason=NODE_LOST) if is_lost else view)
+        left += [] if is_lost else waits
+    cache.stopping = stopping
+    return tuple(found), min(left, default=None)
 
 
 def _elsewhere(trial: TrialState, cache: ExperimentCache, *, inventory: Inventory) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from syntrial.controller.snapshot import Evidence
-from syntrial.controller.standing import JOB_DIED, OUT_OF_MEMORY, POD_LOST
+from syntrial.controller.standing import JOB_DIED, NODE_LOST, OUT_OF_MEMORY, POD_LOST
 from syntrial.controller.views import JobView, PodView
 from syntrial.rpc.life import STOPPED, USER_ERROR
 
@@ -23,6 +23,9 @@ def postmortem(job: JobView, pods: Sequence[PodView], *, log: str = "") -> Evide
     """
     if job.ended == "complete":
         return Evidence(outcome="cancelled", reason=JOB_DIED, message="the Job ended without a word of this step")
+    if job.reason == NODE_LOST:
+        words = "its pod was to end and did not: its node does not answer"
+        return Evidence(outcome="cancelled", reason=NODE_LOST, message=words, log=log)
     pod = _last(pods)
     if job.reason == DEADLINE or (pod is not None and pod.ended == DEADLINE):
         return _failed(DEADLINE, "the attempt took longer than activeDeadlineSeconds allows", log)

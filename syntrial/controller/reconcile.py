@@ -15,6 +15,7 @@ from syntrial.controller.snapshot import Evidence, Presence, Refusal, Snapshot, 
 from syntrial.controller.standing import (
     ATTEMPTS,
     JOB_DIED,
+    NODE_LOST,
     Stand,
     Standing,
     is_settled,
@@ -24,6 +25,7 @@ from syntrial.controller.standing import (
     standing,
 )
 from syntrial.controller.views import JobView
+from syntrial.controller.waiting import room_for_jobs
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.sources.named import SourceRef
@@ -171,7 +173,8 @@ def _settle(job: JobView, trial: TrialState, snapshot: Snapshot) -> list[Action]
 
 def _removed_after(job: JobView, snapshot: Snapshot) -> float:
     """Seconds for which a Job that ended still stays; where a quota is met it may be in the way of the next."""
-    if snapshot.has_met_quota:
+    # One whose node is lost would make another pod once that is back.
+    if snapshot.has_met_quota or job.reason == NODE_LOST:
         return 0.0
     return snapshot.ended_at.get(job.name, snapshot.now) + KEPT_SECONDS - snapshot.now
 
@@ -216,7 +219,8 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
     ready = sorted(stands.steps(trial.plan, Stand.READY), key=lambda step: -trial.priorities[step.key])
     alone = {step.key for step in ready if snapshot.attempts[step.key]}
     found: list[Action] = []
-    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps))[:STARTS]:
+    most = min(STARTS, room_for_jobs(snapshot))
+    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps))[:most]:
         keys = tuple(step.key for step in steps)
         # More memory is worth a try only for a step that had a Job of its own when it ran out.
         starved = len(keys) == 1 and ran_out_of_memory(snapshot.attempts[keys[0]])
@@ -287,6 +291,9 @@ def _look_again(snapshot: Snapshot, stands: Standing, actions: tuple[Action, ...
         times.append(WATCH_PODS)
     leaving = (_removed_after(job, snapshot) for job in snapshot.jobs if not job.is_live and not job.is_deleting)
     times += [after for after in leaving if after > 0]
-    if any(isinstance(action, StartJob) for action in actions) and stands.count(Stand.READY) > STARTS:
+    if snapshot.lost_after is not None:
+        times.append(snapshot.lost_after)
+    starts = sum(isinstance(action, StartJob) for action in actions)
+    if starts == STARTS and stands.count(Stand.READY) > STARTS:
         times.append(0.0)
     return max(0.0, min(times)) if times else None

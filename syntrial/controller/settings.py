@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from syntrial.cluster.manifests import Images
+from syntrial.cluster.pod_resources import DEFAULTS, Defaults
 from syntrial.experiment.allowed import Allowed
 from syntrial.plan.size import STEP_LIMIT
 
@@ -23,9 +24,15 @@ class Settings:
     images: Images
     allowed: Allowed = field(default_factory=Allowed)
     """What experiments may ask of the cluster."""
+    pods: Defaults = field(default_factory=lambda: DEFAULTS)
+    """What pods may use where their experiment says nothing."""
     store_secret: str = "syntrial-store"  # noqa: S105 - the name of a Secret, not one
     step_limit: int = STEP_LIMIT
     """Steps of a trial: one that has more is not valid."""
+    jobs_per_experiment: int = 64
+    """Live Jobs of one experiment."""
+    jobs_per_namespace: int = 512
+    """Live Jobs of all experiments of a namespace."""
     threads: int = 16
     """Looks at a time; they mostly wait for the store and the API. A namespace has a quarter of them at most."""
     acts: int = 4

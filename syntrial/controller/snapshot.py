@@ -98,6 +98,8 @@ class Snapshot:
     """Of this experiment, with their pods."""
     ended_at: Mapping[str, float] = field(default_factory=dict)
     """By the name of a Job that ended: when this process first saw that."""
+    lost_after: float | None = None
+    """Seconds until a pod that is being deleted counts as lost; None where there is none."""
     elsewhere: Mapping[str, str]
     """Keys that a live Job of another experiment in the namespace carries, with that experiment's name."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict)
@@ -112,6 +114,8 @@ class Snapshot:
     verdict: Mapping[str, Any] | None = None
     """As the status shows it, once the report is there."""
     report_address: str = ""
+    job_limit: int = 64
+    """Live Jobs that the experiment may have."""
     rates: Mapping[str, "Rate"] = field(default_factory=dict)
     """By stage, from Jobs that ended."""
     outdated: frozenset[str] = frozenset()

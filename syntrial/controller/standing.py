@@ -32,7 +32,11 @@ JOB_DIED: Final = "JobDied"
 POD_LOST: Final = "PodLost"
 """Recorded for a step whose pod went without a trace: deleted by hand, or with its node."""
 
-BY_CONTROLLER: Final = frozenset({JOB_DIED, POD_LOST})
+NODE_LOST: Final = "NodeLost"
+"""Recorded for a step whose pod is being deleted and does not end: its node does not answer."""
+
+LOST: Final = frozenset({POD_LOST, NODE_LOST})
+BY_CONTROLLER: Final = frozenset({JOB_DIED, *LOST})
 
 
 class Stand(Enum):
@@ -142,9 +146,9 @@ def is_given_up(attempts: Sequence[AttemptView]) -> bool:
 def pause(attempts: Sequence[AttemptView]) -> float:
     """Seconds between the last failure and the next attempt; 0 where the last end was no failure."""
     recent = since_retry(attempts)
-    if not recent or not (recent[-1].outcome == "failed" or recent[-1].reason == POD_LOST):
+    if not recent or not (recent[-1].outcome == "failed" or recent[-1].reason in LOST):
         return 0.0
-    failures = sum(attempt.outcome == "failed" or attempt.reason == POD_LOST for attempt in recent)
+    failures = sum(attempt.outcome == "failed" or attempt.reason in LOST for attempt in recent)
     # The exponent is bounded: an outage of hours makes hundreds of attempts.
     return float(min(LONGEST_PAUSE, FIRST_PAUSE * 4.0 ** min(failures - 1, 8)))
 

@@ -52,6 +52,8 @@ class PodView:
     """The reason of the container's end, for example "OOMKilled"; or the pod's, for example "Evicted"."""
     devices: int = 0
     """Whole devices that it holds while it runs, such as GPUs."""
+    disrupted: str = ""
+    """Why something outside ends it, for example "DeletionByTaintManager", where its node does not answer."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +85,11 @@ class JobView:
     def is_live(self) -> bool:
         """Whether it still works, or will."""
         return not self.ended
+
+    @property
+    def stopping_pods(self) -> tuple[PodView, ...]:
+        """Those that are being deleted and have not ended."""
+        return tuple(pod for pod in self.pods if pod.is_stopping and pod.phase not in ("Succeeded", "Failed"))
 
     @property
     def has_running_pod(self) -> bool:
@@ -134,8 +141,10 @@ def job_view(job: Mapping[str, Any]) -> JobView | None:
 def pod_view(pod: Mapping[str, Any]) -> PodView:
     """The view of a pod of a Job."""
     metadata, status = pod["metadata"], pod.get("status") or {}
-    unschedulable = ""
+    unschedulable = disrupted = ""
     for condition in status.get("conditions") or ():
+        if condition.get("type") == "DisruptionTarget" and condition.get("status") == "True":
+            disrupted = str(condition.get("reason", ""))[:MESSAGE_LENGTH]
         if (
             condition.get("type") == "PodScheduled"
             and condition.get("status") == "False"
@@ -160,6 +169,7 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         devices=_devices(pod.get("spec") or {}),
         # The pod's own reason, such as a deadline, says more than how its container took it.
         ended=status.get("reason") or terminated.get("reason") or "",
+        disrupted=disrupted,
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.controller.snapshot import Snapshot, TrialState
-from syntrial.controller.standing import Stand, Standing, ran_out_of_memory
+from syntrial.controller.standing import NODE_LOST, Stand, Standing, ran_out_of_memory
 from syntrial.controller.views import JobView
 from syntrial.trial.attempts import since_retry
 
@@ -20,6 +20,7 @@ RUNNING_ELSEWHERE: Final = "RunningElsewhere"
 STORE_UNREACHABLE: Final = "StoreUnreachable"
 BACK_OFF: Final = "BackOff"
 INPUTS: Final = "Inputs"
+JOB_LIMIT: Final = "JobLimit"
 
 PENDING_SHOWN: Final = 8
 
@@ -44,6 +45,9 @@ def pending(trial: TrialState, snapshot: Snapshot, stands: Standing) -> list[dic
         found.append(Reason(reason=STORE_UNREACHABLE, message=snapshot.store_error, count=waiting))
     elif snapshot.refusal is not None and snapshot.now < snapshot.refusal.until:
         found.append(Reason(reason=snapshot.refusal.reason, message=snapshot.refusal.message, count=waiting))
+    elif room_for_jobs(snapshot) <= 0 and (ready := stands.count(Stand.READY)):
+        words = f"an experiment has {snapshot.job_limit} Jobs at a time (controller.jobs.perExperiment)"
+        found.append(Reason(reason=JOB_LIMIT, message=words, count=ready))
     for job in snapshot.jobs:
         reason = why_job_waits(job, refused=snapshot.refused_pods.get(job.name, ""))
         if job.is_live and reason is not None:
@@ -61,6 +65,11 @@ def pending(trial: TrialState, snapshot: Snapshot, stands: Standing) -> list[dic
     return grouped(found)
 
 
+def room_for_jobs(snapshot: Snapshot) -> int:
+    """How many more Jobs the experiment may have now."""
+    return max(0, snapshot.job_limit - sum(job.is_live for job in snapshot.jobs))
+
+
 def why_job_waits(job: JobView, *, refused: str = "") -> Reason | None:
     """What keeps a live Job from running; None where a pod of it runs or is about to."""
     count = max(1, len(job.keys))
@@ -68,6 +77,10 @@ def why_job_waits(job: JobView, *, refused: str = "") -> Reason | None:
         return Reason(reason=QUEUED, message="the queue has not admitted it yet", count=count)
     if job.has_running_pod or job.is_deleting:
         return None
+    for pod in job.stopping_pods:
+        if pod.disrupted == "DeletionByTaintManager":
+            words = "its node does not answer; the step begins elsewhere once its pod counts as lost"
+            return Reason(reason=NODE_LOST, message=words, count=count)
     for pod in job.pods:
         if pod.unschedulable:
             return Reason(reason=UNSCHEDULABLE, message=pod.unschedulable, count=count)

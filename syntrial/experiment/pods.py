@@ -57,7 +57,8 @@ KEEPS_OFF: Final = "pods of trials keep off the nodes that run the cluster"
 NO_CLASS_OF_THE_CLUSTERS: Final = "the cluster's own classes (system-…) are not for trials"
 
 
-def _amount(quantity: str) -> Decimal:
+def amount_of(quantity: str) -> Decimal:
+    """The number that a quantity stands for."""
     number = quantity.rstrip("mkKMGTPEi")
     return Decimal(number) * _FACTORS[quantity[len(number) :]]
 
@@ -98,7 +99,7 @@ RESOURCE_RULES: Final = (
         field="limits",
         words="a device is asked for whole",
         remedy="Give a whole number.",
-        holds=lambda name, quantity, _limits: not _is_device(name) or _amount(quantity) % 1 == 0,
+        holds=lambda name, quantity, _limits: not _is_device(name) or amount_of(quantity) % 1 == 0,
         cel="""!has(self.limits) || self.limits.all(name, !name.contains('/')
         || type(self.limits[name]) == int || quantity(self.limits[name]).isInteger())""",
     ),
@@ -116,7 +117,7 @@ RESOURCE_RULES: Final = (
         remedy="Change the request or the limit.",
         holds=lambda name, quantity, limits: (
             name not in limits
-            or (operator.eq if _is_device(name) else operator.le)(_amount(quantity), _amount(limits[name]))
+            or (operator.eq if _is_device(name) else operator.le)(amount_of(quantity), amount_of(limits[name]))
         ),
         cel="""!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits)
         || quantity(string(self.requests[name])).compareTo(quantity(string(self.limits[name])))
@@ -137,7 +138,8 @@ class Resources(Model):
     limits: dict[str, Quantity] = Field(
         {},
         max_length=6,
-        description="What a pod may use at most, for example nvidia.com/gpu: 1. Default: no limit.",
+        description="What a pod may use at most, for example nvidia.com/gpu: 1. Default: memory and ephemeral-storage "
+        "as the platform has it for the stage.",
     )
 
     @model_validator(mode="after")

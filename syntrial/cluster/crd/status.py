@@ -52,8 +52,8 @@ class Pending(Model):
     """Why steps do not run."""
 
     reason: str = Field(
-        description="Unschedulable, QuotaExceeded, Queued, ImagePull, OutOfMemory, RunningElsewhere, StoreUnreachable, "
-        "BackOff or Inputs."
+        description="Unschedulable, QuotaExceeded, JobLimit, Queued, ImagePull, OutOfMemory, NodeLost, "
+        "RunningElsewhere, StoreUnreachable, BackOff, GpuBudget or Inputs."
     )
     message: str | None = Field(None, description="In words, with what the scheduler, the quota or the registry said.")
     count: int | None = Field(None, ge=0, description="How many steps.")

@@ -195,7 +195,10 @@ def test_a_limit_alone_is_its_own_request() -> None:
     (container,) = step("generation", cluster={"resources": {"limits": {"memory": "256Mi"}}})["spec"]["template"][
         "spec"
     ]["containers"]
-    assert container["resources"] == {"limits": {"memory": "256Mi"}, "requests": {"cpu": "1500m"}}
+    assert container["resources"] == {
+        "limits": {"ephemeral-storage": "50Gi", "memory": "256Mi"},
+        "requests": {"cpu": "1500m", "ephemeral-storage": "1Gi"},
+    }
 
 
 def test_a_second_try_has_a_name_of_its_own() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from syntrial.cluster.manifests import keys_of
 from syntrial.controller.controller import Controller
+from syntrial.controller.observe import LOST_SECONDS
 from tests.unit.controller.world import SPEC, World
 
 
@@ -162,3 +163,55 @@ def test_a_pod_that_went_without_a_trace_never_counts_against_the_step() -> None
     assert {(attempt.entry["outcome"], attempt.entry["reason"]) for attempt in attempts} == {("cancelled", "PodLost")}
     world.settle(controller)
     assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_step_on_a_lost_node_begins_elsewhere_and_says_so_before() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    pod = world.start_pod(job)
+    world.look(controller)
+    # What the node lifecycle and the taint manager of Kubernetes do to the pod of a node that does not answer.
+    conditions = [
+        {"type": "Ready", "status": "False"},
+        {"type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager"},
+    ]
+    metadata = {**pod["metadata"], "deletionTimestamp": "2026-01-01T00:01:00Z"}
+    world.api.put({**pod, "metadata": metadata, "status": {**pod["status"], "conditions": conditions}})
+    world.look(controller)
+    assert [item["reason"] for item in world.status()["pending"]] == ["NodeLost"]
+    world.now += LOST_SECONDS - 1
+    world.look(controller)
+    assert [found["metadata"]["name"] for found in world.jobs()] == [job["metadata"]["name"]]
+    # Nothing happens on the cluster: the controller looks by itself.
+    for _ in range(10):
+        world.now += 3
+        world.look(controller)
+    (other,) = world.jobs()
+    assert other["metadata"]["name"] != job["metadata"]["name"]
+    assert keys_of(other) == keys_of(job)
+    (attempt,) = world.store.attempts(keys_of(job)[0], experiment=world.uid())
+    assert (attempt.outcome, attempt.reason) == ("cancelled", "NodeLost")
+    world.settle(controller)
+    assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_pod_that_ends_within_its_grace_is_not_lost() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    (job,) = world.jobs()
+    pod = world.start_pod(job)
+    world.api.put({**pod, "metadata": {**pod["metadata"], "deletionTimestamp": "2026-01-01T00:01:00Z"}})
+    world.look(controller)
+    world.now += LOST_SECONDS - 5
+    world.api.remove("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+    world.start_pod(job)
+    world.look(controller)
+    world.now += 60
+    world.look(controller)
+    assert [found["metadata"]["name"] for found in world.jobs()] == [job["metadata"]["name"]]
+    assert not world.store.attempts(keys_of(job)[0], experiment=world.uid())

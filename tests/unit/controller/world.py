@@ -338,7 +338,8 @@ class World:
 
     # Controllers
 
-    def start(self, *, threads: int = 1) -> Controller:
+    def start(self, *, threads: int = 1, **fields: Any) -> Controller:
+        """A controller; `fields` are settings."""
         settings = Settings(
             allowed=Allowed(node_selector_keys=("disk",)),
             namespaces=(NAMESPACE,),
@@ -347,6 +348,7 @@ class World:
             acts=threads,
             settle_seconds=0.0,
             status_seconds=0.0,
+            **fields,
         )
         controller = Controller(
             self.api, settings, open_store=lambda _secret, _namespace: self.seen_store, clock=self.clock

@@ -20,6 +20,9 @@
 - --image-pull-policy={{ .Values.image.pullPolicy }}
 - --store-secret={{ include "syntrial.storeSecret" . }}
 - --step-limit={{ int .Values.controller.stepLimit }}
+- --jobs-per-experiment={{ int .Values.controller.jobs.perExperiment }}
+- --jobs-per-namespace={{ int .Values.controller.jobs.perNamespace }}
+- {{ printf "--pods=%s" (toJson .Values.pods) | squote }}
 - {{ printf "--allowed=%s" (toJson .Values.admission.allowed) | squote }}
 {{- end }}
 
