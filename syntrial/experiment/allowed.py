@@ -33,6 +33,8 @@ class Allowed(Model):
         "cloud.google.com/gke-accelerator",
         "nvidia.com/*",
     )
+    devices: Patterns = ("nvidia.com/*", "amd.com/gpu", "gpu.intel.com/*")
+    """Resources of pods that are not every node's: a device plugin may hand out more than GPUs."""
     external_images: Patterns = ("*",)
 
 
@@ -72,6 +74,7 @@ def _foreign(field: str, placement: Placement, allowed: Allowed) -> Iterator[Vio
         "priority_classes": {"priorityClassName": placement.priority_class_name},
         "runtime_classes": {"runtimeClassName": placement.runtime_class_name},
         "toleration_keys": {f"tolerations[{n}].key": item.key for n, item in enumerate(placement.tolerations)},
+        "devices": {f"resources.limits[{key}]": key for key in placement.resources.limits if "/" in key},
         "node_selector_keys": {f"nodeSelector[{key}]": key for key in placement.node_selector},
     }
     for name, values in asked.items():

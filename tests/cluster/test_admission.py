@@ -224,6 +224,7 @@ CHANGES: dict[str, tuple[str, Any, str]] = {
     "a priority class": (f"{POD}.priorityClassName", "system-node-critical", "no more than experiments may"),
     "a runtime class": (f"{POD}.runtimeClassName", "kata", "no more than experiments may"),
     "every taint": (f"{POD}.tolerations", [{"operator": "Exists"}], "no more than experiments may"),
+    "a device": (f"{CONTAINER}.resources.limits", {"devices.example.org/kvm": "1"}, "no more than experiments may"),
     "a label of nodes": (f"{POD}.nodeSelector", {"kubernetes.io/hostname": "a"}, "no more than experiments may"),
 }
 

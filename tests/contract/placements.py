@@ -11,6 +11,7 @@ LISTS: Final[dict[str, list[str]]] = {
     "runtimeClasses": [],
     "tolerationKeys": ["nvidia.com/gpu"],
     "nodeSelectorKeys": ["nvidia.com/*", "zone"],
+    "devices": ["nvidia.com/gpu"],
     "externalImages": ["ghcr.io/lab/*"],
 }
 """As the values have them, `admission.allowed`."""
@@ -82,6 +83,14 @@ ASKED: Final[dict[str, Asked]] = {
         allows="nvidia.com/* and zone",
         received="kubernetes.io/hostname",
         list="nodeSelectorKeys",
+    ),
+    "a device": Asked(
+        bad=everywhere(resources={"limits": {"cpu": 1, "devices.example.org/kvm": 1}}),
+        good=everywhere(resources={"limits": {"cpu": 1, "nvidia.com/gpu": 1, "hugepages-2Mi": "4Mi"}}),
+        field="spec.cluster.resources.limits[devices.example.org/kvm]",
+        allows="nvidia.com/gpu",
+        received="devices.example.org/kvm",
+        list="devices",
     ),
     "a program from elsewhere": Asked(
         bad=image("docker.io/somebody/miner"),
