@@ -7,10 +7,11 @@
 Only references cross the wire: the script and the server read and write one store. Whole scripts: `examples/clients`.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import grpc
 import numpy as np
@@ -30,11 +31,44 @@ _M = TypeVar("_M", bound=Message)
 _OPTIONS: Final = (*CHANNEL_OPTIONS, ("grpc.enable_http_proxy", 0))
 
 
+TOKEN_VARIABLE: Final = "SYNTRIAL_STAGE_TOKEN"  # noqa: S105 - its name
+"""The environment variable with the token of the stages that are called."""
+
+
 @contextmanager
-def stage_at(address: str, /) -> Iterator[StageClient]:
-    """A client of the stage that serves at "host:port" or "unix:/path"."""
-    with grpc.insecure_channel(address, options=_OPTIONS) as channel:
-        yield StageClient(channel)
+def stage_at(
+    address: str, /, *, token: str | None = None, tls: grpc.ChannelCredentials | None = None, server_name: str = ""
+) -> Iterator[StageClient]:
+    """A client of the stage that serves at "host:port" or "unix:/path".
+
+    `token` is by default that of `TOKEN_VARIABLE`, if any. `tls` is for a server with a certificate, whose name
+    `server_name` is where the address is another, as of a port-forward.
+    """
+    options = (*_OPTIONS, ("grpc.ssl_target_name_override", server_name)) if server_name else _OPTIONS
+    token = os.environ.get(TOKEN_VARIABLE, "") if token is None else token
+    opened = (
+        grpc.secure_channel(address, tls, options=options)
+        if tls is not None
+        else grpc.insecure_channel(address, options=options)
+    )
+    with opened as channel:
+        yield StageClient(grpc.intercept_channel(channel, _Bearer(token)) if token else channel)
+
+
+class _Bearer(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
+    """Sends a token with each call."""
+
+    def __init__(self, token: str) -> None:
+        self._sent = ("authorization", f"Bearer {token}")
+
+    def _told(self, details: Any) -> Any:
+        return details._replace(metadata=[*(details.metadata or ()), self._sent])
+
+    def intercept_unary_unary(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return continuation(self._told(details), request)
+
+    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return continuation(self._told(details), request)
 
 
 def run(

@@ -13,6 +13,7 @@ import structlog
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
+from syntrial.rpc.access import OPEN, Access
 from syntrial.rpc.attempt import STOP_PATIENCE
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.operations import Stopping
@@ -57,15 +58,25 @@ def serve(
     address: str,
     parent_pipe: int | None,
     times: ProcessTimes,
+    access: Callable[[], Access] = lambda: OPEN,
+    health_address: str | None = None,
 ) -> int:
-    """Serves until SIGTERM, SIGINT or the end of the parent; returns the exit status."""
+    """Serves until SIGTERM, SIGINT or the end of the parent; returns the exit status.
+
+    `access` says what is asked of those who call, or raises UserError.
+    """
     configure_logging()
     stop = _stop_event()
+    try:
+        asked = access()
+    except UserError as error:
+        _log.error("not served", error=str(error))
+        return USER_ERROR
     opened = _open(store_url)
     if isinstance(opened, int):
         return opened
-    server = _server(stage_name, verbs, store=opened, times=times)
-    server.listen(address)
+    server = _server(stage_name, verbs, store=opened, times=times, access=asked)
+    server.listen(address, health_address=health_address)
     _log.info("serving", stage=stage_name, address=address, store=opened.url, pid=os.getpid())
     if parent_pipe is not None:
         threading.Thread(target=_follow_parent, args=(parent_pipe, server), name="parent", daemon=True).start()
@@ -170,6 +181,7 @@ def _server(
     store: ArtifactStore,
     times: ProcessTimes,
     on_settled: Settled = lambda _key, _error, _log, _used: None,
+    access: Access = OPEN,
 ) -> StageServer:
     stage = STAGES[stage_name]
     runner = StepRunner(
@@ -181,7 +193,7 @@ def _server(
         stop_patience=max(STOP_PATIENCE, times.stop_grace - _SAVING),
         on_settled=on_settled,
     )
-    return StageServer(stage, store=store, runner=runner, cancel_grace=times.cancel_grace)
+    return StageServer(stage, store=store, runner=runner, cancel_grace=times.cancel_grace, access=access)
 
 
 def _open(url: str) -> ArtifactStore | int:

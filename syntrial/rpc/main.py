@@ -12,6 +12,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -54,9 +55,23 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         ] = 20.0,
         stop_grace: Annotated[float, typer.Option(help="Seconds to save a checkpoint in after SIGTERM.")] = 20.0,
         checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+        token_file: Annotated[
+            Path | None, typer.Option(help="A file with the token that callers send: authorization: Bearer TOKEN.")
+        ] = None,
+        tls: Annotated[Path | None, typer.Option(help="A folder with the server's tls.crt and tls.key.")] = None,
+        client_ca: Annotated[
+            Path | None, typer.Option(help="The authority that callers' certificates have to come from.")
+        ] = None,
+        health_address: Annotated[
+            str | None, typer.Option(help="host:port of health alone, without token and TLS, for probes.")
+        ] = None,
     ) -> None:
-        """Serves the stage over gRPC until told to stop."""
+        """Serves the stage over gRPC until told to stop.
+
+        At an address that other machines reach, callers need a token or a certificate.
+        """
         from syntrial.rpc import life
+        from syntrial.rpc.access import access_from
 
         times = life.ProcessTimes(
             cancel_grace=cancel_grace, stop_grace=stop_grace, checkpoint_interval=checkpoint_interval
@@ -69,6 +84,8 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
                 address=address,
                 parent_pipe=parent_pipe,
                 times=times,
+                access=lambda: access_from(address, token_file=token_file, tls=tls, client_ca=client_ca),
+                health_address=health_address,
             )
         )
 

@@ -25,8 +25,10 @@ from grpc_status import rpc_status
 
 from syntrial import errors
 from syntrial.artifacts.keys import KEY_PATTERN, step_key
+from syntrial.artifacts.references import member_refs
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.rpc import operations
+from syntrial.rpc.access import OPEN, Access, LongCalls
 from syntrial.rpc.operations import OperationTable, QueueFull, Stopping, Work
 from syntrial.rpc.step import StepRunner
 from syntrial.rpc.wire_errors import busy, not_found, refused, to_status
@@ -45,7 +47,13 @@ KILLED: Final = 75
 """Exit status of a server that ended itself since a cancelled step did not stop."""
 
 _THREADS: Final = 32
-"""Calls at a time; each `Watch` and `WaitOperation` takes one for as long as it lasts."""
+"""Calls at a time."""
+
+LONG_CALLS: Final = 24
+"""Of these, how many may be streams or `WaitOperation`, each of which takes one for as long as it lasts."""
+
+_HEALTH_THREADS: Final = 2
+"""Of health at an address of its own, whatever the rest is busy with."""
 
 _MARGIN: Final = 0.05
 """Seconds before a call's deadline at which `WaitOperation` answers, so that the answer arrives."""
@@ -65,8 +73,15 @@ class StageServer:
         cancel_grace: float = CANCEL_GRACE,
         queue_limit: int = operations.QUEUE_LIMIT,
         kill: Callable[[int], object] = os._exit,
+        access: Access = OPEN,
     ) -> None:
-        """`runner` does the steps; `kill` ends the process where a cancelled step does not stop in `cancel_grace`."""
+        """`runner` does the steps; `kill` ends the process where a cancelled step does not stop in `cancel_grace`.
+
+        `access` says what is asked of those who call.
+        """
+        self._access = access
+        self._takes_paths = False
+        self._health_server: grpc.Server | None = None
         self._stage = stage
         self._store = store
         self._runner = runner
@@ -77,6 +92,7 @@ class StageServer:
         self._server = grpc.server(
             ThreadPoolExecutor(_THREADS, thread_name_prefix="rpc"),
             options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 64 * 2**20)],
+            interceptors=[*access.interceptors(), LongCalls(LONG_CALLS)],
         )
         services = [stage.service, OPERATIONS, PROGRESS]
         self._server.add_generic_rpc_handlers(self._handlers())
@@ -84,13 +100,28 @@ class StageServer:
         reflection.enable_server_reflection([*services, health.SERVICE_NAME, reflection.SERVICE_NAME], self._server)
         self._services = ["", *services]
 
-    def listen(self, address: str) -> int:
-        """Opens "unix:/path" (for this user alone) or "host:port", and serves; returns the port (1 for a socket)."""
+    def listen(self, address: str, *, health_address: str | None = None) -> int:
+        """Opens "unix:/path" (for this user alone) or "host:port", and serves; returns the port (1 for a socket).
+
+        Only a socket takes paths of this machine. Health is served at `health_address` too, open to all.
+        """
+        self._takes_paths = address.startswith("unix:")
         previous = os.umask(0o177)
         try:
-            port = self._server.add_insecure_port(address)
+            credentials = self._access.credentials
+            port = (
+                self._server.add_secure_port(address, credentials)
+                if credentials is not None
+                else self._server.add_insecure_port(address)
+            )
         finally:
             os.umask(previous)
+        if health_address is not None:
+            pool = ThreadPoolExecutor(_HEALTH_THREADS, thread_name_prefix="health")
+            self._health_server = grpc.server(pool, options=[("grpc.so_reuseport", 0)], maximum_concurrent_rpcs=16)
+            _add_health(self._health, self._health_server)
+            self._health_server.add_insecure_port(health_address)
+            self._health_server.start()
         self._server.start()
         for service in self._services:
             self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -102,6 +133,8 @@ class StageServer:
         has_stopped = self.table.stop(timeout=grace)
         # Watchers get the terminal states before the connections go.
         self._server.stop(1.0).wait(2.0)
+        if self._health_server is not None:
+            self._health_server.stop(None)
         return has_stopped
 
     def submit(self, method: str, request: Message) -> operations_pb2.Operation:
@@ -120,6 +153,28 @@ class StageServer:
         self.table.cancel(work)
         if not work.done:
             threading.Thread(target=self._kill_after_grace, args=(work,), name="cancel", daemon=True).start()
+
+    def _check_places(self, request: Message) -> None:
+        """Raises UserError where a request names what is no artifact of the store, such as a path or another store.
+
+        A path of this machine could be any file: only who reaches the server's socket may name one.
+        """
+        for ref in member_refs(request):
+            if not KEY_PATTERN.fullmatch(ref.key):
+                raise errors.UserError(
+                    field="key of a reference",
+                    rule="it names an artifact of the server's store: 64 lower-case hexadecimal digits",
+                    received=ref.key[:100] or "nothing",
+                    remedy="Give the key of the step that made the artifact.",
+                )
+        places = request.header.execution.source_locations  # type: ignore[attr-defined]
+        if any(place.path for place in places) and not self._takes_paths:
+            raise errors.UserError(
+                field="header.execution.source_locations",
+                rule="a server that listens at host:port reads its own store, and no path that a client names",
+                received=f"{sum(bool(place.path) for place in places)} with a path",
+                remedy="Put the data into the store (`syntrial upload`): it is found there by its digest.",
+            )
 
     def _check(self, method: str, request: Message) -> None:
         header = request.header  # type: ignore[attr-defined]
@@ -193,6 +248,7 @@ class StageServer:
     def _starter(self, method: str) -> Callable[[Message, grpc.ServicerContext], operations_pb2.Operation]:
         def start(request: Message, context: grpc.ServicerContext) -> operations_pb2.Operation:
             try:
+                self._check_places(request)
                 return self.submit(method, request)
             except QueueFull:
                 _abort(context, busy(operations.QUEUE_LIMIT))

@@ -132,6 +132,13 @@ def _of_code(code: int, message: str, key: str) -> errors.SyntrialError:
     match code:
         case code_pb2.INVALID_ARGUMENT:
             return errors.UserError(field="request", rule="the server refused it", received=message)
+        case code_pb2.UNAUTHENTICATED:
+            return errors.UserError(
+                field="SYNTRIAL_STAGE_TOKEN",
+                rule="the token is that of the stage's server",
+                received=message,
+                remedy="Set it to the server's token; on a cluster, that of the Secret <release>-stage-token.",
+            )
         case code_pb2.CANCELLED:
             return errors.Cancelled(message)
         case code_pb2.DATA_LOSS:

@@ -1,5 +1,6 @@
 """The chart: renderings compared whole, and what every rendering must keep to."""
 
+import functools
 import itertools
 import json
 import re
@@ -51,7 +52,12 @@ def pods(item: Tree) -> Iterator[tuple[Tree, Tree]]:
 
 def objects(path: Path, *kinds: str) -> list[Tree]:
     """The objects in a rendered file, of some kinds."""
-    return [found for found in documents(path.read_text()) if not kinds or found["kind"] in kinds]
+    return [found for found in _parsed(path) if not kinds or found["kind"] in kinds]
+
+
+@functools.cache
+def _parsed(path: Path) -> list[Tree]:
+    return documents(path.read_text())
 
 
 @pytest.mark.parametrize("case", VALUES, ids=lambda case: case.stem)
@@ -152,6 +158,7 @@ def key_of(namespace: str, key: str) -> tuple[str, str]:
         (("minio.quotas.syntrial=much",), "/minio/quotas/syntrial"),
         (("minio.image=registry.example/minio",), "/minio/image"),
         (("minio.tls.ca=ca.crt",), "/minio/tls/ca"),
+        ((f"stageServices.token={'a' * 31}",), "/stageServices/token"),
         (("image.digests.generation=latest",), "/image/digests/generation"),
         (("networkPolicies.storePorts={http}",), "/networkPolicies/storePorts"),
         (("networkPolicies.storePeers[0].ipBlock.cidr=0.0.0.0/0",), "0.0.0.0/0 is most of the internet"),

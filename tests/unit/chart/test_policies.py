@@ -1,5 +1,6 @@
 """Who reaches whom, by a model of what the rendered policies mean."""
 
+import functools
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ PORTS = (80, 443, 988, 9000, 32526)
 PUBLIC = ("188.184.103.159", "2001:1458:d00:63::100:4b1")
 
 
+@functools.cache
 def model(path: Path) -> Model:
     return Model(policies=[found for found in documents(path.read_text()) if found["kind"] == "NetworkPolicy"])
 
