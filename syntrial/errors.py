@@ -65,6 +65,35 @@ class UserError(SyntrialError):
 class SourceError(UserError):
     """A file or folder of the user's is missing, damaged or against a rule; `field` names it."""
 
+    file: str = ""
+    """Of one file among many, its name as the violations have it: for the user's own terminal alone."""
+    number: int | None = None
+    """Its place among them in the order of names, from 0."""
+
+    def about(self, file: str, *, number: int | None = None) -> "SourceError":
+        """This error, which says that it is about one file among many."""
+        self.file, self.number = file, self.number if number is None else number
+        return self
+
+    def nameless(self) -> "SourceError":
+        """The error as others may read it, in logs and records: with the file's number in place of its name."""
+        if not self.file:
+            return self
+        word = "one of the files" if self.number is None else f"file {self.number} in the order of names, from 0"
+        needles = sorted({self.file, ascii(self.file), self.file.rpartition("/")[2]}, key=len, reverse=True)
+
+        def hidden(text: str) -> str:
+            for needle in needles:
+                text = text.replace(needle, word) if needle else text
+            return text
+
+        return type(self)(
+            violations=[
+                Violation(**{name: hidden(getattr(found, name)) for name in ("field", "rule", "received", "remedy")})
+                for found in self.violations
+            ]
+        )
+
 
 class SourceUnavailable(SourceError):
     """Where the source lies, nothing answers: a person may bring it otherwise, a cluster tries again."""

@@ -63,8 +63,8 @@ def check_within(path: Path, *, within: Path | None) -> None:
         raise PermissionError(errno.EPERM, f"it is a link out of {within}", str(path))
 
 
-def folder_digest(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> str:
-    """The digest of a folder, as "sha256:…": over (relative name, size, SHA-256) of its files, sorted by name.
+def folder_listing(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> list[list[str | int]]:
+    """Name, size and SHA-256 of each of a folder's files, sorted by name: what its digest is over.
 
     `on_progress` is called after every file with how many are done. Raises OSError where a file cannot be read.
     """
@@ -73,4 +73,14 @@ def folder_digest(folder: Path, *, on_progress: Callable[[int], None] | None = N
         entries.append([name, path.stat().st_size, file_digest(path).removeprefix("sha256:")])
         if on_progress is not None:
             on_progress(len(entries))
-    return f"sha256:{canonical_digest(entries)}"
+    return entries
+
+
+def listing_digest(listing: list[list[str | int]]) -> str:
+    """The digest of a folder with this listing, as "sha256:…"."""
+    return f"sha256:{canonical_digest(listing)}"
+
+
+def folder_digest(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> str:
+    """The digest of a folder; progress and errors as `folder_listing` has them."""
+    return listing_digest(folder_listing(folder, on_progress=on_progress))

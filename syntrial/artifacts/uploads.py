@@ -166,8 +166,16 @@ def put_parts(
         return digest, 0
     counter = _Counter(total=sum(part.size for part in ordered), on_progress=on_progress)
 
+    numbers = {part.name: number for number, part in enumerate(ordered)}
+
     def put(part: Part) -> UploadedFile:
-        file = _put_part(store.backend, part, digest=digest if kind == "file" else None, check=check, counter=counter)
+        expected = digest if kind == "file" else None
+        try:
+            file = _put_part(store.backend, part, digest=expected, check=check, counter=counter)
+        except SourceError as error:
+            if kind == "folder":
+                error.about(error.file or part.name, number=numbers[part.name])
+            raise
         return replace(file, name=_plain(file.name)) if kind == "file" else file
 
     small = [part for part in ordered if part.size <= SMALL_BYTES]
@@ -282,7 +290,8 @@ def check_names(names: Sequence[str], *, title: str) -> None:
         else:
             seen.add(name)
             continue
-        raise SourceError(field=title, rule=rule, received=ascii(name), remedy="Rename it.")
+        wrong = SourceError(field=title, rule=rule, received=ascii(name), remedy="Rename it.")
+        raise wrong.about(name, number=sorted(names).index(name))
 
 
 def _put_part(
@@ -412,7 +421,7 @@ def _readable(path: Path) -> Iterator[None]:
             rule="the file can be read",
             received=error.strerror or str(error),
             remedy="Check the path, its permissions and the disk.",
-        ) from error
+        ).about(str(error.filename or path)) from error
 
 
 def _changed(name: str, *, expected: str, found: str) -> SourceError:

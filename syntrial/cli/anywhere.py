@@ -170,6 +170,33 @@ def export(  # noqa: PLR0917 - options of a command
         console.print(Text(f"{done.steps_missing} steps are not done; their results are not there", style="yellow"))
 
 
+@app.command(rich_help_panel=ANYWHERE)
+def names(  # noqa: PLR0917 - options of a command
+    trial: Annotated[
+        str,
+        typer.Argument(metavar="FILE|NAME|DIR", help="A trial, or a folder of images of yours.", show_default=False),
+    ],
+    words: Annotated[list[str] | None, typer.Argument(metavar="[PSEUDONYM]...", help="Default: all.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    context: Context = None,
+    namespace: Namespace = None,
+    secret: Secret = STORE_SECRET,
+    endpoint: Endpoint = None,
+) -> None:
+    """Print which file or patient a pseudonym of a message or report stands for, to whom holds the data."""
+    from syntrial.trial.names import names_in_folder, names_of_trial
+
+    if Path(trial).is_dir():
+        found = names_in_folder(Path(trial))
+    else:
+        handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+        with handle.store() as opened:
+            found = names_of_trial(opened, uid=handle.uid)
+    for word, name in found.items():
+        if not words or any(word == asked or word.endswith(f"/{asked.rpartition('/')[2]}") for asked in words):
+            console.print(Text(f"{word}  {name}"), soft_wrap=True)
+
+
 def _say_if_behind(handle: "TrialHandle") -> None:
     """What is on record is shown all the same; nobody is to take it for that of the experiment as it is now."""
     if handle.is_behind():

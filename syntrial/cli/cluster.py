@@ -18,6 +18,7 @@ from syntrial.cli.options import (
     Secret,
     app,
     console,
+    errors,
 )
 from syntrial.cli.places import connected, experiment_on_cluster, options_words
 
@@ -124,12 +125,21 @@ def backup(
     console.print(Text(f"{file}: {len(found)} experiments of namespace {door.namespace}"), soft_wrap=True)
 
 
+def _warn_of_persons(path: Path) -> None:
+    from syntrial.sources.personal import personal_signs, warnings_for
+
+    for sentence in warnings_for(personal_signs(path)):
+        errors.print(Text(f"personal? {sentence}", style="yellow"), soft_wrap=True)
+        errors.print(Text("names go into the store as they are: see docs/privacy.md", style="yellow"), soft_wrap=True)
+
+
 def _send(source: "LocalSource", *, store: "ArtifactStore") -> None:
-    """Puts a source into the store and shows how far it is."""
+    """Puts a source into the store and shows how far it is; warns first where files seem to name persons."""
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
     from syntrial.remote.submit import send
 
+    _warn_of_persons(source.path)
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(
         TextColumn("{task.description}"), *columns, console=console, disable=not console.is_terminal, transient=True

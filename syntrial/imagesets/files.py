@@ -66,6 +66,8 @@ def write_npz(images: ImageSet, path: Path) -> None:
 def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSet) -> ImageSet:
     """Image files as a set of the classes, the size and the colours of `like`; `labels` index its classes.
 
+    The set's origins number the files in their order: a file's name may be a person's, and sets travel.
+
     Raises SourceError for a file that cannot be read as an image.
     """
     _, height, width, channels = like.images_NHWC.shape
@@ -91,7 +93,7 @@ def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSe
         labels=np.eye(len(like.classes), dtype=np.uint8)[indices] if several else indices,
         classes=like.classes,
         task=like.task,
-        origins={"file": [file.name for file in files]},
+        origins={"file": [str(number) for number in range(len(files))]},
     )
 
 

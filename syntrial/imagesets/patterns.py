@@ -50,11 +50,11 @@ def compile_pattern(pattern: str) -> Any:
         raise PatternError("half a character (a surrogate)") from None
 
 
-def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:
+def patient_rule(pattern: str, *, field: str, called: Callable[[str], str] = lambda name: name) -> Callable[[str], str]:
     """Gives the patient of a file by its name; `pattern` is a regular expression with one group.
 
-    `field` is what errors call the pattern. Raises SourceError for one that is wrong, and the function that it returns
-    for a name that it does not match.
+    `field` is what errors call the pattern, `called` what they call a file of this name. Raises SourceError for one
+    that is wrong, and the function that it returns for a name that it does not match.
     """
     try:
         expression = compile_pattern(pattern)
@@ -78,7 +78,7 @@ def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:
             raise SourceError(
                 field=field,
                 rule=r"\b and \B, which know ASCII letters alone, are for names of these",
-                received=f"{name}, with {pattern!r}",
+                received=f"{called(name)}, with {pattern!r}",
                 remedy=r"Write what stands beside the patient, as in '(?:^|_)(\d+)_'.",
             )
         match = None if _has_surrogate(last) else expression.search(last)
@@ -86,7 +86,7 @@ def patient_rule(pattern: str, *, field: str) -> Callable[[str], str]:
             raise SourceError(
                 field=field,
                 rule="matches the name of every image",
-                received=f"{name}, which {pattern!r} does not match",
+                received=f"{called(name)}, which {pattern!r} does not match",
                 remedy="Widen the pattern, or move the file out of the folder.",
             )
         return str(match[1])

@@ -106,7 +106,7 @@ class S3Source:
                         rule="the object stays as it was when it was listed",
                         received="it is gone" if error.code in _ABSENT else "it was replaced meanwhile",
                         remedy="Run it again once nothing writes to the data any more.",
-                    ) from None
+                    ).about(found.name) from None
                 raise
             try:
                 yield from response.stream(CHUNK_BYTES)

@@ -314,8 +314,10 @@ def main(
         record_source(opened, uid=experiment, name=name, address=address, digest=found.digest, origin=found.origin)
         _log.info("ingested", name=name, address=address, digest=found.digest, origin=found.origin)
     except SyntrialError as error:
-        _log.error("not ingested", name=name, error=str(error))
-        _tell_kubernetes(str(error))
+        # What a pod says, others read.
+        told = str(error.nameless() if isinstance(error, SourceError) else error)
+        _log.error("not ingested", name=name, error=told)
+        _tell_kubernetes(told)
         is_final = isinstance(error, UserError) and not isinstance(error, SourceUnavailable)
         status = USER_ERROR if is_final else STOPPED if isinstance(error, Cancelled) else FAILED
         sys.exit(status)

@@ -8,6 +8,8 @@ import pytest
 from PIL import Image
 from syntrial_data_prep.prepare import prepare_dataset
 
+from syntrial.documents import document
+from syntrial.documents.names import Names
 from syntrial.experiment.file import validate
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.testing import FakeContext
@@ -65,6 +67,8 @@ def test_the_foreseen_test_split_is_the_prepared_one(
         made = read_image_set(context.result(name))
         if name == "test":
             np.testing.assert_array_equal(made.labels, split.labels)
-            assert tuple(made.origins.get("patient", made.origins["file"])) == split.patients
+            names = document.read(Names, context.result("names"), "names.json")
+            column, known = ("patient", names.patients) if "patient" in made.origins else ("file", names.files)
+            assert tuple(known[str(word)] for word in made.origins[column]) == split.patients
         # Patients on both sides leave training and validation.
         assert len(made) <= len(split.labels)

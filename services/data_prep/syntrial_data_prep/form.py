@@ -29,8 +29,10 @@ class Formed:
     images_NHWC: NDArray[np.uint8]  # noqa: N815
     labels: Labels
     names: tuple[str, ...]
-    """What each image is called in the source."""
+    """As the source's reader calls each image: no person's name."""
     patients: tuple[str, ...] | None
+    identities: tuple[str, ...]
+    """As in `RawSplit`: what splits are cut by. Never written."""
     unreadable: tuple[str, ...] = ()
     """Names of the images that could not be decoded; they are not among the others."""
 
@@ -48,6 +50,7 @@ class Formed:
             labels=self.labels[rows],
             names=tuple(self.names[row] for row in rows),
             patients=self.patients and tuple(self.patients[row] for row in rows),
+            identities=tuple(self.identities[row] for row in rows),
         )
 
     def groups(self) -> tuple[str, ...]:
@@ -128,6 +131,7 @@ def form(
         labels=labels[rows],
         names=tuple(split.names[row] for row in rows),
         patients=split.patients and tuple(split.patients[row] for row in rows),
+        identities=tuple(split.identities[row] for row in rows),
         unreadable=tuple(unreadable),
     )
 
@@ -148,6 +152,7 @@ def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
         labels=np.concatenate([part.labels for part in parts]),
         names=tuple(name for part in parts for name in part.names),
         patients=tuple(patient for column in known for patient in column) if len(known) == len(parts) else None,
+        identities=tuple(identity for part in parts for identity in part.identities),
         unreadable=tuple(name for part in parts for name in part.unreadable),
     )
 

@@ -18,7 +18,7 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
 from syntrial_data_prep.form import Formed, counting, form, join
-from syntrial_data_prep.prepare import describe_resampling
+from syntrial_data_prep.prepare import describe_resampling, write_originals
 
 REAL = ("validation", "test", "train")
 """What imported images are searched against; copies of training images are counted, not dropped."""
@@ -108,6 +108,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
+    write_originals(raw, context)
 
 
 def _fit_task(images: Formed, *, train: ImageSet, title: str) -> Formed:
@@ -120,6 +121,7 @@ def _fit_task(images: Formed, *, train: ImageSet, title: str) -> Formed:
             labels=several,
             names=images.names,
             patients=images.patients,
+            identities=images.identities,
             unreadable=images.unreadable,
         )
     if train.task != MULTI_LABEL and images.labels.ndim == 2:

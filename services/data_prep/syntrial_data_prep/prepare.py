@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.documents import document
+from syntrial.documents import document, names
 from syntrial.documents.audit import Audit, Near, PairPicture, Resampling
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import check_split, map_classes
@@ -65,7 +65,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     fraction = request.train_fraction or 1.0
     if fraction < 1 and len(kept["train"]):
         train = kept["train"]
-        chosen = subset(train.labels, patients=train.groups(), fraction=fraction, seed=request.train_fraction_seed)
+        chosen = subset(train.labels, patients=train.identities, fraction=fraction, seed=request.train_fraction_seed)
         kept["train"] = train.take(chosen, scratch=context.scratch)
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")
@@ -97,6 +97,13 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     document.write(context.output, "audit", "audit.json", document=found)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
+    write_originals(raw, context)
+
+
+def write_originals(raw: Raw, context: StepContext) -> None:
+    """Writes the member that alone holds names, where the source has any."""
+    if raw.originals is not None:
+        document.write(context.output, names.MEMBER, "names.json", document=raw.originals)
 
 
 def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> Resampling:
@@ -149,7 +156,7 @@ def _split(
     origins = {name: "source" if name in formed and base_name == "train" else "syntrial" for name in SPLITS}
     if not missing:
         return whole | {"train": base}, origins
-    places = cut(base.labels, patients=base.groups(), shares=missing, rest="train", seed=rule.seed)
+    places = cut(base.labels, patients=base.identities, shares=missing, rest="train", seed=rule.seed)
     for name in ("train", *(name for name, _ in missing)):
         whole[name] = base.take(places == name, scratch=scratch)
     return whole, origins

@@ -108,7 +108,11 @@ def test_splits_classes_and_patients_come_from_folders_and_names(tmp_path: Path)
     assert set(raw.splits) == {"train", "validation", "test"}
     assert raw.classes == ("a", "b")
     assert raw.splits["train"].labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert raw.splits["train"].patients == ("p0", "p1", "p2") * 2
+    train = raw.splits["train"]
+    assert train.identities == ("p0", "p1", "p2") * 2
+    assert raw.originals is not None
+    assert [raw.originals.patients[word] for word in train.patients or ()] == list(train.identities)
+    assert raw.originals.files[train.names[0]] == "Training/a/deep/p0_1.PNG"
     assert any(note.startswith("1 files") for note in raw.notes)
 
 
@@ -121,12 +125,14 @@ def test_a_few_unreadable_files_are_left_out_and_named(tmp_path: Path) -> None:
     save(cut, np.random.default_rng(0).integers(0, 256, (16, 16), dtype=np.uint8))
     cut.write_bytes(cut.read_bytes()[:150])
     raw = read(tmp_path / "set")
-    assert any("a/0.png" in note for note in raw.notes)
+    assert raw.originals is not None
+    words = {name: word for word, name in raw.originals.files.items()}
+    assert any(words["a/0.png"] in note for note in raw.notes)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pictures = list(raw.splits["all"].pictures())
     assert [name for name, picture in zip(raw.splits["all"].names, pictures, strict=True) if picture is None] == [
-        "b/1.png"
+        words["b/1.png"]
     ]
 
 

@@ -383,7 +383,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], Path], Source, str]] = {
     "a huge image": (
         lambda root: spoilt(root, lambda made: huge_png(made / "cat" / "huge.png")),
         Source(folder=FolderSource()),
-        "huge.png.*64 megapixels",
+        "cat/[0-9]+-[0-9a-f]{8}: .*64 megapixels",
     ),
     "grey and colour mixed": (
         lambda root: spoilt(root, lambda made: png(made / "cat" / "rgb.png", np.zeros((12, 12, 3), np.uint8))),

@@ -25,6 +25,7 @@ def open_source(source: Source, _: Place) -> Raw:
             labels=chosen.labels,
             names=tuple(f"{split}/patient {patient}/{index}" for patient, index in pairs),
             patients=tuple(f"{split}-{patient}" for patient, _ in pairs),
+            identities=tuple(f"{split}-{patient}" for patient, _ in pairs),
             pictures=pictures,
             sides=(parameters.size, parameters.size),
             oblong=0,

@@ -1,27 +1,32 @@
 """Reads a folder of images: a folder for each class, with or without a folder for each split above them.
 
 Every header is opened first, so that sizes and modes are known before anything is decoded; each picture is then
-decoded once. A file that cannot be read is left out and named in the audit, unless many cannot.
+decoded once. A file that cannot be read is left out and named in the audit, by its pseudonym, unless many cannot.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import ImageOps
 
-from syntrial.artifacts.content import folder_digest, folder_files
+from syntrial.artifacts.content import folder_files, folder_listing, listing_digest
+from syntrial.documents.names import Names
 from syntrial.errors import SourceError
-from syntrial.imagesets.filetypes import UNREADABLE, open_picture
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
 from syntrial.imagesets.folders import (
     PictureHeader,
+    PlacedPicture,
     lay_out,
     read_headers,
     refuse_damaged,
 )
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
 from syntrial.imagesets.patterns import patient_rule
+from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_listing
+from syntrial.imagesets.splits import UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -40,17 +45,30 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         raise SourceError(
             field=str(path), rule="a folder of images is a directory", received="a file", remedy="Name the folder."
         )
-    if digest and (found := folder_digest(path, on_progress=on_progress)) != digest:
+    listing = _listing(path, title=title, on_progress=on_progress)
+    if digest and (found := listing_digest(listing)) != digest:
         raise SourceError(
             field=str(path),
             rule=f"the content is the one that was planned, {digest}",
             received=found,
             remedy="Files have changed since: run again.",
         )
-    patient_of = patient_rule(pattern, field="source.folder.patient_pattern") if pattern else None
-    files = dict(folder_files(path))
-    layout = lay_out(list(files), title=title)
-    entries, damaged = read_headers(layout.pictures, files=files, on_progress=on_progress)
+    # From here on a file is called by its pseudonym: messages, logs and the audit go to others.
+    secret = secret_of_listing(listing)
+    paths = dict(folder_files(path))
+    words = file_words(paths, secret=secret)
+    masked = {_masked(name, words[name]): name for name in paths}
+    layout = lay_out(list(masked), title=title)
+    originals = {_shown(picture, words[masked[picture.name]]): masked[picture.name] for picture in layout.pictures}
+    pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
+    files = {shown: paths[name] for shown, name in originals.items()}
+    entries, damaged = read_headers(pictures_shown, files=files, on_progress=on_progress)
+    identities, patients = {entry.name: originals[entry.name] for entry in entries}, {}
+    if pattern:
+        shown_as = {name: shown for shown, name in originals.items()}
+        rule = patient_rule(pattern, field="source.folder.patient_pattern", called=shown_as.__getitem__)
+        identities = {shown: rule(name) for shown, name in identities.items()}
+        patients = {name: patient_word(name, secret=secret) for name in identities.values()}
     notes = []
     if layout.strays:
         notes.append(f"{layout.strays} files that are no images, or lie in no class, were left out.")
@@ -75,7 +93,8 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         splits[split] = RawSplit(
             labels=np.array([classes.index(entry.label) for entry in members], dtype=np.int64),
             names=tuple(entry.name for entry in members),
-            patients=tuple(patient_of(entry.name) for entry in members) if patient_of else None,
+            patients=tuple(patients[identities[entry.name]] for entry in members) if pattern else None,
+            identities=tuple(identities[entry.name] for entry in members),
             pictures=pictures,
             sides=(min(sides), max(sides)),
             oblong=sum(entry.size[0] != entry.size[1] for entry in members),
@@ -89,8 +108,50 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         classes=classes,
         multi_label=False,
         channels=0 if len(grey) == 2 else (1 if True in grey else 3),
+        originals=Names(
+            version=1,
+            secret=secret.hex(),
+            files={shown: _text(name) for shown, name in originals.items()},
+            patients={word: _text(name) for name, word in patients.items()},
+        ),
         notes=tuple(notes),
     )
+
+
+def _listing(path: Path, *, title: str, on_progress: Callable[[int], None]) -> list[list[str | int]]:
+    """The folder's listing; raises SourceError, which names no file, where one cannot be read."""
+    done = 0
+
+    def told(count: int) -> None:
+        nonlocal done
+        done = count
+        on_progress(count)
+
+    try:
+        return folder_listing(path, on_progress=told)
+    except OSError as error:
+        raise SourceError(
+            field=title,
+            rule="every file of the folder can be read",
+            received=f"{error.strerror or type(error).__name__}, at file {done} in the order of names, from 0",
+            remedy="Check its permissions and the disk.",
+        ) from None
+
+
+def _masked(name: str, word: str) -> str:
+    """A file's name for `lay_out`, which goes by folders and by the suffix."""
+    suffix = PurePosixPath(name).suffix
+    known = suffix if suffix.lower() in {*PICTURE_SUFFIXES, ".dcm", ".dicom"} else ""
+    return (PurePosixPath(name).parent / f"{word}{known}").as_posix()
+
+
+def _shown(picture: PlacedPicture, word: str) -> str:
+    return f"{picture.label}/{word}" if picture.split == UNSPLIT else f"{picture.split}/{picture.label}/{word}"
+
+
+def _text(name: str) -> str:
+    """A file's name as JSON can hold it, where it is no UTF-8."""
+    return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def _highest(entry: PictureHeader) -> int:

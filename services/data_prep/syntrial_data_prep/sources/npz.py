@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.artifacts.content import file_digest
+from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.archives import array_header, exactly, member, opened
 from syntrial.imagesets.arrays import read_arrays
+from syntrial.imagesets.pseudonyms import patient_word, secret_of_file
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -33,6 +35,9 @@ def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") 
     found = read_arrays(path, classes=classes, title=title)
     with opened(path, title=title) as archive:
         bits = max(_bits(archive, part.images, part.dtype, title=title) for part in found.splits.values())
+    patients = {split: part.patients for split, part in found.splits.items() if part.patients is not None}
+    secret = secret_of_file(path) if patients else b""
+    words = {name: patient_word(name, secret=secret) for column in patients.values() for name in column}
     splits: dict[str, RawSplit] = {}
     for split, part in found.splits.items():
 
@@ -45,7 +50,8 @@ def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") 
         splits[split] = RawSplit(
             labels=part.labels,
             names=tuple(f"{split}/{row}" for row in range(count)),
-            patients=part.patients,
+            patients=part.patients and tuple(words[name] for name in part.patients),
+            identities=part.patients or tuple(f"{split}/{row}" for row in range(count)),
             pictures=pictures,
             sides=(min(height, width), max(height, width)),
             oblong=count if height != width else 0,
@@ -57,6 +63,9 @@ def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") 
         multi_label=found.multi_label,
         channels=found.channels,
         notes=found.notes,
+        originals=Names(version=1, secret=secret.hex(), files={}, patients={word: name for name, word in words.items()})
+        if patients
+        else None,
     )
 
 

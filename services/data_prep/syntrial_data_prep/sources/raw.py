@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 
 Picture = NDArray[np.uint8]
@@ -53,9 +54,11 @@ class RawSplit:
     labels: NDArray[np.int64] | NDArray[np.uint8]
     """int64 (N,), or uint8 (N, K) of 0 and 1 for several labels an image."""
     names: tuple[str, ...]
-    """What each image is called in the source: "train/12", or the file's relative path."""
+    """What each image is called wherever that is written: "train/12", or a file's pseudonym."""
     patients: tuple[str, ...] | None
-    """Each image's patient; None where the source does not say."""
+    """Each image's patient, by pseudonym where the source is of persons; None where it does not say."""
+    identities: tuple[str, ...]
+    """Each image's patient, else its name, as the source has them: what splits are cut by. Never written."""
     pictures: Callable[[], Iterator[Picture | None]]
     """Starts reading; gives N pictures in order."""
     sides: tuple[int, int]
@@ -78,5 +81,7 @@ class Raw:
     """1 where all images are grey, 3 where all are in colour, 0 where they are mixed."""
     about: str = ""
     """What the report calls it; empty: the title."""
+    originals: Names | None = None
+    """Which file and patient each pseudonym stands for; None where there are no pseudonyms."""
     notes: tuple[str, ...] = ()
     """What the audit should say about the source, as sentences."""
