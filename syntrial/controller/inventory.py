@@ -24,6 +24,9 @@ Home = tuple[str, str]
 Name = tuple[str, str]
 """Namespace and key of a step."""
 
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation in which `kubectl apply` keeps the whole object once more."""
+
 GONE_SECONDS: Final = 600.0
 """How long the UID of what is gone is remembered: what a list or an answer still says of it is on its way no longer."""
 
@@ -72,7 +75,7 @@ class Inventory:
             # What the controller's own writes gave back comes by the watch once more.
             if self._is_stale(body, known=_version(known) if known is not None else 0):
                 return
-            self._experiments[uid] = body
+            self._experiments[uid] = _lean(body)
             self._told[uid] = self._clock()
         if not quietly:
             self._wake(uid)
@@ -369,6 +372,14 @@ def _lost(
         and f"{item.view.namespace}/{item.view.name}" not in seen
         and (within is None or item.view.namespace in within)
     ]
+
+
+def _lean(body: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object without what others keep in it, which is most of it: who wrote which field, and what was applied."""
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    if annotations := metadata.get("annotations"):
+        metadata["annotations"] = {name: value for name, value in annotations.items() if name != LAST_APPLIED}
+    return {**body, "metadata": metadata}
 
 
 def _version(body: Mapping[str, Any]) -> int:

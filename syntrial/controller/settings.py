@@ -39,7 +39,7 @@ class Settings:
     """Calls by which one look acts that are under way at a time."""
     look_seconds: float = 60.0
     """After which a look asks nothing more of a store, and counts as failed."""
-    remembered_steps: int = 40_000
+    remembered_steps: int = 25_000
     """Steps of plans that are remembered between looks, of all namespaces together."""
     resync_seconds: float = 300.0
     """Between two times that everything is read anew, of the cluster and of the store: what no event told."""

@@ -238,3 +238,29 @@ def test_a_pod_is_of_the_job_that_controls_it() -> None:
     assert [view.pods for view in inventory.jobs_of("one")] == [()]
     inventory.put_pod(pod_of(real))
     assert [view.has_running_pod for view in inventory.jobs_of("one")] == [True]
+
+
+def test_of_an_experiment_what_others_keep_in_it_is_not_held() -> None:
+    inventory = Inventory(wake=lambda _uid: None)
+    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 1000, "syntrial.dev/plan-anew": "key"}
+    metadata = {
+        "uid": "u",
+        "namespace": "n",
+        "name": "e",
+        "resourceVersion": "5",
+        "annotations": annotations,
+        "managedFields": [{"manager": "kubectl", "fieldsV1": {"f:spec": {}}}],
+    }
+    body = {"kind": "Experiment", "metadata": metadata, "spec": {"a": 1}, "status": {"b": 2}}
+    inventory.put_experiment(body)
+    held = inventory.experiment("u")
+    assert held is not None
+    assert held["metadata"] == {
+        "uid": "u",
+        "namespace": "n",
+        "name": "e",
+        "resourceVersion": "5",
+        "annotations": {"syntrial.dev/plan-anew": "key"},
+    }
+    assert (held["spec"], held["status"]) == ({"a": 1}, {"b": 2})
+    assert "managedFields" in body["metadata"], "what was told is its teller's"
