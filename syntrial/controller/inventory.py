@@ -219,10 +219,10 @@ class Inventory:
             body = self._experiments.get(uid)
             return str(body["metadata"]["namespace"]) if body is not None else ""
 
-    def statuses(self) -> list[Mapping[str, Any]]:
-        """What the status of each Experiment says."""
+    def bodies(self) -> dict[str, Mapping[str, Any]]:
+        """All Experiments by UID; an object that is told of anew is another one."""
         with self._lock:
-            return [body.get("status") or {} for body in self._experiments.values()]
+            return dict(self._experiments)
 
     def devices_held(self) -> Counter[str]:
         """Accelerators and other devices of running pods, by namespace."""

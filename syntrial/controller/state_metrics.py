@@ -80,6 +80,42 @@ class DeviceMeter:
             return held, dict(self._seconds)
 
 
+class _Tally:
+    """Sums over all experiments, of which only those are counted anew that changed since the last time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[str, Mapping[str, Any]] = {}
+        self._conditions: Counter[tuple[str, str, str]] = Counter()
+        self._steps: Counter[tuple[str, str]] = Counter()
+
+    def take(
+        self, bodies: Mapping[str, Mapping[str, Any]]
+    ) -> tuple[dict[tuple[str, str, str], int], dict[tuple[str, str], int]]:
+        """Experiments by condition, status and reason; steps by stage and state."""
+        with self._lock:
+            for uid in [uid for uid in self._known if uid not in bodies]:
+                self._add(self._known.pop(uid), -1)
+            for uid, body in bodies.items():
+                before = self._known.get(uid)
+                if before is not body:
+                    if before is not None:
+                        self._add(before, -1)
+                    self._add(body, 1)
+                    self._known[uid] = body
+            return dict(+self._conditions), dict(self._steps)
+
+    def _add(self, body: Mapping[str, Any], sign: int) -> None:
+        status = body.get("status") or {}
+        for item in status.get("conditions") or ():
+            self._conditions[item.get("type", ""), item.get("status", ""), item.get("reason", "")] += sign
+        for stage in status.get("stages") or ():
+            counts = {state: int(stage.get(state, 0)) for state in _STATES}
+            counts["waiting"] = max(0, int(stage.get("total", 0)) - sum(counts.values()))
+            for state, count in counts.items():
+                self._steps[stage.get("name", ""), state] += sign * count
+
+
 class StateMetrics(Collector):
     """What Prometheus is told of the controller's state."""
 
@@ -88,6 +124,7 @@ class StateMetrics(Collector):
         self._inventory = inventory
         self._waits = waits
         self._meter = meter
+        self._tally = _Tally()
 
     def describe(self) -> Iterator[Metric]:
         """The families without their samples."""
@@ -98,16 +135,7 @@ class StateMetrics(Collector):
         found = _families()
         found["queue_depth"].add_metric([], len(self._queue))
         found["oldest_queued"].add_metric([], self._queue.oldest_wait())
-        conditions: Counter[tuple[str, str, str]] = Counter()
-        steps: Counter[tuple[str, str]] = Counter()
-        for status in self._inventory.statuses():
-            for item in status.get("conditions") or ():
-                conditions[item.get("type", ""), item.get("status", ""), item.get("reason", "")] += 1
-            for stage in status.get("stages") or ():
-                counts = {state: int(stage.get(state, 0)) for state in _STATES}
-                counts["waiting"] = max(0, int(stage.get("total", 0)) - sum(counts.values()))
-                for state, count in counts.items():
-                    steps[stage["name"], state] += count
+        conditions, steps = self._tally.take(self._inventory.bodies())
         for condition, count in sorted(conditions.items()):
             found["experiments"].add_metric(condition, count)
         for step, count in sorted(steps.items()):

@@ -285,7 +285,7 @@ def test_labels_are_words_of_the_code_or_namespaces() -> None:
     assert set.union(*SERIES.values()) <= bounded
 
 
-def test_a_scrape_of_many_experiments_is_quick() -> None:
+def test_sums_over_experiments_follow_what_changes() -> None:
     inventory = Inventory(wake=lambda _: None)
     status: Mapping[str, Any] = {
         "conditions": [{"type": kind, "status": "True", "reason": "x"} for kind in "abcd"],
@@ -294,10 +294,14 @@ def test_a_scrape_of_many_experiments_is_quick() -> None:
     for number in range(2000):
         metadata = {"uid": f"u{number}", "namespace": "n", "name": f"e{number}"}
         inventory.put_experiment({"metadata": metadata, "status": status}, quietly=True)
-    metrics = StateMetrics(
-        queue=WorkQueue(places=1, group_of=lambda _: ""),
-        inventory=inventory,
-        waits=Waits(),
-        meter=DeviceMeter(inventory),
-    )
+    metrics = of(inventory)
     assert told(metrics)["syntrial_steps", "a", "waiting"] == 10_000
+    # What changes, comes and goes is counted; what does not change is not counted again.
+    inventory.put_experiment({"metadata": metadata, "status": {}}, quietly=True)
+    inventory.drop_experiment("u0")
+    found = told(metrics)
+    assert found["syntrial_steps", "a", "waiting"] == 9990
+    assert found["syntrial_experiments", "b", "True", "x"] == 1998
+    for number in range(2000):
+        inventory.drop_experiment(f"u{number}")
+    assert ("syntrial_experiments", "b", "True", "x") not in told(metrics)
