@@ -257,11 +257,13 @@ def test_an_upgrade_keeps_the_credentials_and_the_namespaces_stores(deployment: 
 
 def test_a_store_that_refuses_the_credentials_is_named(deployment: Deployment, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
-    key = {"accessKey": "nobody-known", "secretKey": "not-to-be-shown"}
     store = {
         "url": "s3://trials",
         "endpoint": deployment.environment["S3_ENDPOINT"],
-        "keys": {deployment.namespace: key, deployment.tenant: key},
+        "keys": {
+            namespace: {"accessKey": f"nobody-known-{number}", "secretKey": "not-to-be-shown"}
+            for number, namespace in enumerate((deployment.namespace, deployment.tenant))
+        },
     }
     wrong.write_text(yaml.safe_dump({"minio": {"enabled": False}, "store": store}))
     done = deployment.deploy(str(wrong))
