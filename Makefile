@@ -11,6 +11,7 @@ PYPROJECTS := $(patsubst %,%/pyproject.toml,$(DISTRIBUTIONS))
 UNEMITTED := $(foreach name,syntrial syntrial-training syntrial-data-prep syntrial-generation syntrial-filtering syntrial-classification,--no-emit-package $(name))
 HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.cache/test-cluster)/bin/helm))
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
+FUZZ_SECONDS ?= 600
 IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)'
 RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
@@ -49,7 +50,7 @@ undeploy: ## Remove it, all but data; FORCE=1 where experiments exist, KEEP_CRD=
 	@NAMESPACE='$(NAMESPACE)' FORCE='$(FORCE)' KEEP_CRD='$(KEEP_CRD)' charts/undeploy.sh
 
 ##@ Develop
-.PHONY: test test-e2e test-cluster lint format protos crd k8s lock record verify verify-full benchmarks
+.PHONY: test test-e2e test-cluster lint format protos crd k8s lock record verify verify-full fuzz benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
 
@@ -97,7 +98,11 @@ verify: .venv/.installed ## Fail where generated files differ from their sources
 verify-full: verify lint ## All tests, the slow ones too, and the benchmarks; those on a cluster want the images loaded
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'not cluster'
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m cluster tests/cluster
+	$(MAKE) fuzz
 	$(MAKE) benchmarks
+
+fuzz: .venv/.installed ## Give each reader of foreign bytes what a fuzzer makes up: FUZZ_SECONDS= each, FUZZ_TARGETS=
+	@if $(PYTHON) -c 'import atheris' 2>/dev/null; then OMP_NUM_THREADS=1 $(PYTHON) -m tests.fuzz $(FUZZ_TARGETS) --seconds $(FUZZ_SECONDS); 	else echo 'no atheris on this platform: readers are not fuzzed'; fi
 
 benchmarks: .venv/.installed ## Print each benchmark's ratio to its peer
 	for file in benchmarks/[a-z]*.py; do echo "== $$file"; $(PYTHON) $$file; done

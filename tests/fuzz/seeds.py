@@ -1,0 +1,75 @@
+"""Makes the corpus anew: `python -m tests.fuzz.seeds`. Drawn and written here, so nothing of anybody's is in it."""
+
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from syntrial.artifacts.store import open_store
+from syntrial.imagesets.filetypes import DECODERS
+from syntrial.stages import METHODS
+from tests.fuzz.targets import KEY
+
+CORPUS = Path(__file__).parent / "corpus"
+
+
+def seeds() -> dict[str, bytes]:
+    """Small sound inputs of each target by "target/name"."""
+    found: dict[str, bytes] = {}
+    for kind in DECODERS:
+        for mode in ("L", "RGB"):
+            file = io.BytesIO()
+            Image.linear_gradient("L").resize((12, 9)).convert(mode).save(file, kind)
+            found[f"image/{kind.lower()}-{mode.lower()}"] = file.getvalue()
+    file = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(file, "PNG")
+    found["image/png-16"] = file.getvalue()
+    images, labels = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 2
+    for name, given in {
+        "plain": {"images": images, "labels": labels},
+        "patients": {"images": images, "labels": labels, "patients": np.array(list("aabbcc"))},
+        "columns": {"images": np.asfortranarray(images.astype(np.float32)), "labels": np.eye(6, dtype=np.uint8)},
+    }.items():
+        for save, packed in ((np.savez, "stored"), (np.savez_compressed, "deflated")):
+            file = io.BytesIO()
+            save(file, **given)
+            found[f"arrays/{name}-{packed}"] = file.getvalue()
+    found["archive/npz"] = found["arrays/plain-deflated"]
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as packed_file:
+        packed_file.writestr("a/b.png", b"x")
+    found["archive/zip"] = file.getvalue()
+    header = json.dumps({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
+    found["safetensors/one"] = len(header).to_bytes(8, "little") + header + b"abcd"
+    store = open_store("memory://")
+    writer = store.writer(KEY, method="test/Write", stage_version=1, request={})
+    writer.write("train", "a", b"x")
+    found["manifest/one"] = store.commit(writer).to_bytes()
+    entry = {"name": "a.png", "sha256": "b" * 64, "size": 3}
+    found["upload/folder"] = json.dumps({"kind": "folder", "name": "set", "files": [entry]}).encode()
+    examples = Path(__file__).resolve().parents[2] / "examples"
+    for path in sorted(examples.glob("*.yaml"))[:4]:
+        found[f"experiment/{path.stem}"] = path.read_bytes()
+    found["experiment/alias"] = b"a: &a [1, 2020-01-01]\nb: {<<: {c: *a}}\n"
+    found["pattern/plain"] = rb"^(?:x|[^\W_]+)_(\d{,3})" + b"\nab_12.png"
+    found["pattern/class"] = rb"([\w.\]-]+?)\Z" + b"\nx-1.png"
+    for number, (method, kind) in enumerate(METHODS.items()):
+        message = kind()
+        message.header.key = KEY  # type: ignore[attr-defined]
+        found[f"request/{method.rpartition('/')[2]}"] = bytes([number]) + message.SerializeToString()
+    return found
+
+
+def main() -> None:
+    """Writes the seeds that are not there."""
+    for name, data in seeds().items():
+        path = CORPUS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

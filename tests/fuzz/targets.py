@@ -1,0 +1,135 @@
+"""What reads bytes of users and stores, as functions of bytes that end well, in a user's error or in damage.
+
+Run by `python -m tests.fuzz` for long with bytes that a fuzzer makes up, and by `test_replay.py` on what it kept.
+"""
+
+import contextlib
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from google.protobuf.message import DecodeError
+from syntrial_data_prep.sources import folder, npz
+
+from syntrial.artifacts.keys import canonical_digest, step_key
+from syntrial.artifacts.manifest import parse_manifest
+from syntrial.artifacts.references import member_refs, source_digests
+from syntrial.artifacts.uploads import parse_upload
+from syntrial.errors import DataLoss, UserError
+from syntrial.experiment.file import parse_experiment
+from syntrial.imagesets.filetypes import tell_apart
+from syntrial.imagesets.folders import PlacedPicture, read_headers
+from syntrial.imagesets.patterns import patient_rule
+from syntrial.imagesets.splits import UNSPLIT
+from syntrial.sources.digests import check_npz, check_safetensors
+from syntrial.stages import METHODS
+
+KEY: Final = "a" * 64
+PICTURES: Final = 8
+"""Of an archive: what is wrong with further ones is wrong with these."""
+
+
+@contextlib.contextmanager
+def file_of(data: bytes, suffix: str) -> Iterator[Path]:
+    """The bytes as a file, in memory where the machine has a folder there."""
+    memory = Path("/dev/shm")  # noqa: S108
+    with tempfile.NamedTemporaryFile(suffix=suffix, dir=memory if memory.is_dir() else None) as file:
+        file.write(data)
+        file.flush()
+        yield Path(file.name)
+
+
+def image(data: bytes) -> None:
+    """A picture: its header, then its pixels."""
+    with file_of(data, ".png") as path, contextlib.suppress(UserError):
+        placed = PlacedPicture(name="a/0", split=UNSPLIT, label="a")
+        headers, damaged = read_headers([placed], files={"a/0": path})
+        for header in headers:
+            folder._decode(header, bits=16, title="set")
+            folder._highest(header)
+        if damaged:
+            tell_apart([path])
+
+
+def arrays(data: bytes) -> None:
+    """An .npz: headers, labels, patients, and the first images."""
+    with file_of(data, ".npz") as path, contextlib.suppress(UserError):
+        found = npz.read(path, digest="", classes=())
+        for split in found.splits.values():
+            for _ in islice(split.pictures(), PICTURES):
+                pass
+
+
+def archive(data: bytes) -> None:
+    """A zip archive or any other file, by its head and its names."""
+    with file_of(data, ".npz") as path, contextlib.suppress(UserError):
+        tell_apart([path])
+        check_npz(path, field="f")
+
+
+def safetensors(data: bytes) -> None:
+    """The header of a file of weights."""
+    with file_of(data, ".safetensors") as path, contextlib.suppress(UserError):
+        check_safetensors(path, field="f")
+
+
+def manifest(data: bytes) -> None:
+    """A manifest, as it came and with its digest put right."""
+    with contextlib.suppress(DataLoss):
+        parse_manifest(data, key=KEY)
+    try:
+        tree = json.loads(data)
+        tree["manifest_digest"] = canonical_digest(
+            {name: part for name, part in tree.items() if name != "manifest_digest"}
+        )
+        mended = json.dumps(tree).encode()
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return
+    with contextlib.suppress(DataLoss):
+        parse_manifest(mended, key=KEY)
+
+
+def upload(data: bytes) -> None:
+    """The record of an upload."""
+    with contextlib.suppress(DataLoss):
+        parse_upload(data, digest=f"md5:{'a' * 32}")
+
+
+def experiment(data: bytes) -> None:
+    """An experiment in YAML."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return
+    with contextlib.suppress(UserError):
+        parse_experiment(text)
+
+
+def pattern(data: bytes) -> None:
+    """A patient pattern and a name, parted by a line's end."""
+    expression, _, name = data.decode(errors="replace").partition("\n")
+    with contextlib.suppress(UserError):
+        patient_rule(expression, field="f")(name)
+
+
+def request(data: bytes) -> None:
+    """A request of each method by the first byte: its key, and what it refers to."""
+    method, kind = list(METHODS.items())[data[0] % len(METHODS) if data else 0]
+    message = kind()
+    try:
+        message.ParseFromString(data[1:])
+    except DecodeError:
+        return
+    list(member_refs(message))
+    source_digests(message)
+    with contextlib.suppress(UserError):
+        step_key(method, message, stage_version=1)
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    target.__name__: target
+    for target in (image, arrays, archive, safetensors, manifest, upload, experiment, pattern, request)
+}
