@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from syntrial.artifacts.cache import CacheBudget
 from syntrial.artifacts.connections import RequestLimits
 from syntrial.artifacts.store import RECORD_BYTES, ArtifactStore
+from syntrial.cluster.store_secret import settings_of
 from syntrial.controller.bounds import Allowance, bounded
 from syntrial.controller.metered import metered_backend
 from syntrial.controller.telemetry import STORE_ERRORS
@@ -32,19 +33,6 @@ QUIET_SECONDS: Final = 5.0
 
 SECRET_SECONDS: Final = 60.0
 """How long a Secret that was read counts as what it is."""
-
-
-SECRET_KEYS: Final = (
-    "SYNTRIAL_STORE",
-    "SYNTRIAL_S3_ENDPOINT",
-    "SYNTRIAL_S3_CA",
-    "AWS_ACCESS_KEY_ID",
-    "AWS_SECRET_ACCESS_KEY",
-    "AWS_SESSION_TOKEN",
-    "AWS_REGION",
-)
-"""Of a namespace's Secret, what says where its store is and whom to believe that it is the one; its limits, files of
-certificates and its cache are the platform's to say."""
 
 REQUEST_LIMITS: Final = RequestLimits(
     connect_seconds=3.0, read_seconds=10.0, total_seconds=20.0, attempts=2, answer_bytes=RECORD_BYTES
@@ -169,8 +157,8 @@ def open_from_secret(
 ) -> ArtifactStore:
     """The store that a namespace's Secret describes; raises StoreRefused for an entry that is missing or wrong.
 
-    Of the Secret, which is its namespace's, no entry counts but `SECRET_KEYS`. The local cache is the namespace's own:
-    nothing is shared between tenants but the disk, of which all together have `budget`.
+    Of the Secret, which is its namespace's, no entry counts but those of `store_secret`. The local cache is the
+    namespace's own: nothing is shared between tenants but the disk, of which all together have `budget`.
     """
     from syntrial.artifacts.s3 import open_s3  # the client is imported only by those who use it
 
@@ -183,7 +171,7 @@ def open_from_secret(
             received=address or "nothing",
             remedy="Set it, and the other entries that docs/kubernetes.md lists.",
         )
-    settings = {**environment, **{name: secret[name] for name in SECRET_KEYS if name in secret}}
+    settings = {**environment, **settings_of(secret)}
     if cache_folder:
         settings["SYNTRIAL_CACHE_DIR"] = f"{cache_folder}/{namespace}"
     backend = open_s3(

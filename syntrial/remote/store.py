@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.door import Door
+from syntrial.cluster.store_secret import settings_of
 from syntrial.errors import ClusterRefused, UserError
 
 _SERVICE = re.compile(r"(?P<name>[a-z0-9-]+)(\.(?P<namespace>[a-z0-9-]+)(?P<suffix>\.svc(\.[a-z0-9.-]+)?)?)?")
@@ -30,7 +31,7 @@ def remote_store(door: Door, *, namespace: str, secret: str, endpoint: str | Non
 
     values = _secret(door, namespace=namespace, secret=secret)
     url = urlsplit(values["SYNTRIAL_STORE"])
-    environment = {name: value for name, value in values.items() if name.startswith(("AWS_", "SYNTRIAL_"))}
+    environment = settings_of(values)
     environment |= {name: os.environ[name] for name in _OF_THIS_MACHINE if name in os.environ}
     with ExitStack() as stack:
         found = None if endpoint else service_behind(door, values.get("SYNTRIAL_S3_ENDPOINT", ""), namespace=namespace)

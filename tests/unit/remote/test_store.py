@@ -92,3 +92,23 @@ def test_an_endpoint_that_the_user_names_goes_before_a_port_forward(
     with remote_store(cluster, namespace="lab", secret="syntrial-store", endpoint=endpoint) as store:
         assert store.experiment_file("other", "plan.json") is None
     assert cluster.forwards == []
+
+
+def test_of_the_secret_nothing_counts_on_this_machine_but_where_the_store_is(
+    cluster: MemoryCluster,
+    minio: dict[str, str],
+    secret: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever may write the Secret says nothing about folders and certificates of who reads it."""
+    monkeypatch.setenv("SYNTRIAL_CACHE_DIR", str(tmp_path / "mine"))
+    monkeypatch.delenv("SYNTRIAL_CACHE_LIMIT", raising=False)
+    theirs = tmp_path / "theirs"
+    secret |= {"SYNTRIAL_CACHE_DIR": str(theirs), "SYNTRIAL_CACHE_LIMIT": "nonsense", "SSL_CERT_FILE": "/none"}
+    cluster.secrets["lab", "syntrial-store"] = secret
+    with remote_store(
+        cluster, namespace="lab", secret="syntrial-store", endpoint=minio["SYNTRIAL_S3_ENDPOINT"]
+    ) as store:
+        store.put_experiment_file("u", "plan.json", b"{}")
+    assert not theirs.exists()
