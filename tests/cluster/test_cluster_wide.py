@@ -1,5 +1,6 @@
 """One controller for all namespaces, each of which has a store of its own or is told that it has none."""
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -68,11 +69,14 @@ def test_the_collector_visits_the_namespaces_with_a_store(wide: tuple[Deployed, 
     def log() -> str:
         return product.kubectl("logs", "job/gc-now", check=False)
 
+    def lines() -> list[dict[str, Any]]:
+        return [json.loads(line) for line in log().splitlines() if line.startswith("{")]
+
     def visited() -> set[str]:
-        lines = [line for line in log().splitlines() if ": removed " in line or " no owner yet" in line]
-        return {line.partition(":")[0] for line in lines}
+        told = [line for line in lines() if line["event"] == "collected" or " no owner yet" in line.get("error", "")]
+        return {line["namespace"] for line in told}
 
     # Their experiments are all deleted by now, and no collection came before: nobody shows that these are its stores.
     # Other tests' namespaces may have stores of their own, which may be gone: that keeps none from being visited.
     until(lambda: {product.namespace, tenant.namespace} <= visited(), seconds=180, why=log)
-    assert "default:" not in log()
+    assert "default" not in {line.get("namespace") for line in lines()}
