@@ -27,10 +27,8 @@ LOG_LINES: Final = 200
 """Of a pod that died without recording its attempt, what is recorded for it."""
 
 REFUSED_SECONDS: Final = 10.0
-"""How long no Job is sent after the API server took none."""
-
-FULL_SECONDS: Final = 2.0
-"""How long no Job is sent after the namespace had as many as it may."""
+"""How long no Job is sent after the API server took none, or after the namespace had as many as it may. The others that
+wait for the same room ask too: sooner, and a full namespace is looked at all the time."""
 
 PODLESS_SECONDS: Final = 3.0
 """From when on a Job without pods is looked into."""
@@ -161,7 +159,7 @@ class Jobs:
         if not self._inventory.admit(namespace, name, most=self._most):
             self._inventory.release(uid, namespace, keys)
             words = f"a namespace has {self._most} Jobs at a time (controller.jobs.perNamespace)"
-            refusal = Refusal(reason=JOB_LIMIT, message=words, until=self._clock() + FULL_SECONDS)
+            refusal = Refusal(reason=JOB_LIMIT, message=words, until=self._clock() + REFUSED_SECONDS)
             return Submission(job=name, keys=keys, outcome="refused", refusal=refusal)
         try:
             return self._submit(job, keys)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from syntrial.controller.jobs import FULL_SECONDS
+from syntrial.controller.jobs import REFUSED_SECONDS
 from tests.unit.controller.world import SPEC, World
 
 WIDE: dict[str, Any] = {**SPEC, "replicates": 6, "budget": {"steps": 5000}}
@@ -48,7 +48,7 @@ def test_a_namespace_has_so_many_jobs_at_a_time_whichever_experiments_they_are_o
             world.complete(job)
         if all(world.condition("Succeeded", name)[0] == "True" for name in names):
             break
-        world.now += FULL_SECONDS
+        world.now += REFUSED_SECONDS
     assert most == 3
     assert waited
     assert all(world.condition("Succeeded", name)[0] == "True" for name in names)
