@@ -317,8 +317,9 @@ class ArtifactStore:
 def open_store(url: str | Path, /) -> ArtifactStore:
     """The store at an address: "memory://", a folder's path or "file:///…", or "s3://bucket/prefix".
 
-    S3 takes its settings from the environment, see `syntrial.artifacts.s3`. Raises StoreRefused for another address or
-    a wrong setting, StoreFull for a folder that may not be written, StoreUnavailable where S3 does not answer.
+    S3 takes its settings from the environment, see `syntrial.artifacts.s3_client`. Raises StoreRefused for another
+    address or a wrong setting, StoreFull for a folder that may not be written, StoreUnavailable where S3 does not
+    answer.
     """
     text = str(url)
     parts = urlsplit(text)

@@ -5,7 +5,7 @@
         `syntrial-<namespace>`, who may read and write that namespace's prefix of the bucket and nothing else; users of
         namespaces without a file go. A namespace with a `--quota NAMESPACE=SIZE` has a bucket of its own in place of
         it, NAME-NAMESPACE, since MinIO limits buckets. The environment is the administrator's, as
-        `syntrial.artifacts.s3` lists it.
+        `syntrial.artifacts.s3_client` lists it.
     python -m syntrial.cluster.tenants check
         opens the store that SYNTRIAL_STORE names, as the pods of experiments do.
 
@@ -32,7 +32,7 @@ from minio.error import MinioAdminException, MinioException, S3Error
 from minio.minioadmin import MinioAdmin
 
 from syntrial.artifacts.cache import parse_size
-from syntrial.artifacts.s3 import LIMITS, S3Settings, connect, settings_from
+from syntrial.artifacts.s3_client import LIMITS, S3Settings, connect, settings_from
 from syntrial.artifacts.store import open_store
 from syntrial.errors import StoreUnavailable, SyntrialError, UserError
 

@@ -12,7 +12,8 @@ import tenacity
 from minio.error import S3Error
 
 from syntrial.artifacts.backend import CHUNK_BYTES
-from syntrial.artifacts.s3 import DOWNLOADS, Place, connect, s3_errors, settings_from
+from syntrial.artifacts.s3 import DOWNLOADS
+from syntrial.artifacts.s3_client import Place, connect, s3_errors, settings_from
 from syntrial.errors import SourceError, StoreUnavailable, UserError
 
 PREFIX: Final = "SOURCE_"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.artifacts.s3 import connect, settings_from
+from syntrial.artifacts.s3_client import connect, settings_from
 
 VERSION = "v1.8.0"
 MODULE = f"github.com/versity/versitygw/cmd/versitygw@{VERSION}"

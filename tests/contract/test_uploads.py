@@ -17,7 +17,8 @@ import pytest
 from syntrial.artifacts.backend import ObjectInfo, blob_name
 from syntrial.artifacts.content import file_digest, folder_digest
 from syntrial.artifacts.gc import collect
-from syntrial.artifacts.s3 import S3Backend, connect, settings_from
+from syntrial.artifacts.s3 import S3Backend
+from syntrial.artifacts.s3_client import connect, settings_from
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.tombstones import forget, mark, take_census
 from syntrial.artifacts.uploads import SMALL_BYTES, Part, find_upload, has_upload, materialise, put_parts, put_upload

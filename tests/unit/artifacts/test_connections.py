@@ -9,7 +9,8 @@ import pytest
 import urllib3
 
 from syntrial.artifacts.connections import RequestLimits, bounded_pools
-from syntrial.artifacts.s3 import S3Backend, settings_from
+from syntrial.artifacts.s3 import S3Backend
+from syntrial.artifacts.s3_client import settings_from
 from syntrial.errors import DataLoss, StoreUnavailable
 
 LIMITS = RequestLimits(connect_seconds=1, read_seconds=0.5, total_seconds=0.6, attempts=1, answer_bytes=1000)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.artifacts import s3
-from syntrial.artifacts.s3 import S3Backend, open_s3, settings_from
+from syntrial.artifacts.s3 import S3Backend, open_s3
+from syntrial.artifacts.s3_client import LIMITS, settings_from
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import DataLoss, StoreUnavailable, SyntrialError, UserError
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -131,7 +131,7 @@ def test_a_server_that_keeps_failing_is_unavailable(server: Server, backend: S3B
     server.answers = [(503, "SlowDown")] * 20
     with pytest.raises(StoreUnavailable):
         backend.create("x", b"1")
-    assert len(server.requests) == s3.LIMITS.attempts
+    assert len(server.requests) == LIMITS.attempts
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_nothing_that_is_shown_holds_the_secret(tmp_path: Path) -> None:
     environment = {**GIVEN, "SYNTRIAL_CACHE_DIR": os.fspath(tmp_path)}
     assert SECRET not in repr(settings_from(environment))
     with pytest.raises(StoreUnavailable) as caught:
-        open_s3(bucket="bucket", environment=environment, limits=replace(s3.LIMITS, attempts=1))
+        open_s3(bucket="bucket", environment=environment, limits=replace(LIMITS, attempts=1))
     error: BaseException | None = caught.value
     while error is not None:
         assert SECRET not in str(error)
@@ -212,7 +212,7 @@ def test_a_real_server_that_refuses_is_understood(
 def test_a_large_blob_goes_up_in_parts_and_comes_down_verified(
     minio: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(s3, "PART_BYTES", 5 << 20)
+    monkeypatch.setattr("syntrial.artifacts.s3.PART_BYTES", 5 << 20)
     environment = {**minio, "SYNTRIAL_CACHE_DIR": os.fspath(tmp_path / "one")}
     store = ArtifactStore(open_s3(bucket=minio["BUCKET"], prefix="large", environment=environment))
     writer = store.writer("a" * 64, method="test/Write", stage_version=1, request={})

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from urllib3.exceptions import HTTPError
 
-from syntrial.artifacts.s3 import connect, open_s3, settings_from
+from syntrial.artifacts.s3 import open_s3
+from syntrial.artifacts.s3_client import connect, settings_from
 from syntrial.errors import StoreRefused, StoreUnavailable
 
 MINIO = Path(os.environ.get("CLUSTER_HOME", Path.home() / ".cache" / "test-cluster")) / "bin" / "minio"

@@ -12,7 +12,8 @@ from minio.credentials.providers import StaticProvider
 from minio.error import MinioAdminException
 from minio.minioadmin import MinioAdmin
 
-from syntrial.artifacts.s3 import connect, open_s3, settings_from
+from syntrial.artifacts.s3 import open_s3
+from syntrial.artifacts.s3_client import connect, settings_from
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.tenants import bucket_of, create_tenants, policy_of, read_quotas, read_tenants, user_of
 from syntrial.errors import StoreFull, StoreUnavailable, UserError
