@@ -6,7 +6,10 @@ ClusterRefused, a UserError, where it refuses.
 
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Final, Literal, Protocol, overload
+
+LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
+"""Annotation in which `kubectl apply` keeps the whole object once more."""
 
 
 class Door(Protocol):

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
+from syntrial.cluster.door import LAST_APPLIED
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
 
 Home = tuple[str, str]
@@ -23,9 +24,6 @@ Home = tuple[str, str]
 
 Name = tuple[str, str]
 """Namespace and key of a step."""
-
-LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
-"""Annotation in which `kubectl apply` keeps the whole object once more."""
 
 GONE_SECONDS: Final = 600.0
 """How long the UID of what is gone is remembered: what a list or an answer still says of it is on its way no longer."""

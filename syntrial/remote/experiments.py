@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from rapidfuzz import process
 
-from syntrial.cluster.door import Door
+from syntrial.cluster.door import LAST_APPLIED, Door
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
 from syntrial.trial.status import TrialStatus
@@ -20,7 +20,6 @@ SUBMITTER: Final = "syntrial-submit"
 SWITCH: Final = "syntrial-switch"
 """Field manager of what `cancel` and `retry` change. Another than the submitter's: whoever applies fewer fields under
 one name takes back those that it left out."""
-_LAST_APPLIED: Final = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +152,7 @@ def restorable(door: Door, *, namespace: str) -> list[dict[str, Any]]:
 
 def _restorable(tree: Mapping[str, Any]) -> dict[str, Any]:
     metadata = tree["metadata"]
-    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items() if name != _LAST_APPLIED}
+    annotations = {name: value for name, value in (metadata.get("annotations") or {}).items() if name != LAST_APPLIED}
     kept = {name: metadata[name] for name in ("name", "namespace", "labels") if metadata.get(name)}
     return {
         "apiVersion": API_VERSION,

@@ -139,8 +139,10 @@ def test_ten_faults_at_random_moments_change_nothing(
     began = time.monotonic()
     for number, fault in enumerate(faults, start=1):
         time.sleep(moments.uniform(2.0, 15.0))
-        LOG.info("seed %d, %5.1f s, fault %d: %s", seed, time.monotonic() - began, number, fault)
-        strike(fault, deployed, shared_cluster, moments=moments)
+        since = time.monotonic() - began
+        victims = strike(fault, deployed, shared_cluster, moments=moments)
+        said = fault if victims else f"{fault}, of which none ran"
+        LOG.info("seed %d, %5.1f s, fault %d: %s", seed, since, number, said)
     deployed.verdict(name, seconds=1800)
 
     compare_with_laptop(deployed, name, text, folder=tmp_path, options=())
@@ -156,8 +158,12 @@ def test_ten_faults_at_random_moments_change_nothing(
     deployed.kubectl("delete", "experiment", name)
 
 
-def strike(fault: str, deployed: Deployed, shared_cluster: Path, *, moments: random.Random) -> None:
-    """Lets one fault happen to a part of the cluster or of the product; what it needs to come back is given to it."""
+def strike(fault: str, deployed: Deployed, shared_cluster: Path, *, moments: random.Random) -> int:
+    """Lets one fault happen to a part of the cluster or of the product; what it needs to come back is given to it.
+
+    Returns how many were hit: a stage may have no pod at that moment.
+    """
+    victims = 1
     match fault:
         case "kube-apiserver" | "kubelet":
             # SIGKILL of one of the cluster's own processes, which comes back after a few seconds.
@@ -167,9 +173,11 @@ def strike(fault: str, deployed: Deployed, shared_cluster: Path, *, moments: ran
             subprocess.run([shared_cluster / "up"], check=True, capture_output=True, timeout=300)
         case "object store":
             # From outside: the first process of a container ignores SIGKILL from within. Another MinIO serves tests.
-            for process in psutil.process_iter(["name"]):
-                if process.name() == "minio" and Path(f"/proc/{process.pid}/ns/pid").readlink() != _PIDS:
-                    process.kill()
+            others = [process for process in psutil.process_iter() if process.name() == "minio"]
+            others = [process for process in others if Path(f"/proc/{process.pid}/ns/pid").readlink() != _PIDS]
+            victims = len(others)
+            for process in others:
+                process.kill()
         case "two controllers":
             deployed.kubectl("scale", "deployment/syntrial-controller", "--replicas=2")
             time.sleep(15.0)
@@ -180,5 +188,8 @@ def strike(fault: str, deployed: Deployed, shared_cluster: Path, *, moments: ran
             time.sleep(moments.uniform(1.0, 8.0))
             deployed.kubectl("delete", "pod", "-l", f"job-name={job}", "--grace-period=0", "--force")
         case component:
-            for victim in deployed.running_pods(component)[:1]:
+            found = deployed.running_pods(component)[:1]
+            victims = len(found)
+            for victim in found:
                 deployed.kubectl("delete", "pod", victim, "--grace-period=0", "--force", "--ignore-not-found")
+    return victims

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 SMALL = """
 apiVersion: syntrial.dev/v1alpha1
@@ -83,3 +85,13 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
     laptop.write()
     laptop.run("run")
     return laptop
+
+
+def draw(folder: Path, *, count: int, seed: int, name: str) -> None:
+    """Images of two classes that differ in brightness; `name` is a template of `number` and `label`."""
+    random = np.random.default_rng(seed)
+    for brightness, label in ((90, "ill"), (150, "well")):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = np.clip(random.normal(brightness, 40, (16, 16)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / name.format(number=number, label=label))

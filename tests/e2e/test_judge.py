@@ -6,23 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from syntrial.experiment.file import read_experiment
+from tests.e2e.conftest import draw
 
 pytestmark = pytest.mark.e2e
 
-
-def draw(folder: Path, *, count: int, seed: int) -> None:
-    """Images of two classes that differ in brightness."""
-    random = np.random.default_rng(seed)
-    for brightness, name in ((90, "ill"), (150, "well")):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = np.clip(random.normal(brightness, 40, (16, 16)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"p{number:03d}_{number}.png")
+NAME = "p{number:03d}_{number}.png"
 
 
 def judge(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -31,8 +22,8 @@ def judge(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_a_folder_of_synthetic_images_is_judged_without_a_file(tmp_path: Path) -> None:
-    draw(tmp_path / "real", count=60, seed=0)
-    draw(tmp_path / "made", count=60, seed=1)
+    draw(tmp_path / "real", count=60, seed=0, name=NAME)
+    draw(tmp_path / "made", count=60, seed=1, name=NAME)
     options = ["--size", "16", "--replicates", "2", "--steps", "10"]
     done = judge(tmp_path, "--real", "real", "--synthetic", "made", "--patient-pattern", r"(p\d+)_", *options)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -44,7 +35,7 @@ def test_a_folder_of_synthetic_images_is_judged_without_a_file(tmp_path: Path) -
 
 
 def test_a_folder_without_images_is_told(tmp_path: Path) -> None:
-    draw(tmp_path / "real", count=2, seed=0)
+    draw(tmp_path / "real", count=2, seed=0, name=NAME)
     (tmp_path / "made").mkdir()
     done = judge(tmp_path, "--real", "real", "--synthetic", "made")
     assert done.returncode == 2

@@ -4,22 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
+
+from tests.e2e.conftest import draw
 
 pytestmark = pytest.mark.e2e
 
+NAME = "MUELLER_Anna{number:03d}{label}_born1957.png"
+
 NEEDLES = (b"MUELLER", b"Anna", b"born1957")
-
-
-def draw(folder: Path, *, count: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    for brightness, name in ((90, "ill"), (150, "well")):
-        (folder / name).mkdir(parents=True)
-        for number in range(count):
-            pixels = np.clip(random.normal(brightness, 40, (16, 16)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"MUELLER_Anna{number:03d}{name}_born1957.png")
 
 
 def syntrial(folder: Path, *arguments: str) -> str:
@@ -35,8 +28,8 @@ def holders(place: Path) -> list[Path]:
 
 
 def test_a_trial_of_named_files_shows_and_takes_home_no_name(tmp_path: Path) -> None:
-    draw(tmp_path / "real", count=60, seed=0)
-    draw(tmp_path / "made", count=60, seed=1)
+    draw(tmp_path / "real", count=60, seed=0, name=NAME)
+    draw(tmp_path / "made", count=60, seed=1, name=NAME)
     # Conflicting labels, copies and a file that cannot be read: the report speaks of all of them.
     real = sorted((tmp_path / "real" / "ill").iterdir())
     (tmp_path / "real" / "well" / "MUELLER_Anna999_born1957.png").write_bytes(real[0].read_bytes())
