@@ -13,6 +13,8 @@ HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.c
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
 FUZZ_SECONDS ?= 600
 IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)'
+# One more than cores: a third of the fast tests' time goes by while they wait for processes.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
 
 ##@ Use
@@ -52,7 +54,7 @@ undeploy: ## Remove it, all but data; FORCE=1 where experiments exist, KEEP_CRD=
 ##@ Develop
 .PHONY: test test-e2e test-cluster lint format protos crd k8s lock record verify verify-full fuzz benchmarks
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile $(PYTEST_OPTIONS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
 test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' $(PYTEST_OPTIONS) tests/e2e
