@@ -74,7 +74,7 @@ def read_pictures(files: Sequence[Path], *, labels: Sequence[int], like: ImageSe
     images = np.empty((len(files), height, width, channels), np.uint8)
     for number, file in enumerate(files):
         try:
-            with open_picture(file) as opened:
+            with file.open("rb") as binary, open_picture(binary) as opened:
                 sized = opened.convert("L" if channels == 1 else "RGB").resize(
                     (width, height), Image.Resampling.BICUBIC
                 )

@@ -10,10 +10,10 @@ import warnings
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import BinaryIO, Final
 
 from PIL import Image
 
@@ -158,8 +158,10 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
 """(offset, bytes, kind), the more particular first; tags ("<") stand in lower case and are found in either."""
 
 
-def open_picture(path: Path) -> Image.Image:
+def open_picture(file: BinaryIO) -> Image.Image:
     """A picture of one of the formats that are read, its pixels not decoded yet: the one door to Pillow's decoders.
+
+    `file` stays open as long as the picture is used. Never a path: Pillow maps those into memory, by rules of its own.
 
     Raises what Pillow raises; for another format UnidentifiedImageError, an OSError, and DecompressionBombError for
     more than `MOST_PIXELS`.
@@ -167,7 +169,7 @@ def open_picture(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         # Pillow would warn at a size of its own, and refuse at twice that.
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        picture = Image.open(path, formats=DECODERS)  # noqa: TID251
+        picture = Image.open(file, formats=DECODERS)  # noqa: TID251
     if picture.width * picture.height > MOST_PIXELS:
         picture.close()
         raise Image.DecompressionBombError(f"{picture.width}×{picture.height} pixels are too many")
@@ -182,10 +184,15 @@ def is_picture(name: str) -> bool:
 def kind_of(path: Path) -> FileKind:
     """What a file is, by its first bytes, and for a zip archive by the names in it. Raises OSError."""
     with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+        return kind_of_file(file)
+
+
+def kind_of_file(file: BinaryIO) -> FileKind:
+    """What an open file is, as `kind_of` has it. Raises OSError."""
+    head = file.read(HEAD_BYTES)
     if head.startswith(b"PK\3\4"):
         try:
-            with zipfile.ZipFile(path) as archive:
+            with zipfile.ZipFile(file) as archive:
                 return kind_of_zip(archive.namelist())
         except DAMAGED_ZIP:
             return FileKind(one="a zip archive that is cut short", several="broken zip archives", remedy=_AGAIN)
@@ -223,16 +230,17 @@ def kind_of_zip(names: Sequence[str]) -> FileKind:
     return ZIP
 
 
-def tell_apart(paths: Iterable[Path]) -> tuple[str, str]:
+def tell_apart(names: Iterable[str], *, opened: Callable[[str], BinaryIO]) -> tuple[str, str]:
     """What files are that cannot be read as pictures, most frequent first, and what to do about it.
 
-    For example "3 Git LFS pointers, 1 damaged PNG picture".
+    `opened` opens a file by its name. For example "3 Git LFS pointers, 1 damaged PNG picture".
     """
     kinds: Counter[FileKind] = Counter()
-    for path in paths:
+    for name in names:
         try:
-            kinds[kind_of(path)] += 1
-        except OSError:
+            with opened(name) as file:
+                kinds[kind_of_file(file)] += 1
+        except UNREADABLE:
             kinds[_LOCKED] += 1
     words = []
     for kind, count in kinds.most_common():

@@ -4,14 +4,13 @@ Plans and preparation go by this one rule, so what is wrong with a folder is tol
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from PIL import Image
 
-from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.contents import Contents, SplitContents
@@ -19,6 +18,7 @@ from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, is_pictur
 from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
 
 MOST_UNREADABLE = 0.05
@@ -44,7 +44,6 @@ class PictureHeader:
     """A picture file whose header was read."""
 
     name: str
-    path: Path
     split: str
     label: str
     mode: str
@@ -138,16 +137,16 @@ def _has_splits(paths: Iterable[PurePosixPath], *, title: str) -> bool:
 def contents(source: Source, path: Path, field: str) -> Contents:
     """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
     title = f"{field} ({path.name})"
-    files = dict(folder_files(path))
-    if not files:
-        raise SourceError(
-            field=field,
-            rule="the folder holds images",
-            received=f"{path}, which is empty",
-            remedy="Check the path.",
-        )
-    layout = lay_out(list(files), title=title)
-    channels = channels_by_headers(layout.pictures, files=files, title=title)
+    with open_tree(path, title=title, field=field) as tree:
+        if not tree.names():
+            raise SourceError(
+                field=field,
+                rule="the folder holds images",
+                received=f"{path}, which is empty",
+                remedy="Check the path.",
+            )
+        layout = lay_out(tree.names(), title=title)
+        channels = channels_by_headers(layout.pictures, tree=tree)
     pattern = source.folder.patient_pattern
     patient_of = patient_rule(pattern, field=f"{field}.patientPattern") if pattern else lambda name: name
     splits = {}
@@ -161,12 +160,12 @@ def contents(source: Source, path: Path, field: str) -> Contents:
     return Contents(classes=layout.classes, splits=splits, channels=channels)
 
 
-def channels_by_headers(pictures: Sequence[PlacedPicture], *, files: Mapping[str, Path], title: str) -> int:
+def channels_by_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> int:
     """As `Contents` has them, by the pictures' headers; raises SourceError where too many have none."""
     chosen = np.unique(np.linspace(0, len(pictures) - 1, min(MOST_HEADERS, len(pictures))).astype(np.int64))
-    headers, damaged = read_headers([pictures[row] for row in chosen.tolist()], files=files)
+    headers, damaged = read_headers([pictures[row] for row in chosen.tolist()], tree=tree)
     if damaged and len(chosen) == len(pictures):
-        refuse_damaged(damaged, of=len(pictures), files=files, title=title)
+        refuse_damaged(damaged, of=len(pictures), tree=tree)
     grey = {is_grey(header.mode) for header in headers}
     return 0 if len(grey) == 2 else 1 if True in grey else 3
 
@@ -174,23 +173,22 @@ def channels_by_headers(pictures: Sequence[PlacedPicture], *, files: Mapping[str
 def read_headers(
     pictures: Sequence[PlacedPicture],
     *,
-    files: Mapping[str, Path],
+    tree: Tree,
     on_progress: Callable[[int], None] = lambda _done: None,
 ) -> tuple[list[PictureHeader], list[str]]:
     """The headers of the pictures that can be opened, and the names of those that cannot.
 
-    `files` says where each lies; `on_progress` is told now and then how many are done. Raises SourceError for a side
-    that no trial can use.
+    `on_progress` is told now and then how many are done. Raises SourceError for a side that no trial can use.
     """
     entries: list[PictureHeader] = []
     damaged: list[str] = []
     for number, picture in enumerate(pictures):
-        name, path = picture.name, files[picture.name]
+        name = picture.name
         try:
             with warnings.catch_warnings():
                 # Size is judged below, by a rule of our own.
                 warnings.simplefilter("ignore")
-                with open_picture(path) as image:
+                with tree.open(name) as file, open_picture(file) as image:
                     mode, size = image.mode, image.size
         except Image.DecompressionBombError:
             mode, size = "L", (MOST_PIXELS, 2)
@@ -198,20 +196,18 @@ def read_headers(
             damaged.append(name)
             continue
         check_side(*size, name=name)
-        entries.append(
-            PictureHeader(name=name, path=path, split=picture.split, label=picture.label, mode=mode, size=size)
-        )
+        entries.append(PictureHeader(name=name, split=picture.split, label=picture.label, mode=mode, size=size))
         if number % 256 == 0:
             on_progress(number)
     return entries, damaged
 
 
-def refuse_damaged(damaged: Sequence[str], *, of: int, files: Mapping[str, Path], title: str) -> str:
+def refuse_damaged(damaged: Sequence[str], *, of: int, tree: Tree) -> str:
     """What the damaged ones of a folder's `of` pictures are; raises SourceError for too many to leave out."""
-    kinds, remedy = tell_apart(files[name] for name in damaged)
+    kinds, remedy = tell_apart(damaged, opened=tree.open)
     if len(damaged) > MOST_UNREADABLE * of:
         raise SourceError(
-            field=f"{title}: {damaged[0]}",
+            field=f"{tree.title}: {damaged[0]}",
             rule=f"at most {MOST_UNREADABLE:.0%} of a folder's images are unreadable",
             received=f"{len(damaged)} of {of}: {kinds}",
             remedy=f"{remedy} Or remove the files.",

@@ -4,12 +4,13 @@ Run by `python -m tests.fuzz` for long with bytes that a fuzzer makes up, and by
 """
 
 import contextlib
+import io
 import json
 import tempfile
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from google.protobuf.message import DecodeError
 from syntrial_data_prep.sources import folder, npz
@@ -42,16 +43,38 @@ def file_of(data: bytes, suffix: str) -> Iterator[Path]:
         yield Path(file.name)
 
 
+class OneFile:
+    """A tree that holds one file, whatever it is called."""
+
+    title = "set"
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def names(self) -> list[str]:
+        """One."""
+        return ["a/0"]
+
+    def length(self, _: str, /) -> int:
+        """Of the file."""
+        return len(self._data)
+
+    def open(self, _: str, /) -> BinaryIO:
+        """The file."""
+        return io.BytesIO(self._data)
+
+
 def image(data: bytes) -> None:
     """A picture: its header, then its pixels."""
-    with file_of(data, ".png") as path, contextlib.suppress(UserError):
+    with contextlib.suppress(UserError):
         placed = PlacedPicture(name="a/0", split=UNSPLIT, label="a")
-        headers, damaged = read_headers([placed], files={"a/0": path})
+        tree = OneFile(data)
+        headers, damaged = read_headers([placed], tree=tree)
         for header in headers:
-            folder._decode(header, bits=16, title="set")
-            folder._highest(header)
+            folder._decode(header, tree=tree, bits=16)
+            folder._highest(header, tree=tree)
         if damaged:
-            tell_apart([path])
+            tell_apart(damaged, opened=tree.open)
 
 
 def arrays(data: bytes) -> None:
@@ -66,7 +89,7 @@ def arrays(data: bytes) -> None:
 def archive(data: bytes) -> None:
     """A zip archive or any other file, by its head and its names."""
     with file_of(data, ".npz") as path, contextlib.suppress(UserError):
-        tell_apart([path])
+        tell_apart([path.name], opened=lambda _: path.open("rb"))
         check_npz(path, field="f")
 
 

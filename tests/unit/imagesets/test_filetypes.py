@@ -87,7 +87,7 @@ def test_several_files_are_counted_by_what_they_are(tmp_path: Path) -> None:
     for number, content in enumerate((FILES["a pointer of Git LFS"][0],) * 2 + (picture("PNG")[:30],)):
         paths.append(tmp_path / str(number))
         paths[-1].write_bytes(content)
-    words, remedy = tell_apart(paths)
+    words, remedy = tell_apart(map(str, paths), opened=lambda name: io.BytesIO(Path(name).read_bytes()))
     assert words == "2 Git LFS pointers, 1 damaged PNG picture"
     assert remedy == "Fetch the files themselves: `git lfs pull`. Copy or download it again."
 
@@ -96,7 +96,7 @@ def test_several_files_are_counted_by_what_they_are(tmp_path: Path) -> None:
 def test_pictures_are_opened_whatever_their_suffix_says(form: str, tmp_path: Path) -> None:
     path = tmp_path / "picture.png"
     path.write_bytes(picture(form))
-    with filetypes.open_picture(path) as opened:
+    with path.open("rb") as file, filetypes.open_picture(file) as opened:
         assert opened.size == (8, 8)
 
 
@@ -105,5 +105,5 @@ def test_no_decoder_is_tried_but_those_of_pictures(form: str, tmp_path: Path) ->
     """PostScript under another suffix would have Ghostscript started; few have looked at most other decoders."""
     path = tmp_path / "picture.png"
     path.write_bytes(picture(form))
-    with pytest.raises(UnidentifiedImageError):
-        filetypes.open_picture(path)
+    with path.open("rb") as file, pytest.raises(UnidentifiedImageError):
+        filetypes.open_picture(file)

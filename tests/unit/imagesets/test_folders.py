@@ -7,6 +7,7 @@ from PIL import EpsImagePlugin, Image
 
 from syntrial.errors import SourceError
 from syntrial.imagesets.folders import lay_out, read_headers
+from syntrial.imagesets.trees import FolderTree
 
 
 def test_classes_are_the_folders_and_other_files_are_counted() -> None:
@@ -51,7 +52,8 @@ def test_a_folder_that_cannot_be_a_data_set_is_refused_by_its_names(names: list[
 
 def test_postscript_called_a_picture_starts_no_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_: pytest.fail("Ghostscript was started"))
-    path = tmp_path / "1.png"
-    Image.new("L", (8, 8)).save(path, "EPS")
-    found = lay_out(["a/1.png", "b/1.png"], title="set")
-    assert read_headers(found.pictures, files={"a/1.png": path, "b/1.png": path}) == ([], ["a/1.png", "b/1.png"])
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.new("L", (8, 8)).save(tmp_path / label / "1.png", "EPS")
+    tree = FolderTree(tmp_path)
+    assert read_headers(lay_out(tree.names(), title="set").pictures, tree=tree) == ([], ["a/1.png", "b/1.png"])

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import ImageOps
 
-from syntrial.artifacts.content import folder_files, folder_listing, listing_digest
+from syntrial.artifacts.content import folder_listing, listing_digest
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
@@ -27,6 +27,7 @@ from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_listing
 from syntrial.imagesets.splits import UNSPLIT
+from syntrial.imagesets.trees import FolderTree, Renamed, Tree
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -55,14 +56,14 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         )
     # From here on a file is called by its pseudonym: messages, logs and the audit go to others.
     secret = secret_of_listing(listing)
-    paths = dict(folder_files(path))
-    words = file_words(paths, secret=secret)
-    masked = {_masked(name, words[name]): name for name in paths}
+    whole = FolderTree(path, title=title)
+    words = file_words(whole.names(), secret=secret)
+    masked = {_masked(name, words[name]): name for name in whole.names()}
     layout = lay_out(list(masked), title=title)
     originals = {_shown(picture, words[masked[picture.name]]): masked[picture.name] for picture in layout.pictures}
     pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
-    files = {shown: paths[name] for shown, name in originals.items()}
-    entries, damaged = read_headers(pictures_shown, files=files, on_progress=on_progress)
+    tree = Renamed(whole, originals)
+    entries, damaged = read_headers(pictures_shown, tree=tree, on_progress=on_progress)
     identities, patients = {entry.name: originals[entry.name] for entry in entries}, {}
     if pattern:
         shown_as = {name: shown for shown, name in originals.items()}
@@ -73,12 +74,12 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
     if layout.strays:
         notes.append(f"{layout.strays} files that are no images, or lie in no class, were left out.")
     if damaged:
-        kinds = refuse_damaged(damaged, of=len(layout.pictures), files=files, title=title)
+        kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
         some = ", ".join(damaged[:8])
         notes.append(f"{len(damaged)} images could not be read and were left out ({kinds}): {some}.")
     classes = tuple(sorted({entry.label for entry in entries}))
     deep = [entry for entry in entries if entry.mode in SIXTEEN_BIT_MODES]
-    bits = pixels.bits_of(max((_highest(entry) for entry in deep), default=0))
+    bits = pixels.bits_of(max((_highest(entry, tree=tree) for entry in deep), default=0))
     if 8 < bits < 16:
         notes.append(f"The 16-bit images use {bits} bits and were scaled by that.")
     splits: dict[str, RawSplit] = {}
@@ -87,7 +88,7 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
 
         def pictures(members: list[PictureHeader] = members) -> Iterator[Picture | None]:
             for entry in members:
-                yield _decode(entry, bits=bits, title=title)
+                yield _decode(entry, tree=tree, bits=bits)
 
         sides = [side for entry in members for side in entry.size]
         splits[split] = RawSplit(
@@ -154,22 +155,22 @@ def _text(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _highest(entry: PictureHeader) -> int:
+def _highest(entry: PictureHeader, *, tree: Tree) -> int:
     try:
-        with open_picture(entry.path) as image:
+        with tree.open(entry.name) as file, open_picture(file) as image:
             return int(np.asarray(image).max())
     except UNREADABLE:
         return 0
 
 
-def _decode(entry: PictureHeader, *, bits: int, title: str) -> Picture | None:
+def _decode(entry: PictureHeader, *, tree: Tree, bits: int) -> Picture | None:
     """The first frame of a file, upright as its camera meant it; None where it breaks off."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with open_picture(entry.path) as image:
+            with tree.open(entry.name) as file, open_picture(file) as image:
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
-                return pixels.from_image(image, bits=bits, name=f"{title}: {entry.name}")
+                return pixels.from_image(image, bits=bits, name=f"{tree.title}: {entry.name}")
     except UNREADABLE:
         return None

@@ -1,0 +1,96 @@
+"""Trees: a folder, or an archive that holds one, as relative names with files behind them; nothing is ever unpacked.
+
+Plans, preparation and audits read pictures and tables by (tree, name), so that it makes no difference to them whether a
+source lies in a folder, in a zip or in a tar.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from syntrial.artifacts.content import folder_files
+from syntrial.errors import SourceError
+
+
+class Tree(Protocol):
+    """Files by name, read-only. All of it is safe from several threads."""
+
+    @property
+    def title(self) -> str:
+        """What errors call it: the folder's or the archive's own name."""
+
+    def names(self) -> Sequence[str]:
+        """Of all files: relative, with '/' between parts, Unicode's composed form, sorted; no hidden ones."""
+
+    def length(self, name: str, /) -> int:
+        """Of a file, in bytes; of a damaged archive what it states. Raises KeyError, and OSError."""
+
+    def open(self, name: str, /) -> BinaryIO:
+        """A file to be read and sought in, at its start. Raises KeyError, and OSError where it cannot be read."""
+
+
+@contextlib.contextmanager
+def open_tree(path: Path, *, title: str = "", field: str = "") -> Iterator[Tree]:
+    """The tree that lies at `path`: a folder, or an archive of a kind that is read.
+
+    `title` is what errors call it, by default its own name; `field` is the experiment's field that names it, by
+    default the title. Raises SourceError for what is neither, and where a folder cannot be read.
+    """
+    title = title or path.name
+    if not path.is_dir():
+        raise SourceError(
+            field=field or title, rule="a folder of images is a directory", received="a file", remedy="Name the folder."
+        )
+    try:
+        files = FolderTree(path, title=title)
+    except OSError as error:
+        raise SourceError(
+            field=str(error.filename or path),
+            rule="the folder can be read",
+            received=error.strerror or str(error),
+            remedy="Check its permissions and the disk.",
+        ) from error
+    yield files
+
+
+class FolderTree:
+    """The files of a folder on this machine. Links are followed."""
+
+    def __init__(self, folder: Path, *, title: str = "") -> None:
+        """Lists the folder. Raises OSError where a part of it cannot be read."""
+        self.title = title or folder.name
+        self._paths = dict(folder_files(folder))
+
+    def names(self) -> Sequence[str]:
+        """As `Tree` has it."""
+        return tuple(self._paths)
+
+    def length(self, name: str, /) -> int:
+        """As `Tree` has it."""
+        return self._paths[name].stat().st_size
+
+    def open(self, name: str, /) -> BinaryIO:
+        """As `Tree` has it."""
+        return self._paths[name].open("rb")
+
+
+class Renamed:
+    """A tree whose files are called otherwise, for example by pseudonyms; those that have no new name are not in it."""
+
+    def __init__(self, tree: Tree, called: dict[str, str]) -> None:
+        """`called` gives for each new name the one in `tree`."""
+        self.title = tree.title
+        self._tree, self._called = tree, called
+
+    def names(self) -> Sequence[str]:
+        """As `Tree` has it."""
+        return sorted(self._called)
+
+    def length(self, name: str, /) -> int:
+        """As `Tree` has it."""
+        return self._tree.length(self._called[name])
+
+    def open(self, name: str, /) -> BinaryIO:
+        """As `Tree` has it."""
+        return self._tree.open(self._called[name])

@@ -1,0 +1,1 @@
+"""Data sets as people have them, drawn small: one module for each kind of fault."""
