@@ -1,4 +1,4 @@
-"""One look at one experiment: observe, decide, act, say. And the threads that look.
+"""One look at one experiment: observe, decide, say, act. And the threads that look.
 
 Nothing here decides anything: `reconcile.py` does. A look may end at any point, by an error or by SIGKILL; the next one
 begins anew from what is there.
@@ -6,46 +6,35 @@ begins anew from what is there.
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import structlog
 
-from syntrial.artifacts.gc import PLAN
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import conditions
+from syntrial.controller.acting import ERROR_SECONDS, Acting
 from syntrial.controller.bounds import Allowance, LookFailed
 from syntrial.controller.collection import CollectionWatch
-from syntrial.controller.experiment_cache import ExperimentCache, Submission
+from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.failing import Failing
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import ClusterApi, Jobs
 from syntrial.controller.observe import observe
 from syntrial.controller.permits import Permits
-from syntrial.controller.planning import adopt
 from syntrial.controller.reconcile import (
-    Action,
     Decision,
-    DeleteJob,
-    OpenTestSplit,
-    RecordAttempt,
-    Register,
-    StartIngest,
-    StartJob,
     reconcile,
 )
 from syntrial.controller.remembering import Remembered
+from syntrial.controller.room import Rooms
 from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
-from syntrial.controller.snapshot import Snapshot, TrialState
 from syntrial.controller.state_metrics import DeviceMeter, StateMetrics, Waits
-from syntrial.controller.stores import Stores, StoreUnreachable
+from syntrial.controller.stores import Stores
 from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, RECONCILE_SECONDS
 from syntrial.controller.workqueue import WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
-from syntrial.rpc.step import request_record
-from syntrial.trial.run import open_test_split, register, with_looks
 from syntrial.trial.status import shortened
 
 FINISHED_RESYNCS: Final = 12
@@ -55,14 +44,8 @@ EXPERIMENTS_PER_SECOND: Final = 20
 """Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time.
 Namespaces have equal parts of it, however many experiments each has."""
 
-ERROR_SECONDS: Final = 5.0
-"""After a look that ended in an error of the cluster, or found the store other than it was, until the next."""
-
 HUNG: Final = 5
 """A look that takes so many times what it may hangs: the process is no longer healthy."""
-
-_T = TypeVar("_T")
-_R = TypeVar("_R")
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -82,7 +65,8 @@ class Controller:
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
-        self.inventory = Inventory(wake=self._wake, clock=clock)
+        self._rooms = Rooms(most=settings.jobs_per_namespace)
+        self.inventory = Inventory(wake=self._wake, rooms=self._rooms, clock=clock)
         self.queue = WorkQueue(places=settings.threads, group_of=self.inventory.namespace_of, clock=clock)
         self._stores = Stores(cluster, secret=settings.store_secret, open_store=open_store, clock=clock)
         self._jobs = Jobs(
@@ -91,8 +75,10 @@ class Controller:
             images=settings.images,
             store_secret=settings.store_secret,
             pods=settings.pods,
-            most=settings.jobs_per_namespace,
             clock=clock,
+        )
+        self._acting = Acting(
+            jobs=self._jobs, stores=self._stores, rooms=self._rooms, wake=self._wake, settings=settings, clock=clock
         )
         self._permits = Permits(
             cluster,
@@ -190,6 +176,7 @@ class Controller:
         if body is not None:
             pause = self._failing.pause(uid, generation=body["metadata"]["generation"], now=self._clock())
             if pause > 0:
+                self._acting.leave(uid)
                 return pause
         self._begun[uid] = self._clock()
         try:
@@ -254,13 +241,19 @@ class Controller:
             self._looked_at.pop(uid, None)
             self._finished.pop(uid, None)
             self._waits.forget(uid)
+            self._acting.leave(uid)
             return None
         self._finished.pop(uid, None)
-        cache = self._memory.begin(uid, body["metadata"]["namespace"])
+        namespace = body["metadata"]["namespace"]
+        cache = self._memory.begin(uid, namespace)
+        if not self._rooms.begin(uid, namespace):
+            cache.has_room()
         try:
             return self._look(body, cache)
         finally:
             self._memory.end(uid)
+            for called in self._rooms.end(uid, namespace):
+                self._wake(called)
 
     def _look(self, body: Mapping[str, Any], cache: ExperimentCache) -> float | None:
         uid = body["metadata"]["uid"]
@@ -297,142 +290,9 @@ class Controller:
             self._memory.forget(uid)
             self._finished[uid] = self._clock()
             return None
-        again = self._act(decision.actions, trial, snapshot, cache, allowance)
+        again = self._acting.carry_out(decision.actions, trial, snapshot, cache, allowance)
         waits = [after for after in (again, decision.look_again_after) if after is not None]
         return min(waits, default=None)
-
-    def _act(
-        self,
-        actions: tuple[Action, ...],
-        trial: TrialState,
-        snapshot: Snapshot,
-        cache: ExperimentCache,
-        allowance: Allowance,
-    ) -> float | None:
-        """Carries out what was decided; returns when to look again, where that is soon."""
-        starts = [action for action in actions if isinstance(action, StartJob)]
-        stops = [action for action in actions if isinstance(action, DeleteJob)]
-        again: float | None = None
-        try:
-            for action in actions:
-                match action:
-                    case Register():
-                        assert cache.trial is not None
-                        with self._stores.use(trial.namespace, allowance) as store:
-                            register(cache.trial, store=store)
-                        cache.registered = tuple(step.key for step in cache.trial.plan.steps)
-                    case RecordAttempt():
-                        self._record(action, trial, cache, allowance)
-                        again = 0.0
-                    case OpenTestSplit():
-                        assert cache.trial is not None
-                        with self._stores.use(trial.namespace, allowance) as store:
-                            adopt(cache, with_looks(cache.trial, open_test_split(cache.trial, store=store)))
-                        again = 0.0
-                    case StartIngest():
-                        assert trial.experiment is not None
-                        job = self._jobs.ingest_manifest(
-                            action.ref, trial, attempt=action.attempt, experiment=trial.experiment
-                        )
-                        cache.take([self._jobs.submit(job, ())])
-                    case DeleteJob() | StartJob():
-                        # Of these there may be many: several at a time, and room for the new ones first.
-                        pass
-            if stops:
-                self._stop(stops, trial, snapshot, allowance)
-            if starts:
-                self._start(starts, trial, cache, allowance)
-        except StoreUnreachable:
-            # The next look says so.
-            return 0.0
-        except (ArtifactMissing, DataLoss):
-            cache.is_full_due = True
-            return ERROR_SECONDS
-        # What the API server refused is for the status to say, at once.
-        return 0.0 if cache.refusal is not snapshot.refusal else again
-
-    def _stop(self, stops: Sequence[DeleteJob], trial: TrialState, snapshot: Snapshot, allowance: Allowance) -> None:
-        """Deletes Jobs: those that the user stops, then the others, for which the store must be there."""
-        by_user = [action for action in stops if action.is_live and trial.is_suspended]
-        others = [action for action in stops if action not in by_user]
-
-        def delete(action: DeleteJob) -> None:
-            self._jobs.delete(action, trial.namespace, snapshot.jobs)
-
-        _raise_first(self._each(delete, by_user))
-        if others:
-            # A look may rest on what earlier ones read: of a store that has gone since, nothing is known.
-            with self._stores.use(trial.namespace, allowance) as store:
-                store.experiment_file(trial.uid, PLAN)
-            _raise_first(self._each(delete, others))
-
-    def _start(
-        self, starts: Sequence[StartJob], trial: TrialState, cache: ExperimentCache, allowance: Allowance
-    ) -> None:
-        """Records requests and creates their Jobs, several at a time, until one is refused or fails."""
-        assert trial.experiment is not None
-        experiment = trial.experiment
-
-        def start(action: StartJob) -> Submission:
-            with self._stores.use(trial.namespace, allowance) as store:
-                for step in action.steps:
-                    store.put_request(step.key, request_record(step.method, step.request))
-            job = self._jobs.manifest(action.batch, trial, experiment=experiment)
-            return self._jobs.submit(job, action.batch.keys)
-
-        ends = self._each(start, starts, is_last=lambda submission: submission.refusal is not None)
-        # Also where one of them failed: what became of the others is known.
-        cache.take(end.result() for end in ends if end.exception() is None)
-        _raise_first(ends)
-
-    def _each(
-        self,
-        function: Callable[[_T], _R],
-        items: Sequence[_T],
-        *,
-        is_last: Callable[[_R], bool] = lambda _result: False,
-    ) -> list[Future[_R]]:
-        """`function` of each item, several at a time, until one raises or `is_last`; the ends of those that were begun.
-
-        None is under way any more when this returns. The threads are the look's own: another tenant's calls, which may
-        take long, are in nobody's way.
-        """
-        is_over = threading.Event()
-
-        def call(item: _T) -> _R:
-            try:
-                result = function(item)
-            except BaseException:
-                is_over.set()
-                raise
-            if is_last(result):
-                is_over.set()
-            return result
-
-        ends: list[Future[_R]] = []
-        with ThreadPoolExecutor(min(self._settings.acts, len(items) or 1), thread_name_prefix="act") as pool:
-            free = threading.Semaphore(self._settings.acts)
-            for item in items:
-                free.acquire()
-                if is_over.is_set():
-                    break
-                ends.append(pool.submit(call, item))
-                ends[-1].add_done_callback(lambda _end: free.release())
-        return ends
-
-    def _record(self, action: RecordAttempt, trial: TrialState, cache: ExperimentCache, allowance: Allowance) -> None:
-        evidence = action.evidence
-        entry = {
-            "outcome": evidence.outcome,
-            "reason": evidence.reason,
-            "message": evidence.message,
-            "retryable": evidence.retryable,
-            "log": evidence.log,
-        }
-        with self._stores.use(trial.namespace, allowance) as store:
-            store.add_attempt(action.key, entry, experiment=trial.uid, number=action.number)
-        # What stands there may be another controller's record of the same end: it is read, not assumed.
-        cache.attempts.pop(action.key, None)
 
     # What is said
 
@@ -472,8 +332,3 @@ class Controller:
 def _merged(new: conditions.Status, body: Mapping[str, Any]) -> conditions.Status:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return conditions.merged(new, body.get("status"), now=now, created=body["metadata"]["creationTimestamp"])
-
-
-def _raise_first(ends: Iterable[Future[Any]]) -> None:
-    for end in ends:
-        end.result()

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import AttemptView, Evidence, Rate, Refusal
 from syntrial.controller.views import JobView
-from syntrial.controller.waiting import QUOTA_EXCEEDED
+from syntrial.controller.waiting import JOB_LIMIT, QUOTA_EXCEEDED
 from syntrial.experiment.model import Experiment
 from syntrial.trial.run import Trial
 
@@ -113,6 +113,11 @@ class ExperimentCache:
         if refusals:
             self.refusal = max(refusals, key=lambda refusal: refusal.until)
             self.has_met_quota |= any(refusal.reason == QUOTA_EXCEEDED for refusal in refusals)
+
+    def has_room(self) -> None:
+        """Takes note that the experiment need not wait for room in its namespace."""
+        if self.refusal is not None and self.refusal.reason == JOB_LIMIT:
+            self.refusal = None
 
     def read_again(self, keys: Iterable[str]) -> None:
         """Takes what is known of these steps as outdated."""

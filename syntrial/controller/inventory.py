@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, Generic, TypeVar
 
 from syntrial.cluster.door import LAST_APPLIED
+from syntrial.controller.room import Rooms
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
 
 Home = tuple[str, str]
@@ -43,8 +44,12 @@ class Held(Generic[_View]):
 class Inventory:
     """Objects by experiment; `wake` is told the UID of each experiment that an event may concern."""
 
-    def __init__(self, *, wake: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, wake: Callable[[str], None], rooms: Rooms, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """`rooms` is told of live Jobs, and whoever it then calls is woken."""
         self._wake = wake
+        self._rooms = rooms
         self._clock = clock
         self._lock = threading.RLock()
         self._experiments: dict[str, Mapping[str, Any]] = {}
@@ -56,10 +61,6 @@ class Inventory:
         """By UID: when it was told that an object is gone."""
         self._carriers: dict[Name, set[str]] = {}
         """Experiments with a live Job for a key, by namespace and key."""
-        self._live: dict[str, set[str]] = {}
-        """By namespace, the names of the live Jobs."""
-        self._making: dict[str, set[str]] = {}
-        """By namespace, the names of those that are about to be made."""
         self._waiting: dict[Name, set[str]] = {}
         """Experiments that wait for a key which another one carries."""
 
@@ -98,8 +99,9 @@ class Inventory:
                 return
             held = Held(view=view, version=_version(body), heard=self._clock())
             self._jobs.setdefault(home, {})[view.name] = held
-            self._index(view)
-            released = self._released(view) if not view.is_live and (was is None or was.view.is_live) else set()
+            released = self._index(view)
+            if not view.is_live and (was is None or was.view.is_live):
+                released |= self._released(view)
             if (was is None or was.view != view) and self._is_home(home):
                 released.add(view.experiment)
         for uid in released:
@@ -270,20 +272,6 @@ class Inventory:
                 self._carriers.setdefault(name, set()).add(uid)
         return True
 
-    def admit(self, namespace: str, job: str, *, most: int) -> bool:
-        """Takes a place for a Job that is about to be made; False where the namespace has `most` live ones already."""
-        with self._lock:
-            live, making = self._live.get(namespace, set()), self._making.setdefault(namespace, set())
-            if len(live | making) >= most and job not in live:
-                return False
-            making.add(job)
-            return True
-
-    def admitted(self, namespace: str, job: str) -> None:
-        """Ends what `admit` began: the Job is there by now, or is not made."""
-        with self._lock:
-            self._making.get(namespace, set()).discard(job)
-
     def release(self, uid: str, namespace: str, keys: Iterable[str]) -> None:
         """Gives back keys whose Job could not be made."""
         with self._lock:
@@ -316,14 +304,14 @@ class Inventory:
         """Experiments that carry a step and are not `uid`; one whose object is gone carries it until its Job is too."""
         return {other for other in self._carriers.get(name, ()) if other != uid and self._is_home((name[0], other))}
 
-    def _index(self, view: JobView) -> None:
-        if view.is_live:
-            self._live.setdefault(view.namespace, set()).add(view.name)
-        else:
-            self._live.get(view.namespace, set()).discard(view.name)
+    def _index(self, view: JobView) -> set[str]:
+        """Notes a Job's keys and its place where it lives; who is called to its place where it does not."""
+        if not view.is_live:
+            return set(self._rooms.drop(view.namespace, view.name))
+        self._rooms.put(view.namespace, view.name)
         for key in view.keys:
-            if view.is_live:
-                self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
+            self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
+        return set()
 
     def _remove(self, home: Home, name: str) -> set[str]:
         held = self._jobs.get(home, {}).pop(name, None)
@@ -331,8 +319,7 @@ class Inventory:
             return set()
         if not self._jobs[home]:
             del self._jobs[home]
-        self._live.get(held.view.namespace, set()).discard(name)
-        return self._released(held.view)
+        return self._released(held.view).union(self._rooms.drop(held.view.namespace, name))
 
     def _released(self, view: JobView) -> set[str]:
         """After a Job ended or went: the experiments that waited for its steps."""

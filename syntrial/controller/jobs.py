@@ -18,7 +18,7 @@ from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
 from syntrial.controller.telemetry import JOBS_CREATED
 from syntrial.controller.views import LABEL_TEMPLATE, JobView, experiment_of, pod_view, template_of
-from syntrial.controller.waiting import JOB_LIMIT, QUOTA_EXCEEDED, REFUSED
+from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
 from syntrial.sources.named import SourceRef
@@ -27,8 +27,7 @@ LOG_LINES: Final = 200
 """Of a pod that died without recording its attempt, what is recorded for it."""
 
 REFUSED_SECONDS: Final = 10.0
-"""How long no Job is sent after the API server took none, or after the namespace had as many as it may. The others that
-wait for the same room ask too: sooner, and a full namespace is looked at all the time."""
+"""How long no Job is sent after the API server took none."""
 
 PODLESS_SECONDS: Final = 3.0
 """From when on a Job without pods is looked into."""
@@ -106,16 +105,14 @@ class Jobs:
         images: Images,
         store_secret: str,
         pods: Defaults,
-        most: int,
         clock: Callable[[], float],
     ) -> None:
-        """`pods` is what pods may use by default, `most` how many live Jobs a namespace has at a time."""
+        """`pods` is what pods may use by default."""
         self._cluster = cluster
         self._inventory = inventory
         self._images = images
         self._store_secret = store_secret
         self._pods = pods
-        self._most = most
         self._clock = clock
         self._asking = threading.Lock()
         self._asked_at = float("-inf")
@@ -156,20 +153,6 @@ class Jobs:
         name, uid, namespace = metadata["name"], metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         if not self._inventory.reserve(uid, namespace, keys):
             return Submission(job=name, keys=keys, outcome="taken")
-        if not self._inventory.admit(namespace, name, most=self._most):
-            self._inventory.release(uid, namespace, keys)
-            words = f"a namespace has {self._most} Jobs at a time (controller.jobs.perNamespace)"
-            refusal = Refusal(reason=JOB_LIMIT, message=words, until=self._clock() + REFUSED_SECONDS)
-            return Submission(job=name, keys=keys, outcome="refused", refusal=refusal)
-        try:
-            return self._submit(job, keys)
-        finally:
-            # What was made is counted as what it is from now on.
-            self._inventory.admitted(namespace, name)
-
-    def _submit(self, job: Manifest, keys: tuple[str, ...]) -> Submission:
-        metadata = job["metadata"]
-        name, uid, namespace = metadata["name"], metadata["ownerReferences"][0]["uid"], metadata["namespace"]
         try:
             made = self._cluster.create(job)
             found = made or self._cluster.get("Job", namespace, name)

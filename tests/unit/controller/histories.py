@@ -41,6 +41,8 @@ class History:
     happenings: Sequence[Happening]
     controllers: int = 1
     experiments: int = 1
+    room: int = 512
+    """Jobs that the namespace has at a time."""
     spec: Mapping[str, Any] = field(default_factory=lambda: SPEC)
 
 
@@ -61,6 +63,7 @@ def drawn(seed: int) -> History:
         controllers=chance.choice((1, 1, 2)),
         experiments=chance.choice((1, 1, 1, 2)),
         spec=chance.choice((SPEC, SPEC, SOURCED_SPEC)),
+        room=chance.choice((512, 512, 2)),
     )
 
 
@@ -187,7 +190,7 @@ def look_until_killed(world: World, controllers: list[Controller], *, which: int
 
 def play(history: History) -> World:
     """Lets it all happen, then lets all be well; the world as it is then."""
-    world = World(history.spec)
+    world = World(history.spec, jobs_per_namespace=history.room)
     uids = [world.apply(name) for name in ("small", "second")[: history.experiments]]
     alive = [world.start() for _ in range(history.controllers)]
     for event, number, calls, lag in history.happenings:

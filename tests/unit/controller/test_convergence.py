@@ -69,6 +69,14 @@ def test_two_controllers_at_once_do_no_harm(happenings: list[Happening]) -> None
     run_history(History(happenings=happenings, controllers=2))
 
 
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HAPPENINGS, st.integers(1, 2))
+def test_two_experiments_that_wait_for_room_for_a_job_both_come_to_their_verdict(
+    happenings: list[Happening], controllers: int
+) -> None:
+    run_history(History(happenings=happenings, experiments=2, controllers=controllers, room=2))
+
+
 def test_a_job_that_ended_stays_while_a_store_is_away_that_no_look_has_asked() -> None:
     events = ("complete",) * 4 + ("hurry", "time", "complete", "lose", "complete", "complete", "store away", "time")
     numbers = {5: 35, 11: 40}

@@ -4,6 +4,7 @@ import pytest
 
 from syntrial.cluster.manifests import Batch, Images, Owner, step_job
 from syntrial.controller.inventory import Inventory
+from syntrial.controller.room import Rooms
 from syntrial.controller.views import job_view, pod_view
 from syntrial.experiment.model import Cluster, Placement
 from syntrial.rpc.testing import fake_key
@@ -19,7 +20,7 @@ class Clock:
 def build() -> tuple[Inventory, list[str], Clock]:
     woken: list[str] = []
     clock = Clock()
-    return Inventory(wake=woken.append, clock=clock), woken, clock
+    return Inventory(wake=woken.append, rooms=Rooms(most=100), clock=clock), woken, clock
 
 
 def job(uid: str, *names: str, namespace: str = "trials", ended: str = "") -> dict[str, Any]:
@@ -241,7 +242,7 @@ def test_a_pod_is_of_the_job_that_controls_it() -> None:
 
 
 def test_of_an_experiment_what_others_keep_in_it_is_not_held() -> None:
-    inventory = Inventory(wake=lambda _uid: None)
+    inventory = Inventory(wake=lambda _uid: None, rooms=Rooms(most=100))
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 1000, "syntrial.dev/plan-anew": "key"}
     metadata = {
         "uid": "u",
@@ -264,3 +265,20 @@ def test_of_an_experiment_what_others_keep_in_it_is_not_held() -> None:
     }
     assert (held["spec"], held["status"]) == ({"a": 1}, {"b": 2})
     assert "managedFields" in body["metadata"], "what was told is its teller's"
+
+
+def test_who_waits_for_room_in_a_namespace_is_woken_when_any_job_there_ends_or_goes() -> None:
+    for end in ("Complete", "deleted"):
+        woken: list[str] = []
+        rooms = Rooms(most=1)
+        inventory = Inventory(wake=woken.append, rooms=rooms)
+        for uid in ("one", "two"):
+            inventory.put_experiment(experiment(uid))
+        inventory.put_job(job("one", "a"))
+        assert rooms.take("two", "trials", ["another"]) == 0
+        woken.clear()
+        if end == "deleted":
+            inventory.drop_job(job_view(job("one", "a")))
+        else:
+            inventory.put_job(job("one", "a", ended=end))
+        assert set(woken) == {"one", "two"}

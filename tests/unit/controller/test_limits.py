@@ -1,12 +1,18 @@
 """How many Jobs an experiment and a namespace have at a time."""
 
 from typing import Any
+from unittest.mock import Mock, call, patch
 
-from syntrial.controller.jobs import REFUSED_SECONDS
+from syntrial.controller.acting import FULL_SECONDS, UNCALLED_SECONDS
 from tests.unit.controller.world import SPEC, World
 
 WIDE: dict[str, Any] = {**SPEC, "replicates": 6, "budget": {"steps": 5000}}
 """Of which many steps are ready at once, each in a Job of its own."""
+
+
+def of_patients(count: int) -> dict[str, Any]:
+    """A specification that shares no step with one of another number of patients."""
+    return {**SPEC, "dataset": {"phantom": {**SPEC["dataset"]["phantom"], "trainPatients": count}, "size": 16}}
 
 
 def pending(world: World, name: str = "small") -> dict[str, int]:
@@ -48,8 +54,54 @@ def test_a_namespace_has_so_many_jobs_at_a_time_whichever_experiments_they_are_o
             world.complete(job)
         if all(world.condition("Succeeded", name)[0] == "True" for name in names):
             break
-        world.now += REFUSED_SECONDS
+        world.now += FULL_SECONDS
     assert most == 3
     assert waited
     assert all(world.condition("Succeeded", name)[0] == "True" for name in names)
     assert set(world.runs.values()) == {1}
+
+
+def test_who_waits_for_room_is_looked_at_when_a_job_of_another_ends_and_no_sooner() -> None:
+    world = World()
+    world.apply("first")
+    controller = world.start(jobs_per_namespace=1)
+    world.look(controller)
+    world.apply("second", spec=of_patients(9))
+    world.look(controller)
+    world.now += FULL_SECONDS
+    world.look(controller)
+    assert pending(world, "second") == {"JobLimit": 1}
+    second = world.uid("second")
+    looks = Mock(wraps=controller.look)
+    with patch.object(controller, "look", looks):
+        world.now += UNCALLED_SECONDS / 2
+        world.look(controller)
+    assert call(second) not in looks.mock_calls, "nobody calls it"
+    (job,) = world.jobs()
+    # It has no further step that is ready by then.
+    world.apply("first", spec={**SPEC, "suspend": True})
+    world.look(controller)
+    world.complete(job)
+    world.look(controller)
+    (job,) = world.jobs()
+    assert job["metadata"]["labels"]["syntrial.dev/experiment-uid"] == second
+    world.now += FULL_SECONDS
+    world.look(controller)
+    assert not pending(world, "second")
+
+
+def test_an_experiment_that_goes_while_it_waits_for_room_keeps_no_place() -> None:
+    world = World()
+    world.apply("first")
+    controller = world.start(jobs_per_namespace=1)
+    world.look(controller)
+    for number, name in enumerate(("second", "third")):
+        world.apply(name, spec=of_patients(9 + number))
+        world.look(controller)
+    (job,) = world.jobs()
+    world.api.remove("Experiment", "trials", "second")
+    world.api.remove("Experiment", "trials", "first")
+    assert not world.jobs()
+    world.look(controller)
+    (job,) = world.jobs()
+    assert job["metadata"]["labels"]["syntrial.dev/experiment-uid"] == world.uid("third")

@@ -21,6 +21,7 @@ from syntrial.artifacts.store import RECORD_BYTES, ArtifactStore
 from syntrial.cluster.manifests import Images, keys_of
 from syntrial.controller.controller import Controller
 from syntrial.controller.settings import Settings
+from syntrial.controller.views import job_view
 from syntrial.errors import StoreUnavailable
 from tests.unit.controller.world import SPEC, Api, pretend
 
@@ -173,12 +174,10 @@ class Soak:
         while self._told < len(self.api.events):
             change, kind, body = self.api.events[self._told]
             self._told += 1
-            metadata = body["metadata"]
             if kind == "Experiment":
                 inventory.put_experiment(body)
             elif kind == "Job" and change == "DELETED":
-                owner = metadata["labels"]["syntrial.dev/experiment-uid"]
-                inventory.drop_job(owner, metadata["name"], uid=metadata["uid"])
+                inventory.drop_job(job_view(body))
             elif kind == "Job":
                 inventory.put_job(body)
                 if change == "ADDED":

@@ -261,9 +261,11 @@ _PRETENDED: dict[str, tuple[bytes, tuple[str, ...]]] = {}
 class World:
     """A cluster with one namespace, its store, and as many controllers as are started."""
 
-    def __init__(self, spec: Mapping[str, Any] = SPEC) -> None:
+    def __init__(self, spec: Mapping[str, Any] = SPEC, **settings: Any) -> None:
+        """`settings` are those of its controllers."""
         self.spec = spec
         """What is applied where nothing else is."""
+        self.settings = settings
         self.now = 1000.0
         self.api = Api()
         inside = SharedBlobs()
@@ -339,7 +341,7 @@ class World:
     # Controllers
 
     def start(self, *, threads: int = 1, **fields: Any) -> Controller:
-        """A controller; `fields` are settings."""
+        """A controller; `fields` are settings beside the world's."""
         settings = Settings(
             allowed=Allowed(node_selector_keys=("disk",)),
             namespaces=(NAMESPACE,),
@@ -348,7 +350,7 @@ class World:
             acts=threads,
             settle_seconds=0.0,
             status_seconds=0.0,
-            **fields,
+            **{**self.settings, **fields},
         )
         controller = Controller(
             self.api, settings, open_store=lambda _secret, _namespace: self.seen_store, clock=self.clock
