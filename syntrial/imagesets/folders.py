@@ -14,6 +14,7 @@ from PIL import Image
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.contents import Contents, SplitContents
+from syntrial.imagesets.facts import FileFacts, facts_of
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, is_picture, open_picture, tell_apart
 from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
 from syntrial.imagesets.patterns import patient_rule
@@ -50,6 +51,8 @@ class PictureHeader:
     """Pillow's."""
     size: tuple[int, int]
     """(width, height) in pixels."""
+    facts: FileFacts | None = None
+    """None for a picture that is too large to be opened."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -190,13 +193,16 @@ def read_headers(
                 warnings.simplefilter("ignore")
                 with tree.open(name) as file, open_picture(file) as image:
                     mode, size = image.mode, image.size
+                    facts: FileFacts | None = facts_of(image, length=tree.length(name))
         except Image.DecompressionBombError:
-            mode, size = "L", (MOST_PIXELS, 2)
+            mode, size, facts = "L", (MOST_PIXELS, 2), None
         except UNREADABLE:
             damaged.append(name)
             continue
         check_side(*size, name=name)
-        entries.append(PictureHeader(name=name, split=picture.split, label=picture.label, mode=mode, size=size))
+        entries.append(
+            PictureHeader(name=name, split=picture.split, label=picture.label, mode=mode, size=size, facts=facts)
+        )
         if number % 256 == 0:
             on_progress(number)
     return entries, damaged

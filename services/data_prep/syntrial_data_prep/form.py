@@ -1,7 +1,7 @@
 """A raw split becomes images of the trial's form, streamed to a file in scratch so that memory does not grow."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from PIL import Image
 
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
+from syntrial.imagesets.facts import FileFacts
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
@@ -35,6 +36,10 @@ class Formed:
     """As in `RawSplit`: what splits are cut by. Never written."""
     unreadable: tuple[str, ...] = ()
     """Names of the images that could not be decoded; they are not among the others."""
+    files: tuple[FileFacts, ...] | None = None
+    """As in `RawSplit`, of each image."""
+    lost: Mapping[str, int] = field(default_factory=dict)
+    """Images of each class of the trial that could not be read, as files or as pictures; zeros for several labels."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -51,6 +56,7 @@ class Formed:
             names=tuple(self.names[row] for row in rows),
             patients=self.patients and tuple(self.patients[row] for row in rows),
             identities=tuple(self.identities[row] for row in rows),
+            files=self.files and tuple(self.files[row] for row in rows),
         )
 
     def groups(self) -> tuple[str, ...]:
@@ -108,6 +114,10 @@ def form(
     images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(int(wanted.sum()), size, size, channels))
     rows: list[int] = []
     unreadable: list[str] = []
+    lost = dict.fromkeys(classes.names, 0)
+    for target, count in zip(classes.targets, split.lost, strict=False):
+        if target >= 0:
+            lost[classes.names[target]] += count
     for row, picture in enumerate(split.pictures()):
         if row % CHUNK_IMAGES == 0:
             on_progress(row)
@@ -115,6 +125,8 @@ def form(
             continue
         if picture is None:
             unreadable.append(split.names[row])
+            if labels.ndim == 1:
+                lost[classes.names[int(labels[row])]] += 1
             continue
         images[len(rows)] = resample.fit(picture, size=size, channels=channels, method=method)
         rows.append(row)
@@ -133,6 +145,8 @@ def form(
         patients=split.patients and tuple(split.patients[row] for row in rows),
         identities=tuple(split.identities[row] for row in rows),
         unreadable=tuple(unreadable),
+        files=split.files and tuple(split.files[row] for row in rows),
+        lost=lost,
     )
 
 
@@ -146,6 +160,7 @@ def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
     for part in parts:
         images[start : start + len(part)] = part.images_NHWC
         start += len(part)
+    facts = [part.files for part in parts if part.files is not None]
     known = [part.patients for part in parts if part.patients is not None]
     return Formed(
         images_NHWC=images,
@@ -154,6 +169,8 @@ def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
         patients=tuple(patient for column in known for patient in column) if len(known) == len(parts) else None,
         identities=tuple(identity for part in parts for identity in part.identities),
         unreadable=tuple(name for part in parts for name in part.unreadable),
+        files=tuple(facts for column in facts for facts in column) if len(facts) == len(parts) else None,
+        lost={name: sum(part.lost.get(name, 0) for part in parts) for part in parts for name in part.lost},
     )
 
 

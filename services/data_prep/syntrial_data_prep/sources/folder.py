@@ -5,6 +5,7 @@ decoded once. A file that cannot be read is left out and named in the audit, by 
 """
 
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -82,6 +83,8 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
     bits = pixels.bits_of(max((_highest(entry, tree=tree) for entry in deep), default=0))
     if 8 < bits < 16:
         notes.append(f"The 16-bit images use {bits} bits and were scaled by that.")
+    of_damaged = set(damaged)
+    lost = Counter((picture.split, picture.label) for picture in pictures_shown if picture.name in of_damaged)
     splits: dict[str, RawSplit] = {}
     for split in sorted({entry.split for entry in entries}):
         members = [entry for entry in entries if entry.split == split]
@@ -91,6 +94,7 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
                 yield _decode(entry, tree=tree, bits=bits)
 
         sides = [side for entry in members for side in entry.size]
+        facts = [entry.facts for entry in members if entry.facts is not None]
         splits[split] = RawSplit(
             labels=np.array([classes.index(entry.label) for entry in members], dtype=np.int64),
             names=tuple(entry.name for entry in members),
@@ -99,6 +103,8 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
             pictures=pictures,
             sides=(min(sides), max(sides)),
             oblong=sum(entry.size[0] != entry.size[1] for entry in members),
+            files=tuple(facts) if len(facts) == len(members) else None,
+            lost=tuple(lost[split, name] for name in classes) if lost else (),
         )
     grey = {is_grey(entry.mode) for entry in entries}
     if len(grey) == 2:

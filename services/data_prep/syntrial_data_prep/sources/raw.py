@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
+from syntrial.imagesets.facts import FileFacts
 
 Picture = NDArray[np.uint8]
 
@@ -65,6 +66,10 @@ class RawSplit:
     """The smallest and the largest side in pixels over the split's images."""
     oblong: int
     """How many images are not square."""
+    files: tuple[FileFacts, ...] | None = None
+    """What each image's file says of itself; None where images are no files of their own."""
+    lost: tuple[int, ...] = ()
+    """How many files of each of the source's classes could not be opened and are not among the images; empty: none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
