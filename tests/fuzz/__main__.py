@@ -35,15 +35,17 @@ def main() -> None:
     """Fuzzes what the command line names; ends with 1 where any target failed."""
     names = sorted(path.name for path in (HERE / "corpus").iterdir())
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("targets", nargs="*", default=names, choices=[*names, []])
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"of {', '.join(names)}; all where none is given")
     parser.add_argument("--seconds", type=int, default=600)
     parser.add_argument("--here", action="store_true", help="in this process")
     given = parser.parse_args()
+    if unknown := sorted(set(given.targets) - set(names)):
+        parser.error(f"no target is called {', '.join(unknown)}; there are {', '.join(names)}")
     if given.here:
         fuzz(given.targets[0], seconds=given.seconds)
         return
     failed = []
-    for name in given.targets:
+    for name in given.targets or names:
         command = [sys.executable, "-m", "tests.fuzz", name, "--seconds", str(given.seconds), "--here"]
         print(f"== {name}, {given.seconds} s", flush=True)
         if subprocess.run(command, check=False).returncode:
