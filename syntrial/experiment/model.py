@@ -185,6 +185,22 @@ Recipe = overrides(
     warmup={"lt": 1},
     weight_decay={"le": 100},
     label_smoothing={"lt": 1},
+    decay_epochs={"gt": 0},
+    decay_factor={"gt": 0, "le": 1},
+    cycles={"ge": 1},
+    learning_rate_batch={"ge": 1},
+    clip_norm={"gt": 0},
+    layer_decay={"gt": 0, "le": 1},
+    focal_gamma={"gt": 0},
+    focal_alpha={"gt": 0, "lt": 1},
+    asymmetric_negative={"gt": 0},
+    asymmetric_margin={"gt": 0, "lt": 1},
+    mixup={"gt": 0, "le": 100},
+    cutmix={"gt": 0, "le": 100},
+    crop={"gt": 0, "le": 1},
+    rotation={"le": 180},
+    jitter={"lt": 1},
+    erasing={"le": 1},
 )
 
 
@@ -222,6 +238,10 @@ class Classifier(Model):
             raise ValueError("a classifier that begins with a file of weights needs a `name`")
         if self.is_published and self.stem == "small":
             raise ValueError("published weights have the standard stem: leave `stem` at auto")
+        recipe = self.recipe
+        if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
+            rule = "the schedule `decay` says after how many epochs the learning rate falls"
+            raise wrong("recipe.decayEpochs", rule, None, "Give it, for example 7.", words="none")
         return self
 
     @property

@@ -63,7 +63,7 @@ class TrainingPhase(_message.Message):
     def __init__(self, real: _Optional[float] = ..., synthetic: _Optional[float] = ..., duplicated: _Optional[float] = ..., steps: _Optional[int] = ..., epochs: _Optional[float] = ..., learning_rate: _Optional[float] = ..., real_proportions: _Optional[_Union[TrainingPhase.RealProportions, str]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
-    __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss")
+    __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss", "warmup_epochs", "decay_epochs", "decay_factor", "cycles", "learning_rate_batch", "clip_norm", "layer_decay", "class_weights", "sampling", "focal_gamma", "focal_alpha", "asymmetric_positive", "asymmetric_negative", "asymmetric_margin", "mixup", "cutmix", "crop", "rotation", "jitter", "erasing", "select_by", "normalisation")
     class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OPTIMIZER_UNSPECIFIED: _ClassVar[TrainingRecipe.Optimizer]
@@ -80,10 +80,14 @@ class TrainingRecipe(_message.Message):
         SCHEDULE_ONE_CYCLE: _ClassVar[TrainingRecipe.Schedule]
         SCHEDULE_CONSTANT: _ClassVar[TrainingRecipe.Schedule]
         SCHEDULE_STEPS: _ClassVar[TrainingRecipe.Schedule]
+        SCHEDULE_DECAY: _ClassVar[TrainingRecipe.Schedule]
+        SCHEDULE_RESTARTS: _ClassVar[TrainingRecipe.Schedule]
     SCHEDULE_UNSPECIFIED: TrainingRecipe.Schedule
     SCHEDULE_ONE_CYCLE: TrainingRecipe.Schedule
     SCHEDULE_CONSTANT: TrainingRecipe.Schedule
     SCHEDULE_STEPS: TrainingRecipe.Schedule
+    SCHEDULE_DECAY: TrainingRecipe.Schedule
+    SCHEDULE_RESTARTS: TrainingRecipe.Schedule
     class CheckpointChoice(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         CHECKPOINT_CHOICE_UNSPECIFIED: _ClassVar[TrainingRecipe.CheckpointChoice]
@@ -97,9 +101,45 @@ class TrainingRecipe(_message.Message):
         LOSS_UNSPECIFIED: _ClassVar[TrainingRecipe.Loss]
         LOSS_CROSS_ENTROPY: _ClassVar[TrainingRecipe.Loss]
         LOSS_FOCAL: _ClassVar[TrainingRecipe.Loss]
+        LOSS_ASYMMETRIC: _ClassVar[TrainingRecipe.Loss]
     LOSS_UNSPECIFIED: TrainingRecipe.Loss
     LOSS_CROSS_ENTROPY: TrainingRecipe.Loss
     LOSS_FOCAL: TrainingRecipe.Loss
+    LOSS_ASYMMETRIC: TrainingRecipe.Loss
+    class ClassWeights(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CLASS_WEIGHTS_UNSPECIFIED: _ClassVar[TrainingRecipe.ClassWeights]
+        CLASS_WEIGHTS_EQUAL: _ClassVar[TrainingRecipe.ClassWeights]
+        CLASS_WEIGHTS_BALANCED: _ClassVar[TrainingRecipe.ClassWeights]
+    CLASS_WEIGHTS_UNSPECIFIED: TrainingRecipe.ClassWeights
+    CLASS_WEIGHTS_EQUAL: TrainingRecipe.ClassWeights
+    CLASS_WEIGHTS_BALANCED: TrainingRecipe.ClassWeights
+    class Sampling(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SAMPLING_UNSPECIFIED: _ClassVar[TrainingRecipe.Sampling]
+        SAMPLING_NATURAL: _ClassVar[TrainingRecipe.Sampling]
+        SAMPLING_BALANCED: _ClassVar[TrainingRecipe.Sampling]
+    SAMPLING_UNSPECIFIED: TrainingRecipe.Sampling
+    SAMPLING_NATURAL: TrainingRecipe.Sampling
+    SAMPLING_BALANCED: TrainingRecipe.Sampling
+    class Selection(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        SELECTION_UNSPECIFIED: _ClassVar[TrainingRecipe.Selection]
+        SELECTION_LOSS: _ClassVar[TrainingRecipe.Selection]
+        SELECTION_AUROC: _ClassVar[TrainingRecipe.Selection]
+        SELECTION_ACCURACY: _ClassVar[TrainingRecipe.Selection]
+    SELECTION_UNSPECIFIED: TrainingRecipe.Selection
+    SELECTION_LOSS: TrainingRecipe.Selection
+    SELECTION_AUROC: TrainingRecipe.Selection
+    SELECTION_ACCURACY: TrainingRecipe.Selection
+    class Normalisation(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        NORMALISATION_UNSPECIFIED: _ClassVar[TrainingRecipe.Normalisation]
+        NORMALISATION_MEASURED: _ClassVar[TrainingRecipe.Normalisation]
+        NORMALISATION_IMAGENET: _ClassVar[TrainingRecipe.Normalisation]
+    NORMALISATION_UNSPECIFIED: TrainingRecipe.Normalisation
+    NORMALISATION_MEASURED: TrainingRecipe.Normalisation
+    NORMALISATION_IMAGENET: TrainingRecipe.Normalisation
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
@@ -112,6 +152,28 @@ class TrainingRecipe(_message.Message):
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     VALIDATIONS_FIELD_NUMBER: _ClassVar[int]
     LOSS_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    DECAY_EPOCHS_FIELD_NUMBER: _ClassVar[int]
+    DECAY_FACTOR_FIELD_NUMBER: _ClassVar[int]
+    CYCLES_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_BATCH_FIELD_NUMBER: _ClassVar[int]
+    CLIP_NORM_FIELD_NUMBER: _ClassVar[int]
+    LAYER_DECAY_FIELD_NUMBER: _ClassVar[int]
+    CLASS_WEIGHTS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    FOCAL_GAMMA_FIELD_NUMBER: _ClassVar[int]
+    FOCAL_ALPHA_FIELD_NUMBER: _ClassVar[int]
+    ASYMMETRIC_POSITIVE_FIELD_NUMBER: _ClassVar[int]
+    ASYMMETRIC_NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    ASYMMETRIC_MARGIN_FIELD_NUMBER: _ClassVar[int]
+    MIXUP_FIELD_NUMBER: _ClassVar[int]
+    CUTMIX_FIELD_NUMBER: _ClassVar[int]
+    CROP_FIELD_NUMBER: _ClassVar[int]
+    ROTATION_FIELD_NUMBER: _ClassVar[int]
+    JITTER_FIELD_NUMBER: _ClassVar[int]
+    ERASING_FIELD_NUMBER: _ClassVar[int]
+    SELECT_BY_FIELD_NUMBER: _ClassVar[int]
+    NORMALISATION_FIELD_NUMBER: _ClassVar[int]
     batch_size: int
     optimizer: TrainingRecipe.Optimizer
     weight_decay: float
@@ -124,7 +186,29 @@ class TrainingRecipe(_message.Message):
     checkpoint: TrainingRecipe.CheckpointChoice
     validations: int
     loss: TrainingRecipe.Loss
-    def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ...) -> None: ...
+    warmup_epochs: float
+    decay_epochs: float
+    decay_factor: float
+    cycles: int
+    learning_rate_batch: int
+    clip_norm: float
+    layer_decay: float
+    class_weights: TrainingRecipe.ClassWeights
+    sampling: TrainingRecipe.Sampling
+    focal_gamma: float
+    focal_alpha: float
+    asymmetric_positive: float
+    asymmetric_negative: float
+    asymmetric_margin: float
+    mixup: float
+    cutmix: float
+    crop: float
+    rotation: float
+    jitter: float
+    erasing: float
+    select_by: TrainingRecipe.Selection
+    normalisation: TrainingRecipe.Normalisation
+    def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ..., warmup_epochs: _Optional[float] = ..., decay_epochs: _Optional[float] = ..., decay_factor: _Optional[float] = ..., cycles: _Optional[int] = ..., learning_rate_batch: _Optional[int] = ..., clip_norm: _Optional[float] = ..., layer_decay: _Optional[float] = ..., class_weights: _Optional[_Union[TrainingRecipe.ClassWeights, str]] = ..., sampling: _Optional[_Union[TrainingRecipe.Sampling, str]] = ..., focal_gamma: _Optional[float] = ..., focal_alpha: _Optional[float] = ..., asymmetric_positive: _Optional[float] = ..., asymmetric_negative: _Optional[float] = ..., asymmetric_margin: _Optional[float] = ..., mixup: _Optional[float] = ..., cutmix: _Optional[float] = ..., crop: _Optional[float] = ..., rotation: _Optional[float] = ..., jitter: _Optional[float] = ..., erasing: _Optional[float] = ..., select_by: _Optional[_Union[TrainingRecipe.Selection, str]] = ..., normalisation: _Optional[_Union[TrainingRecipe.Normalisation, str]] = ...) -> None: ...
 
 class TrainClassifierRequest(_message.Message):
     __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance")

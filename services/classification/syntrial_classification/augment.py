@@ -24,13 +24,17 @@ class Augmentation:
     """Whether half of the images are mirrored left to right."""
 
 
-def draw(codes: UInt64s, visits: UInt64s, *, seed: int, augmentation: Augmentation) -> np.ndarray:
-    """Shifts and flips for each item and visit: int64 (3, B) of rows, columns and flip (0 or 1); (2, B) without flips.
+def visited(codes: UInt64s, visits: UInt64s, *, seed: int) -> UInt64s:
+    """Codes (B,) of items at their visits, from which all of an image's augmentation is drawn.
 
-    A function of (seed, item, visit) alone, so an image's augmentation does not depend on its place in a batch.
+    A function of (seed, item, visit) alone, so it does not depend on the image's place in a batch.
     """
-    drawn = np.zeros((3 if augmentation.flip else 2, len(codes)), dtype=np.int64)
-    visited = stream(codes, seed) ^ stream(visits, seed, 1)
+    return stream(codes, seed) ^ stream(visits, seed, 1)
+
+
+def draw(visited: UInt64s, *, augmentation: Augmentation) -> np.ndarray:
+    """Shifts and flips of items at their visits: int64 (3, B) of rows, columns, flip (0 or 1); (2, B) without flips."""
+    drawn = np.zeros((3 if augmentation.flip else 2, len(visited)), dtype=np.int64)
     if augmentation.shift:
         span = 2 * augmentation.shift + 1
         drawn[0] = below(stream(visited, _SHIFT_ROWS), span) - augmentation.shift
@@ -68,5 +72,10 @@ def gather(windows_NSSHWC: Tensor, indices: Tensor, drawn: Tensor | None) -> Ten
 
 def normalise(images_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
     """uint8 (B, H, W, C) to float32 (B, C, H, W) in channels-last memory, at mean 0 and standard deviation 1."""
-    scaled = images_BHWC.to(torch.float32).sub_(mean_C).mul_(1.0 / std_C)
-    return scaled.permute(0, 3, 1, 2)
+    floating = images_BHWC.to(torch.float32).sub_(mean_C).mul_(1.0 / std_C)
+    return floating.permute(0, 3, 1, 2)
+
+
+def scaled(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
+    """float32 (B, C, H, W) at 0 to 255, at mean 0 and standard deviation 1."""
+    return (images_BCHW - mean_C[:, None, None]) / std_C[:, None, None]

@@ -64,6 +64,12 @@ class SmallCnn(nn.Module):
         self.features = nn.Sequential(*layers)
         self.head = nn.Linear(width, classes)
 
+    def group_matcher(self, *, coarse: bool = False) -> dict[str, Any]:
+        """Which parameters belong to one block, as timm's models say it: a convolution with its norm."""
+        del coarse  # There is one way to say it.
+        firsts = [place for place, layer in enumerate(self.features) if isinstance(layer, nn.Conv2d)]
+        return {f"block{number}": rf"^features\.(?:{first}|{first + 1})\." for number, first in enumerate(firsts)}
+
     def forward(self, images: Tensor) -> Tensor:
         """float32 (N, C, H, W) to logits (N, K)."""
         short_H, short_W = -images.shape[2] % self.fold, -images.shape[3] % self.fold
@@ -186,6 +192,18 @@ def head_names(model: nn.Module) -> tuple[str, ...]:
         return ("head",)
     names = model.pretrained_cfg.get("classifier")  # type: ignore[union-attr, operator]
     return (names,) if isinstance(names, str) else tuple(names)
+
+
+def layer_groups(model: nn.Module, *, weight_decay: float, layer_decay: float) -> list[dict[str, Any]]:
+    """Groups for an optimiser with `lr_scale`: layer_decay to the power of how far a block is below the head.
+
+    Bao et al. 2022 (BEiT), appendix; blocks are timm's. Biases and the scales of norms are not decayed.
+    """
+    timm()
+    groups: list[dict[str, Any]] = import_module("timm.optim").param_groups_layer_decay(
+        model, weight_decay=weight_decay, layer_decay=layer_decay
+    )
+    return groups
 
 
 def check_name(name: str) -> None:

@@ -10,13 +10,14 @@ import numpy.typing as npt
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.imagesets.quotas import class_quota, total_quota
-from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase
+from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase, TrainingRecipe
 from syntrial.v1.generation_pb2 import Balance
 from syntrial_classification.pools import (
     SYNTHETIC,
     Integers,
     Order,
     Pool,
+    balanced,
     batch_bounds,
     choose,
     make_pool,
@@ -37,6 +38,8 @@ class Phase:
     order: Order
     bounds: list[int]
     """Where batches begin and end among the phase's draws: steps + 1 numbers."""
+    epoch: float
+    """Steps of one pass over the pool, without the repetitions of balanced sampling."""
     learning_rate: float
     synthetic_missing: int
     """Synthetic images that the phase's ratio asks for and the set does not have."""
@@ -74,10 +77,6 @@ def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic
     _check(request, train=train, synthetic=synthetic)
     chosen = [_synthetic_numbers(request, phase, train=train, synthetic=synthetic) for phase in request.phases]
     used = np.unique(np.concatenate([numbers for numbers, _ in chosen]))
-    phases = [
-        _phase(request, index, train=train, synthetic=synthetic, numbers=numbers, missing=missing, used=used)
-        for index, (numbers, missing) in enumerate(chosen)
-    ]
     images: tuple[npt.NDArray[np.uint8], ...] = (train.images_NHWC,)
     labels: npt.NDArray[Any] = train.labels
     if synthetic is not None and len(used):
@@ -86,6 +85,12 @@ def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic
             own = permuted_labels(own, numbers=used, seed=request.seed)
         images = (train.images_NHWC, synthetic.images_NHWC[used])
         labels = np.concatenate([train.labels, own[used]])
+    phases = [
+        _phase(
+            request, index, train=train, synthetic=synthetic, numbers=numbers, missing=missing, used=used, labels=labels
+        )
+        for index, (numbers, missing) in enumerate(chosen)
+    ]
     origins = np.repeat(np.arange(2, dtype=np.uint8), [len(train), len(used)])
     return TrainingPlan(images=images, labels=labels, origins=origins, phases=tuple(phases))
 
@@ -99,6 +104,7 @@ def _phase(
     numbers: Integers,
     missing: int,
     used: Integers,
+    labels: npt.NDArray[Any],
 ) -> Phase:
     phase = request.phases[index]
     if phase.real_proportions == TrainingPhase.REAL_PROPORTIONS_AS_SYNTHETIC:
@@ -125,8 +131,10 @@ def _phase(
             received=f"real {phase.real}, synthetic {phase.synthetic} of {len(train)} training images",
             remedy="Raise the shares, or use a larger data set.",
         )
-    batch = request.recipe.batch_size
-    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(phase.epochs * len(pool))
+    batch, size = request.recipe.batch_size, len(pool)
+    if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
+        pool = balanced(pool, labels, seed=request.seed)
+    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(phase.epochs * size)
     if draws < 1:
         raise UserError(
             field=field,
@@ -138,6 +146,7 @@ def _phase(
         pool=pool,
         order=Order(pool, seed=request.seed, phase=index),
         bounds=batch_bounds(draws, batch_size=batch),
+        epoch=size / batch,
         learning_rate=phase.learning_rate,
         synthetic_missing=missing,
     )
@@ -172,6 +181,21 @@ def _synthetic_numbers(
     return np.sort(numbers), wanted - len(numbers)
 
 
+def _check_balance(train: ImageSet) -> None:
+    """Raises UserError where images of each class cannot be repeated until they are as many."""
+    rule, remedy = "balanced sampling is for images with one class each", "Use `classWeights: balanced` instead."
+    if train.task == MULTI_LABEL:
+        raise UserError(field="recipe.sampling", rule=rule, received="several labels an image", remedy=remedy)
+    empty = [name for name, count in zip(train.classes, train.class_counts.tolist(), strict=True) if not count]
+    if empty:
+        raise UserError(
+            field="recipe.sampling",
+            rule="balanced sampling needs images of every class",
+            received=f"no training images of {', '.join(empty)}",
+            remedy="Leave the class out by `classMap`, or add images.",
+        )
+
+
 def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: ImageSet | None) -> None:
     if not len(train):
         raise UserError(field="train", rule="the training split must have images", received="none", remedy="Add some.")
@@ -190,6 +214,8 @@ def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: Image
         ):
             if bad:
                 raise UserError(field=f"{field}.{name}", rule=rule, received=value, remedy="Change the arm's phase.")
+    if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
+        _check_balance(train)
     if not request.phases:
         raise UserError(field="phases", rule="a training has at least one phase", received="none", remedy="Add one.")
     if synthetic is None:

@@ -20,7 +20,7 @@ REAL, SYNTHETIC = 0, 1
 ORIGINS = ("real", "synthetic")
 """Names of the origins, in the order of their codes."""
 
-_CHOICE, _LABELS, _ORDER = 11, 12, 13
+_CHOICE, _LABELS, _ORDER, _BALANCE = 11, 12, 13, 15
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,6 +123,34 @@ def resample(labels: Integers, *, proportions: Integers, total: int, seed: int) 
         rows.append(np.resize(own, count))
         copies.append(np.arange(count, dtype=np.int64) // max(1, len(own)))
     return np.concatenate(rows), np.concatenate(copies)
+
+
+def balanced(pool: Pool, labels: Integers, *, seed: int) -> Pool:
+    """The pool with the items of each class repeated until there are as many as of the largest, first ones first.
+
+    `labels`, int64 (T,), are those of the table's rows. Whole rounds, then a share by the items' own streams; repeated
+    items count as copies, and are augmented by streams of their own.
+    """
+    classes = labels[pool.rows]
+    most = int(np.bincount(classes).max())
+    step = int(pool.copies.max()) + 1
+    parts, rounds = [], []
+    for klass in np.unique(classes):
+        own = np.flatnonzero(classes == klass)
+        own = own[np.argsort(stream(pool.codes[own], seed, _BALANCE), kind="stable")]
+        parts.append(np.resize(own, most))
+        rounds.append(np.arange(most, dtype=np.int64) // len(own))
+    items, repeated = np.concatenate(parts), np.concatenate(rounds)
+    order = np.lexsort((items, repeated))
+    items, repeated = items[order], repeated[order]
+    copies = pool.copies[items] + repeated * step
+    shift = np.uint64(40)
+    return Pool(
+        rows=pool.rows[items],
+        origins=pool.origins[items],
+        codes=pool.codes[items] + ((repeated * step).astype(np.uint64) << shift),
+        copies=copies,
+    )
 
 
 def permuted_labels(labels: npt.NDArray[np.generic], *, numbers: Integers, seed: int) -> npt.NDArray[np.generic]:

@@ -47,6 +47,12 @@ def below(numbers: UInt64s, bound: int) -> npt.NDArray[np.int64]:
     return ((numbers >> np.uint64(32)) * np.uint64(bound) >> np.uint64(32)).astype(np.int64)
 
 
+def uniform(numbers: UInt64s) -> npt.NDArray[np.float64]:
+    """Uniform numbers in [0, 1) from uniform 64-bit ones, by their upper 53 bits."""
+    drawn: npt.NDArray[np.float64] = (numbers >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return drawn
+
+
 def _mix(z: UInt64s) -> UInt64s:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

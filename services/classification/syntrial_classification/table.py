@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
+from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification.augment import normalise
+
+IMAGENET_MEAN: Final = tuple(255 * value for value in (0.485, 0.456, 0.406))
+IMAGENET_STD: Final = tuple(255 * value for value in (0.229, 0.224, 0.225))
+"""Of each channel, at scale 0 to 255, as torchvision and timm have them."""
 
 MICRO_BATCH = 256
 """Images computed at a time in predictions: a constant, since it shows in the last bits."""
@@ -39,6 +45,16 @@ def normalisation(images_NHWC: npt.NDArray[np.uint8]) -> Normalisation:
         means.append(mean)
         stds.append(std or 1.0)
     return Normalisation(mean=tuple(means), std=tuple(stds))
+
+
+def normalisation_of(images_NHWC: npt.NDArray[np.uint8], *, recipe: TrainingRecipe) -> Normalisation:
+    """As the recipe says: measured on the training images, uint8 N×H×W×C, or ImageNet's constants."""
+    if recipe.normalisation != TrainingRecipe.NORMALISATION_IMAGENET:
+        return normalisation(images_NHWC)
+    if images_NHWC.shape[3] == 1:
+        # A network whose first convolution is summed over the colours sees the mean of the three.
+        return Normalisation(mean=(float(np.mean(IMAGENET_MEAN)),), std=(float(np.mean(IMAGENET_STD)),))
+    return Normalisation(mean=IMAGENET_MEAN, std=IMAGENET_STD)
 
 
 def resident(parts: tuple[npt.NDArray[np.uint8], ...], *, device: torch.device, border: int = 0) -> Tensor:

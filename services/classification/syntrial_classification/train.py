@@ -19,7 +19,7 @@ from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model, model_spec
 from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
-from syntrial_classification.table import normalisation
+from syntrial_classification.table import normalisation_of
 from syntrial_classification.training import Training
 from syntrial_classification.weights import load_weights_file
 
@@ -34,13 +34,13 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     train = read_image_set(context.open(request.train))
     validation = read_image_set(context.open(request.validation))
     synthetic = read_image_set(context.open(request.synthetic)) if request.HasField("synthetic") else None
-    check_recipe(request.recipe)
+    check_recipe(request.recipe, task=train.task, classes=len(train.classes))
     _check_validation(train, validation)
     plan = plan_training(request, train=train, synthetic=synthetic)
     side_H, _, channels = train.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
     model, pretraining = _initial_model(request, spec, context)
-    constants = normalisation(train.images_NHWC)
+    constants = normalisation_of(train.images_NHWC, recipe=request.recipe)
     training = Training(
         model,
         plan=plan,
@@ -127,8 +127,10 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
     )
 
 
-def check_recipe(recipe: TrainingRecipe) -> None:
-    """Raises UserError, naming every field, for a recipe out of range."""
+def check_recipe(recipe: TrainingRecipe, *, task: str, classes: int) -> None:
+    """Raises UserError, naming the field, for a recipe out of range or one that does not go with the labels."""
+    several = task == MULTI_LABEL
+    decays = recipe.schedule == TrainingRecipe.SCHEDULE_DECAY
     rules = (
         ("batch_size", "at least 2", recipe.batch_size >= 2),
         ("warmup", "in [0, 1)", 0 <= recipe.warmup < 1),
@@ -137,13 +139,37 @@ def check_recipe(recipe: TrainingRecipe) -> None:
         ("ema_half_life_steps", "0 or more", recipe.ema_half_life_steps >= 0),
         ("optimizer", "named", bool(recipe.optimizer)),
         ("schedule", "named", bool(recipe.schedule)),
+        ("warmup_epochs", "0 or more", recipe.warmup_epochs >= 0),
+        ("decay_epochs", "above 0 with the schedule `decay`", recipe.decay_epochs > 0 or not decays),
+        ("decay_factor", "in [0, 1]", 0 <= recipe.decay_factor <= 1),
+        ("clip_norm", "0 or more", recipe.clip_norm >= 0),
+        ("layer_decay", "in [0, 1]", 0 <= recipe.layer_decay <= 1),
+        ("focal_gamma", "0 or more", recipe.focal_gamma >= 0),
+        ("focal_alpha", "in [0, 1)", 0 <= recipe.focal_alpha < 1),
+        (
+            "focal_alpha",
+            "for two classes or several labels an image",
+            not recipe.focal_alpha or several or classes == 2,
+        ),
+        ("loss", "of several labels an image", recipe.loss != TrainingRecipe.LOSS_ASYMMETRIC or several),
+        ("asymmetric_positive", "0 or more", recipe.asymmetric_positive >= 0),
+        ("asymmetric_negative", "0 or more", recipe.asymmetric_negative >= 0),
+        ("asymmetric_margin", "in [0, 1)", 0 <= recipe.asymmetric_margin < 1),
+        ("mixup", "0 or more", recipe.mixup >= 0),
+        ("cutmix", "0 or more", recipe.cutmix >= 0),
+        ("crop", "in [0, 1]", 0 <= recipe.crop <= 1),
+        ("rotation", "in [0, 180]", 0 <= recipe.rotation <= 180),
+        ("jitter", "in [0, 1)", 0 <= recipe.jitter < 1),
+        ("erasing", "in [0, 1]", 0 <= recipe.erasing <= 1),
     )
     for name, rule, holds in rules:
         if not holds:
+            received = getattr(recipe, name)
+            word = TrainingRecipe.Loss.Name(received) if name == "loss" else received
             raise UserError(
                 field=f"recipe.{name}",
                 rule=f"must be {rule}",
-                received=getattr(recipe, name),
+                received=word,
                 remedy="Correct the classifier's recipe, or leave the field out.",
             )
 

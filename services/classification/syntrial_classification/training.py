@@ -19,12 +19,13 @@ from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
-from syntrial_classification import split_metrics
-from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
-from syntrial_classification.losses import image_losses, probabilities
+from syntrial_classification import distort, mixing, split_metrics
+from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
+from syntrial_classification.losses import class_weights, image_losses, probabilities
+from syntrial_classification.models import layer_groups
 from syntrial_classification.phases import Phase, TrainingPlan
 from syntrial_classification.pools import ORIGINS, REAL
-from syntrial_classification.schedule import learning_rate, validation_steps
+from syntrial_classification.schedule import learning_rate, peak_rate, validation_steps
 from syntrial_classification.streams import word_of
 from syntrial_classification.table import Normalisation, predict, resident, targets_of
 
@@ -51,8 +52,9 @@ class History:
     duplicated: list[int] = field(default_factory=list)
     """Repetitions of real images among them, for each phase."""
     best_step: int = 0
-    """The step of the last phase with the lowest validation loss; 0 before its first validation."""
+    """The step of the last phase that is the best by the recipe's `select_by`; 0 before its first validation."""
     best_loss: float | None = None
+    """What it is the best by, the lower the better: the validation loss, or AUROC or accuracy taken from 1."""
     losses_count: int = 0
     """Training losses since the last validation."""
 
@@ -84,6 +86,10 @@ class Training:
         self._windows = windows(resident(plan.images, device=device, border=border), border=border)
         self._targets = targets_of(plan.labels, device=device)
         self._mean_C, self._std_C = constants.tensors(device)
+        self._weights_K: Tensor | None = None
+        if recipe.class_weights == TrainingRecipe.CLASS_WEIGHTS_BALANCED:
+            real = plan.labels[: len(plan.images[0])]
+            self._weights_K = self._sent(class_weights(real, classes=len(validation.classes)))
         self._validation_images = resident((validation.images_NHWC,), device=device)
         self._validation_labels = validation.labels
         self._augmentation = Augmentation(shift=recipe.augment_shift, flip=recipe.augment_flip)
@@ -118,21 +124,27 @@ class Training:
         local = number - self.starts[index]
         if local == 0 and index > 0:
             self.optimizer = self._new_optimizer()
-        images, targets = self._batch(phase, index, local)
+        images, targets, own = self._batch(phase, index, local)
         rate = learning_rate(
             local,
             steps=phase.steps,
-            peak=phase.learning_rate,
-            warmup=self.recipe.warmup,
-            schedule=self.recipe.schedule,
+            epoch=phase.epoch,
+            peak=peak_rate(phase.learning_rate, self.recipe),
+            recipe=self.recipe,
         )
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         # Dropout and the like draw from torch's own streams; seeded by the step, they need no state in checkpoints.
         self._noise.manual_seed(word_of(self.seed, _STEP_NOISE, number))
         logits = self.model(images).float()
-        loss = image_losses(logits, targets, loss=self.recipe.loss, label_smoothing=self.recipe.label_smoothing).mean()
+        losses = image_losses(logits, targets, recipe=self.recipe, weights_K=self._weights_K, smooth=True)
+        if own is not None:
+            others = image_losses(logits, targets.flip(0), recipe=self.recipe, weights_K=self._weights_K, smooth=True)
+            losses = own * losses + (1 - own) * others
+        loss = losses.mean()
         loss.backward()
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         half_life = self.recipe.ema_half_life_steps
@@ -147,7 +159,7 @@ class Training:
             self._validate(number)
 
     def final_weights(self) -> dict[str, Tensor]:
-        """The weights that the recipe chooses: the moving average at the end, or that of the best validation loss."""
+        """The weights that the recipe chooses: the moving average at the end, or that of the best validation."""
         if self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST:
             assert self.best is not None
             return self.best
@@ -177,19 +189,35 @@ class Training:
             self.validation_losses = [*tensors["validation_losses"].numpy()]
         load_optimizer(self.optimizer, under(tensors, "optimizer/"))
 
-    def _batch(self, phase: Phase, index: int, local: int) -> tuple[Tensor, Tensor]:
+    def _batch(self, phase: Phase, index: int, local: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Images, their targets, and the share that each has of itself where they are mixed."""
         items, passes = phase.order.draws(phase.bounds[local], phase.bounds[local + 1])
         rows = phase.pool.rows[items]
         seen = np.bincount(self.plan.origins[rows], minlength=len(ORIGINS))
         self.history.seen[index] = [a + int(b) for a, b in zip(self.history.seen[index], seen, strict=True)]
         self.history.duplicated[index] += int(np.count_nonzero(phase.pool.copies[items]))
+        visits = passes.astype(np.uint64) | np.uint64(index << 40)
+        codes = visited(phase.pool.codes[items], visits, seed=self.seed)
         drawn = None
         if self._augmentation.shift or self._augmentation.flip:
-            visits = passes.astype(np.uint64) | np.uint64(index << 40)
-            drawn_np = draw(phase.pool.codes[items], visits, seed=self.seed, augmentation=self._augmentation)
-            drawn = torch.from_numpy(drawn_np).to(self.device, non_blocking=True)
-        where = torch.from_numpy(rows).to(self.device, non_blocking=True)
-        return normalise(gather(self._windows, where, drawn), self._mean_C, self._std_C), self._targets[where]
+            drawn = self._sent(draw(codes, augmentation=self._augmentation))
+        where = self._sent(rows)
+        gathered, targets = gather(self._windows, where, drawn), self._targets[where]
+        if distort.is_asked(self.recipe):
+            numbers = self._sent(distort.draw(codes))
+            whole = distort.distort(gathered.permute(0, 3, 1, 2).float(), numbers, recipe=self.recipe)
+            images = distort.erase(scaled(whole, self._mean_C, self._std_C), numbers, recipe=self.recipe)
+            images = images.contiguous(memory_format=torch.channels_last)
+        else:
+            images = normalise(gathered, self._mean_C, self._std_C)
+        if not mixing.is_asked(self.recipe):
+            return images, targets, None
+        mixed, own = mixing.mix(images, self._sent(mixing.draw(codes, recipe=self.recipe)))
+        return mixed, targets, own
+
+    def _sent(self, array: npt.NDArray[Any]) -> Tensor:
+        """An array on the device."""
+        return torch.from_numpy(array).to(self.device, non_blocking=True)
 
     def _assert_seen(self, phase: Phase, index: int, *, done: int) -> None:
         """What the batches held is what the phase asks for; counted by the table's own origins."""
@@ -212,35 +240,47 @@ class Training:
         """
         logits = self.predict_validation(self.average.tensors)
         targets = targets_of(self._validation_labels, device=self.device)
-        losses = image_losses(logits, targets, loss=self.recipe.loss).cpu().numpy()
+        losses = image_losses(logits, targets, recipe=self.recipe).cpu().numpy()
         mean_loss = float(losses.astype(np.float64).mean())
         self.losses.require({"validation loss": mean_loss}, number=number)
         several = self._validation_labels.ndim == 2
         scores = probabilities(logits, multi_label=several).cpu().numpy()
         history = self.history
         history.steps.append(number + 1)
+        auroc = split_metrics.macro_auroc(scores, self._validation_labels)
+        accuracy = split_metrics.accuracy(scores, self._validation_labels)
         history.curves["train_loss"].append(float(self._loss_sum) / history.losses_count)
         history.curves["validation_loss"].append(mean_loss)
-        history.curves["validation_auroc"].append(split_metrics.macro_auroc(scores, self._validation_labels))
-        history.curves["validation_accuracy"].append(split_metrics.accuracy(scores, self._validation_labels))
+        history.curves["validation_auroc"].append(auroc)
+        history.curves["validation_accuracy"].append(accuracy)
         self.validation_losses.append(losses)
         self._loss_sum.zero_()
         history.losses_count = 0
         is_last_phase = number >= self.starts[-2]
-        if is_last_phase and (history.best_loss is None or mean_loss < history.best_loss):
-            history.best_step, history.best_loss = number + 1, mean_loss
+        lost = {
+            # Where validation has no AUROC any checkpoint is as good as another: the first stands.
+            TrainingRecipe.SELECTION_AUROC: 1.0 - (auroc or 0.0),
+            TrainingRecipe.SELECTION_ACCURACY: 1.0 - accuracy,
+        }.get(self.recipe.select_by, mean_loss)
+        if is_last_phase and (history.best_loss is None or lost < history.best_loss):
+            history.best_step, history.best_loss = number + 1, lost
             if self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST:
                 self.best = {name: value.clone() for name, value in self.average.tensors.items()}
         self.model.train()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser: each phase has one. Biases and the scales of norms are not decayed."""
-        decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
-        others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
-        groups: list[dict[str, Any]] = [
-            {"params": decayed, "weight_decay": self.recipe.weight_decay},
-            {"params": others, "weight_decay": 0.0},
-        ]
+        if self.recipe.layer_decay:
+            groups = layer_groups(
+                self.model, weight_decay=self.recipe.weight_decay, layer_decay=self.recipe.layer_decay
+            )
+        else:
+            decayed = [p for p in self.model.parameters() if p.requires_grad and p.ndim > 1]
+            others = [p for p in self.model.parameters() if p.requires_grad and p.ndim <= 1]
+            groups = [
+                {"params": decayed, "weight_decay": self.recipe.weight_decay},
+                {"params": others, "weight_decay": 0.0},
+            ]
         if self.recipe.optimizer == TrainingRecipe.OPTIMIZER_SGD:
             return torch.optim.SGD(groups, lr=0.0, momentum=_MOMENTUM, nesterov=True, fused=True)
         kind = torch.optim.Adam if self.recipe.optimizer == TrainingRecipe.OPTIMIZER_ADAM else torch.optim.AdamW

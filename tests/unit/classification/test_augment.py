@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from syntrial_classification.augment import Augmentation, draw, gather, normalise, windows
+from syntrial_classification.augment import Augmentation, draw, gather, normalise, visited, windows
 from syntrial_classification.streams import item_codes
 from syntrial_classification.table import resident
 from torch import Tensor
@@ -10,7 +10,7 @@ VISITS = np.zeros(4000, dtype=np.uint64)
 
 
 def test_shifts_cover_their_range_evenly_and_flips_are_fair() -> None:
-    drawn = draw(CODES, VISITS, seed=1, augmentation=Augmentation(shift=2, flip=True))
+    drawn = draw(visited(CODES, VISITS, seed=1), augmentation=Augmentation(shift=2, flip=True))
     for axis in (0, 1):
         values, counts = np.unique(drawn[axis], return_counts=True)
         assert values.tolist() == [-2, -1, 0, 1, 2]
@@ -21,11 +21,11 @@ def test_shifts_cover_their_range_evenly_and_flips_are_fair() -> None:
 
 def test_an_image_is_augmented_alike_wherever_it_stands_and_otherwise_on_the_next_visit() -> None:
     some = Augmentation(shift=3, flip=True)
-    whole = draw(CODES, VISITS, seed=5, augmentation=some)
-    part = draw(CODES[[17, 3]], VISITS[:2], seed=5, augmentation=some)
+    whole = draw(visited(CODES, VISITS, seed=5), augmentation=some)
+    part = draw(visited(CODES[[17, 3]], VISITS[:2], seed=5), augmentation=some)
     assert np.array_equal(part, whole[:, [17, 3]])
-    assert not np.array_equal(whole, draw(CODES, VISITS + np.uint64(1), seed=5, augmentation=some))
-    assert not np.array_equal(whole, draw(CODES, VISITS, seed=6, augmentation=some))
+    assert not np.array_equal(whole, draw(visited(CODES, VISITS + np.uint64(1), seed=5), augmentation=some))
+    assert not np.array_equal(whole, draw(visited(CODES, VISITS, seed=6), augmentation=some))
 
 
 def moved_image(image_HW: list[list[int]], *, border: int, drawn: list[int] | None) -> list[list[int]]:

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 import torch
-from syntrial_classification.models import build_model, model_spec
+from syntrial_classification.models import build_model, head_names, layer_groups, model_spec
 from torch import nn
 
 from syntrial.errors import UserError
@@ -86,3 +86,18 @@ def test_a_model_that_cannot_take_the_size_is_refused_before_training() -> None:
         build("vit_tiny_patch16_224", stem=ClassifierModel.STEM_STANDARD)
     with pytest.raises(UserError, match=r"model\.stem"):
         build("mobilenetv3_small_050", stem=ClassifierModel.STEM_SMALL)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "blocks"), [("small-cnn", "features.0.weight", 5), ("resnet18", "conv1.weight", 10)]
+)
+def test_layer_decay_falls_from_the_head_to_the_first_block(name: str, first: str, blocks: int) -> None:
+    model = build(name)
+    groups = layer_groups(model, weight_decay=0.1, layer_decay=0.5)
+    scales = {id(p): group["lr_scale"] for group in groups for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert scales.keys() == {id(p) for p in named.values()}
+    assert scales[id(named[f"{head_names(model)[0]}.weight"])] == 1.0
+    assert scales[id(named[first])] == 0.5 ** (blocks - 1)
+    assert len(set(scales.values())) == blocks
+    assert all(group["weight_decay"] == (0.1 if p.ndim > 1 else 0) for group in groups for p in group["params"])

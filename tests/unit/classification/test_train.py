@@ -69,7 +69,32 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_others(build: An
 
 
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9, 12])
-@pytest.mark.parametrize("changes", [{}, {"checkpoint": BEST, "optimizer": TrainingRecipe.OPTIMIZER_SGD}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"checkpoint": BEST, "optimizer": TrainingRecipe.OPTIMIZER_SGD},
+        {
+            "checkpoint": BEST,
+            "select_by": TrainingRecipe.SELECTION_AUROC,
+            "schedule": TrainingRecipe.SCHEDULE_DECAY,
+            "decay_epochs": 1,
+            "warmup_epochs": 0.5,
+            "learning_rate_batch": 16,
+            "clip_norm": 1,
+            "layer_decay": 0.7,
+            "class_weights": TrainingRecipe.CLASS_WEIGHTS_BALANCED,
+            "sampling": TrainingRecipe.SAMPLING_BALANCED,
+            "mixup": 0.2,
+            "cutmix": 1,
+            "crop": 0.5,
+            "rotation": 10,
+            "jitter": 0.2,
+            "erasing": 0.5,
+        },
+    ],
+    ids=["default", "best by loss", "all there is"],
+)
 def test_an_interrupted_training_ends_in_the_same_bytes(build: Any, stop_after: int, changes: Any) -> None:
     sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
     request = build.request(*TWO_PHASES, recipe=build.recipe(**changes))
@@ -210,6 +235,70 @@ def test_training_from_a_file_starts_from_its_weights(build: Any, tmp_path: Any)
 def test_a_recipe_out_of_range_is_the_users_error(build: Any, changes: Any, field: str) -> None:
     with pytest.raises(UserError, match=f"recipe.{field}"):
         build.train(build.request(recipe=build.recipe(**changes)), real=build.images(8))
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"schedule": TrainingRecipe.SCHEDULE_DECAY}, "decay_epochs"),
+        ({"loss": TrainingRecipe.LOSS_ASYMMETRIC}, "loss"),
+        ({"loss": TrainingRecipe.LOSS_FOCAL, "focal_alpha": 0.25}, "focal_alpha"),
+        ({"jitter": 1}, "jitter"),
+        ({"crop": 1.5}, "crop"),
+    ],
+)
+def test_a_recipe_that_does_not_go_with_three_classes_is_the_users_error(build: Any, changes: Any, field: str) -> None:
+    with pytest.raises(UserError, match=f"recipe.{field}"):
+        build.train(build.request(recipe=build.recipe(**changes)), real=build.images(9, classes=3))
+
+
+@pytest.mark.parametrize(("several", "empty"), [(True, False), (False, True)])
+def test_balanced_sampling_is_refused_for_several_labels_and_for_an_empty_class(
+    build: Any, several: bool, empty: bool
+) -> None:
+    real = build.images(12, classes=3, several=several)
+    if empty:
+        real = real.take(np.flatnonzero(real.labels != 2))
+    recipe = build.recipe(sampling=TrainingRecipe.SAMPLING_BALANCED)
+    with pytest.raises(UserError, match="class 2" if empty else "classWeights"):
+        build.train(build.request(recipe=recipe), real=real)
+
+
+def test_balanced_sampling_shows_each_class_as_often(build: Any) -> None:
+    real = build.images(40).take(np.arange(0, 40, 2))
+    real = replace(real, labels=np.array([0] * 16 + [1] * 4, np.int64))
+    recipe = build.recipe(sampling=TrainingRecipe.SAMPLING_BALANCED)
+    request = build.request(TrainingPhase(real=1, epochs=4, learning_rate=1e-3), recipe=recipe)
+    record = build.train(request, real=real).result("training").json("training.json")
+    # Four passes over 20 images are 80 draws, of a pool of 32 in which 12 repeat the rarer class.
+    assert record["phases"][0]["pool"] == {"real": 20, "synthetic": 0, "duplicated": 12}
+    assert sum(record["phases"][0]["images_seen"].values()) == 80
+
+
+@pytest.mark.parametrize(
+    ("by", "series", "best_of"),
+    [
+        (TrainingRecipe.SELECTION_AUROC, "validation_auroc", max),
+        (TrainingRecipe.SELECTION_ACCURACY, "validation_accuracy", max),
+        (TrainingRecipe.SELECTION_LOSS, "validation_loss", min),
+    ],
+)
+def test_the_best_checkpoint_is_the_best_by_what_the_recipe_says(
+    build: Any, by: int, series: str, best_of: Any
+) -> None:
+    recipe = build.recipe(checkpoint=BEST, select_by=by, validations=8, ema_half_life_steps=0)
+    request = build.request(TrainingPhase(real=1, steps=16, learning_rate=0.3), recipe=recipe)
+    context = build.train(request, real=build.images(16, classes=4), validation=build.images(60, classes=4, seed=5))
+    record = context.result("training").json("training.json")
+    values = record["curves"]["series"][series]
+    assert record["checkpoint"]["step"] == record["curves"]["x"][values.index(best_of(values))]
+
+
+def test_published_constants_may_scale_the_pixels(build: Any) -> None:
+    recipe = build.recipe(normalisation=TrainingRecipe.NORMALISATION_IMAGENET)
+    context = build.train(build.request(recipe=recipe), real=build.images(16, channels=3))
+    found = context.result("classifier").json("classifier.json")["normalisation"]
+    assert found["mean"] == pytest.approx([255 * 0.485, 255 * 0.456, 255 * 0.406])
 
 
 @pytest.mark.parametrize("several", [False, True])

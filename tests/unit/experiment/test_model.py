@@ -92,6 +92,11 @@ MISTAKES = {
         "- {name: gan}",
         ["synthetic[1]", "exactly"],
     ),
+    "a schedule that decays at no time": (
+        "{model: resnet18}",
+        "{model: resnet18, recipe: {schedule: decay}}",
+        ["spec.classifiers[1].recipe.decayEpochs", "for example 7"],
+    ),
     "two sources": ("{medmnist:", "{npz: a.npz, medmnist:", ["spec.dataset", "exactly one of"]),
     "no source": ("{medmnist: pneumoniamnist, size: 28}", "{size: 28}", ["spec.dataset", "exactly one of"]),
     "too small images": ("size: 28", "size: 4", ["spec.dataset.size", "greater than or equal to 8"]),
