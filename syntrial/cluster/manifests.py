@@ -233,6 +233,11 @@ def ingest_job(
     )
 
 
+def limits_of(stage: str, *, placement: Placement, pods: Defaults) -> Mapping[str, str]:
+    """The limits of a stage's pods: those of the experiment, else the defaults."""
+    return {**pods[_component(stage)].limits, **placement.resources.limits}
+
+
 def job_name(owner: Owner, stage: str, keys: Iterable[str], attempt: int) -> str:
     """The name of a Job: the same for the same keys of an experiment at the same attempt, whoever asks."""
     digest = hashlib.sha256(canonical_json([owner.uid, sorted(keys), attempt])).hexdigest()

@@ -61,6 +61,12 @@ def serve(  # noqa: PLR0917 - options of a command
     pods: Annotated[
         str, typer.Option(help="Requests and limits of pods whose experiment gives none: `pods` of the chart, as JSON.")
     ] = "{}",
+    gpu_hours: Annotated[
+        str, typer.Option(help="GPU-hours of a month by namespace: `controller.gpuHours` of the chart, as JSON.")
+    ] = "{}",
+    gpu_ledger: Annotated[
+        str, typer.Option(help="NAMESPACE/NAME of the ConfigMap in which GPU-hours are counted.")
+    ] = "",
     threads: Annotated[int, typer.Option(min=1, help="Experiments that are looked at at a time.")] = 16,
     resync: Annotated[float, typer.Option(min=1, help="Seconds between two times that all is read anew.")] = 300.0,
     metrics_port: Annotated[int, typer.Option(help="Port of /metrics; 0: none.")] = METRICS_PORT,
@@ -77,6 +83,7 @@ def serve(  # noqa: PLR0917 - options of a command
     from syntrial.cluster.manifests import Images
     from syntrial.cluster.pod_resources import defaults_from
     from syntrial.controller.controller import Controller
+    from syntrial.controller.gpu_hours import budget_from
     from syntrial.controller.handlers import serve as serve_events
     from syntrial.controller.metered import metered_api
     from syntrial.controller.settings import Settings
@@ -98,6 +105,8 @@ def serve(  # noqa: PLR0917 - options of a command
         jobs_per_experiment=jobs_per_experiment,
         jobs_per_namespace=jobs_per_namespace,
         pods=defaults_from(pods),
+        gpu_hours=budget_from(gpu_hours),
+        gpu_ledger=gpu_ledger,
         threads=threads,
         resync_seconds=resync,
     )

@@ -10,10 +10,12 @@ from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Rate, Snapshot, TrialState
 from syntrial.controller.standing import ATTEMPTS, Stand, Standing
 from syntrial.controller.waiting import (
+    GPU_BUDGET,
     INPUTS,
     STORE_UNREACHABLE,
     Reason,
     grouped,
+    held_back,
     pending,
     why_job_waits,
 )
@@ -272,6 +274,9 @@ def _progressing(trial: TrialState, snapshot: Snapshot, stands: Standing, *, run
         return stuck(stands.count(Stand.FAILED))
     if running:
         return condition(PROGRESSING, "True", "Running", "steps run")
+    others = stands.count(Stand.CARRIED, Stand.ENDING, Stand.READY, Stand.PAUSED, Stand.ELSEWHERE, Stand.UNKNOWN)
+    if (over := snapshot.over_budget) is not None and others == len(held_back(trial, snapshot, stands)):
+        return condition(PROGRESSING, "False", GPU_BUDGET, over.message)
     return condition(PROGRESSING, "True", "Waiting", "steps wait; see status.pending")
 
 

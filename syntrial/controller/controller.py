@@ -19,6 +19,7 @@ from syntrial.controller.bounds import Allowance, LookFailed
 from syntrial.controller.collection import CollectionWatch
 from syntrial.controller.experiment_cache import ExperimentCache
 from syntrial.controller.failing import Failing
+from syntrial.controller.gpu_ledger import COUNT_SECONDS, GpuLedger
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import ClusterApi, Jobs
 from syntrial.controller.observe import observe
@@ -60,8 +61,9 @@ class Controller:
         *,
         open_store: Callable[[Mapping[str, str], str], ArtifactStore],
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`open_store` opens the store that a Secret's entries describe, for a namespace."""
+        """`open_store` opens the store that a Secret's entries describe, for a namespace; `wall` is the time of day."""
         self._cluster = cluster
         self._settings = settings
         self._clock = clock
@@ -79,6 +81,14 @@ class Controller:
         )
         self._acting = Acting(
             jobs=self._jobs, stores=self._stores, rooms=self._rooms, wake=self._wake, settings=settings, clock=clock
+        )
+        self.ledger = GpuLedger(
+            cluster,
+            self.inventory,
+            budget=settings.gpu_hours,
+            place=settings.gpu_ledger,
+            namespaces=settings.namespaces,
+            wall=wall,
         )
         self._permits = Permits(
             cluster,
@@ -106,7 +116,7 @@ class Controller:
         """Reads what the cluster holds, and starts the threads that look."""
         self.repair()
         works = [(f"look-{number}", self._work) for number in range(self._settings.threads)]
-        for name, work in [*works, ("resync", self._resync_for_ever)]:
+        for name, work in [*works, ("resync", self._resync_for_ever), ("count", self._count_for_ever)]:
             thread = threading.Thread(target=work, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -146,6 +156,12 @@ class Controller:
                 self.resync()
             except (ClusterUnavailable, ClusterRefused) as error:
                 _log.warning("not resynced", error=str(error))
+
+    def _count_for_ever(self) -> None:
+        while self.ledger.is_kept:
+            self.ledger.count()
+            if self._stopping.wait(COUNT_SECONDS):
+                return
 
     def _wake(self, uid: str) -> None:
         since = self._clock() - self._looked_at.get(uid, float("-inf"))
@@ -223,7 +239,9 @@ class Controller:
     @property
     def metrics(self) -> StateMetrics:
         """What Prometheus is told of the state held here."""
-        return StateMetrics(queue=self.queue, inventory=self.inventory, waits=self._waits, meter=self._meter)
+        return StateMetrics(
+            queue=self.queue, inventory=self.inventory, waits=self._waits, meter=self._meter, ledger=self.ledger
+        )
 
     @property
     def remembered(self) -> list[str]:
@@ -266,6 +284,7 @@ class Controller:
                 inventory=self.inventory,
                 stores=self._stores,
                 jobs=self._jobs,
+                ledger=self.ledger,
                 clock=self._clock,
                 permits=self._permits,
                 job_limit=self._settings.jobs_per_experiment,

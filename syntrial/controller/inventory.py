@@ -232,6 +232,15 @@ class Inventory:
                 held[namespace] += sum(pod.view.devices for pod in pods.values() if pod.view.phase == "Running")
         return held
 
+    def device_pods(self) -> dict[str, list[PodView]]:
+        """Pods that ask for devices, whether they run or not, by namespace."""
+        found: dict[str, list[PodView]] = {}
+        with self._lock:
+            for (namespace, _), pods in self._pods.items():
+                if held := [pod.view for pod in pods.values() if pod.view.devices]:
+                    found.setdefault(namespace, []).extend(held)
+        return found
+
     def jobs_of(self, uid: str) -> tuple[JobView, ...]:
         """The experiment's Jobs with their pods, by name."""
         with self._lock:

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, step_job
+from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, limits_of, step_job
 from syntrial.cluster.pod_resources import Defaults
 from syntrial.controller.batching import downloads
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
@@ -17,11 +17,12 @@ from syntrial.controller.reconcile import DeleteJob
 from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
 from syntrial.controller.telemetry import JOBS_CREATED
-from syntrial.controller.views import LABEL_TEMPLATE, JobView, experiment_of, pod_view, template_of
+from syntrial.controller.views import LABEL_TEMPLATE, JobView, devices_of, experiment_of, pod_view, template_of
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
 from syntrial.sources.named import SourceRef
+from syntrial.stages import STAGES
 
 LOG_LINES: Final = 200
 """Of a pod that died without recording its attempt, what is recorded for it."""
@@ -73,6 +74,10 @@ class ClusterApi(Protocol):
 
     def patch_status(self, obj: Mapping[str, Any], *, field_manager: str) -> Manifest:
         """Applies a status."""
+        ...
+
+    def apply(self, obj: Mapping[str, Any], *, field_manager: str) -> Manifest:
+        """Makes an object or changes the fields that it names; refused where it is not the version that it names."""
         ...
 
     def pods_of(self, namespace: str, job: str) -> Manifests:
@@ -145,6 +150,14 @@ class Jobs:
                 store_secret=self._store_secret,
                 pods=self._pods,
             )
+        )
+
+    def stages_with_devices(self, experiment: Experiment) -> frozenset[str]:
+        """The stages whose pods would hold devices, such as GPUs."""
+        cluster = experiment.spec.cluster
+        limits = {stage: limits_of(stage, placement=cluster.placement(stage), pods=self._pods) for stage in STAGES}
+        return frozenset(
+            stage for stage, found in limits.items() if devices_of({"containers": [{"resources": {"limits": found}}]})
         )
 
     def submit(self, job: Manifest, keys: tuple[str, ...]) -> Submission:

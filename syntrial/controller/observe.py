@@ -14,11 +14,12 @@ from syntrial.cluster.manifests import GRACE_SECONDS
 from syntrial.controller.bounds import Allowance
 from syntrial.controller.collection import CollectionWatch
 from syntrial.controller.experiment_cache import ExperimentCache
+from syntrial.controller.gpu_ledger import GpuLedger
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
 from syntrial.controller.permits import Permits
 from syntrial.controller.planning import wanted
-from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Snapshot, TrialState
+from syntrial.controller.snapshot import AttemptView, Evidence, OverBudget, Presence, Snapshot, TrialState
 from syntrial.controller.standing import NODE_LOST, NOT_COUNTED, is_given_up, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.telemetry import count_failure
@@ -43,6 +44,7 @@ def observe(
     inventory: Inventory,
     stores: Stores,
     jobs: Jobs,
+    ledger: GpuLedger,
     clock: Callable[[], float],
     permits: Permits,
     job_limit: int,
@@ -102,6 +104,7 @@ def observe(
         evidence=dict(cache.evidence),
         store_error=store_error,
         refusal=cache.refusal,
+        over_budget=_over_budget(trial, jobs=jobs, ledger=ledger),
         has_met_quota=cache.has_met_quota,
         is_registered=cache.registered == tuple(keys),
         verdict=cache.verdict,
@@ -110,6 +113,13 @@ def observe(
         outdated=frozenset(name for name, (_, differs) in cache.outdated.items() if differs),
         refused_pods=dict(cache.refused_pods),
     )
+
+
+def _over_budget(trial: TrialState, *, jobs: Jobs, ledger: GpuLedger) -> OverBudget | None:
+    message = ledger.used_up(trial.namespace)
+    if not message or trial.experiment is None:
+        return None
+    return OverBudget(message=message, stages=jobs.stages_with_devices(trial.experiment))
 
 
 def _without_lost(

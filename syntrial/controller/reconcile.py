@@ -25,7 +25,7 @@ from syntrial.controller.standing import (
     standing,
 )
 from syntrial.controller.views import JobView
-from syntrial.controller.waiting import room_for_jobs
+from syntrial.controller.waiting import held_back, room_for_jobs
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.sources.named import SourceRef
@@ -216,7 +216,9 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
     assert trial.plan is not None
     if _is_refused(snapshot):
         return []
-    ready = sorted(stands.steps(trial.plan, Stand.READY), key=lambda step: -trial.priorities[step.key])
+    held = held_back(trial, snapshot, stands)
+    able = [step for step in stands.steps(trial.plan, Stand.READY) if step.key not in held]
+    ready = sorted(able, key=lambda step: -trial.priorities[step.key])
     alone = {step.key for step in ready if snapshot.attempts[step.key]}
     found: list[Action] = []
     most = min(STARTS, room_for_jobs(snapshot))

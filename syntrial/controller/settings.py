@@ -5,6 +5,7 @@ from typing import Final
 
 from syntrial.cluster.manifests import Images
 from syntrial.cluster.pod_resources import DEFAULTS, Defaults
+from syntrial.controller.gpu_hours import Budget
 from syntrial.experiment.allowed import Allowed
 from syntrial.plan.size import STEP_LIMIT
 
@@ -33,6 +34,10 @@ class Settings:
     """Live Jobs of one experiment."""
     jobs_per_namespace: int = 512
     """Live Jobs of all experiments of a namespace."""
+    gpu_hours: Budget = field(default_factory=Budget)
+    """What the pods of a namespace may use in a month."""
+    gpu_ledger: str = ""
+    """NAMESPACE/NAME of the ConfigMap in which that is counted."""
     threads: int = 16
     """Looks at a time; they mostly wait for the store and the API. A namespace has a quarter of them at most."""
     acts: int = 4

@@ -56,6 +56,15 @@ class Refusal:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OverBudget:
+    """The namespace has used up its GPU-hours."""
+
+    message: str
+    stages: frozenset[str]
+    """Those whose pods would hold devices: none of their Jobs is begun."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrialState:
     """The experiment as its object wants it, planned as far as is known."""
 
@@ -107,6 +116,7 @@ class Snapshot:
     store_error: str = ""
     """Why the store is not to be reached, for the user; "" where it is."""
     refusal: Refusal | None = None
+    over_budget: OverBudget | None = None
     has_met_quota: bool = False
     """Whether a Job of this experiment was ever refused for a quota."""
     is_registered: bool = False

@@ -12,6 +12,7 @@ from typing import Any, Final
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from syntrial.controller.gpu_ledger import GpuLedger
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.workqueue import WorkQueue
 
@@ -119,11 +120,14 @@ class _Tally:
 class StateMetrics(Collector):
     """What Prometheus is told of the controller's state."""
 
-    def __init__(self, *, queue: WorkQueue, inventory: Inventory, waits: Waits, meter: DeviceMeter) -> None:
+    def __init__(
+        self, *, queue: WorkQueue, inventory: Inventory, waits: Waits, meter: DeviceMeter, ledger: GpuLedger
+    ) -> None:
         self._queue = queue
         self._inventory = inventory
         self._waits = waits
         self._meter = meter
+        self._ledger = ledger
         self._tally = _Tally()
 
     def describe(self) -> Iterator[Metric]:
@@ -148,6 +152,9 @@ class StateMetrics(Collector):
             found["accelerators"].add_metric([namespace], count)
         for namespace, total in sorted(used.items()):
             found["accelerator_seconds"].add_metric([namespace], total)
+        for namespace, (hours, budget) in sorted(self._ledger.hours().items()):
+            found["gpu_hours"].add_metric([namespace], hours)
+            found["gpu_hours_budget"].add_metric([namespace], budget)
         yield from found.values()
 
 
@@ -170,4 +177,8 @@ def _families() -> dict[str, Any]:
         "accelerator_seconds": CounterMetricFamily(
             "syntrial_accelerator_seconds", "For how long they held them.", labels=["namespace"]
         ),
+        "gpu_hours": gauge(
+            "syntrial_gpu_hours", "GPU-hours of this month, of namespaces with a budget.", labels=["namespace"]
+        ),
+        "gpu_hours_budget": gauge("syntrial_gpu_hours_budget", "What they may use in a month.", labels=["namespace"]),
     }

@@ -52,6 +52,10 @@ class PodView:
     """The reason of the container's end, for example "OOMKilled"; or the pod's, for example "Evicted"."""
     devices: int = 0
     """Whole devices that it holds while it runs, such as GPUs."""
+    began: float | None = None
+    """When its node took it up, in seconds since 1970 by the cluster's clock; None where none has."""
+    ended_at: float | None = None
+    """When the last of its containers ended; None while it runs, or where nothing says so."""
     disrupted: str = ""
     """Why something outside ends it, for example "DeletionByTaintManager", where its node does not answer."""
 
@@ -166,7 +170,16 @@ def pod_view(pod: Mapping[str, Any]) -> PodView:
         waiting=waiting.get("reason", ""),
         message=(waiting.get("message") or terminated.get("message") or status.get("message") or "")[:MESSAGE_LENGTH],
         exit_code=terminated.get("exitCode"),
-        devices=_devices(pod.get("spec") or {}),
+        devices=devices_of(pod.get("spec") or {}),
+        began=_moment(status.get("startTime")),
+        ended_at=max(
+            (
+                end
+                for container in status.get("containerStatuses") or ()
+                if (end := _moment(((container.get("state") or {}).get("terminated") or {}).get("finishedAt")))
+            ),
+            default=None,
+        ),
         # The pod's own reason, such as a deadline, says more than how its container took it.
         ended=status.get("reason") or terminated.get("reason") or "",
         disrupted=disrupted,
@@ -196,7 +209,8 @@ def template_of(job: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(job["spec"]["template"]["spec"])).hexdigest()[:16]
 
 
-def _devices(spec: Mapping[str, Any]) -> int:
+def devices_of(spec: Mapping[str, Any]) -> int:
+    """How many devices a pod with this specification holds."""
     limits = [((c.get("resources") or {}).get("limits") or {}) for c in spec.get("containers") or ()]
     return sum(int(str(count)) for of_one in limits for name, count in of_one.items() if _is_device(name, count))
 
@@ -209,3 +223,7 @@ def _seconds(start: str, end: str) -> float:
     if not start or not end:
         return 0.0
     return max(0.0, (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds())
+
+
+def _moment(text: str | None) -> float | None:
+    return datetime.fromisoformat(text).timestamp() if text else None

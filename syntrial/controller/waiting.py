@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Snapshot, TrialState
 from syntrial.controller.standing import NODE_LOST, Stand, Standing, ran_out_of_memory
 from syntrial.controller.views import JobView
@@ -21,6 +22,7 @@ STORE_UNREACHABLE: Final = "StoreUnreachable"
 BACK_OFF: Final = "BackOff"
 INPUTS: Final = "Inputs"
 JOB_LIMIT: Final = "JobLimit"
+GPU_BUDGET: Final = "GpuBudget"
 
 PENDING_SHOWN: Final = 8
 
@@ -48,6 +50,8 @@ def pending(trial: TrialState, snapshot: Snapshot, stands: Standing) -> list[dic
     elif room_for_jobs(snapshot) <= 0 and (ready := stands.count(Stand.READY)):
         words = f"an experiment has {snapshot.job_limit} Jobs at a time (controller.jobs.perExperiment)"
         found.append(Reason(reason=JOB_LIMIT, message=words, count=ready))
+    if (over := snapshot.over_budget) is not None:
+        found.append(Reason(reason=GPU_BUDGET, message=over.message, count=len(held_back(trial, snapshot, stands))))
     for job in snapshot.jobs:
         reason = why_job_waits(job, refused=snapshot.refused_pods.get(job.name, ""))
         if job.is_live and reason is not None:
@@ -63,6 +67,15 @@ def pending(trial: TrialState, snapshot: Snapshot, stands: Standing) -> list[dic
         words = f"{step.label} is tried again after {last.reason}: {said}"
         found.append(Reason(reason=OUT_OF_MEMORY if starved else BACK_OFF, message=words[:400], count=1))
     return grouped(found)
+
+
+def held_back(trial: TrialState, snapshot: Snapshot, stands: Standing) -> frozenset[str]:
+    """Keys of the steps that are ready, but for the GPU-hours of their namespace."""
+    assert trial.plan is not None
+    if snapshot.over_budget is None:
+        return frozenset()
+    stages = snapshot.over_budget.stages
+    return frozenset(step.key for step in stands.steps(trial.plan, Stand.READY) if stage_name(step.method) in stages)
 
 
 def room_for_jobs(snapshot: Snapshot) -> int:

@@ -53,7 +53,7 @@ class Pending(Model):
 
     reason: str = Field(
         description="Unschedulable, QuotaExceeded, JobLimit, Queued, ImagePull, OutOfMemory, NodeLost, "
-        "RunningElsewhere, StoreUnreachable, BackOff or Inputs."
+        "GpuBudget, RunningElsewhere, StoreUnreachable, BackOff or Inputs."
     )
     message: str | None = Field(None, description="In words, with what the scheduler, the quota or the registry said.")
     count: int | None = Field(None, ge=0, description="How many steps.")

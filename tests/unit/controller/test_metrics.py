@@ -14,6 +14,8 @@ from syntrial.artifacts.memory import MemoryBackend
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.controller import telemetry
 from syntrial.controller.collection import LAST, WATCH_SECONDS, CollectionWatch
+from syntrial.controller.gpu_hours import Budget
+from syntrial.controller.gpu_ledger import GpuLedger
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.metered import metered_api, metered_backend
 from syntrial.controller.room import Rooms
@@ -37,7 +39,8 @@ class Clock:
 
 def of(inventory: Inventory) -> StateMetrics:
     queue = WorkQueue(places=1, group_of=lambda _: "")
-    return StateMetrics(queue=queue, inventory=inventory, waits=Waits(), meter=DeviceMeter(inventory))
+    ledger = GpuLedger(Api(), inventory, budget=Budget(), place="", namespaces=())
+    return StateMetrics(queue=queue, inventory=inventory, waits=Waits(), meter=DeviceMeter(inventory), ledger=ledger)
 
 
 def told(metrics: StateMetrics) -> dict[tuple[str, ...], float]:

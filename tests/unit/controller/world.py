@@ -10,6 +10,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from math import inf
 from pathlib import Path
 from typing import Any, Final
@@ -65,6 +66,10 @@ VERDICT = {
     "interval_95": [0.01, 0.03],
     "words": "It helps.",
 }
+
+
+YEAR: Final = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
+"""The moment at which a world's clock is at 0."""
 
 
 class Killed(BaseException):
@@ -212,6 +217,14 @@ class Api:
             raise ClusterRefused("gone", status=404, reason="NotFound", field="", remedy="")
         return self.put({**self.objects[key], "status": obj["status"]})
 
+    def apply(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
+        self.on_call()
+        known = self.objects.get((obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"]))
+        wanted = obj["metadata"].get("resourceVersion")
+        if wanted and (known is None or known["metadata"]["resourceVersion"] != wanted):
+            raise ClusterRefused("the object has been modified", status=409, reason="Conflict", field="", remedy="")
+        return self.put({**obj, "metadata": {**(known or obj)["metadata"]}})
+
     def pods_of(self, namespace: str, job: str) -> Any:
         return [pod for pod in self.list("Pod", namespace) if pod["metadata"]["labels"].get("job-name") == job]
 
@@ -353,7 +366,11 @@ class World:
             **{**self.settings, **fields},
         )
         controller = Controller(
-            self.api, settings, open_store=lambda _secret, _namespace: self.seen_store, clock=self.clock
+            self.api,
+            settings,
+            open_store=lambda _secret, _namespace: self.seen_store,
+            clock=self.clock,
+            wall=self.wall,
         )
         controller.repair()
         self.controllers.append((controller, [len(self.api.events)]))
@@ -365,6 +382,14 @@ class World:
 
     def clock(self) -> float:
         return self.now
+
+    def wall(self) -> float:
+        """The time, in seconds since 1970."""
+        return YEAR + self.now
+
+    def time_of_day(self) -> str:
+        """The same as Kubernetes writes it."""
+        return f"{datetime.fromtimestamp(self.wall(), UTC):%Y-%m-%dT%H:%M:%SZ}"
 
     def deliver(self, controller: Controller, *, lag: int = 0) -> None:
         """Hands the controller the events of its watches, but for the last `lag`."""
@@ -426,7 +451,12 @@ class World:
             {
                 "kind": "Pod",
                 "metadata": {**pod, "ownerReferences": [owner | {"controller": True}]},
-                "status": {"phase": "Running", "containerStatuses": [{"name": "stage", "state": {"running": {}}}]},
+                "spec": job["spec"]["template"]["spec"],
+                "status": {
+                    "phase": "Running",
+                    "startTime": self.time_of_day(),
+                    "containerStatuses": [{"name": "stage", "state": {"running": {}}}],
+                },
             },
             change="ADDED",
         )
@@ -434,10 +464,16 @@ class World:
     def end_pod(self, job: dict[str, Any], pod: dict[str, Any] | None, *, code: int, reason: str = "") -> None:
         """Ends a pod and with it its Job."""
         if pod is not None:
-            terminated = {"exitCode": code, "reason": reason or ("Completed" if code == 0 else "Error")}
-            status = {"name": "stage", "state": {"terminated": terminated}}
-            phase = "Succeeded" if code == 0 else "Failed"
-            self.api.put({**pod, "status": {"phase": phase, "containerStatuses": [status]}})
+            terminated = {
+                "exitCode": code,
+                "reason": reason or ("Completed" if code == 0 else "Error"),
+                "finishedAt": self.time_of_day(),
+            }
+            ended = {
+                "phase": "Succeeded" if code == 0 else "Failed",
+                "containerStatuses": [{"name": "stage", "state": {"terminated": terminated}}],
+            }
+            self.api.put({**pod, "status": {**pod["status"], **ended}})
         kind = "Complete" if code == 0 else "Failed"
         why = "" if code == 0 else "PodFailurePolicy" if code == 2 else "BackoffLimitExceeded"
         condition = {"type": kind, "status": "True", "reason": why, "lastTransitionTime": "2026-01-01T00:00:10Z"}

@@ -9,6 +9,12 @@
 {{- end -}}
 {{- end }}
 
+{{/* "true" where a namespace has a budget of GPU-hours. */}}
+{{- define "syntrial.hasGpuHours" -}}
+{{- $hours := .Values.controller.gpuHours -}}
+{{- if not (kindIs "invalid" $hours.perNamespace) -}}true{{- else if $hours.namespaces -}}true{{- end -}}
+{{- end }}
+
 {{/* What the controller is told: where to look, what to start, whose store. */}}
 {{- define "syntrial.controllerArgs" -}}
 {{- include "syntrial.scopeArgs" . }}
@@ -22,6 +28,10 @@
 - --step-limit={{ int .Values.controller.stepLimit }}
 - --jobs-per-experiment={{ int .Values.controller.jobs.perExperiment }}
 - --jobs-per-namespace={{ int .Values.controller.jobs.perNamespace }}
+{{- if include "syntrial.hasGpuHours" . }}
+- {{ printf "--gpu-hours=%s" (toJson .Values.controller.gpuHours) | squote }}
+- --gpu-ledger=$(POD_NAMESPACE)/{{ .Release.Name }}-gpu-hours
+{{- end }}
 - {{ printf "--pods=%s" (toJson .Values.pods) | squote }}
 - {{ printf "--allowed=%s" (toJson .Values.admission.allowed) | squote }}
 {{- end }}
