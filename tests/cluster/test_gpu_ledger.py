@@ -56,7 +56,3 @@ def test_the_count_is_kept_in_the_cluster_and_written_by_one_at_a_time(cluster: 
     first.count()
     assert first.hours()[namespace][0] >= 4 * hours - 0.1
     assert first.used_up(namespace) == ""
-    cluster.delete("ConfigMap", namespace, place["name"])
-    first.count()
-    first.count()
-    assert cluster.get("ConfigMap", namespace, place["name"]) is None
