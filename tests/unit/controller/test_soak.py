@@ -10,7 +10,7 @@ import logging
 import random
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
@@ -81,8 +81,22 @@ class TimedApi(Api):
 class Soak:
     """The cluster, its tenants, and the places in which the controller's looks run."""
 
-    def __init__(self, *, slow: bool, hostile: bool, threads: int = 16) -> None:
+    def __init__(
+        self,
+        *,
+        slow: bool = False,
+        hostile: bool = False,
+        tenants: Sequence[str] = TENANTS,
+        each: int = EACH,
+        pod_seconds: float = POD_SECONDS,
+        threads: int = 16,
+        **settings: Any,
+    ) -> None:
+        """Of each tenant there are `each` experiments, whose pods take some `pod_seconds`."""
         self.now = 0.0
+        self.tenants = tenants
+        self.each = each
+        self.pod_seconds = pod_seconds
         self.api = TimedApi(self.spend)
         self.sites = {
             name: Site(
@@ -90,17 +104,17 @@ class Soak:
                 seconds=SLOW_SECONDS if slow and name == SLOW else STORE_SECONDS,
                 is_hostile=hostile and name == HOSTILE,
             )
-            for name in TENANTS
+            for name in tenants
         }
-        for name in TENANTS:
+        for name in tenants:
             self.api.put({"kind": "Secret", "metadata": {"namespace": name, "name": "syntrial-store"}})
-        settings = Settings(namespaces=(), images=Images(repository="r", tag="t"), threads=threads, acts=1)
+        given = Settings(namespaces=(), images=Images(repository="r", tag="t"), threads=threads, acts=1, **settings)
         self.stores = {name: ArtifactStore(site) for name, site in self.sites.items()}  # type: ignore[arg-type]
         self.controller = Controller(
-            self.api, settings, open_store=lambda _secret, namespace: self.stores[namespace], clock=lambda: self.now
+            self.api, given, open_store=lambda _secret, namespace: self.stores[namespace], clock=lambda: self.now
         )
         self.places = threads
-        self.waits: dict[str, list[float]] = {name: [] for name in TENANTS}
+        self.waits: dict[str, list[float]] = {name: [] for name in tenants}
         self.worked: Counter[str] = Counter()
         self.longest = 0.0
         self._due: dict[str, float] = {}
@@ -123,15 +137,16 @@ class Soak:
     def at(self, when: float, do: Callable[[], None]) -> None:
         heapq.heappush(self._events, (when, next(self._numbers), do))
 
-    def run(self, *, seconds: float) -> None:
-        for number, tenant in enumerate(itertools.chain.from_iterable([TENANTS] * EACH)):
+    def run(self, *, seconds: float, within: float = 60.0, is_over: Callable[[], bool] = lambda: False) -> None:
+        """Applies all experiments `within` some seconds, and lets time go by."""
+        for number, tenant in enumerate(itertools.chain.from_iterable([self.tenants] * self.each)):
             body = {
                 "apiVersion": "syntrial.dev/v1alpha1",
                 "kind": "Experiment",
                 "metadata": {"namespace": tenant, "name": f"e{number}", "generation": 1},
                 "spec": {**SPEC, "seed": number},
             }
-            self.at(self._random.uniform(0.0, 60.0), lambda body=body: self.api.put(body, change="ADDED"))  # type: ignore[misc]
+            self.at(self._random.uniform(0.0, within), lambda body=body: self.api.put(body, change="ADDED"))  # type: ignore[misc]
         free, queue = self.places, self.controller.queue
 
         def promote() -> None:
@@ -141,7 +156,7 @@ class Soak:
         for tenths in range(1, int(seconds * 10)):
             # Time also passes where nothing happens: looks that were put off come due.
             self.at(tenths / 10, promote)
-        while self._events and self._events[0][0] < seconds:
+        while self._events and self._events[0][0] < seconds and not is_over():
             self.now, _, do = heapq.heappop(self._events)
             if do is _ENDED:
                 free += 1
@@ -182,7 +197,7 @@ class Soak:
                 inventory.put_job(body)
                 if change == "ADDED":
                     inventory.put_pod(self._pod(body))
-                    self.at(self.now + self._random.uniform(0.5, 1.5) * POD_SECONDS, lambda b=body: self._end(b))  # type: ignore[misc]
+                    self.at(self.now + self._random.uniform(0.5, 1.5) * self.pod_seconds, lambda b=body: self._end(b))  # type: ignore[misc]
 
     def _pod(self, job: dict[str, Any]) -> dict[str, Any]:
         metadata = job["metadata"]
@@ -206,6 +221,11 @@ class Soak:
             done = {"type": "Complete", "status": "True", "reason": "", "lastTransitionTime": "2026-01-01T00:00:10Z"}
             self.api.put({**present, "status": {"startTime": "2026-01-01T00:00:00Z", "conditions": [done]}})
 
+    def has_succeeded(self) -> int:
+        """How many experiments have their verdict."""
+        bodies = (body for (kind, _, _), body in self.api.objects.items() if kind == "Experiment")
+        return sum("verdict" in (body.get("status") or {}) for body in bodies)
+
     def p99(self) -> float:
         """Of the waits of all tenants but the two."""
         waits = sorted(wait for name in TENANTS if name not in (SLOW, HOSTILE) for wait in self.waits[name])
@@ -223,6 +243,16 @@ def _no_log() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**known)
+
+
+def test_a_full_namespace_stays_full_and_is_not_looked_at_all_the_time_for_it() -> None:
+    soak = Soak(tenants=["t00"], each=20, pod_seconds=2.0, jobs_per_namespace=8)
+    soak.run(seconds=600.0, within=0.5, is_over=lambda: soak.has_succeeded() == 20)
+    assert soak.has_succeeded() == 20
+    jobs, looks = soak.api.created.total(), sum(map(len, soak.waits.values()))
+    # With each place taken again as soon as it is free; a fifth is for the chains of steps at both ends.
+    assert soak.now <= 1.2 * jobs * soak.pod_seconds / 8
+    assert looks <= 7 * jobs
 
 
 @pytest.mark.slow
