@@ -57,7 +57,9 @@ class Near:
     threshold: float
     measure: str | None = None
     calibrated_on: str | None = None
-    """Of imported sets these are the data set's."""
+    """On the data set's training images, also for imported sets."""
+    recall: dict[str, float] | None = None
+    """Of each kind of alteration: the share of the training images whose altered copy is this near."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,6 +90,9 @@ class Conflicts:
     count: int
     """Distinct contents."""
     examples: tuple[tuple[str, ...], ...]
+    near: int = 0
+    """Pairs of near duplicates with different labels."""
+    near_examples: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from syntrial.documents.audit import Conflicts, GreyLevels, PairPicture, Shift, 
 from syntrial.imagesets.classes import Labels, count_classes
 from syntrial_data_prep.duplicates import Pair
 from syntrial_data_prep.form import Formed
+from syntrial_data_prep.leaks import EXACT, NEAR, Leak
 
 DARK: Final = 32
 """A set whose brightest of 1000 pixels is darker than this was probably scaled wrongly."""
@@ -110,8 +111,10 @@ def ranges(images_NHWC: NDArray[np.uint8]) -> GreyLevels:
     )
 
 
-def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Sequence[str]) -> Conflicts:
-    """Images that are equal to the pixel and have different labels: how many contents, and examples."""
+def conflicts(
+    splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Sequence[str], *, found: Sequence[Leak]
+) -> Conflicts:
+    """Images that are equal to the pixel, or near duplicates, and have different labels: how many, and examples."""
     first: dict[str, tuple[str, str]] = {}
     clashing: dict[str, list[str]] = {}
     for split, digests in splits.values():
@@ -120,8 +123,20 @@ def conflicts(splits: Mapping[str, tuple[Formed, Sequence[str]]], classes: Seque
             earlier = first.setdefault(digest, (label, split.names[row]))
             if earlier[0] != label:
                 clashing.setdefault(digest, [f"{earlier[1]} is {earlier[0]}"]).append(f"{split.names[row]} is {label}")
-    examples = tuple(tuple(found[:4]) for found in list(clashing.values())[:8])
-    return Conflicts(count=len(clashing), examples=examples)
+    examples = tuple(tuple(told[:4]) for told in list(clashing.values())[:8])
+    near: list[tuple[str, ...]] = []
+    for leak in found:
+        if leak.kind != NEAR:
+            continue
+        loser, keeper = splits[leak.between[0]][0], splits[leak.between[1]][0]
+        for pair in leak.pairs:
+            sides = ((loser, pair.first), (keeper, pair.second))
+            labels = [name_label(part.labels[row], classes) for part, row in sides]
+            if labels[0] != labels[1]:
+                near.append(
+                    tuple(f"{part.names[row]} is {label}" for (part, row), label in zip(sides, labels, strict=True))
+                )
+    return Conflicts(count=len(clashing), examples=examples, near=len(near), near_examples=tuple(near[:8]))
 
 
 def name_label(label: Any, classes: Sequence[str]) -> str:
@@ -144,6 +159,24 @@ def pair_pictures(
                 pictures.append(np.stack([first[pair.first], second[pair.second]]))
                 told.append(PairPicture(what=title, distance=pair.distance))
     return (np.stack(pictures) if pictures else None), tuple(told)
+
+
+def leak_pictures(
+    found: Sequence[Leak], images: Mapping[str, NDArray[np.uint8]]
+) -> tuple[NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
+    """Pictures of the leaks' pairs (`pair_pictures`), exact ones within a split left out: they show one image twice."""
+    titled: list[tuple[str, NDArray[np.uint8], NDArray[np.uint8], Sequence[Pair]]] = []
+    for leak in found:
+        first, second = leak.between
+        if leak.kind == EXACT and first == second:
+            continue
+        where = f"within {first}" if first == second else f"in {first} and {second}"
+        sides = (images[first], images[second])
+        upright = [pair for pair in leak.pairs if pair.position == 0]
+        moved = [pair for pair in leak.pairs if pair.position]
+        titled.append((f"{leak.kind.replace('-', ' ')} {where}", *sides, upright))
+        titled.append((f"{leak.kind.replace('-', ' ')} {where}, mirrored or turned", *sides, moved))
+    return pair_pictures(titled)
 
 
 def range_warnings(found: Mapping[str, GreyLevels]) -> list[str]:

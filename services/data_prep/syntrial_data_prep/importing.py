@@ -18,6 +18,9 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, leaks, resample, sources
 from syntrial_data_prep.form import Formed, counting, form, join
+from syntrial_data_prep.leak_search import calibrated, near_of, near_pairs
+from syntrial_data_prep.likeness import coefficients, evened
+from syntrial_data_prep.neighbours import within
 from syntrial_data_prep.prepare import describe_resampling, write_originals
 
 REAL = ("validation", "test", "train")
@@ -62,9 +65,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     images = _fit_task(join(parts, scratch=context.scratch), train=train, title=raw.title)
 
     digests = duplicates.hashes(images.images_NHWC)
-    threshold, found_leaks, pictures, told = _copies(
-        images, digests=digests, real=real, request=request, context=context
-    )
+    near, found_leaks, pictures, told = _copies(images, digests=digests, real=real, request=request, context=context)
     leaks.stop_if_asked(found_leaks, source=raw.title)
     stays = leaks.keep_mask(len(images), found_leaks, split=IMPORTED)
     kept = images.take(stays, scratch=context.scratch)
@@ -91,7 +92,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         classes=train.classes,
         splits={IMPORTED: audit.describe_split(kept, train.classes, source=source, split_by="source")},
         leaks=tuple(leak.document() for leak in found_leaks),
-        near=Near(threshold=threshold),
+        near=near,
         pictures=told,
         shifts=audit.shifts({"train": train.labels, IMPORTED: kept.labels}, train.classes),
         ranges={
@@ -141,28 +142,30 @@ def _copies(
     real: Mapping[str, ImageSet],
     request: ImportImagesRequest,
     context: StepContext,
-) -> tuple[float, list[leaks.Leak], NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
-    """Copies of real images, exact and near: the threshold, the leaks, pictures of pairs and what they show."""
+) -> tuple[Near, list[leaks.Leak], NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
+    """Copies of real images, exact and near: what near means, the leaks, pictures of pairs and what they show."""
     exact = leaks.action_of(request.leaks.exact_duplicates, default=LeakPolicy.ACTION_DROP)
     close = leaks.action_of(request.leaks.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
-    shapes = duplicates.features(images.images_NHWC)
-    train_shapes = duplicates.features(real["train"].images_NHWC)
-    threshold = duplicates.calibrate(train_shapes, patients=real["train"].patients)
+    train_likeness, scale, calibration = calibrated(real["train"].images_NHWC, patients=real["train"].patients)
+    likeness = evened(coefficients(images.images_NHWC), scale)
+    # Nothing imported is of a patient of the data set, as far as is known: all pairs count.
+    strangers = np.full(len(images), -1, np.int64)
     found: list[leaks.Leak] = []
     for number, (name, image_set) in enumerate(real.items()):
         real_digests = duplicates.hashes(image_set.images_NHWC)
         held = set(real_digests)
         real_names = [f"{name}/{file}" for file in image_set.origins.get("file", range(len(image_set)))]
-        rows, distances = duplicates.nearest(
-            shapes,
-            train_shapes if name == "train" else duplicates.features(image_set.images_NHWC),
+        nearest = within(
+            likeness,
+            train_likeness if name == "train" else evened(coefficients(image_set.images_NHWC), scale),
+            threshold=calibration.threshold,
+            apart=(strangers, np.zeros(len(image_set), np.int64)),
             on_progress=counting(
                 context, before=number * len(images), total=len(real) * len(images), activity="looking for copies"
             ),
         )
         same = [row for row, digest in enumerate(digests) if digest in held]
-        near = [row for row in np.flatnonzero(distances < threshold).tolist() if digests[row] not in held]
-        near.sort(key=lambda row: float(distances[row]))
+        near = near_pairs(nearest, told=lambda row, held=held: digests[row] in held)  # type: ignore[misc]
         places = {digest: row for row, digest in reversed(list(enumerate(real_digests)))}
         for kind, action, concerned, pairs in (
             (
@@ -174,11 +177,8 @@ def _copies(
             (
                 leaks.NEAR,
                 close,
+                [pair.first for pair in near],
                 near,
-                [
-                    duplicates.Pair(first=row, second=int(rows[row]), distance=round(float(distances[row]), 6))
-                    for row in near
-                ],
             ),
         ):
             leak = leaks.of_pairs(
@@ -191,18 +191,10 @@ def _copies(
             )
             if leak is not None:
                 found.append(leak)
-    pictures, told = audit.pair_pictures(
-        [
-            (
-                f"{leak.kind.replace('-', ' ')} of {leak.between[1]}",
-                images.images_NHWC,
-                real[leak.between[1]].images_NHWC,
-                leak.pairs,
-            )
-            for leak in found
-        ]
+    pictures, told = audit.leak_pictures(
+        found, {IMPORTED: images.images_NHWC} | {name: image_set.images_NHWC for name, image_set in real.items()}
     )
-    return threshold, found, pictures, told
+    return near_of(calibration), found, pictures, told
 
 
 def _warnings(audited: Audit, *, kept: Formed, train: ImageSet) -> list[str]:

@@ -1,27 +1,21 @@
 """PrepareDataset: a source becomes train, validation and test, without leaks, with an audit of what was found."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from syntrial.documents import document, names
-from syntrial.documents.audit import Audit, Near, PairPicture, Resampling
+from syntrial.documents.audit import Audit, Resampling
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import check_split, map_classes
 from syntrial.imagesets.imageset import write_image_set
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut, subset
 from syntrial.rpc.context import StepContext
-from syntrial.v1.data_preparation_pb2 import LeakPolicy, PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, leaks, resample, sources
+from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, SplitRule
+from syntrial_data_prep import audit, duplicates, leak_search, leaks, resample, sources
 from syntrial_data_prep.form import Formed, check_size, counting, form
 from syntrial_data_prep.sources.raw import Raw
-
-SIDES = (("validation", "test"), ("train", "test"), ("train", "validation"))
-"""Pairs of splits: the one that loses what both have, and the one that keeps it."""
 
 
 def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> None:
@@ -54,9 +48,15 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     for name in SPLITS:
         check_split(whole[name].labels, mapped.names, split=name, source=raw.title)
 
-    activity = _activity(context, "looking for leaks", total=sum(len(part) for part in whole.values()))
     digests = {name: duplicates.hashes(part.images_NHWC) for name, part in whole.items()}
-    found_leaks, near, pictures, told = _leaks(whole, digests=digests, policy=request.leaks, on_progress=activity)
+    searched = leak_search.search(
+        whole,
+        digests=digests,
+        policy=request.leaks,
+        on_progress=lambda done, of: context.progress(done, total=of, unit="pairs", activity="looking for leaks"),
+    )
+    found_leaks = searched.leaks
+    pictures, told = audit.leak_pictures(found_leaks, {name: part.images_NHWC for name, part in whole.items()})
     leaks.stop_if_asked(found_leaks, source=raw.title)
     kept = {
         name: part.take(leaks.keep_mask(len(part), found_leaks, split=name), scratch=context.scratch)
@@ -81,10 +81,12 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         },
         train_fraction=fraction,
         leaks=tuple(leak.document() for leak in found_leaks),
-        near=near,
+        near=searched.near,
         pictures=told,
         shifts=audit.shifts({name: kept[name].labels for name in SPLITS}, mapped.names),
-        conflicts=audit.conflicts({name: (whole[name], digests[name]) for name in SPLITS}, mapped.names),
+        conflicts=audit.conflicts(
+            {name: (whole[name], digests[name]) for name in SPLITS}, mapped.names, found=found_leaks
+        ),
         ranges={name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
         unreadable=tuple(name for part in formed.values() for name in part.unreadable),
         resampling=describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
@@ -117,10 +119,6 @@ def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> R
         method="none" if smallest == largest == size else resample.METHODS[method].name.lower(),
         cropped=sum(part.oblong for part in raw.splits.values()),
     )
-
-
-def _activity(context: StepContext, activity: str, *, total: int) -> Callable[[int], None]:
-    return lambda count: context.progress(min(count, total), total=total, unit="images", activity=activity)
 
 
 def _check_shares(request: PrepareDatasetRequest) -> None:
@@ -162,115 +160,17 @@ def _split(
     return whole, origins
 
 
-def _leaks(
-    whole: Mapping[str, Formed],
-    *,
-    digests: Mapping[str, Sequence[str]],
-    policy: LeakPolicy,
-    on_progress: Callable[[int], None],
-) -> tuple[list[leaks.Leak], Near, NDArray[np.uint8] | None, tuple[PairPicture, ...]]:
-    """All leaks, what near means here, pictures of pairs and what they show."""
-    exact = leaks.action_of(policy.exact_duplicates, default=LeakPolicy.ACTION_DROP)
-    shared = leaks.action_of(policy.shared_patients, default=LeakPolicy.ACTION_DROP)
-    close = leaks.action_of(policy.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
-    found: list[leaks.Leak | None] = []
-    for name in SPLITS:
-        repeated = duplicates.repeats(digests[name])
-        found.append(
-            leaks.of_pairs(
-                repeated,
-                kind=leaks.EXACT,
-                between=(name, name),
-                action="keep",
-                names=(whole[name].names, whole[name].names),
-                rows=[pair.second for pair in repeated],
-            )
-        )
-    for loser, keeper in SIDES:
-        held = set(digests[keeper])
-        found.append(
-            leaks.of_pairs(
-                duplicates.same(digests[loser], digests[keeper]),
-                kind=leaks.EXACT,
-                between=(loser, keeper),
-                action=exact,
-                names=(whole[loser].names, whole[keeper].names),
-                rows=[row for row, digest in enumerate(digests[loser]) if digest in held],
-            )
-        )
-        first, second = whole[loser].patients, whole[keeper].patients
-        if first is not None and second is not None:
-            found.append(
-                leaks.of_patients(first, second, between=(loser, keeper), action=shared, names=whole[loser].names)
-            )
-    shapes = {name: duplicates.features(part.images_NHWC) for name, part in whole.items()}
-    codes = _codes(whole)
-    threshold = duplicates.calibrate(shapes["train"], patients=codes["train"])
-    for loser, keeper in SIDES:
-        rows, distances = duplicates.nearest(shapes[loser], shapes[keeper], on_progress=on_progress)
-        held = set(digests[keeper])
-        close_rows = [
-            row
-            for row in np.flatnonzero(distances < threshold).tolist()
-            # Exact duplicates are told of already, and so are images of a patient who stands on both sides.
-            if digests[loser][row] not in held and codes[loser][row] != codes[keeper][rows[row]]
-        ]
-        close_rows.sort(key=lambda row: float(distances[row]))
-        found.append(
-            leaks.of_pairs(
-                [
-                    duplicates.Pair(first=row, second=int(rows[row]), distance=round(float(distances[row]), 6))
-                    for row in close_rows
-                ],
-                kind=leaks.NEAR,
-                between=(loser, keeper),
-                action=close,
-                names=(whole[loser].names, whole[keeper].names),
-                rows=close_rows,
-            )
-        )
-    present = [leak for leak in found if leak is not None]
-    pictures, told = audit.pair_pictures(
-        [
-            (
-                f"{leak.kind.replace('-', ' ')} in {leak.between[0]} and {leak.between[1]}",
-                whole[leak.between[0]].images_NHWC,
-                whole[leak.between[1]].images_NHWC,
-                leak.pairs,
-            )
-            for leak in present
-            if leak.pairs and leak.between[0] != leak.between[1]
-        ]
-    )
-    near = Near(
-        threshold=threshold,
-        measure="sqrt(2 - 2 correlation) of 16x16 grey reductions",
-        calibrated_on="nearest training images of different patients, robustly 4 deviations below the usual",
-    )
-    return present, near, pictures, told
-
-
-def _codes(whole: Mapping[str, Formed]) -> dict[str, NDArray[np.int64]]:
-    """A number for each patient, the same in all splits; an image without patient is its own."""
-    numbers: dict[tuple[str, str], int] = {}
-    return {
-        name: np.array(
-            [
-                numbers.setdefault(("", group) if part.patients is not None else (name, group), len(numbers))
-                for group in part.groups()
-            ],
-            dtype=np.int64,
-        )
-        for name, part in whole.items()
-    }
-
-
 def _warnings(audited: Audit, *, size: int) -> list[str]:
     found = audit.range_warnings(audited.ranges)
     if audited.conflicts is not None and audited.conflicts.count:
         found.append(
             f"Images that are equal to the pixel have different labels in the source: {audited.conflicts.count} "
             f"(for example {'; '.join(audited.conflicts.examples[0])})."
+        )
+    if audited.conflicts is not None and audited.conflicts.near:
+        found.append(
+            f"Near duplicates have different labels: {audited.conflicts.near} pairs "
+            f"(for example {'; '.join(audited.conflicts.near_examples[0])})."
         )
     if audited.unreadable:
         found.append(f"{len(audited.unreadable)} images could not be decoded and were left out.")

@@ -1,0 +1,121 @@
+"""At which distance two images are near duplicates: by what copies in the set itself cannot move.
+
+Two things are asked of the images that are searched:
+
+- How near do *different* images come? Nearest neighbours would say it, but where copies hide, they are the nearest.
+  So the 32nd neighbours are asked, and those from the 16th on: of N images whose neighbourhoods have m dimensions,
+  the number within a distance r grows as r^m (Levina and Bickel 2004, "Maximum likelihood estimation of intrinsic
+  dimension", equation 8, for m). The threshold is where as few as `FALSE_ALARMS` an image are expected. As long as an
+  image has fewer than 16 copies, they stand before the neighbours that count; where every image has some, both
+  neighbours are the farther ones by the same share.
+- How far do copies lie? Re-encoding (`alterations.ENCODINGS`) is done to images of the set and measured: no copy can
+  alter that. It is the least threshold, unless different images come as near.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from syntrial_data_prep.alterations import ENCODINGS, KINDS
+from syntrial_data_prep.likeness import Likeness, Scale, coefficients, evened, positions
+from syntrial_data_prep.neighbours import Codes, several
+
+FALSE_ALARMS: Final = 2e-4
+"""Pairs of different images that are expected within the threshold, an image."""
+NEIGHBOURS: Final = 32
+ASKED: Final = 1000
+"""At most so many images, evenly spread, are asked for their neighbours."""
+ALTERED: Final = 100
+"""At most so many images, evenly spread, are altered to measure recall."""
+FEWEST: Final = 20
+"""Below this many images nothing can be said of neighbours."""
+CLOSEST: Final = 0.08
+"""Two images nearer than this differ by rounding or resampling alone: the least threshold of all."""
+HEADROOM: Final = 1.25
+"""How much further than 95 of 100 re-encoded images a copy may lie, where different images allow it."""
+WIDEST: Final = 0.5
+"""The largest threshold: no alteration that leaves an image as it is goes further, however far others lie."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Calibration:
+    """What near means in a data set."""
+
+    threshold: float
+    dimension: float
+    """Of neighbourhoods; NaN where there are too few images to say."""
+    recall: dict[str, float]
+    """Of each kind of alteration: the share of images whose altered copy is within the threshold."""
+
+
+def calibrate(
+    images_NHWC: NDArray[np.uint8], likeness: Likeness, *, scale: Scale, patients: Codes, seed: int = 0
+) -> Calibration:
+    """Calibrates on a set's images and their `likeness` by `scale`; neighbours of one patient do not count."""
+    views = [_different(view, patients=patients) for view in (likeness.plain, likeness.inner)]
+    by_others, dimension, usual = min(views)
+    distances = _altered(images_NHWC, likeness, scale=scale, seed=seed)
+    known = [float(np.quantile(distances[name], 0.95)) for name in ENCODINGS if len(distances[name])]
+    least = max(CLOSEST, min(HEADROOM * max(known, default=0.0), usual / 3))
+    threshold = round(min(WIDEST, max(by_others, least)), 6)
+    recall = {name: float((values < threshold).mean()) if len(values) else 0.0 for name, values in distances.items()}
+    return Calibration(threshold=threshold, dimension=dimension, recall=recall)
+
+
+def _different(view: NDArray[np.float32], *, patients: Codes) -> tuple[float, float, float]:
+    """The threshold by neighbours, the dimension, and how near the last neighbours of dense regions are."""
+    count = min(NEIGHBOURS, (len(view) - 1) // 3)
+    count -= count % 2
+    if len(view) < FEWEST or count < 4:
+        return 0.0, float("nan"), 0.0
+    rows = _spread(len(view), most=ASKED)
+    found = several(view[rows], view, count=count, apart=(patients[rows], patients))
+    last, middle = found[:, -1], found[:, count // 2 - 1]
+    usable = np.isfinite(last) & (middle > 1e-6)
+    if usable.sum() < FEWEST:
+        return 0.0, float("nan"), 0.0
+    last, middle = last[usable], middle[usable]
+    growth = float(np.log(last / middle).mean())
+    harmonic = float((1 / np.arange(count // 2, count)).sum())
+    dimension = harmonic / max(growth, 1e-6)
+    expected = (count - 0.5) * (last.min() / last) ** dimension
+    threshold = float(last.min()) * float(FALSE_ALARMS / expected.mean()) ** (1 / dimension)
+    return threshold, dimension, float(np.quantile(last, 0.05))
+
+
+def _altered(
+    images_NHWC: NDArray[np.uint8], likeness: Likeness, *, scale: Scale, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """For each kind the distances (n,) of altered images to their own originals, as the search takes them."""
+    rows = _spread(len(likeness), most=ALTERED)
+    rows = rows[likeness.plain[rows].any(1)]
+    own = likeness.take(rows)
+    found: dict[str, NDArray[np.float64]] = {}
+    for number, (name, alter) in enumerate(KINDS.items()):
+        random = np.random.default_rng([seed, number])
+        if not len(rows):
+            found[name] = np.empty(0)
+            continue
+        copies = np.stack([alter(images_NHWC[row], random) for row in rows])
+        found[name] = _own_distances(evened(coefficients(copies), scale), own)
+    return found
+
+
+def _own_distances(copies: Likeness, originals: Likeness) -> NDArray[np.float64]:
+    best = np.full(len(copies), -1.0)
+    for moved, still in (
+        (copies.plain, originals.plain),
+        (copies.inner, originals.inner),
+        (copies.closer, originals.plain),
+        (originals.closer, copies.plain),
+    ):
+        for view in positions(moved):
+            np.maximum(best, np.einsum("nd,nd->n", view, still, dtype=np.float64), out=best)
+    distances: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * best, 0))
+    return distances
+
+
+def _spread(count: int, *, most: int) -> Codes:
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(np.int64))
