@@ -90,6 +90,10 @@ Progress = Callable[[int, int], None]
 """Called with the bytes that are in the store, and with all that there are; may raise to stop."""
 
 
+def unchecked(_: Path, /) -> None:
+    """What is looked at of a file before it is sent: nothing."""
+
+
 def record_name(digest: str) -> str | None:
     """The name of an upload's record, or None for what is no digest."""
     algorithm, _, value = digest.partition(":")
@@ -149,7 +153,7 @@ def put_parts(
     kind: Kind,
     name: str,
     digest: str | None = None,
-    check: Callable[[Path], None] = lambda _path: None,
+    check: Callable[[Path], None] = unchecked,
     parallel: int = 1,
     on_progress: Progress | None = None,
 ) -> tuple[str, int]:

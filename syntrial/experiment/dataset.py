@@ -47,7 +47,7 @@ class SourceKind:
     downloads: bool = False
     """Whether data preparation fetches it by itself, where it is not at hand."""
     content: Literal["file", "folder"] | None = None
-    """What lies at the address that its field holds; None where the field holds none."""
+    """What lies at the address that its field holds, a folder also in an archive; None where the field holds none."""
     suffix: str = ""
     """How the names of its files end."""
     look: Callable[[Source, Path, str], Contents] | None = None

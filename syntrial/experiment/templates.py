@@ -6,12 +6,12 @@ from typing import Any, Final
 
 from rapidfuzz import process
 
-from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, Experiment
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.folders import FolderLayout, lay_out
+from syntrial.imagesets.trees import tree_at
 
 _BREAST: Final[dict[str, Any]] = {"medmnist": "breastmnist", "size": 28}
 _DRAWN: Final[dict[str, Any]] = {"phantom": {"trainPatients": 300, "testPatients": 300, "difficulty": 0.5}}
@@ -91,14 +91,14 @@ def judging_experiment(
 
 
 def _laid_out(folder: Path, option: str) -> FolderLayout:
-    if not folder.is_dir():
+    if not folder.exists():
         raise SourceError(
             field=option,
-            rule="must be a folder with a folder of images for each class",
-            received=f"{folder}: {'a file' if folder.exists() else 'no such folder'}",
+            rule="must be a folder, or an archive of one, with a folder of images for each class",
+            received=f"{folder}: no such folder",
             remedy="Give the folder that holds the classes' folders.",
         )
-    return lay_out([name for name, _ in folder_files(folder)], title=f"{option} {folder}")
+    return lay_out(tree_at(folder, field=option).names(), title=f"{option} {folder}")
 
 
 def _renamed(pairs: Sequence[str], *, known: set[str]) -> Mapping[str, str | None]:

@@ -81,9 +81,7 @@ NPZ: Final = _kind(".npz file of arrays", "Give it as `npz:`.", article="an", pl
 _LOCKED: Final = _kind(
     "file that cannot be opened", "Check its permissions and the disk.", plural="files that cannot be opened"
 )
-ZIPPED_PICTURES: Final = _kind(
-    "zip archive of pictures", "Unpack it, and give the folder as `folder:`.", plural="zip archives of pictures"
-)
+ZIPPED_PICTURES: Final = _kind("zip archive of pictures", "Give it as `folder:`.", plural="zip archives of pictures")
 TORCH: Final = _kind("PyTorch file (torch.save), a pickle", _SAFETENSORS, plural="PyTorch files (torch.save), pickles")
 
 _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
@@ -150,7 +148,7 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
     (0, b"\x28\xb5\x2f\xfd", _kind("Zstandard file", _UNPACK)),
     (0, b"7z\xbc\xaf\x27\x1c", _kind("7-Zip archive", _UNPACK)),
     (0, b"Rar!", _kind("RAR archive", _UNPACK)),
-    (257, b"ustar", _kind("tar archive", _UNPACK)),
+    (257, b"ustar", _kind("tar archive", "Give it as `folder:`.")),
     (0, b"%PDF-", _kind("PDF document", "Give the pictures themselves.")),
     (0, b"\0\5\x16\7", _kind("macOS resource file (._)", "Delete these: the pictures lie beside them.")),
     (4, b"ftyp", _kind("film (MP4)", "Write its frames as PNG first.", plural="films (MP4)")),
@@ -223,10 +221,10 @@ def kind_of_zip(names: Sequence[str]) -> FileKind:
     files = [name for name in names if not name.endswith("/")]
     if any(PurePosixPath(name).name == "data.pkl" for name in files):
         return TORCH
-    if any(name.endswith(".npy") for name in files):
-        return NPZ
     if any(is_picture(name) for name in files):
         return ZIPPED_PICTURES
+    if any(name.endswith(".npy") for name in files):
+        return NPZ
     return ZIP
 
 

@@ -11,6 +11,8 @@ from typing import BinaryIO, Protocol
 
 from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError
+from syntrial.imagesets.filetypes import FileKind, kind_of
+from syntrial.imagesets.packed import open_archive
 
 
 class Tree(Protocol):
@@ -31,27 +33,42 @@ class Tree(Protocol):
 
 
 @contextlib.contextmanager
-def open_tree(path: Path, *, title: str = "", field: str = "") -> Iterator[Tree]:
+def open_tree(path: Path, *, title: str = "", field: str = "", scratch: Path | None = None) -> Iterator[Tree]:
+    """The tree that lies at `path`, as `tree_at` has it, for as long as the context lasts."""
+    yield tree_at(path, title=title, field=field, scratch=scratch)
+
+
+def tree_at(path: Path, *, title: str = "", field: str = "", scratch: Path | None = None) -> Tree:
     """The tree that lies at `path`: a folder, or an archive of a kind that is read.
 
     `title` is what errors call it, by default its own name; `field` is the experiment's field that names it, by
-    default the title. Raises SourceError for what is neither, and where a folder cannot be read.
+    default the title. `scratch` is where a packed tar is unpacked to, by default the system's folder for temporary
+    files. Files that it opened are closed when nothing refers to it any more. Raises SourceError for what is neither,
+    for a damaged archive, one that leads out of itself or unpacks to too much, and where a folder cannot be read.
     """
     title = title or path.name
-    if not path.is_dir():
-        raise SourceError(
-            field=field or title, rule="a folder of images is a directory", received="a file", remedy="Name the folder."
-        )
     try:
-        files = FolderTree(path, title=title)
+        found = FolderTree(path, title=title) if path.is_dir() else open_archive(path, title=title, scratch=scratch)
+        if found is None:
+            raise no_tree(kind_of(path), field=field or title, title=str(path))
     except OSError as error:
         raise SourceError(
             field=str(error.filename or path),
-            rule="the folder can be read",
+            rule="the folder or archive can be read",
             received=error.strerror or str(error),
             remedy="Check its permissions and the disk.",
         ) from error
-    yield files
+    return found
+
+
+def no_tree(kind: FileKind, *, field: str, title: str) -> SourceError:
+    """The error about a file, which it calls `title`, that is no archive of a kind that is read."""
+    return SourceError(
+        field=field,
+        rule="images lie in a folder, or in a zip or tar archive of one (.zip, .tar, .tar.gz, .tar.bz2, .tar.xz)",
+        received=f"{title}, {kind.one}",
+        remedy=kind.remedy,
+    )
 
 
 class FolderTree:

@@ -85,10 +85,10 @@ def digest_of(path: Path) -> str:
     """The digest under which a trial names the content of a file or folder; raises SourceError for what none reads."""
     if path.suffix == ".safetensors":
         return resolve_weights(path, field="PATH")
-    content = "folder" if path.is_dir() else "file"
-    kinds = {row.suffix: name for name, row in SOURCES.items() if row.content == content}
+    of_files = {row.suffix: name for name, row in SOURCES.items() if row.content == "file" and path.is_file()}
+    of_folders = next(name for name, row in SOURCES.items() if row.content == "folder")
     source = Source()
-    getattr(source, kinds.get(path.suffix, next(iter(kinds.values())))).SetInParent()
+    getattr(source, of_files.get(path.suffix, of_folders)).SetInParent()
     return resolve(source, path, field="PATH").source.digest
 
 

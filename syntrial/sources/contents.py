@@ -33,8 +33,7 @@ def contents_of(ref: SourceRef, path: Path | None) -> Contents | None:
     kind = SOURCES.get(ref.kind)
     if kind is None or kind.look is None or path is None:
         return None
-    is_there = path.is_dir() if kind.content == "folder" else path.exists()
-    return kind.look(ref.request, path, ref.field) if is_there else None
+    return kind.look(ref.request, path, ref.field) if path.exists() else None
 
 
 def _phantom(ref: SourceRef, _: Path | None) -> Contents:
@@ -93,7 +92,7 @@ def _check_apart(refs: list[SourceRef], paths: Mapping[str, Path]) -> None:
     folders = [
         (ref, paths[ref.name].resolve())
         for ref in refs
-        if ref.kind in SOURCES and SOURCES[ref.kind].content == "folder"
+        if ref.kind in SOURCES and SOURCES[ref.kind].content == "folder" and paths[ref.name].is_dir()
     ]
     for inner, place in folders:
         for outer, around in folders:

@@ -25,6 +25,8 @@ from syntrial.artifacts.uploads import check_names
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
 from syntrial.imagesets.filetypes import NPZ, kind_of
+from syntrial.imagesets.packed import check_archive
+from syntrial.imagesets.trees import no_tree
 from syntrial.sources.medmnist import MEDMNIST, SIZES
 from syntrial.sources.named import WEIGHTS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
@@ -69,14 +71,6 @@ def resolve(
         digest, path = _WITHOUT_ADDRESS[kind](source, path, field, cache)
     else:
         path = _existing(path, field=field)
-        if SOURCES[kind].content == "folder" and not path.is_dir():
-            found = kind_of(path)
-            raise SourceError(
-                field=field,
-                rule="a folder of images is a directory",
-                received=f"{path}, {found.one}",
-                remedy=found.remedy,
-            )
         check_content("folder" if path.is_dir() else "file", kind=kind, field=field, title=str(path))
         check_file(path, kind=kind, field=field)
         digest = _remembered(path, cache=cache, field=field)
@@ -97,15 +91,17 @@ def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = 
 
 
 def check_content(found: str, *, kind: str, field: str, title: str) -> None:
-    """Raises SourceError where a file was found and a folder is meant, or a folder and a file.
+    """Raises SourceError where a folder was found and a file is meant, or a file that by its suffix holds no folder.
 
-    `found` is "file" or "folder", `kind` that of the source, as in `SourceRef`.
+    `found` is "file" or "folder", `kind` that of the source, as in `SourceRef`; `title` ends as its name does. A folder
+    may lie in a file: an archive.
     """
     meant = SOURCES[kind].content if kind in SOURCES else "file"
-    if found != meant:
+    is_other = title.endswith(tuple(row.suffix for row in SOURCES.values() if row.suffix))
+    if found != meant and (found == "folder" or is_other):
         words = [
             f"{listed([f'`{name}:`' for name, row in SOURCES.items() if row.content == content], last='or')} for {what}"
-            for content, what in (("file", "a file"), ("folder", "a folder of images"))
+            for content, what in (("file", "a file"), ("folder", "a folder or an archive of images"))
         ]
         raise SourceError(
             field=field,
@@ -122,6 +118,10 @@ def check_file(path: Path, *, kind: str, field: str, title: str | None = None) -
     """
     if kind in _CHECKS:
         _CHECKS[kind](path, field=field, title=title)
+    elif kind in SOURCES and SOURCES[kind].content == "folder" and path.is_file():
+        with _readable(path):
+            if not check_archive(path, title=title or str(path)):
+                raise no_tree(kind_of(path), field=field, title=title or str(path))
 
 
 def check_phantom(phantom: PhantomSource, *, field: str = "source.phantom") -> None:

@@ -28,7 +28,7 @@ import typer
 
 from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.store import ArtifactStore, open_store
-from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts
+from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts, unchecked
 from syntrial.errors import Cancelled, SourceError, SourceUnavailable, SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
 from syntrial.sources.addresses import Address, ClaimAddress, HubAddress, S3Address, last_part, parse_address
@@ -183,7 +183,7 @@ def _from_bucket(
             parts,
             kind="file" if single else "folder",
             name=name or address.bucket,
-            check=functools.partial(check_file, kind=kind, field=field, title=str(address)),
+            check=functools.partial(check_file, kind=kind, field=field, title=str(address)) if single else unchecked,
             parallel=PARALLEL,
             on_progress=on_progress,
         )
@@ -221,7 +221,9 @@ def _from_volume(
         parts,
         kind=found,
         name=last_part(address) or address.claim,
-        check=functools.partial(check_file, kind=kind, field=field, title=str(address)),
+        check=functools.partial(check_file, kind=kind, field=field, title=str(address))
+        if found == "file"
+        else unchecked,
         on_progress=on_progress,
     )
     return digest

@@ -11,12 +11,12 @@ Precise rather than complete: a warning that comes with every data set is read b
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from syntrial.artifacts.content import folder_files
+from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import is_picture
+from syntrial.imagesets.trees import Tree, tree_at
 
 MOST_FILES: Final = 2000
 """Whose first bytes are looked at."""
@@ -52,14 +52,17 @@ class Sign:
 
 
 def personal_signs(path: Path) -> tuple[Sign, ...]:
-    """What of a file or folder of the user's looks personal; raises OSError where it cannot be read."""
-    files = list(folder_files(path)) if path.is_dir() else [(path.name, path)]
+    """What of a file, a folder or an archive of the user's looks personal; raises OSError where it cannot be read."""
+    tree = _tree(path)
+    names = [path.name] if tree is None else tree.names()
     found: dict[str, list[str]] = {}
-    for name, _ in files:
+    for name in names:
         if (what := sign_in_name(name)) is not None:
             found.setdefault(what, []).append(name)
-    for name, file in islice(files, MOST_FILES):
-        if (what := sign_in_content(file)) is not None:
+    for name in names[:MOST_FILES]:
+        with path.open("rb") if tree is None else tree.open(name) as file:
+            what = sign_in_content(name, file.read(_HEAD_BYTES))
+        if what is not None:
             found.setdefault(what, []).append(name)
     return tuple(Sign(what=what, example=names[0], count=len(names)) for what, names in found.items())
 
@@ -78,13 +81,21 @@ def sign_in_name(name: str) -> str | None:
     return None
 
 
-def sign_in_content(file: Path) -> str | None:
+def _tree(path: Path) -> Tree | None:
+    """The folder or archive at a path; None for another file."""
+    try:
+        return tree_at(path)
+    except SourceError as error:
+        if path.is_dir():
+            raise OSError(str(error)) from error
+        return None
+
+
+def sign_in_content(name: str, head: bytes) -> str | None:
     """What looks personal in a file's first bytes, or None."""
-    with file.open("rb") as opened:
-        head = opened.read(_HEAD_BYTES)
     if head[128:132] == b"DICM":
         return "DICOM, which holds the patient's name and more"
-    if is_picture(file.name) and any(tag in head for tag in _TAGS):
+    if is_picture(name) and any(tag in head for tag in _TAGS):
         return "a patient's data in the picture's texts (DICOM tags)"
     return None
 

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from syntrial.artifacts.content import folder_files, folder_listing
+from syntrial.artifacts.content import folder_listing
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.documents import document
 from syntrial.documents.names import MEMBER, Names
 from syntrial.errors import ArtifactMissing
-from syntrial.imagesets.pseudonyms import file_words, secret_of_listing
+from syntrial.imagesets.pseudonyms import file_words, secret_of_file, secret_of_listing
+from syntrial.imagesets.trees import tree_at
 from syntrial.trial.record import read_trial_record
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -31,6 +32,10 @@ def names_of_trial(store: ArtifactStore, *, uid: str) -> dict[str, str]:
 
 
 def names_in_folder(folder: Path) -> dict[str, str]:
-    """Names by the last part of each file's pseudonym, of a folder on this machine. Raises OSError."""
-    words = file_words((name for name, _ in folder_files(folder)), secret=secret_of_listing(folder_listing(folder)))
+    """Names by the last part of each file's pseudonym, of a folder or an archive on this machine.
+
+    Raises OSError, and SourceError for what is neither.
+    """
+    secret = secret_of_listing(folder_listing(folder)) if folder.is_dir() else secret_of_file(folder)
+    words = file_words(tree_at(folder).names(), secret=secret)
     return {word: name for name, word in words.items()}

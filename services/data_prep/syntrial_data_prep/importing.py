@@ -43,6 +43,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     raw = sources.read(
         request.source,
         context.source_path(request.source.digest) if request.source.digest else None,
+        scratch=context.scratch,
         on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map, into=train.classes)

@@ -26,6 +26,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     raw = sources.read(
         request.source,
         context.source_path(request.source.digest) if request.source.digest else None,
+        scratch=context.scratch,
         on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map)

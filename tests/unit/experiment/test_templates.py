@@ -61,7 +61,7 @@ def test_another_colour_mode_is_refused_with_the_right_ones(tmp_path: Path) -> N
 def test_a_folder_that_is_none_is_told_by_its_option(tmp_path: Path) -> None:
     real = fill(tmp_path / "real", {"a": 1, "b": 1})
     (tmp_path / "made.zip").touch()
-    for made, message in (("made.zip", "a file"), ("nowhere", "no such folder")):
+    for made, message in (("made.zip", "an empty file"), ("nowhere", "no such folder")):
         with pytest.raises(UserError, match=f"--synthetic.*{message}"):
             judging(real, tmp_path / made)
     (tmp_path / "empty").mkdir()

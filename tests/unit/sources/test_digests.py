@@ -182,7 +182,7 @@ def test_weights_that_are_no_safetensors_are_refused(content: bytes, message: st
         (
             Source(folder=FolderSource()),
             "set.npz",
-            "is a directory; .*Give it as `npz:`",
+            r"content is a folder; received the file .*set\.npz\. Use `npz:`",
         ),
         (Source(folder=FolderSource()), "empty", "which is empty"),
         (Source(), None, "one of medmnist"),

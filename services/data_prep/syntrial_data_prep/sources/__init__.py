@@ -18,10 +18,18 @@ READERS: Final[Mapping[str, Callable[[Source, Place], Raw]]] = {
 """The reader of each kind, by its name in `Source`."""
 
 
-def read(source: Source, path: Path | None, *, cache: Path | None = None, on_progress: Callable[[int], None]) -> Raw:
+def read(
+    source: Source,
+    path: Path | None,
+    *,
+    cache: Path | None = None,
+    scratch: Path | None = None,
+    on_progress: Callable[[int], None],
+) -> Raw:
     """Opens a source, after checking that it is what was planned (its digest).
 
-    `path` is where it lies, as `resolve` found it; `cache` is where downloads go, by default the user's cache folder.
+    `path` is where it lies, as `resolve` found it; `cache` is where downloads go, by default the user's cache folder;
+    `scratch` is where a packed archive is unpacked, by default the system's folder for temporary files.
     `on_progress` is called now and then while much is read or downloaded, and may raise to stop.
 
     Raises SourceError for what is missing, damaged or against a rule.
@@ -34,4 +42,4 @@ def read(source: Source, path: Path | None, *, cache: Path | None = None, on_pro
             received=kind or "none",
             remedy="Name one.",
         )
-    return READERS[kind](source, Place(path=path, cache=cache, on_progress=on_progress))
+    return READERS[kind](source, Place(path=path, cache=cache, scratch=scratch, on_progress=on_progress))

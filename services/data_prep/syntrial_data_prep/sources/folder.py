@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from PIL import ImageOps
 
-from syntrial.artifacts.content import folder_listing, listing_digest
+from syntrial.artifacts.content import file_digest, folder_listing, listing_digest
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
@@ -26,9 +26,9 @@ from syntrial.imagesets.folders import (
 )
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
 from syntrial.imagesets.patterns import patient_rule
-from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_listing
+from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_file, secret_of_listing
 from syntrial.imagesets.splits import UNSPLIT
-from syntrial.imagesets.trees import FolderTree, Renamed, Tree
+from syntrial.imagesets.trees import Renamed, Tree, tree_at
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
 from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
@@ -37,27 +37,23 @@ from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
 def open_source(source: Source, place: Place) -> Raw:
     """Opens the folder that the source names by its digest."""
     pattern = source.folder.patient_pattern
-    return read(place.existing(), digest=source.digest, pattern=pattern, on_progress=place.on_progress)
+    return read(
+        place.existing(), digest=source.digest, pattern=pattern, scratch=place.scratch, on_progress=place.on_progress
+    )
 
 
-def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], None]) -> Raw:
-    """Opens a folder; `digest` is what its content must be, `pattern` gives the patient from a file's name, or ""."""
+def read(
+    path: Path, *, digest: str, pattern: str, scratch: Path | None = None, on_progress: Callable[[int], None]
+) -> Raw:
+    """Opens a folder or an archive of one.
+
+    `digest` is what its content must be, `pattern` gives the patient from a file's name, or "". `scratch` as in
+    `sources.read`.
+    """
     title = path.name
-    if not path.is_dir():
-        raise SourceError(
-            field=str(path), rule="a folder of images is a directory", received="a file", remedy="Name the folder."
-        )
-    listing = _listing(path, title=title, on_progress=on_progress)
-    if digest and (found := listing_digest(listing)) != digest:
-        raise SourceError(
-            field=str(path),
-            rule=f"the content is the one that was planned, {digest}",
-            received=found,
-            remedy="Files have changed since: run again.",
-        )
+    secret = checked_secret(path, digest=digest, title=title, on_progress=on_progress)
+    whole = nameless_tree(path, title=title, scratch=scratch)
     # From here on a file is called by its pseudonym: messages, logs and the audit go to others.
-    secret = secret_of_listing(listing)
-    whole = FolderTree(path, title=title)
     words = file_words(whole.names(), secret=secret)
     masked = {_masked(name, words[name]): name for name in whole.names()}
     layout = lay_out(list(masked), title=title)
@@ -123,6 +119,34 @@ def read(path: Path, *, digest: str, pattern: str, on_progress: Callable[[int], 
         ),
         notes=tuple(notes),
     )
+
+
+def nameless_tree(path: Path, *, title: str, scratch: Path | None) -> Tree:
+    """The folder or archive at `path`; its errors name no file in it."""
+    try:
+        return tree_at(path, title=title, scratch=scratch)
+    except SourceError as error:
+        raise error.nameless() from None
+
+
+def checked_secret(path: Path, *, digest: str, title: str, on_progress: Callable[[int], None]) -> bytes:
+    """The key of the pseudonyms of a folder or an archive, whose content must have the digest, unless that is "".
+
+    Raises SourceError for other content.
+    """
+    if path.is_dir():
+        listing = _listing(path, title=title, on_progress=on_progress)
+        found, secret = listing_digest(listing), secret_of_listing(listing)
+    else:
+        found, secret = file_digest(path), secret_of_file(path)
+    if digest and found != digest:
+        raise SourceError(
+            field=str(path),
+            rule=f"the content is the one that was planned, {digest}",
+            received=found,
+            remedy="Files have changed since: run again.",
+        )
+    return secret
 
 
 def _listing(path: Path, *, title: str, on_progress: Callable[[int], None]) -> list[list[str | int]]:

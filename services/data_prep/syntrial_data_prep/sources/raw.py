@@ -28,6 +28,8 @@ class Place:
     """Where downloads go; None: the user's cache folder."""
     on_progress: Callable[[int], None]
     """Called now and then; may raise to stop."""
+    scratch: Path | None = None
+    """Where a packed archive is unpacked; None: the system's folder for temporary files."""
 
     def existing(self) -> Path:
         """The path of what is there; raises SourceError where nothing is, or no path was given."""
