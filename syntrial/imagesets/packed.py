@@ -7,6 +7,7 @@ once into an unnamed file of the scratch folder, which is gone when the tree is 
 """
 
 import bz2
+import contextlib
 import gzip
 import lzma
 import os
@@ -17,10 +18,10 @@ import tempfile
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import IO, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import DAMAGED_ZIP, NPZ, TORCH, kind_of_zip
@@ -147,7 +148,8 @@ def _zip_tree(whole: Region, *, title: str) -> ArchiveTree:
             received=f"one whose list of files, at its end, is missing or damaged ({error})",
             remedy=_AGAIN,
         ) from None
-    files = [info for info in infos if not info.is_dir() and info.orig_filename]
+    # Not by `is_dir`, which trips over a name that begins with a zero byte.
+    files = [info for info in infos if info.orig_filename and not info.orig_filename.endswith("/")]
     _check_sizes([info.file_size for info in files], packed=whole.length, title=title)
     shown = [info for info in files if not is_hidden(_zip_name(info))]
     for info in shown:
@@ -254,8 +256,12 @@ def _unpacked(
     """The tar in a packed file, in an unnamed file that is gone with the region."""
     most = max(SURELY_SMALL, MOST_RATIO * whole.length)
     done = 0
-    try:
-        with unpack(whole.opened()) as source, tempfile.TemporaryFile(dir=scratch) as spool:
+    with contextlib.ExitStack() as stack:
+        with _room_to_unpack(title):
+            # Unbuffered: what a full disk refuses, it refuses here, and not when the file is closed.
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=scratch, buffering=0))
+        try:
+            source = stack.enter_context(unpack(whole.opened()))
             while chunk := source.read(_CHUNK_BYTES):
                 if not done and not is_tar(chunk):
                     raise SourceError(
@@ -267,26 +273,30 @@ def _unpacked(
                 done += len(chunk)
                 if done > most:
                     raise _bomb(f"more than {most} bytes, of {whole.length} packed ones", title=title)
-                _spooled(chunk, spool, done=done, title=title)
-            spool.flush()
-            return Region.of_file(spool)
-    except _UNPACKING as error:
-        raise SourceError(
-            field=title,
-            rule=f"a {kind} archive is whole",
-            received=f"one that breaks off or is damaged ({error or type(error).__name__})",
-            remedy=_AGAIN,
-        ) from None
+                with _room_to_unpack(title):
+                    rest = memoryview(chunk)
+                    while rest:
+                        rest = rest[spool.write(rest) :]
+        except _UNPACKING as error:
+            raise SourceError(
+                field=title,
+                rule=f"a {kind} archive is whole",
+                received=f"one that breaks off or is damaged ({error or type(error).__name__})",
+                remedy=_AGAIN,
+            ) from None
+        return Region.of_file(spool)
 
 
-def _spooled(chunk: bytes, spool: IO[bytes], *, done: int, title: str) -> None:
+@contextlib.contextmanager
+def _room_to_unpack(title: str) -> Iterator[None]:
+    """What the disk of temporary files refuses, as an error of that disk: the archive may be sound."""
     try:
-        spool.write(chunk)
+        yield
     except OSError as error:
         raise SourceError(
             field=title,
             rule="a packed tar can be unpacked once into the folder of temporary files",
-            received=f"{error.strerror} after {done} bytes",
+            received=error.strerror or str(error),
             remedy="Make room there or set TMPDIR, or pack the files as a zip or a plain tar, which are read in place.",
         ) from None
 

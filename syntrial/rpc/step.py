@@ -11,7 +11,15 @@ from google.protobuf.message import Message
 
 from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.store import ArtifactStore
-from syntrial.errors import Cancelled, DataLoss, StoreUnavailable, SyntrialError, UserError, VersionMismatch
+from syntrial.errors import (
+    Cancelled,
+    DataLoss,
+    StoreFull,
+    StoreUnavailable,
+    SyntrialError,
+    UserError,
+    VersionMismatch,
+)
 from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Report, scratch_folder
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.file_fields import in_file_words
@@ -145,6 +153,9 @@ class StepRunner:
             _log.info("step cancelled")
         elif isinstance(error, UserError):
             _log.error("step refused", error=str(error))
+        elif isinstance(error, (StoreFull, StoreUnavailable)):
+            # Of the disk or the network, which where in the code it struck says nothing of.
+            _log.error("step failed", error=f"{type(error).__name__}: {error}")
         else:
             _log.error("step failed", error=f"{type(error).__name__}: {error}", exc_info=error)
 

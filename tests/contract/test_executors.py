@@ -130,6 +130,13 @@ def test_a_bug_is_told_with_its_traceback_in_the_log_alone(store: ArtifactStore,
     assert not failure.retryable
 
 
+def test_a_full_disk_is_told_without_a_traceback(store: ArtifactStore, executor: LocalExecutor) -> None:
+    (failure,) = drive([step({"fail": "full"})], store=store, executor=executor).failures
+    assert failure.reason == "StoreFull"
+    assert "StoreFull" in failure.log_tail
+    assert "Traceback" not in failure.log_tail
+
+
 def test_an_attempt_that_cannot_be_recorded_is_told_in_the_log_and_fails_nothing(
     store: ArtifactStore, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

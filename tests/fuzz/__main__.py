@@ -15,12 +15,12 @@ from pathlib import Path
 import atheris
 
 HERE = Path(__file__).parent
-LONGEST = {"image": 65536, "arrays": 65536, "archive": 65536}
+LONGEST = {"image": 65536, "arrays": 65536, "archive": 65536, "packed": 65536}
 
 
 def fuzz(name: str, *, seconds: int) -> None:
     """Runs a target until the time is up; libFuzzer ends the process."""
-    with atheris.instrument_imports(include=["syntrial", "syntrial_data_prep", "PIL", "yaml", "zipfile"]):
+    with atheris.instrument_imports(include=["syntrial", "syntrial_data_prep", "PIL", "yaml", "zipfile", "tarfile"]):
         from tests.fuzz.targets import TARGETS
     found = HERE / "found"
     found.mkdir(exist_ok=True)

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -42,6 +43,25 @@ def seeds() -> dict[str, bytes]:
     with zipfile.ZipFile(file, "w") as packed_file:
         packed_file.writestr("a/b.png", b"x")
     found["archive/zip"] = file.getvalue()
+    files = {"set/a/1.png": b"one" * 40, "set/b/ü.png": b"two" * 30, "set/a/empty": b"", "__MACOSX/x": b"x"}
+    for method in ("STORED", "DEFLATED", "BZIP2", "LZMA"):
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", getattr(zipfile, f"ZIP_{method}")) as zipped:
+            for name, content in files.items():
+                zipped.writestr(name, content)
+        found[f"packed/zip-{method.lower()}"] = file.getvalue()
+    for mode in ("w", "w:gz", "w:bz2", "w:xz"):
+        file = io.BytesIO()
+        with tarfile.open(fileobj=file, mode=mode) as archive:  # type: ignore[call-overload]
+            for name, content in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            for name, kind in (("set/link", tarfile.SYMTYPE), ("set/hard", tarfile.LNKTYPE)):
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = kind, "set/a/1.png" if kind == tarfile.LNKTYPE else "a/1.png"
+                archive.addfile(info)
+        found[f"packed/tar-{mode.partition(':')[2] or 'plain'}"] = file.getvalue()
     header = json.dumps({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
     found["safetensors/one"] = len(header).to_bytes(8, "little") + header + b"abcd"
     store = open_store("memory://")
@@ -68,7 +88,8 @@ def main() -> None:
     for name, data in seeds().items():
         path = CORPUS / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        if not path.exists():
+            path.write_bytes(data)
 
 
 if __name__ == "__main__":

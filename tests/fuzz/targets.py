@@ -23,8 +23,10 @@ from syntrial.errors import DataLoss, UserError
 from syntrial.experiment.file import parse_experiment
 from syntrial.imagesets.filetypes import tell_apart
 from syntrial.imagesets.folders import PlacedPicture, read_headers
+from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.splits import UNSPLIT
+from syntrial.imagesets.trees import tree_at
 from syntrial.sources.digests import check_npz, check_safetensors
 from syntrial.stages import METHODS
 
@@ -93,6 +95,22 @@ def archive(data: bytes) -> None:
         check_npz(path, field="f")
 
 
+def packed(data: bytes) -> None:
+    """An archive as a tree, then its first files from their ends and from their starts."""
+    with file_of(data, ".zip") as path, contextlib.suppress(UserError):
+        check_archive(path, title="set")
+        tree = tree_at(path, title="set")
+        for name in tree.names()[:PICTURES]:
+            assert not name.startswith("/")
+            assert ".." not in name.split("/")
+            with contextlib.suppress(OSError), tree.open(name) as file:
+                file.seek(max(0, tree.length(name) - 16))
+                file.read(16)
+                file.seek(0)
+                while file.read(65536):
+                    pass
+
+
 def safetensors(data: bytes) -> None:
     """The header of a file of weights."""
     with file_of(data, ".safetensors") as path, contextlib.suppress(UserError):
@@ -154,5 +172,5 @@ def request(data: bytes) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
-    for target in (image, arrays, archive, safetensors, manifest, upload, experiment, pattern, request)
+    for target in (image, arrays, archive, packed, safetensors, manifest, upload, experiment, pattern, request)
 }

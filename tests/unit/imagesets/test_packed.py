@@ -3,6 +3,8 @@
 import gzip
 import io
 import os
+import subprocess
+import sys
 import tarfile
 import threading
 import zipfile
@@ -252,3 +254,32 @@ def test_a_file_that_was_changed_in_an_archive_cannot_be_read(tmp_path: Path) ->
     path.write_bytes(data)
     with tree_at(path).open("a/1.png") as file, pytest.raises(OSError, match="CRC"):
         file.read()
+
+
+def test_a_full_disk_of_temporary_files_is_told_from_a_damaged_archive(tmp_path: Path) -> None:
+    path = tarred(tmp_path / "set.tar.gz", "w:gz", {"a/1.png": os.urandom(1 << 20)})
+    # A limit on the length of files is to a process what a full disk is to all, and needs nobody's permission.
+    code = (
+        "import pathlib, resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "from syntrial.errors import SourceError\n"
+        "from syntrial.imagesets.trees import tree_at\n"
+        "try:\n    tree_at(pathlib.Path(sys.argv[1]))\n"
+        "except SourceError as error:\n    sys.stdout.write(str(error))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True, timeout=60)
+    assert "folder of temporary files" in done.stdout
+    assert "TMPDIR" in done.stdout
+
+
+def test_a_folder_of_temporary_files_that_is_not_there_is_told_from_a_damaged_archive(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="folder of temporary files"):
+        tree_at(tarred(tmp_path / "set.tar.gz", "w:gz"), scratch=tmp_path / "none")
+
+
+def test_a_name_in_a_zip_that_begins_with_a_zero_byte_is_refused(tmp_path: Path) -> None:
+    path = zipped(tmp_path / "x.zip", {"abcd.png": b"x"})
+    path.write_bytes(path.read_bytes().replace(b"abcd.png", b"\0bcd.png"))
+    with pytest.raises(SourceError, match="control characters"):
+        tree_at(path)
