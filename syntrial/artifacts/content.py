@@ -25,18 +25,21 @@ def file_digest(path: Path, *, algorithm: str = "sha256") -> str:
     return f"{algorithm}:{hasher.hexdigest()}"
 
 
-def folder_files(folder: Path, *, within: Path | None = None) -> Iterator[tuple[str, Path]]:
+def folder_files(
+    folder: Path, *, within: Path | None = None, reads: Callable[[str], bool] | None = None
+) -> Iterator[tuple[str, Path]]:
     """Every file under `folder` as (relative POSIX name, path), sorted by name; hidden files and folders left out.
 
     Links are followed, but not into a folder that holds them. Names are in Unicode's composed form, so that a folder
-    copied from macOS has the digest that it had there. Raises OSError where a folder cannot be read, and where a link
-    leads out of `within`.
+    copied from macOS has the digest that it had there. `reads` tells of a name whether the file counts; None: all do.
+    Raises OSError where a folder cannot be read, and where a link leads out of `within`.
     """
     bounds = within.resolve() if within is not None else None
-    yield from sorted(
+    named = (
         (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path)
         for path in _walk(folder, above=(), within=bounds)
     )
+    yield from sorted((name, path) for name, path in named if reads is None or reads(name))
 
 
 def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iterator[Path]:
@@ -63,13 +66,16 @@ def check_within(path: Path, *, within: Path | None) -> None:
         raise PermissionError(errno.EPERM, f"it is a link out of {within}", str(path))
 
 
-def folder_listing(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> list[list[str | int]]:
+def folder_listing(
+    folder: Path, *, on_progress: Callable[[int], None] | None = None, reads: Callable[[str], bool] | None = None
+) -> list[list[str | int]]:
     """Name, size and SHA-256 of each of a folder's files, sorted by name: what its digest is over.
 
-    `on_progress` is called after every file with how many are done. Raises OSError where a file cannot be read.
+    `reads` as `folder_files` has it. `on_progress` is called after every file with how many are done. Raises OSError
+    where a file cannot be read.
     """
     entries: list[list[str | int]] = []
-    for name, path in folder_files(folder):
+    for name, path in folder_files(folder, reads=reads):
         entries.append([name, path.stat().st_size, file_digest(path).removeprefix("sha256:")])
         if on_progress is not None:
             on_progress(len(entries))
@@ -81,6 +87,8 @@ def listing_digest(listing: list[list[str | int]]) -> str:
     return f"sha256:{canonical_digest(listing)}"
 
 
-def folder_digest(folder: Path, *, on_progress: Callable[[int], None] | None = None) -> str:
-    """The digest of a folder; progress and errors as `folder_listing` has them."""
-    return listing_digest(folder_listing(folder, on_progress=on_progress))
+def folder_digest(
+    folder: Path, *, on_progress: Callable[[int], None] | None = None, reads: Callable[[str], bool] | None = None
+) -> str:
+    """The digest of a folder; progress, files and errors as `folder_listing` has them."""
+    return listing_digest(folder_listing(folder, on_progress=on_progress, reads=reads))

@@ -117,25 +117,35 @@ def has_upload(store: ArtifactStore, digest: str, /) -> bool:
         return False
 
 
-def put_upload(store: ArtifactStore, path: Path, /, *, digest: str, on_progress: Progress | None = None) -> int:
+def put_upload(
+    store: ArtifactStore,
+    path: Path,
+    /,
+    *,
+    digest: str,
+    reads: Callable[[str], bool] | None = None,
+    on_progress: Progress | None = None,
+) -> int:
     """Puts a file or folder into the store; returns how many bytes had to be sent.
 
     `digest` is that of the content ("sha256:…" as `syntrial.sources.digests` resolves it, or "md5:…" of one file):
     content that changed since then is not recorded. Blobs that are there are not sent again, so an upload that was
     broken off goes on where it was. Raises SourceError for files that cannot be read or that change meanwhile.
     """
-    kind, parts = local_parts(path)
+    kind, parts = local_parts(path, reads=reads)
     return put_parts(store, parts, kind=kind, name=path.name, digest=digest, on_progress=on_progress)[1]
 
 
-def local_parts(path: Path, /, *, within: Path | None = None) -> tuple[Kind, list[Part]]:
-    """What there is to upload at a path, without hidden files.
+def local_parts(
+    path: Path, /, *, within: Path | None = None, reads: Callable[[str], bool] | None = None
+) -> tuple[Kind, list[Part]]:
+    """What there is to upload at a path, without hidden files; `reads` tells of a folder's file whether it counts.
 
     Raises SourceError where it cannot be read, and where a link leads out of the folder `within`.
     """
     with _readable(path):
         if path.is_dir():
-            files = list(folder_files(path, within=within))
+            files = list(folder_files(path, within=within, reads=reads))
         else:
             check_within(path, within=within.resolve() if within is not None else None)
             files = [(path.name, path)]

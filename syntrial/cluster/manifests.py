@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.cluster.pod_resources import DEFAULTS, Defaults, with_defaults
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Resources, Toleration
-from syntrial.sources.named import SourceRef
+from syntrial.sources.named import SourceRef, noted
 from syntrial.stages import STAGES
 
 Manifest = dict[str, Any]
@@ -198,6 +198,8 @@ def ingest_job(
         f"--kind={ref.kind}",
         f"--address={_literal(address)}",
     ]
+    if ref.selection:
+        arguments.append(f"--selection={_literal(ref.selection)}")
     credentials = [_secret(store_secret)]
     claim = _claim_of(address)
     volumes, mounts = [], []
@@ -209,7 +211,7 @@ def ingest_job(
         credentials.append(_secret(ref.secret) | {"prefix": "SOURCE_"})
     placement = cluster.placement("data_prep")
     return _job(
-        job_name(owner, INGEST, (ref.name, address), attempt),
+        job_name(owner, INGEST, (ref.name, ref.noted), attempt),
         component=INGEST,
         attempt=attempt,
         command=["python", "-m", "syntrial.sources.ingest"],
@@ -260,11 +262,12 @@ def attempt_of(job: Mapping[str, Any]) -> int:
 
 
 def source_of_job(job: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Name and address of the source that a Job brings into the store; None for a Job of steps."""
+    """Name of the source that a Job brings into the store, and its `SourceRef.noted`; None for a Job of steps."""
     if stage_of_job(job) != INGEST:
         return None
     given = dict(argument.removeprefix("--").split("=", 1) for argument in _arguments(job))
-    return given["name"].replace("$$", "$"), given["address"].replace("$$", "$")
+    name, address, selection = (given.get(key, "").replace("$$", "$") for key in ("name", "address", "selection"))
+    return name, noted(address, selection)
 
 
 def labels_of(owner: Owner, *, component: str) -> dict[str, str]:

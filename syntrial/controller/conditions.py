@@ -93,7 +93,7 @@ def unplanned(trial: TrialState, snapshot: Snapshot, *, experiment: Experiment) 
         reasons.append(Reason(reason=snapshot.refusal.reason, message=snapshot.refusal.message, count=1))
     failures = []
     for ingest in trial.ingests:
-        jobs = [job for job in snapshot.jobs if job.source == (ingest.name, ingest.address)]
+        jobs = [job for job in snapshot.jobs if job.source == (ingest.name, ingest.noted)]
         waits = [reason for job in jobs if job.is_live and (reason := why_job_waits(job)) is not None]
         evidence = [snapshot.evidence[job.name] for job in jobs if job.name in snapshot.evidence]
         given_up = len(evidence) >= ATTEMPTS or any(not item.retryable for item in evidence)

@@ -181,7 +181,7 @@ def _removed_after(job: JobView, snapshot: Snapshot) -> float:
 
 def _settle_ingest(job: JobView, trial: TrialState) -> list[Action]:
     """A failed ingest stays as the record of its failure, until its source is there or no longer wanted."""
-    wanted = {(ingest.name, ingest.address) for ingest in trial.ingests}
+    wanted = {(ingest.name, ingest.noted) for ingest in trial.ingests}
     return [] if job.is_deleting or job.source in wanted else [DeleteJob(name=job.name, is_live=False)]
 
 
@@ -243,14 +243,14 @@ def _bring_sources(trial: TrialState, snapshot: Snapshot, *, experiment: Experim
     """Before the plan: the Jobs that bring sources into the store."""
     actions: list[Action] = []
     look_again: list[float] = []
-    wanted = {(ingest.name, ingest.address) for ingest in trial.ingests}
+    wanted = {(ingest.name, ingest.noted) for ingest in trial.ingests}
     for job in snapshot.jobs:
         if job.source is not None and job.is_live and not job.is_deleting and trial.is_suspended:
             actions.append(DeleteJob(name=job.name, is_live=True))
         elif job.source is not None and job.source not in wanted and not job.is_deleting:
             actions.append(DeleteJob(name=job.name, is_live=job.is_live))
     for ingest in trial.ingests:
-        jobs = [job for job in snapshot.jobs if job.source == (ingest.name, ingest.address)]
+        jobs = [job for job in snapshot.jobs if job.source == (ingest.name, ingest.noted)]
         if any(job.is_live for job in jobs) or trial.is_suspended or _is_refused(snapshot):
             continue
         failed = sorted((job for job in jobs if job.ended == "failed"), key=lambda job: job.attempt)

@@ -7,11 +7,11 @@ schema (`syntrial.cluster.crd.definition`), so that a default is written once.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
@@ -22,6 +22,18 @@ Name = Annotated[
     str, Field(pattern=NAME_PATTERN, max_length=63, description="Lower-case letters, digits and '-', at most 63.")
 ]
 Seed = Annotated[int, Field(ge=0, lt=2**53)]
+
+_Item = TypeVar("_Item")
+OneOrSeveral = Annotated[
+    tuple[_Item, ...],
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    Field(min_length=1, max_length=1000, json_schema_extra={"x-one-or-several": True}),
+]
+"""A list that may be written as its one item."""
+
+
+ADDRESS: Final = "folder"
+"""Where a kind of source that is a mapping has its address."""
 
 
 class Model(BaseModel):
@@ -81,7 +93,7 @@ class OneOf(Model):
             raise wrong("", self.rule(), given, "Give one of them.", words=", ".join(given) or "none of them")
         for name, option in self.OPTIONS.items():
             if getattr(self, name) is not None and not (
-                self.kind in option.of and (not option.prefix or self.chosen.startswith(option.prefix))
+                self.kind in option.of and (not option.prefix or self.place.startswith(option.prefix))
             ):
                 raise wrong("", option.rule, name, "Leave it out.", words=f"it beside {to_camel(self.kind)}")
         return self
@@ -96,6 +108,12 @@ class OneOf(Model):
     def chosen(self) -> Any:
         """The one that is given."""
         return getattr(self, self.kind)
+
+    @property
+    def place(self) -> str:
+        """What an option's prefix is that of: the address in a kind that is a mapping with one, else its value."""
+        chosen = self.chosen
+        return str(getattr(chosen, ADDRESS) if isinstance(chosen, Model) and hasattr(chosen, ADDRESS) else chosen)
 
 
 def one_of(kinds: Mapping[str, type[Model]]) -> Any:

@@ -12,12 +12,14 @@ from typing import Annotated, Final, Literal, Self
 from google.protobuf.message import Message
 from pydantic import Field, model_validator
 
-from syntrial.experiment.base import Model, OneOf, Option, Seed
+from syntrial.experiment.base import Model, OneOf, Option, Seed, wrong
 from syntrial.experiment.pods import ObjectName
-from syntrial.imagesets import arrays, folders
+from syntrial.experiment.tables import Table, table_source
+from syntrial.experiment.tasks import TaskFields
+from syntrial.imagesets import arrays, folders, tables
 from syntrial.imagesets.contents import Contents
 from syntrial.imagesets.patterns import PatternError, compile_pattern
-from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
+from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source, TableSource
 
 Address = Annotated[str, Field(max_length=2048)]
 """A path, or s3://…, claim://…, sha256:…; 2048 because the API server counts what a rule on it may cost."""
@@ -52,6 +54,8 @@ class SourceKind:
     """How the names of its files end."""
     look: Callable[[Source, Path, str], Contents] | None = None
     """What the content at a path holds, to be told in a second; given the message and what errors call the field."""
+    reads: Callable[[Source], Callable[[str], bool]] | None = None
+    """Of a folder: tells of a file's name whether it may be read, which is what the digest is over; None: every one."""
 
 
 def _medmnist(fields: "SourceFields", size: int) -> MedMnistSource:
@@ -74,10 +78,15 @@ def _phantom(fields: "SourceFields", size: int) -> PhantomSource:
     return PhantomSource(variant=variant, size=size, **phantom.model_dump(exclude={"variant"}))
 
 
+def _table(fields: "SourceFields", _: int) -> TableSource:
+    return table_source(fields.table or Table())
+
+
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "medmnist": SourceKind(request=_medmnist, downloads=True),
     "npz": SourceKind(request=_npz, content="file", suffix=".npz", look=arrays.contents),
     "folder": SourceKind(request=_folder, content="folder", look=folders.contents),
+    "table": SourceKind(request=_table, content="folder", look=tables.contents, reads=tables.reads),
     "phantom": SourceKind(request=_phantom),
 }
 """The kinds of sources by their names in `SourceFields` and in `syntrial.v1.Source`."""
@@ -118,6 +127,9 @@ class SourceFields(OneOf):
         description="A folder of images with a folder for each class, and folders train, val and test above those "
         "where the data is split already. Its address is written as for npz.",
     )
+    table: Table | None = Field(
+        None, description="A folder of images with a table of their labels; {} takes the only table of the folder."
+    )
     secret: ObjectName | None = Field(
         None,
         description="Secret with the credentials of an s3:// address (SYNTRIAL_S3_ENDPOINT, AWS_ACCESS_KEY_ID, "
@@ -153,7 +165,7 @@ class SourceFields(OneOf):
     @property
     def address(self) -> str | None:
         """As the user wrote it; None for a kind that is downloaded or drawn."""
-        return str(self.chosen) if SOURCES[self.kind].content else None
+        return self.place if SOURCES[self.kind].content else None
 
 
 LeakAction = Literal["drop", "stop", "waive"]
@@ -196,3 +208,25 @@ class Dataset(SourceFields):
         1.0, gt=0, le=1, description="Share of the training split that the trial uses, to ask how it were with less."
     )
     train_fraction_seed: Seed = Field(0, description="Another seed takes another part of the training split.")
+    train_count: int | None = Field(
+        None,
+        ge=1,
+        le=100_000_000,
+        description="In place of a share, about how many images of the training split the trial uses, by whole "
+        "patients. Default: all.",
+    )
+    cap_per_label: int | None = Field(
+        None,
+        ge=1,
+        le=100_000_000,
+        description="The most images of one class or label in the training split, drawn once. Default: no limit.",
+    )
+    task: TaskFields | None = Field(
+        None, description="What is to be told of the images. Default: their classes or labels as they are."
+    )
+
+    @model_validator(mode="after")
+    def _one_share(self) -> Self:
+        if self.train_count is not None and self.train_fraction < 1:
+            raise wrong("trainCount", "stands in place of `trainFraction`", self.train_count, "Give one of them.")
+        return self

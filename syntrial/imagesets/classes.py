@@ -1,4 +1,4 @@
-"""Classes of a source become those of the trial: renamed, merged or left out, and checked."""
+"""Classes of a source become those of the trial: renamed, merged or left out, made a task, and checked."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from rapidfuzz import process
 
 from syntrial.errors import UserError
-from syntrial.v1.data_preparation_pb2 import ClassMapping
+from syntrial.imagesets.tasks import Outcome, apply, outcome_of
+from syntrial.v1.data_preparation_pb2 import ClassMapping, Task
 
 Labels = NDArray[np.int64] | NDArray[np.uint8]
 
@@ -21,7 +22,14 @@ class Classes:
     names: tuple[str, ...]
     """The trial's classes, in the order of its labels."""
     targets: tuple[int, ...]
-    """For each class of the source its place in `names`, or -1 where it is left out."""
+    """For each class of the source its place in `names`, or -1 where it is left out; before a task is made of them."""
+    outcome: Outcome | None = None
+    """The task that is made of the classes once they are mapped."""
+
+    @property
+    def mapped(self) -> int:
+        """How many classes there are once they are mapped, before a task is made of them."""
+        return max(self.targets, default=-1) + 1 if self.outcome is not None else len(self.names)
 
 
 def map_classes(
@@ -29,14 +37,17 @@ def map_classes(
     mapping: Sequence[ClassMapping],
     *,
     into: Sequence[str] | None = None,
+    task: Task | None = None,
     field: str = "class_map",
     source: str = "source",
+    task_field: str = "task",
 ) -> Classes:
     """The trial's classes for a source's `classes`.
 
-    A class that `mapping` does not name keeps its name; one that it maps to "" is left out. `into` gives the classes
-    of a data set that all must be among; `field` and `source` are what errors call the mapping and the source. Raises
-    UserError for names that are in neither, with what to write, and for classes that capital letters alone tell apart.
+    A class that `mapping` does not name keeps its name; one that it maps to "" is left out. `task` is made of what
+    comes of that. `into` gives the classes of a data set that all must be among, or become so by the task; `field`,
+    `source` and `task_field` are what errors call the mapping, the source and the task. Raises UserError for names that
+    are in neither, with what to write, and for classes that capital letters alone tell apart.
     """
     renamed: dict[str, str] = {}
     for entry in mapping:
@@ -56,9 +67,15 @@ def map_classes(
     wanted = [renamed.get(name, name) for name in classes]
     kept = [name for name in dict.fromkeys(wanted) if name]
     _check_letters(kept, field=field)
+    targets = tuple(kept.index(name) if name else -1 for name in wanted)
+    if into is not None and not set(kept) <= set(into) and task is not None and task.WhichOneof("kind"):
+        return Classes(names=tuple(into), targets=targets, outcome=outcome_of(task, kept, field=task_field))
     if into is not None:
         _check_known(kept, into, field=field)
         kept = list(into)
+        targets = tuple(kept.index(name) if name else -1 for name in wanted)
+    elif task is not None and (outcome := outcome_of(task, kept, field=task_field)) is not None:
+        return Classes(names=outcome.names, targets=targets, outcome=outcome)
     elif len(kept) < 2:
         raise UserError(
             field=field if mapping else source,
@@ -66,7 +83,7 @@ def map_classes(
             received=quoted(kept) or "none",
             remedy="Name a source with more classes, or map fewer of them away.",
         )
-    return Classes(names=tuple(kept), targets=tuple(kept.index(name) if name else -1 for name in wanted))
+    return Classes(names=tuple(kept), targets=targets)
 
 
 def _check_letters(names: Sequence[str], *, field: str) -> None:
@@ -109,13 +126,23 @@ def class_map_words(mapping: Mapping[str, str]) -> str:
 def relabel(labels: Labels, classes: Classes) -> tuple[Labels, NDArray[np.bool_]]:
     """Labels in the trial's classes, and which images stay (N,).
 
-    (N,) labels lose the images of classes that are left out; (N, K) labels lose the columns, and merge by "or".
+    (N,) labels lose the images of classes that are left out; (N, K) labels lose the columns, and merge by "or". A task
+    is made of what comes of that; it may make one class of several labels, and leave images out. Raises UserError for
+    a task that is none for such labels.
     """
+    moved, stays = _in_classes(labels, classes)
+    if classes.outcome is None:
+        return moved, stays
+    made, wanted = apply(classes.outcome, moved)
+    return made, stays & wanted
+
+
+def _in_classes(labels: Labels, classes: Classes) -> tuple[Labels, NDArray[np.bool_]]:
     targets = np.array(classes.targets)
     if labels.ndim == 1:
         moved = targets[labels]
         return moved.astype(np.int64), moved >= 0
-    merged = np.zeros((len(labels), len(classes.names)), np.uint8)
+    merged = np.zeros((len(labels), classes.mapped), np.uint8)
     for column, target in enumerate(targets):
         if target >= 0:
             merged[:, target] |= labels[:, column].astype(np.uint8)

@@ -47,3 +47,5 @@ class Contents:
     """train, validation, test (not always all), or UNSPLIT alone."""
     channels: int
     """1 where all images are grey, 3 where all are in colour, 0 where both were seen."""
+    notes: tuple[str, ...] = ()
+    """What was left out and how it was read, as sentences for the user's own terminal."""

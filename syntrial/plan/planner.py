@@ -22,6 +22,7 @@ from syntrial.experiment.model import (
     Spec,
     Synthetic,
 )
+from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, replicates
 from syntrial.plan.steps import Plan, Program, Step
@@ -105,7 +106,12 @@ class _Planner:
             leaks=requests.leak_policy(dataset.leaks),
             class_map=class_mappings(dataset),
             train_fraction=dataset.train_fraction,
-            train_fraction_seed=dataset.train_fraction_seed if dataset.train_fraction < 1 else 0,
+            train_fraction_seed=dataset.train_fraction_seed
+            if dataset.train_fraction < 1 or dataset.train_count or dataset.cap_per_label
+            else 0,
+            task=task_message(dataset.task),
+            cap_per_label=dataset.cap_per_label or 0,
+            train_count=dataset.train_count or 0,
         )
         return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
@@ -225,6 +231,7 @@ class _Planner:
                 test=self._split("test"),
                 leaks=requests.leak_policy(self.spec.dataset.leaks),
                 allow_copies=item.copies == 0,
+                task=task_message(self.spec.dataset.task),
             ),
             verb="import",
             about=item.name,

@@ -37,6 +37,8 @@ class LocalSource:
     path: Path
     digest: str
     """Of its content, "sha256:…" or MedMNIST's "md5:…"."""
+    reads: Callable[[str], bool] | None = None
+    """Tells of a folder's file whether the trial may read it; None: all are sent."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +76,7 @@ def prepare(file: Path, *, data_root: Path | None = None) -> PreparedExperiment:
         resolved[ref.name] = read_here(ref, path)
         if path is not None:
             digest = resolved[ref.name].digest
-            found.append(LocalSource(field=ref.field, path=path, digest=digest))
+            found.append(LocalSource(field=ref.field, path=path, digest=digest, reads=ref.reads))
             if ref.address is not None:
                 _put(tree, ref.place, digest)
     plan(experiment, resolved)
@@ -99,7 +101,7 @@ def send(
 
     `on_progress` is told the bytes that are in the store, and all there are.
     """
-    return put_upload(store, source.path, digest=source.digest, on_progress=on_progress)
+    return put_upload(store, source.path.resolve(), digest=source.digest, reads=source.reads, on_progress=on_progress)
 
 
 def _put(tree: Any, place: tuple[str | int, ...], value: str) -> None:

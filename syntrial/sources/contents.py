@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+from syntrial.artifacts.content import folder_files
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.dataset import SOURCES, Dataset
 from syntrial.experiment.model import Experiment
+from syntrial.experiment.tasks import task_message
 from syntrial.imagesets import arrays
 from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
 from syntrial.imagesets.contents import Contents, SplitContents
@@ -96,13 +98,22 @@ def _check_apart(refs: list[SourceRef], paths: Mapping[str, Path]) -> None:
     ]
     for inner, place in folders:
         for outer, around in folders:
-            if place != around and place.is_relative_to(around):
+            if place != around and place.is_relative_to(around) and _reads_below(outer, around, place):
                 raise SourceError(
                     field=inner.field,
                     rule="the folders of two sources lie beside each other",
                     received=f"{place}, inside {around} ({outer.field})",
                     remedy="Move it out, or give for each the folder that holds its own classes.",
                 )
+
+
+def _reads_below(outer: SourceRef, around: Path, place: Path) -> bool:
+    """Whether a source, whose folder is `around`, reads any file below `place`."""
+    reads = outer.reads
+    if reads is None:
+        return True
+    below = place.relative_to(around).as_posix()
+    return any(reads(f"{below}/{name}") for name, _ in folder_files(place))
 
 
 def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) -> list[Violation]:
@@ -120,7 +131,13 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
             continue
         try:
             field = f"spec.synthetic[{number}].images.classMap"
-            map_classes(contents.classes, class_mappings(item.images), into=classes, field=field)
+            map_classes(
+                contents.classes,
+                class_mappings(item.images),
+                into=classes,
+                task=task_message(experiment.spec.dataset.task),
+                field=field,
+            )
         except UserError as error:
             violations += error.violations
     return violations
@@ -134,7 +151,14 @@ def foreseen(dataset: Dataset, contents: Contents) -> Contents:
     """
     title = "spec.dataset"
     mapping = class_mappings(dataset)
-    classes = map_classes(contents.classes, mapping, field=f"{title}.classMap", source=title)
+    classes = map_classes(
+        contents.classes,
+        mapping,
+        task=task_message(dataset.task),
+        field=f"{title}.classMap",
+        source=title,
+        task_field=f"{title}.task",
+    )
     if dataset.color_mode == "source":
         channels_of(contents.channels, mode=ImageFormat.COLOR_MODE_SOURCE, title=title, field=f"{title}.colorMode")
     present = {split: _in_classes(found, classes) for split, found in contents.splits.items()}

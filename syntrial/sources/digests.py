@@ -73,7 +73,8 @@ def resolve(
         path = _existing(path, field=field)
         check_content("folder" if path.is_dir() else "file", kind=kind, field=field, title=str(path))
         check_file(path, kind=kind, field=field)
-        digest = _remembered(path, cache=cache, field=field)
+        row = SOURCES[kind]
+        digest = _remembered(path, cache=cache, field=field, reads=row.reads(source) if row.reads else None)
     resolved = Source()
     resolved.CopyFrom(source)
     resolved.digest = digest
@@ -265,11 +266,18 @@ def check_safetensors(path: Path, *, field: str, title: str | None = None) -> No
             ) from None
 
 
-def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", field: str = "") -> str:
+def _remembered(
+    path: Path,
+    *,
+    cache: Path | None,
+    algorithm: str = "sha256",
+    field: str = "",
+    reads: Callable[[str], bool] | None = None,
+) -> str:
     """The digest of a file or folder, read from the cache where path, sizes and times of change are as they were."""
     path = path.resolve()
     with _readable(path):
-        files = list(folder_files(path)) if path.is_dir() else [("", path)]
+        files = list(folder_files(path, reads=reads)) if path.is_dir() else [("", path)]
         stats = [(name, file.stat()) for name, file in files]
     if not files:
         raise SourceError(
@@ -286,7 +294,7 @@ def _remembered(path: Path, *, cache: Path | None, algorithm: str = "sha256", fi
         if known["listing"] == listing:
             return str(known["digest"])
     with _readable(path):
-        digest = folder_digest(path) if path.is_dir() else file_digest(path, algorithm=algorithm)
+        digest = folder_digest(path, reads=reads) if path.is_dir() else file_digest(path, algorithm=algorithm)
     # A cache that cannot be written only costs time.
     with contextlib.suppress(OSError):
         own_folder(folder)

@@ -18,21 +18,25 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import structlog
 import typer
+from google.protobuf import json_format
 
 from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts, unchecked
 from syntrial.errors import Cancelled, SourceError, SourceUnavailable, SyntrialError, UserError
+from syntrial.experiment.dataset import SOURCES
 from syntrial.rpc.logs import configure_logging
 from syntrial.sources.addresses import Address, ClaimAddress, HubAddress, S3Address, last_part, parse_address
 from syntrial.sources.digests import check_content, check_file
+from syntrial.sources.named import noted
+from syntrial.v1.data_preparation_pb2 import Source
 
 if TYPE_CHECKING:
     from syntrial.sources.bucket import SourceObject
@@ -71,13 +75,15 @@ def ingest(
     kind: str,
     field: str = "source",
     mount: Path | None = None,
+    reads: Callable[[str], bool] | None = None,
     environment: Mapping[str, str] | None = None,
     is_users: bool = True,
     on_progress: Progress | None = None,
 ) -> Ingested:
     """Puts what lies at an S3 address, on the model hub, or in a claim mounted at `mount`, into the store.
 
-    `kind` is that of the source, as in `SourceRef`: a file is looked at before it counts.
+    `kind` is that of the source, as in `SourceRef`: a file is looked at before it counts. `reads` tells of a folder's
+    file whether the source may read it; others are not copied.
     `environment`, by default the process's, says how the bucket is reached, and `is_users` whose the keys in it are
     (`syntrial.sources.bucket`). Raises UserError for wrong credentials or an absent bucket, SourceError for what is
     missing or not of its kind, StoreUnavailable.
@@ -92,11 +98,14 @@ def ingest(
                 store=store,
                 kind=kind,
                 field=field,
+                reads=reads,
                 environment=source_environment(os.environ if environment is None else environment, is_users=is_users),
                 on_progress=on_progress,
             )
         case ClaimAddress() if mount is not None:
-            digest = _from_volume(address, store=store, kind=kind, field=field, mount=mount, on_progress=on_progress)
+            digest = _from_volume(
+                address, store=store, kind=kind, field=field, mount=mount, reads=reads, on_progress=on_progress
+            )
         case HubAddress():
             # The client is imported by those who use it.
             from syntrial.sources.hub import bring_weights
@@ -143,6 +152,7 @@ def _from_bucket(
     store: ArtifactStore,
     kind: str,
     field: str,
+    reads: Callable[[str], bool] | None,
     environment: Mapping[str, str],
     on_progress: Progress | None,
 ) -> str:
@@ -158,7 +168,9 @@ def _from_bucket(
     named = [
         (name if single else unicodedata.normalize("NFC", item.name.removeprefix(prefix)), item) for item in listed
     ]
-    objects = [(name, item) for name, item in named if single or not _is_hidden(name)]
+    objects = [
+        (name, item) for name, item in named if single or (not _is_hidden(name) and (reads is None or reads(name)))
+    ]
     if not objects:
         raise SourceError(
             field=field,
@@ -199,6 +211,7 @@ def _from_volume(
     kind: str,
     field: str,
     mount: Path,
+    reads: Callable[[str], bool] | None,
     on_progress: Progress | None,
 ) -> str:
     path = mount / address.path
@@ -210,7 +223,7 @@ def _from_volume(
             remedy="Check the path: it begins at the volume's root.",
         )
     # A link could lead to files of the pod, its credentials among them.
-    found, parts = local_parts(path, within=mount)
+    found, parts = local_parts(path, within=mount, reads=reads)
     if not parts:
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{address}, which is empty", remedy="Check the path."
@@ -227,6 +240,14 @@ def _from_volume(
         on_progress=on_progress,
     )
     return digest
+
+
+def _reads(kind: str, selection: str) -> Callable[[str], bool] | None:
+    """Which files of a folder the source may read, by `SourceRef.selection`."""
+    row = SOURCES.get(kind)
+    if not selection or row is None or row.reads is None:
+        return None
+    return row.reads(json_format.Parse(selection, Source()))
 
 
 def _is_hidden(name: str) -> bool:
@@ -295,6 +316,7 @@ def main(
     kind: Annotated[str, typer.Option(help="What it is: a kind of source, or weights.")],
     address: Annotated[str, typer.Option(help="s3://bucket/path, claim://NAME/path or hub://ORGANISATION/NAME.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
+    selection: Annotated[str, typer.Option(help="Which files are read: the source in ProtoJSON; none: all.")] = "",
 ) -> None:
     """Brings a source into the store and notes its digest beside the experiment.
 
@@ -310,10 +332,18 @@ def main(
             kind=kind,
             field=name,
             mount=mount,
+            reads=_reads(kind, selection),
             is_users=False,
             on_progress=reporter,
         )
-        record_source(opened, uid=experiment, name=name, address=address, digest=found.digest, origin=found.origin)
+        record_source(
+            opened,
+            uid=experiment,
+            name=name,
+            address=noted(address, selection),
+            digest=found.digest,
+            origin=found.origin,
+        )
         _log.info("ingested", name=name, address=address, digest=found.digest, origin=found.origin)
     except SyntrialError as error:
         # What a pod says, others read.

@@ -4,10 +4,13 @@ Pure. Called by all that goes over an experiment's sources: `resolve`, the plann
 """
 
 import dataclasses
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from syntrial.artifacts.keys import canonical_json, canonical_request
 from syntrial.errors import UserError
+from syntrial.experiment.base import ADDRESS, Model
 from syntrial.experiment.dataset import SOURCES, Dataset, SourceFields
 from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
 from syntrial.sources.addresses import Address, HubAddress, parse_address
@@ -55,12 +58,33 @@ class SourceRef:
             )
         return found
 
+    @property
+    def noted(self) -> str:
+        """What is on record of an ingest: the address, and for a source that reads a part of what is there, which."""
+        return noted(self.address or "", self.selection)
+
+    @property
+    def selection(self) -> str:
+        """The request that says which files are read, in ProtoJSON; "" where all are."""
+        return canonical_json(canonical_request(self.request)).decode() if self.reads is not None else ""
+
+    @property
+    def reads(self) -> Callable[[str], bool] | None:
+        """Tells of a file's name whether the source may read it; None where it reads all that is there."""
+        kind = SOURCES.get(self.kind)
+        return kind.reads(self.request) if kind is not None and kind.reads is not None else None
+
     def with_digest(self, digest: str) -> Source:
         """The source as stages are asked for it, once the digest of its content is known."""
         resolved = Source()
         resolved.CopyFrom(self.request)
         resolved.digest = digest
         return resolved
+
+
+def noted(address: str, selection: str) -> str:
+    """An address with what is read of it, as `SourceRef.noted`."""
+    return f"{address} {hashlib.sha256(selection.encode()).hexdigest()[:16]}" if selection else address
 
 
 def synthetic_name(synthetic: Synthetic) -> str:
@@ -109,7 +133,7 @@ def _images(name: str, fields: SourceFields, *, place: tuple[str | int, ...], si
         kind=kind,
         address=fields.address,
         secret=fields.secret,
-        place=(*place, kind),
+        place=(*place, kind) if isinstance(fields.chosen, str) else (*place, kind, ADDRESS),
         request=Source(**message),
     )
 
@@ -139,7 +163,9 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
     def by_content(fields: _Fields, name: str) -> _Fields:
         if name not in digests:
             return fields
-        return fields.model_copy(update={fields.kind: digests[name], "secret": None})
+        chosen = fields.chosen
+        placed = chosen.model_copy(update={ADDRESS: digests[name]}) if isinstance(chosen, Model) else digests[name]
+        return fields.model_copy(update={fields.kind: placed, "secret": None})
 
     changes: dict[str, Any] = {
         "suspend": False,

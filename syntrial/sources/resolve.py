@@ -118,7 +118,7 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
                 case StoredContent():
                     digest = _stored(address, ref, store=store)
                 case _:
-                    digest = recorded_source(store, uid=uid, name=ref.name, address=ref.address)
+                    digest = recorded_source(store, uid=uid, name=ref.name, address=ref.noted)
             if digest is None or not has_upload(store, digest):
                 pending.append(ref)
             else:
@@ -191,7 +191,7 @@ def _bring(
         recorded = recorded_source(store, uid=uid, name=ref.name, address=str(address))
         if recorded is not None and has_upload(store, recorded):
             return recorded
-    found = ingest(address, store=store, kind=ref.kind, field=ref.field, on_progress=on_progress)
+    found = ingest(address, store=store, kind=ref.kind, field=ref.field, reads=ref.reads, on_progress=on_progress)
     if isinstance(address, HubAddress):
         record_source(store, uid=uid, name=ref.name, address=str(address), digest=found.digest, origin=found.origin)
     return found.digest

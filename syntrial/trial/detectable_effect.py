@@ -8,7 +8,10 @@ from typing import Final
 from syntrial.analysis.decidable import undecidable_before
 from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
+from syntrial.experiment.dataset import Dataset
 from syntrial.experiment.model import Experiment
+from syntrial.imagesets.contents import SplitContents
+from syntrial.imagesets.splits import cap
 from syntrial.sources.contents import foreseen
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import DATASET
@@ -110,6 +113,16 @@ def _words(found: Evaluated) -> str:
     return f"{found.patients} test patients ({', '.join(pairs[:MOST_CLASSES])}{more})"
 
 
+def _training_images(dataset: Dataset, train: SplitContents) -> int:
+    """How many images of the training split the trial uses, but for leaks."""
+    count = min(round(len(train.labels) * dataset.train_fraction), dataset.train_count or len(train.labels))
+    if dataset.cap_per_label is not None:
+        names = [str(row) for row in range(len(train.labels))]
+        capped = cap(train.labels, names=names, most=dataset.cap_per_label, seed=0)
+        count = min(count, int(capped.sum()))
+    return max(1, count)
+
+
 def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
     """Whom the trial will be evaluated on; None where nothing is known before its data is prepared.
 
@@ -125,7 +138,7 @@ def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
             classes=prepared.classes,
             by_class=test.patients_by_class(len(prepared.classes)),
             is_multi_label=test.labels.ndim == 2,
-            training_images=max(1, round(len(train.labels) * dataset.train_fraction)),
+            training_images=_training_images(dataset, train),
         )
     source = sources.by_name[DATASET]
     if source.WhichOneof("kind") != "medmnist" or dataset.class_map:

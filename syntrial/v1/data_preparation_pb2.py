@@ -26,7 +26,7 @@ from google.longrunning import operations_pb2 as google_dot_longrunning_dot_oper
 from syntrial.v1 import artifacts_pb2 as syntrial_dot_v1_dot_artifacts__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"syntrial/v1/data_preparation.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\xd4\x01\n\x06Source\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12/\n\x08medmnist\x18\x02 \x01(\x0b\x32\x1b.syntrial.v1.MedMnistSourceH\x00\x12%\n\x03npz\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.NpzSourceH\x00\x12+\n\x06\x66older\x18\x04 \x01(\x0b\x32\x19.syntrial.v1.FolderSourceH\x00\x12-\n\x07phantom\x18\x05 \x01(\x0b\x32\x1a.syntrial.v1.PhantomSourceH\x00\x42\x06\n\x04kind\",\n\x0eMedMnistSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"\x1c\n\tNpzSource\x12\x0f\n\x07\x63lasses\x18\x01 \x03(\t\"\'\n\x0c\x46olderSource\x12\x17\n\x0fpatient_pattern\x18\x01 \x01(\t\"\xbb\x02\n\rPhantomSource\x12\x33\n\x07variant\x18\x01 \x01(\x0e\x32\".syntrial.v1.PhantomSource.Variant\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\r\x12\x16\n\x0etrain_patients\x18\x04 \x01(\r\x12\x1b\n\x13validation_patients\x18\x05 \x01(\r\x12\x15\n\rtest_patients\x18\x06 \x01(\r\x12\x1a\n\x12images_per_patient\x18\x07 \x01(\r\x12\x12\n\ndifficulty\x18\x08 \x01(\x01\x12\x12\n\nprevalence\x18\t \x01(\x01\"I\n\x07Variant\x12\x17\n\x13VARIANT_UNSPECIFIED\x10\x00\x12\x11\n\rVARIANT_CHEST\x10\x01\x12\x12\n\x0eVARIANT_TISSUE\x10\x02\"\xdc\x02\n\x0bImageFormat\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x36\n\ncolor_mode\x18\x02 \x01(\x0e\x32\".syntrial.v1.ImageFormat.ColorMode\x12/\n\x06resize\x18\x03 \x01(\x0e\x32\x1f.syntrial.v1.ImageFormat.Resize\"g\n\tColorMode\x12\x1a\n\x16\x43OLOR_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OLOR_MODE_SOURCE\x10\x01\x12\x13\n\x0f\x43OLOR_MODE_GREY\x10\x02\x12\x12\n\x0e\x43OLOR_MODE_RGB\x10\x03\"m\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESIZE_BICUBIC\x10\x01\x12\x13\n\x0fRESIZE_BILINEAR\x10\x02\x12\x12\n\x0eRESIZE_LANCZOS\x10\x03\x12\x0e\n\nRESIZE_BOX\x10\x04\";\n\tSplitRule\x12\x12\n\nvalidation\x18\x01 \x01(\x01\x12\x0c\n\x04test\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\x8e\x02\n\nLeakPolicy\x12\x38\n\x10\x65xact_duplicates\x18\x01 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\x12\x37\n\x0fshared_patients\x18\x02 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\x12\x37\n\x0fnear_duplicates\x18\x03 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\"T\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x01\x12\x0f\n\x0b\x41\x43TION_STOP\x10\x02\x12\x10\n\x0c\x41\x43TION_WAIVE\x10\x03\"(\n\x0c\x43lassMapping\x12\x0c\n\x04\x66rom\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\"\xc1\x02\n\x15PrepareDatasetRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12#\n\x06source\x18\x02 \x01(\x0b\x32\x13.syntrial.v1.Source\x12(\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x18.syntrial.v1.ImageFormat\x12%\n\x05split\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.SplitRule\x12&\n\x05leaks\x18\x05 \x01(\x0b\x32\x17.syntrial.v1.LeakPolicy\x12,\n\tclass_map\x18\x06 \x03(\x0b\x32\x19.syntrial.v1.ClassMapping\x12\x16\n\x0etrain_fraction\x18\x07 \x01(\x01\x12\x1b\n\x13train_fraction_seed\x18\x08 \x01(\x04\"\xf2\x02\n\x13ImportImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12#\n\x06source\x18\x02 \x01(\x0b\x32\x13.syntrial.v1.Source\x12(\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x18.syntrial.v1.ImageFormat\x12,\n\tclass_map\x18\x04 \x03(\x0b\x32\x19.syntrial.v1.ClassMapping\x12%\n\x05train\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12*\n\nvalidation\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12$\n\x04test\x18\x07 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x05leaks\x18\x08 \x01(\x0b\x32\x17.syntrial.v1.LeakPolicy\x12\x14\n\x0c\x61llow_copies\x18\t \x01(\x08\x32\xbe\x01\n\x16\x44\x61taPreparationService\x12S\n\x0ePrepareDataset\x12\".syntrial.v1.PrepareDatasetRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0cImportImages\x12 .syntrial.v1.ImportImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"syntrial/v1/data_preparation.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\"\xff\x01\n\x06Source\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12/\n\x08medmnist\x18\x02 \x01(\x0b\x32\x1b.syntrial.v1.MedMnistSourceH\x00\x12%\n\x03npz\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.NpzSourceH\x00\x12+\n\x06\x66older\x18\x04 \x01(\x0b\x32\x19.syntrial.v1.FolderSourceH\x00\x12-\n\x07phantom\x18\x05 \x01(\x0b\x32\x1a.syntrial.v1.PhantomSourceH\x00\x12)\n\x05table\x18\x06 \x01(\x0b\x32\x18.syntrial.v1.TableSourceH\x00\x42\x06\n\x04kind\",\n\x0eMedMnistSource\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04size\x18\x02 \x01(\r\"\x1c\n\tNpzSource\x12\x0f\n\x07\x63lasses\x18\x01 \x03(\t\"\'\n\x0c\x46olderSource\x12\x17\n\x0fpatient_pattern\x18\x01 \x01(\t\"\xda\x02\n\x0bTableSource\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.syntrial.v1.TableFile\x12\x10\n\x08metadata\x18\x02 \x03(\t\x12\x0e\n\x06images\x18\x03 \x03(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0c\n\x04path\x18\x05 \x01(\t\x12(\n\x06labels\x18\x06 \x01(\x0b\x32\x18.syntrial.v1.TableLabels\x12\x0f\n\x07patient\x18\x07 \x01(\t\x12\x17\n\x0fpatient_pattern\x18\x08 \x01(\t\x12\x14\n\x0cown_patients\x18\t \x01(\x08\x12\r\n\x05split\x18\n \x01(\t\x12&\n\x05lists\x18\x0b \x01(\x0b\x32\x17.syntrial.v1.TableLists\x12\x0c\n\x04keep\x18\x0c \x03(\t\x12\x0f\n\x07partial\x18\r \x01(\x08\x12\x10\n\x08\x65ncoding\x18\x0e \x01(\t\x12\x11\n\tdelimiter\x18\x0f \x01(\t\")\n\tTableFile\x12\r\n\x05names\x18\x01 \x03(\t\x12\r\n\x05split\x18\x02 \x01(\t\"\x9c\x02\n\x0bTableLabels\x12\x0e\n\x06\x63olumn\x18\x01 \x01(\t\x12\x11\n\tseparator\x18\x02 \x01(\t\x12\x0c\n\x04none\x18\x03 \x01(\t\x12\x0f\n\x07\x63olumns\x18\x04 \x03(\t\x12\x0f\n\x07several\x18\x05 \x01(\x08\x12\x32\n\tuncertain\x18\x06 \x01(\x0e\x32\x1f.syntrial.v1.TableLabels.Unsure\x12.\n\x05\x62lank\x18\x07 \x01(\x0e\x32\x1f.syntrial.v1.TableLabels.Unsure\"V\n\x06Unsure\x12\x16\n\x12UNSURE_UNSPECIFIED\x10\x00\x12\x10\n\x0cUNSURE_ZEROS\x10\x01\x12\x0f\n\x0bUNSURE_ONES\x10\x02\x12\x11\n\rUNSURE_IGNORE\x10\x03\"O\n\nTableLists\x12\r\n\x05train\x18\x01 \x01(\t\x12\x12\n\nvalidation\x18\x02 \x01(\t\x12\x0c\n\x04test\x18\x03 \x01(\t\x12\x10\n\x08trainval\x18\x04 \x01(\t\"\xbb\x02\n\rPhantomSource\x12\x33\n\x07variant\x18\x01 \x01(\x0e\x32\".syntrial.v1.PhantomSource.Variant\x12\x0c\n\x04seed\x18\x02 \x01(\x04\x12\x0c\n\x04size\x18\x03 \x01(\r\x12\x16\n\x0etrain_patients\x18\x04 \x01(\r\x12\x1b\n\x13validation_patients\x18\x05 \x01(\r\x12\x15\n\rtest_patients\x18\x06 \x01(\r\x12\x1a\n\x12images_per_patient\x18\x07 \x01(\r\x12\x12\n\ndifficulty\x18\x08 \x01(\x01\x12\x12\n\nprevalence\x18\t \x01(\x01\"I\n\x07Variant\x12\x17\n\x13VARIANT_UNSPECIFIED\x10\x00\x12\x11\n\rVARIANT_CHEST\x10\x01\x12\x12\n\x0eVARIANT_TISSUE\x10\x02\"\xdc\x02\n\x0bImageFormat\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x36\n\ncolor_mode\x18\x02 \x01(\x0e\x32\".syntrial.v1.ImageFormat.ColorMode\x12/\n\x06resize\x18\x03 \x01(\x0e\x32\x1f.syntrial.v1.ImageFormat.Resize\"g\n\tColorMode\x12\x1a\n\x16\x43OLOR_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43OLOR_MODE_SOURCE\x10\x01\x12\x13\n\x0f\x43OLOR_MODE_GREY\x10\x02\x12\x12\n\x0e\x43OLOR_MODE_RGB\x10\x03\"m\n\x06Resize\x12\x16\n\x12RESIZE_UNSPECIFIED\x10\x00\x12\x12\n\x0eRESIZE_BICUBIC\x10\x01\x12\x13\n\x0fRESIZE_BILINEAR\x10\x02\x12\x12\n\x0eRESIZE_LANCZOS\x10\x03\x12\x0e\n\nRESIZE_BOX\x10\x04\";\n\tSplitRule\x12\x12\n\nvalidation\x18\x01 \x01(\x01\x12\x0c\n\x04test\x18\x02 \x01(\x01\x12\x0c\n\x04seed\x18\x03 \x01(\x04\"\x8e\x02\n\nLeakPolicy\x12\x38\n\x10\x65xact_duplicates\x18\x01 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\x12\x37\n\x0fshared_patients\x18\x02 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\x12\x37\n\x0fnear_duplicates\x18\x03 \x01(\x0e\x32\x1e.syntrial.v1.LeakPolicy.Action\"T\n\x06\x41\x63tion\x12\x16\n\x12\x41\x43TION_UNSPECIFIED\x10\x00\x12\x0f\n\x0b\x41\x43TION_DROP\x10\x01\x12\x0f\n\x0b\x41\x43TION_STOP\x10\x02\x12\x10\n\x0c\x41\x43TION_WAIVE\x10\x03\"(\n\x0c\x43lassMapping\x12\x0c\n\x04\x66rom\x18\x01 \x01(\t\x12\n\n\x02to\x18\x02 \x01(\t\"\x9a\x01\n\x04Task\x12)\n\x06\x62inary\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.BinaryTaskH\x00\x12\x32\n\x0bmulti_label\x18\x02 \x01(\x0b\x32\x1b.syntrial.v1.MultiLabelTaskH\x00\x12+\n\x07ordinal\x18\x03 \x01(\x0b\x32\x18.syntrial.v1.OrdinalTaskH\x00\x42\x06\n\x04kind\"\x9a\x01\n\nBinaryTask\x12\x10\n\x08positive\x18\x01 \x03(\t\x12\x10\n\x08negative\x18\x02 \x03(\t\x12*\n\x04rest\x18\x03 \x01(\x0e\x32\x1c.syntrial.v1.BinaryTask.Rest\"<\n\x04Rest\x12\x14\n\x10REST_UNSPECIFIED\x10\x00\x12\r\n\tREST_NONE\x10\x01\x12\x0f\n\x0bREST_OTHERS\x10\x02\" \n\x0eMultiLabelTask\x12\x0e\n\x06labels\x18\x01 \x03(\t\"\x1c\n\x0bOrdinalTask\x12\r\n\x05order\x18\x01 \x03(\t\"\x8e\x03\n\x15PrepareDatasetRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12#\n\x06source\x18\x02 \x01(\x0b\x32\x13.syntrial.v1.Source\x12(\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x18.syntrial.v1.ImageFormat\x12%\n\x05split\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.SplitRule\x12&\n\x05leaks\x18\x05 \x01(\x0b\x32\x17.syntrial.v1.LeakPolicy\x12,\n\tclass_map\x18\x06 \x03(\x0b\x32\x19.syntrial.v1.ClassMapping\x12\x16\n\x0etrain_fraction\x18\x07 \x01(\x01\x12\x1b\n\x13train_fraction_seed\x18\x08 \x01(\x04\x12\x1f\n\x04task\x18\t \x01(\x0b\x32\x11.syntrial.v1.Task\x12\x15\n\rcap_per_label\x18\n \x01(\r\x12\x13\n\x0btrain_count\x18\x0b \x01(\r\"\x93\x03\n\x13ImportImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12#\n\x06source\x18\x02 \x01(\x0b\x32\x13.syntrial.v1.Source\x12(\n\x06\x66ormat\x18\x03 \x01(\x0b\x32\x18.syntrial.v1.ImageFormat\x12,\n\tclass_map\x18\x04 \x03(\x0b\x32\x19.syntrial.v1.ClassMapping\x12%\n\x05train\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12*\n\nvalidation\x18\x06 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12$\n\x04test\x18\x07 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12&\n\x05leaks\x18\x08 \x01(\x0b\x32\x17.syntrial.v1.LeakPolicy\x12\x14\n\x0c\x61llow_copies\x18\t \x01(\x08\x12\x1f\n\x04task\x18\x0f \x01(\x0b\x32\x11.syntrial.v1.Task2\xbe\x01\n\x16\x44\x61taPreparationService\x12S\n\x0ePrepareDataset\x12\".syntrial.v1.PrepareDatasetRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0cImportImages\x12 .syntrial.v1.ImportImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,35 +34,55 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'syntrial.v1.data_preparatio
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SOURCE']._serialized_start=118
-  _globals['_SOURCE']._serialized_end=330
-  _globals['_MEDMNISTSOURCE']._serialized_start=332
-  _globals['_MEDMNISTSOURCE']._serialized_end=376
-  _globals['_NPZSOURCE']._serialized_start=378
-  _globals['_NPZSOURCE']._serialized_end=406
-  _globals['_FOLDERSOURCE']._serialized_start=408
-  _globals['_FOLDERSOURCE']._serialized_end=447
-  _globals['_PHANTOMSOURCE']._serialized_start=450
-  _globals['_PHANTOMSOURCE']._serialized_end=765
-  _globals['_PHANTOMSOURCE_VARIANT']._serialized_start=692
-  _globals['_PHANTOMSOURCE_VARIANT']._serialized_end=765
-  _globals['_IMAGEFORMAT']._serialized_start=768
-  _globals['_IMAGEFORMAT']._serialized_end=1116
-  _globals['_IMAGEFORMAT_COLORMODE']._serialized_start=902
-  _globals['_IMAGEFORMAT_COLORMODE']._serialized_end=1005
-  _globals['_IMAGEFORMAT_RESIZE']._serialized_start=1007
-  _globals['_IMAGEFORMAT_RESIZE']._serialized_end=1116
-  _globals['_SPLITRULE']._serialized_start=1118
-  _globals['_SPLITRULE']._serialized_end=1177
-  _globals['_LEAKPOLICY']._serialized_start=1180
-  _globals['_LEAKPOLICY']._serialized_end=1450
-  _globals['_LEAKPOLICY_ACTION']._serialized_start=1366
-  _globals['_LEAKPOLICY_ACTION']._serialized_end=1450
-  _globals['_CLASSMAPPING']._serialized_start=1452
-  _globals['_CLASSMAPPING']._serialized_end=1492
-  _globals['_PREPAREDATASETREQUEST']._serialized_start=1495
-  _globals['_PREPAREDATASETREQUEST']._serialized_end=1816
-  _globals['_IMPORTIMAGESREQUEST']._serialized_start=1819
-  _globals['_IMPORTIMAGESREQUEST']._serialized_end=2189
-  _globals['_DATAPREPARATIONSERVICE']._serialized_start=2192
-  _globals['_DATAPREPARATIONSERVICE']._serialized_end=2382
+  _globals['_SOURCE']._serialized_end=373
+  _globals['_MEDMNISTSOURCE']._serialized_start=375
+  _globals['_MEDMNISTSOURCE']._serialized_end=419
+  _globals['_NPZSOURCE']._serialized_start=421
+  _globals['_NPZSOURCE']._serialized_end=449
+  _globals['_FOLDERSOURCE']._serialized_start=451
+  _globals['_FOLDERSOURCE']._serialized_end=490
+  _globals['_TABLESOURCE']._serialized_start=493
+  _globals['_TABLESOURCE']._serialized_end=839
+  _globals['_TABLEFILE']._serialized_start=841
+  _globals['_TABLEFILE']._serialized_end=882
+  _globals['_TABLELABELS']._serialized_start=885
+  _globals['_TABLELABELS']._serialized_end=1169
+  _globals['_TABLELABELS_UNSURE']._serialized_start=1083
+  _globals['_TABLELABELS_UNSURE']._serialized_end=1169
+  _globals['_TABLELISTS']._serialized_start=1171
+  _globals['_TABLELISTS']._serialized_end=1250
+  _globals['_PHANTOMSOURCE']._serialized_start=1253
+  _globals['_PHANTOMSOURCE']._serialized_end=1568
+  _globals['_PHANTOMSOURCE_VARIANT']._serialized_start=1495
+  _globals['_PHANTOMSOURCE_VARIANT']._serialized_end=1568
+  _globals['_IMAGEFORMAT']._serialized_start=1571
+  _globals['_IMAGEFORMAT']._serialized_end=1919
+  _globals['_IMAGEFORMAT_COLORMODE']._serialized_start=1705
+  _globals['_IMAGEFORMAT_COLORMODE']._serialized_end=1808
+  _globals['_IMAGEFORMAT_RESIZE']._serialized_start=1810
+  _globals['_IMAGEFORMAT_RESIZE']._serialized_end=1919
+  _globals['_SPLITRULE']._serialized_start=1921
+  _globals['_SPLITRULE']._serialized_end=1980
+  _globals['_LEAKPOLICY']._serialized_start=1983
+  _globals['_LEAKPOLICY']._serialized_end=2253
+  _globals['_LEAKPOLICY_ACTION']._serialized_start=2169
+  _globals['_LEAKPOLICY_ACTION']._serialized_end=2253
+  _globals['_CLASSMAPPING']._serialized_start=2255
+  _globals['_CLASSMAPPING']._serialized_end=2295
+  _globals['_TASK']._serialized_start=2298
+  _globals['_TASK']._serialized_end=2452
+  _globals['_BINARYTASK']._serialized_start=2455
+  _globals['_BINARYTASK']._serialized_end=2609
+  _globals['_BINARYTASK_REST']._serialized_start=2549
+  _globals['_BINARYTASK_REST']._serialized_end=2609
+  _globals['_MULTILABELTASK']._serialized_start=2611
+  _globals['_MULTILABELTASK']._serialized_end=2643
+  _globals['_ORDINALTASK']._serialized_start=2645
+  _globals['_ORDINALTASK']._serialized_end=2673
+  _globals['_PREPAREDATASETREQUEST']._serialized_start=2676
+  _globals['_PREPAREDATASETREQUEST']._serialized_end=3074
+  _globals['_IMPORTIMAGESREQUEST']._serialized_start=3077
+  _globals['_IMPORTIMAGESREQUEST']._serialized_end=3480
+  _globals['_DATAPREPARATIONSERVICE']._serialized_start=3483
+  _globals['_DATAPREPARATIONSERVICE']._serialized_end=3673
 # @@protoc_insertion_point(module_scope)

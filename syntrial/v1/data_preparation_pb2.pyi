@@ -10,18 +10,20 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Source(_message.Message):
-    __slots__ = ("digest", "medmnist", "npz", "folder", "phantom")
+    __slots__ = ("digest", "medmnist", "npz", "folder", "phantom", "table")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
     MEDMNIST_FIELD_NUMBER: _ClassVar[int]
     NPZ_FIELD_NUMBER: _ClassVar[int]
     FOLDER_FIELD_NUMBER: _ClassVar[int]
     PHANTOM_FIELD_NUMBER: _ClassVar[int]
+    TABLE_FIELD_NUMBER: _ClassVar[int]
     digest: str
     medmnist: MedMnistSource
     npz: NpzSource
     folder: FolderSource
     phantom: PhantomSource
-    def __init__(self, digest: _Optional[str] = ..., medmnist: _Optional[_Union[MedMnistSource, _Mapping]] = ..., npz: _Optional[_Union[NpzSource, _Mapping]] = ..., folder: _Optional[_Union[FolderSource, _Mapping]] = ..., phantom: _Optional[_Union[PhantomSource, _Mapping]] = ...) -> None: ...
+    table: TableSource
+    def __init__(self, digest: _Optional[str] = ..., medmnist: _Optional[_Union[MedMnistSource, _Mapping]] = ..., npz: _Optional[_Union[NpzSource, _Mapping]] = ..., folder: _Optional[_Union[FolderSource, _Mapping]] = ..., phantom: _Optional[_Union[PhantomSource, _Mapping]] = ..., table: _Optional[_Union[TableSource, _Mapping]] = ...) -> None: ...
 
 class MedMnistSource(_message.Message):
     __slots__ = ("name", "size")
@@ -42,6 +44,88 @@ class FolderSource(_message.Message):
     PATIENT_PATTERN_FIELD_NUMBER: _ClassVar[int]
     patient_pattern: str
     def __init__(self, patient_pattern: _Optional[str] = ...) -> None: ...
+
+class TableSource(_message.Message):
+    __slots__ = ("files", "metadata", "images", "columns", "path", "labels", "patient", "patient_pattern", "own_patients", "split", "lists", "keep", "partial", "encoding", "delimiter")
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_FIELD_NUMBER: _ClassVar[int]
+    PATIENT_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    OWN_PATIENTS_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    LISTS_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    ENCODING_FIELD_NUMBER: _ClassVar[int]
+    DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    files: _containers.RepeatedCompositeFieldContainer[TableFile]
+    metadata: _containers.RepeatedScalarFieldContainer[str]
+    images: _containers.RepeatedScalarFieldContainer[str]
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    path: str
+    labels: TableLabels
+    patient: str
+    patient_pattern: str
+    own_patients: bool
+    split: str
+    lists: TableLists
+    keep: _containers.RepeatedScalarFieldContainer[str]
+    partial: bool
+    encoding: str
+    delimiter: str
+    def __init__(self, files: _Optional[_Iterable[_Union[TableFile, _Mapping]]] = ..., metadata: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., labels: _Optional[_Union[TableLabels, _Mapping]] = ..., patient: _Optional[str] = ..., patient_pattern: _Optional[str] = ..., own_patients: _Optional[bool] = ..., split: _Optional[str] = ..., lists: _Optional[_Union[TableLists, _Mapping]] = ..., keep: _Optional[_Iterable[str]] = ..., partial: _Optional[bool] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ...) -> None: ...
+
+class TableFile(_message.Message):
+    __slots__ = ("names", "split")
+    NAMES_FIELD_NUMBER: _ClassVar[int]
+    SPLIT_FIELD_NUMBER: _ClassVar[int]
+    names: _containers.RepeatedScalarFieldContainer[str]
+    split: str
+    def __init__(self, names: _Optional[_Iterable[str]] = ..., split: _Optional[str] = ...) -> None: ...
+
+class TableLabels(_message.Message):
+    __slots__ = ("column", "separator", "none", "columns", "several", "uncertain", "blank")
+    class Unsure(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        UNSURE_UNSPECIFIED: _ClassVar[TableLabels.Unsure]
+        UNSURE_ZEROS: _ClassVar[TableLabels.Unsure]
+        UNSURE_ONES: _ClassVar[TableLabels.Unsure]
+        UNSURE_IGNORE: _ClassVar[TableLabels.Unsure]
+    UNSURE_UNSPECIFIED: TableLabels.Unsure
+    UNSURE_ZEROS: TableLabels.Unsure
+    UNSURE_ONES: TableLabels.Unsure
+    UNSURE_IGNORE: TableLabels.Unsure
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
+    SEPARATOR_FIELD_NUMBER: _ClassVar[int]
+    NONE_FIELD_NUMBER: _ClassVar[int]
+    COLUMNS_FIELD_NUMBER: _ClassVar[int]
+    SEVERAL_FIELD_NUMBER: _ClassVar[int]
+    UNCERTAIN_FIELD_NUMBER: _ClassVar[int]
+    BLANK_FIELD_NUMBER: _ClassVar[int]
+    column: str
+    separator: str
+    none: str
+    columns: _containers.RepeatedScalarFieldContainer[str]
+    several: bool
+    uncertain: TableLabels.Unsure
+    blank: TableLabels.Unsure
+    def __init__(self, column: _Optional[str] = ..., separator: _Optional[str] = ..., none: _Optional[str] = ..., columns: _Optional[_Iterable[str]] = ..., several: _Optional[bool] = ..., uncertain: _Optional[_Union[TableLabels.Unsure, str]] = ..., blank: _Optional[_Union[TableLabels.Unsure, str]] = ...) -> None: ...
+
+class TableLists(_message.Message):
+    __slots__ = ("train", "validation", "test", "trainval")
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    TRAINVAL_FIELD_NUMBER: _ClassVar[int]
+    train: str
+    validation: str
+    test: str
+    trainval: str
+    def __init__(self, train: _Optional[str] = ..., validation: _Optional[str] = ..., test: _Optional[str] = ..., trainval: _Optional[str] = ...) -> None: ...
 
 class PhantomSource(_message.Message):
     __slots__ = ("variant", "seed", "size", "train_patients", "validation_patients", "test_patients", "images_per_patient", "difficulty", "prevalence")
@@ -142,8 +226,48 @@ class ClassMapping(_message.Message):
     to: str
     def __init__(self, to: _Optional[str] = ..., **kwargs) -> None: ...
 
+class Task(_message.Message):
+    __slots__ = ("binary", "multi_label", "ordinal")
+    BINARY_FIELD_NUMBER: _ClassVar[int]
+    MULTI_LABEL_FIELD_NUMBER: _ClassVar[int]
+    ORDINAL_FIELD_NUMBER: _ClassVar[int]
+    binary: BinaryTask
+    multi_label: MultiLabelTask
+    ordinal: OrdinalTask
+    def __init__(self, binary: _Optional[_Union[BinaryTask, _Mapping]] = ..., multi_label: _Optional[_Union[MultiLabelTask, _Mapping]] = ..., ordinal: _Optional[_Union[OrdinalTask, _Mapping]] = ...) -> None: ...
+
+class BinaryTask(_message.Message):
+    __slots__ = ("positive", "negative", "rest")
+    class Rest(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        REST_UNSPECIFIED: _ClassVar[BinaryTask.Rest]
+        REST_NONE: _ClassVar[BinaryTask.Rest]
+        REST_OTHERS: _ClassVar[BinaryTask.Rest]
+    REST_UNSPECIFIED: BinaryTask.Rest
+    REST_NONE: BinaryTask.Rest
+    REST_OTHERS: BinaryTask.Rest
+    POSITIVE_FIELD_NUMBER: _ClassVar[int]
+    NEGATIVE_FIELD_NUMBER: _ClassVar[int]
+    REST_FIELD_NUMBER: _ClassVar[int]
+    positive: _containers.RepeatedScalarFieldContainer[str]
+    negative: _containers.RepeatedScalarFieldContainer[str]
+    rest: BinaryTask.Rest
+    def __init__(self, positive: _Optional[_Iterable[str]] = ..., negative: _Optional[_Iterable[str]] = ..., rest: _Optional[_Union[BinaryTask.Rest, str]] = ...) -> None: ...
+
+class MultiLabelTask(_message.Message):
+    __slots__ = ("labels",)
+    LABELS_FIELD_NUMBER: _ClassVar[int]
+    labels: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, labels: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class OrdinalTask(_message.Message):
+    __slots__ = ("order",)
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    order: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, order: _Optional[_Iterable[str]] = ...) -> None: ...
+
 class PrepareDatasetRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed")
+    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed", "task", "cap_per_label", "train_count")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -152,6 +276,9 @@ class PrepareDatasetRequest(_message.Message):
     CLASS_MAP_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FRACTION_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FRACTION_SEED_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
+    CAP_PER_LABEL_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -160,10 +287,13 @@ class PrepareDatasetRequest(_message.Message):
     class_map: _containers.RepeatedCompositeFieldContainer[ClassMapping]
     train_fraction: float
     train_fraction_seed: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ...) -> None: ...
+    task: Task
+    cap_per_label: int
+    train_count: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ...) -> None: ...
 
 class ImportImagesRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies")
+    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -173,6 +303,7 @@ class ImportImagesRequest(_message.Message):
     TEST_FIELD_NUMBER: _ClassVar[int]
     LEAKS_FIELD_NUMBER: _ClassVar[int]
     ALLOW_COPIES_FIELD_NUMBER: _ClassVar[int]
+    TASK_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -182,4 +313,5 @@ class ImportImagesRequest(_message.Message):
     test: _artifacts_pb2.MemberRef
     leaks: LeakPolicy
     allow_copies: bool
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ...) -> None: ...
+    task: Task
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ...) -> None: ...

@@ -45,7 +45,7 @@ def test_what_was_added_stands_in_the_schema_with_the_comments_of_the_protos(cop
     schema = " ".join((copy / "k8s" / "crd" / "experiments.syntrial.dev.yaml").read_text().split())
     assert "How far pixels spread about the mean, in their own standard deviations" in schema
     assert "whose brightness is nearest to that of the class" in schema
-    assert "A folder of pictures with a table of their labels." in schema
+    assert "A picture of square tiles, a row for each class." in schema
     assert "- brier" in schema
 
 
@@ -65,10 +65,8 @@ def test_a_further_filter_decides_and_has_its_candidates_drawn(trial: dict[str, 
 
 
 def test_a_further_source_is_foreseen_and_prepared_with_its_splits_and_labels(trial: dict[str, Any]) -> None:
-    assert trial["task"] == "multi-label"
-    assert trial["classes"] == ["mass", "nodule"]
-    assert trial["splits"] == {"train": 12, "validation": 4, "test": 4}
+    assert trial["task"] == "multi-class"
+    assert trial["classes"] == ["row 0", "row 1"]
+    assert trial["splits"] == {"train": 24, "validation": 8, "test": 8}
     assert trial["foreseen"] == trial["splits"]
-    assert trial["patients"] == 6
-    assert "line 2" in trial["wrong_row"]
-    assert "0 or 1 for each label" in trial["wrong_row"]
+    assert "multiples of its tiles' 12 pixels" in trial["wrong_tile"]

@@ -40,6 +40,8 @@ class Formed:
     """As in `RawSplit`, of each image."""
     lost: Mapping[str, int] = field(default_factory=dict)
     """Images of each class of the trial that could not be read, as files or as pictures; zeros for several labels."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """As in `RawSplit`."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -57,6 +59,7 @@ class Formed:
             patients=self.patients and tuple(self.patients[row] for row in rows),
             identities=tuple(self.identities[row] for row in rows),
             files=self.files and tuple(self.files[row] for row in rows),
+            columns={name: tuple(column[row] for row in rows) for name, column in self.columns.items()},
         )
 
     def groups(self) -> tuple[str, ...]:
@@ -64,8 +67,9 @@ class Formed:
         return self.names if self.patients is None else self.patients
 
     def image_set(self, classes: Sequence[str], *, origins: dict[str, list[str]] | None = None) -> ImageSet:
-        """The split as an image set; origins: "file", "patient" where it is known, and those given."""
+        """The split as an image set; origins: "file", "patient" where it is known, kept columns, and those given."""
         columns = {"file": list(self.names)} | ({"patient": list(self.patients)} if self.patients else {})
+        columns |= {name: list(column) for name, column in self.columns.items() if name not in columns}
         return ImageSet(
             images_NHWC=self.images_NHWC,
             labels=self.labels,
@@ -115,9 +119,11 @@ def form(
     rows: list[int] = []
     unreadable: list[str] = []
     lost = dict.fromkeys(classes.names, 0)
-    for target, count in zip(classes.targets, split.lost, strict=False):
-        if target >= 0:
-            lost[classes.names[target]] += count
+    if split.lost:
+        targets, are_wanted = relabel(np.arange(len(split.lost), dtype=np.int64), classes)
+        for target, is_wanted, count in zip(targets.tolist(), are_wanted.tolist(), split.lost, strict=True):
+            if is_wanted:
+                lost[classes.names[target]] += count
     for row, picture in enumerate(split.pictures()):
         if row % CHUNK_IMAGES == 0:
             on_progress(row)
@@ -147,6 +153,7 @@ def form(
         unreadable=tuple(unreadable),
         files=split.files and tuple(split.files[row] for row in rows),
         lost=lost,
+        columns={name: tuple(column[row] for row in rows) for name, column in split.columns.items()},
     )
 
 
@@ -171,6 +178,11 @@ def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
         unreadable=tuple(name for part in parts for name in part.unreadable),
         files=tuple(facts for column in facts for facts in column) if len(facts) == len(parts) else None,
         lost={name: sum(part.lost.get(name, 0) for part in parts) for part in parts for name in part.lost},
+        columns={
+            name: tuple(cell for part in parts for cell in part.columns[name])
+            for name in parts[0].columns
+            if all(name in part.columns for part in parts)
+        },
     )
 
 

@@ -46,7 +46,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         scratch=context.scratch,
         on_progress=lambda _: context.check_cancelled(),
     )
-    mapped = map_classes(raw.classes, request.class_map, into=train.classes)
+    mapped = map_classes(raw.classes, request.class_map, into=train.classes, task=request.task)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     parts: list[Formed] = []
     for found in raw.splits.values():
@@ -118,14 +118,7 @@ def _fit_task(images: Formed, *, train: ImageSet, title: str) -> Formed:
     if train.task == MULTI_LABEL and images.labels.ndim == 1:
         several = np.zeros((len(images), len(train.classes)), np.uint8)
         several[np.arange(len(images)), images.labels] = 1
-        return Formed(
-            images_NHWC=images.images_NHWC,
-            labels=several,
-            names=images.names,
-            patients=images.patients,
-            identities=images.identities,
-            unreadable=images.unreadable,
-        )
+        return replace(images, labels=several)
     if train.task != MULTI_LABEL and images.labels.ndim == 2:
         raise UserError(
             field=title,

@@ -10,7 +10,7 @@ from syntrial.errors import UserError
 from syntrial.imagesets.classes import check_split, map_classes
 from syntrial.imagesets.imageset import write_image_set
 from syntrial.imagesets.limits import channels_of
-from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut, subset
+from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, leak_search, leaks, resample, sources
@@ -29,7 +29,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         scratch=context.scratch,
         on_progress=lambda _: context.check_cancelled(),
     )
-    mapped = map_classes(raw.classes, request.class_map)
+    mapped = map_classes(raw.classes, request.class_map, task=request.task)
     channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     formed: dict[str, Formed] = {}
@@ -67,6 +67,14 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     if fraction < 1 and len(kept["train"]):
         train = kept["train"]
         chosen = subset(train.labels, patients=train.identities, fraction=fraction, seed=request.train_fraction_seed)
+        kept["train"] = train.take(chosen, scratch=context.scratch)
+    if request.train_count and len(train := kept["train"]):
+        seed = request.train_fraction_seed
+        chosen = subset_of(train.labels, patients=train.identities, count=request.train_count, seed=seed)
+        kept["train"] = train.take(chosen, scratch=context.scratch)
+    if request.cap_per_label and len(train := kept["train"]):
+        seed = request.train_fraction_seed
+        chosen = cap(train.labels, names=train.names, most=request.cap_per_label, seed=seed)
         kept["train"] = train.take(chosen, scratch=context.scratch)
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")

@@ -142,6 +142,9 @@ class _Converter:
                 raise ValueError(f"{path}: a structural schema has one type")
             inner = {key: value for key, value in self._convert(branches[0], path).items() if key != "description"}
             return result | inner
+        if node.get("x-one-or-several"):
+            # No structural schema has such a union: the controller says what is wrong with it.
+            return result | {"x-kubernetes-preserve-unknown-fields": True}
         if node.get("x-kubernetes-int-or-string"):
             return result | {
                 "x-kubernetes-int-or-string": True,

@@ -6,11 +6,12 @@ whole trial, whose items are names or objects and therefore have no type that CE
 """
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
+from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
-from syntrial.experiment.base import OneOf, Option
+from syntrial.experiment.base import ADDRESS, OneOf, Option
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import (
@@ -20,6 +21,7 @@ from syntrial.experiment.pods import (
     NO_CLASS_OF_THE_CLUSTERS,
     RESOURCE_RULES,
 )
+from syntrial.experiment.tasks import TaskFields
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,17 +58,26 @@ def one_of_rules(model: type[OneOf]) -> tuple[Rule, ...]:
             with_received=f"'{model.rule()}; received ' + ({given})",
         ),
         *(
-            Rule(rule=f"!has(self.{to_camel(name)}) || {_beside(option)}", message=option.rule)
+            Rule(rule=f"!has(self.{to_camel(name)}) || {_beside(option, model)}", message=option.rule)
             for name, option in model.OPTIONS.items()
         ),
     )
 
 
-def _beside(option: Option) -> str:
+def _beside(option: Option, model: type[OneOf]) -> str:
     if not option.prefix:
         return " || ".join(f"has(self.{to_camel(name)})" for name in option.of)
     return " || ".join(
-        f"(has(self.{name}) && self.{name}.startsWith('{option.prefix}'))" for name in map(to_camel, option.of)
+        f"(has({place}) && {place}.startsWith('{option.prefix}'))"
+        for name in option.of
+        for place in [f"self.{to_camel(name)}" + (f".{ADDRESS}" if _is_mapping(model, name) else "")]
+    )
+
+
+def _is_mapping(model: type[OneOf], name: str) -> bool:
+    """Whether a kind is an object, of which one field is the address."""
+    return any(
+        isinstance(kind, type) and issubclass(kind, BaseModel) for kind in get_args(model.model_fields[name].annotation)
     )
 
 
@@ -95,8 +106,37 @@ _PLACEMENT: Final = (
 )
 
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
-    "Dataset": one_of_rules(Dataset),
+    "Dataset": (
+        *one_of_rules(Dataset),
+        Rule(
+            rule="!has(self.trainCount) || !has(self.trainFraction) || self.trainFraction == 1.0",
+            message="stands in place of `trainFraction`",
+            field=".trainCount",
+        ),
+    ),
     "SourceFields": one_of_rules(SourceFields),
+    "TaskFields": one_of_rules(TaskFields),
+    "Table": (Rule(rule="!has(self.file) || !has(self.files)", message="a table is one file, or one for each split"),),
+    "LabelColumns": (
+        Rule(
+            rule="!has(self.columns) || (!has(self.column) && !has(self.separator))",
+            message="labels are in one column or in several",
+            field=".columns",
+        ),
+    ),
+    "TableSplits": (
+        Rule(
+            rule="""!has(self.column)
+            || !(has(self.train) || has(self.validation) || has(self.test) || has(self.trainval))""",
+            message="splits are in a column or in lists",
+            field=".column",
+        ),
+        Rule(
+            rule="!has(self.trainval) || !(has(self.train) || has(self.validation))",
+            message="holds both training and validation",
+            field=".trainval",
+        ),
+    ),
     "Filter": one_of_rules(Filter),
     "Generator": one_of_rules(Generator),
     "ExternalGenerator": (

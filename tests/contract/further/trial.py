@@ -3,7 +3,6 @@
 Run by `test_extending.py` in a copy of the code with the page's diffs; nothing here can be imported without them.
 """
 
-import csv
 import json
 import sys
 import tempfile
@@ -20,11 +19,13 @@ from syntrial_generation.service import METHODS as GENERATION
 from syntrial.artifacts.store import open_store
 from syntrial.errors import UserError
 from syntrial.experiment.file import validate
+from syntrial.experiment.model import Experiment
 from syntrial.imagesets.imageset import MULTI_LABEL, read_image_set
 from syntrial.plan.planner import plan
 from syntrial.plan.steps import Step
 from syntrial.rpc.file_fields import in_file_words
 from syntrial.rpc.testing import put_artifact, run_step
+from syntrial.sources.contents import foreseen as foreseen_splits
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -32,26 +33,15 @@ VERBS = {**DATA_PREP, **GENERATION, **FILTERING}
 
 folder = Path(tempfile.mkdtemp())
 random = np.random.default_rng(0)
-rows = []
-for number in range(20):
-    Image.fromarray(random.integers(0, 256, (20, 16), dtype=np.uint8)).save(folder / f"{number}.png")
-    split = "train" if number < 12 else "val" if number < 16 else "test"
-    rows.append(
-        {
-            "file": f"{number}.png",
-            "split": split,
-            "patient": f"p{number // 2}",
-            "mass": number % 2,
-            "nodule": number // 2 % 2,
-        }
-    )
 
 
-def write_table(rows: list[dict[str, object]]) -> None:
-    with (folder / "truth.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
+def with_tile(experiment: Experiment, tile: int) -> Experiment:
+    dataset = experiment.spec.dataset.model_copy(update={"tile": tile})
+    return experiment.model_copy(update={"spec": experiment.spec.model_copy(update={"dataset": dataset})})
+
+
+mosaic = folder / "mosaic.png"
+Image.fromarray(random.integers(0, 256, (2 * 16, 20 * 16), dtype=np.uint8)).save(mosaic)
 
 
 experiment = validate(
@@ -60,7 +50,7 @@ experiment = validate(
         "kind": "Experiment",
         "metadata": {"name": "further"},
         "spec": {
-            "dataset": {"table": str(folder), "labels": "truth.csv", "size": 16},
+            "dataset": {"mosaic": str(mosaic), "size": 16, "split": {"validation": 0.2, "test": 0.2}},
             "synthetic": [
                 {
                     "name": "own",
@@ -73,15 +63,14 @@ experiment = validate(
         },
     }
 )
-write_table([rows[0] | {"mass": 2}, *rows[1:]])
 try:
-    resolve_sources(experiment, base=folder)
-    wrong_row = ""
+    resolve_sources(with_tile(experiment, 12), base=folder)
+    wrong_tile = ""
 except UserError as error:
-    wrong_row = str(error)
-write_table(rows)
+    wrong_tile = str(error)
 sources = resolve_sources(experiment, base=folder)
-foreseen = {split: len(found.labels) for split, found in sources.contents["dataset"].splits.items()}
+prepared = foreseen_splits(experiment.spec.dataset, sources.contents["dataset"])
+foreseen = {split: len(found.labels) for split, found in prepared.splits.items()}
 planned = plan(experiment, sources.by_name)
 store = open_store("memory://")
 
@@ -145,8 +134,7 @@ sys.stdout.write(
             "classes": list(real.classes),
             "splits": {name: len(read_image_set(member("PrepareDataset", name))) for name in foreseen},
             "foreseen": foreseen,
-            "patients": len(set(real.origins["patient"])),
-            "wrong_row": wrong_row,
+            "wrong_tile": wrong_tile,
         }
     )
 )

@@ -83,4 +83,4 @@ def test_what_was_received_is_said_of_the_field_itself() -> None:
         validate(tree)
     (violation,) = caught.value.violations
     assert (violation.field, violation.received) == ("spec.dataset", "npz, folder")
-    assert violation.rule == "needs exactly one of medmnist, npz, folder and phantom"
+    assert violation.rule == "needs exactly one of medmnist, npz, folder, table and phantom"

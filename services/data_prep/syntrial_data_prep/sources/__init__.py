@@ -6,13 +6,14 @@ from typing import Final
 
 from syntrial.errors import UserError, listed
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial_data_prep.sources import drawn, folder, medmnist, npz
+from syntrial_data_prep.sources import drawn, folder, medmnist, npz, table
 from syntrial_data_prep.sources.raw import Place, Raw
 
 READERS: Final[Mapping[str, Callable[[Source, Place], Raw]]] = {
     "medmnist": medmnist.open_source,
     "npz": npz.open_source,
     "folder": folder.open_source,
+    "table": table.open_source,
     "phantom": drawn.open_source,
 }
 """The reader of each kind, by its name in `Source`."""

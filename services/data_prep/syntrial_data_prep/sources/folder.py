@@ -6,8 +6,8 @@ decoded once. A file that cannot be read is left out and named in the audit, by 
 
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,6 +16,7 @@ from PIL import ImageOps
 from syntrial.artifacts.content import file_digest, folder_listing, listing_digest
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
+from syntrial.imagesets.classes import Labels
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
 from syntrial.imagesets.folders import (
     PictureHeader,
@@ -60,27 +61,74 @@ def read(
     originals = {_shown(picture, words[masked[picture.name]]): masked[picture.name] for picture in layout.pictures}
     pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
     tree = Renamed(whole, originals)
-    entries, damaged = read_headers(pictures_shown, tree=tree, on_progress=on_progress)
-    identities, patients = {entry.name: originals[entry.name] for entry in entries}, {}
+    identities = tuple(originals.values())
     if pattern:
         shown_as = {name: shown for shown, name in originals.items()}
         rule = patient_rule(pattern, field="source.folder.patient_pattern", called=shown_as.__getitem__)
-        identities = {shown: rule(name) for shown, name in identities.items()}
-        patients = {name: patient_word(name, secret=secret) for name in identities.values()}
+        identities = tuple(map(rule, identities))
     notes = []
     if layout.strays:
         notes.append(f"{layout.strays} files that are no images, or lie in no class, were left out.")
+    numbers = {name: number for number, name in enumerate(layout.classes)}
+    return raw_of(
+        Known(
+            pictures=tuple(pictures_shown),
+            originals=originals,
+            classes=layout.classes,
+            labels=np.array([numbers[picture.label] for picture in layout.pictures], dtype=np.int64),
+            identities=identities,
+            has_patients=bool(pattern),
+            notes=tuple(notes),
+        ),
+        tree=tree,
+        secret=secret,
+        on_progress=on_progress,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Known:
+    """What is known of picture files before one of them is opened."""
+
+    pictures: tuple[PlacedPicture, ...]
+    """By the names they are called from now on."""
+    originals: Mapping[str, str]
+    """Their own names by those."""
+    classes: tuple[str, ...]
+    labels: Labels
+    """int64 (N,), or uint8 (N, K)."""
+    identities: tuple[str, ...]
+    """As `RawSplit` has them."""
+    has_patients: bool
+    """Whether identities are patients."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """As `RawSplit` has them."""
+    notes: tuple[str, ...] = ()
+
+
+def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[int], None]) -> Raw:
+    """Reads the headers of picture files; `tree` holds them by the names they are called."""
+    title, notes, originals = tree.title, list(known.notes), known.originals
+    entries, damaged = read_headers(known.pictures, tree=tree, on_progress=on_progress)
+    places = {picture.name: row for row, picture in enumerate(known.pictures)}
+    patients = {}
+    if known.has_patients:
+        patients = {name: patient_word(name, secret=secret) for name in known.identities}
     if damaged:
-        kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
+        kinds = refuse_damaged(damaged, of=len(known.pictures), tree=tree)
         some = ", ".join(damaged[:8])
         notes.append(f"{len(damaged)} images could not be read and were left out ({kinds}): {some}.")
-    classes = tuple(sorted({entry.label for entry in entries}))
     deep = [entry for entry in entries if entry.mode in SIXTEEN_BIT_MODES]
     bits = pixels.bits_of(max((_highest(entry, tree=tree) for entry in deep), default=0))
     if 8 < bits < 16:
         notes.append(f"The 16-bit images use {bits} bits and were scaled by that.")
     of_damaged = set(damaged)
-    lost = Counter((picture.split, picture.label) for picture in pictures_shown if picture.name in of_damaged)
+    is_single = known.labels.ndim == 1
+    lost = Counter(
+        (picture.split, int(label))
+        for picture, label in zip(known.pictures, known.labels, strict=True)
+        if is_single and picture.name in of_damaged
+    )
     splits: dict[str, RawSplit] = {}
     for split in sorted({entry.split for entry in entries}):
         members = [entry for entry in entries if entry.split == split]
@@ -89,18 +137,21 @@ def read(
             for entry in members:
                 yield _decode(entry, tree=tree, bits=bits)
 
+        rows = [places[entry.name] for entry in members]
+        identities = tuple(known.identities[row] for row in rows)
         sides = [side for entry in members for side in entry.size]
         facts = [entry.facts for entry in members if entry.facts is not None]
         splits[split] = RawSplit(
-            labels=np.array([classes.index(entry.label) for entry in members], dtype=np.int64),
+            labels=known.labels[rows],
             names=tuple(entry.name for entry in members),
-            patients=tuple(patients[identities[entry.name]] for entry in members) if pattern else None,
-            identities=tuple(identities[entry.name] for entry in members),
+            patients=tuple(patients[name] for name in identities) if known.has_patients else None,
+            identities=identities,
+            columns={name: tuple(column[row] for row in rows) for name, column in known.columns.items()},
             pictures=pictures,
             sides=(min(sides), max(sides)),
             oblong=sum(entry.size[0] != entry.size[1] for entry in members),
             files=tuple(facts) if len(facts) == len(members) else None,
-            lost=tuple(lost[split, name] for name in classes) if lost else (),
+            lost=tuple(lost[split, label] for label in range(len(known.classes))) if lost else (),
         )
     grey = {is_grey(entry.mode) for entry in entries}
     if len(grey) == 2:
@@ -108,14 +159,14 @@ def read(
     return Raw(
         title=title,
         splits=splits,
-        classes=classes,
-        multi_label=False,
+        classes=known.classes,
+        multi_label=known.labels.ndim == 2,
         channels=0 if len(grey) == 2 else (1 if True in grey else 3),
         originals=Names(
             version=1,
             secret=secret.hex(),
-            files={shown: _text(name) for shown, name in originals.items()},
-            patients={word: _text(name) for name, word in patients.items()},
+            files={shown: text_of(name) for shown, name in originals.items()},
+            patients={word: text_of(name) for name, word in patients.items()},
         ),
         notes=tuple(notes),
     )
@@ -129,14 +180,25 @@ def nameless_tree(path: Path, *, title: str, scratch: Path | None) -> Tree:
         raise error.nameless() from None
 
 
-def checked_secret(path: Path, *, digest: str, title: str, on_progress: Callable[[int], None]) -> bytes:
+def checked_secret(
+    path: Path,
+    *,
+    digest: str,
+    title: str,
+    on_progress: Callable[[int], None],
+    reads: Callable[[str], bool] | None = None,
+) -> bytes:
     """The key of the pseudonyms of a folder or an archive, whose content must have the digest, unless that is "".
 
-    Raises SourceError for other content.
+    `reads` tells of a folder's file whether the source may read it. What was uploaded by hand has the digest of the
+    whole folder, whatever of it is read. Raises SourceError for other content.
     """
     if path.is_dir():
-        listing = _listing(path, title=title, on_progress=on_progress)
+        listing = listing_of(path, title=title, on_progress=on_progress, reads=reads)
         found, secret = listing_digest(listing), secret_of_listing(listing)
+        if reads is not None and digest and found != digest:
+            whole = listing_digest(listing_of(path, title=title, on_progress=on_progress))
+            found = whole if whole == digest else found
     else:
         found, secret = file_digest(path), secret_of_file(path)
     if digest and found != digest:
@@ -149,8 +211,13 @@ def checked_secret(path: Path, *, digest: str, title: str, on_progress: Callable
     return secret
 
 
-def _listing(path: Path, *, title: str, on_progress: Callable[[int], None]) -> list[list[str | int]]:
-    """The folder's listing; raises SourceError, which names no file, where one cannot be read."""
+def listing_of(
+    path: Path, *, title: str, on_progress: Callable[[int], None], reads: Callable[[str], bool] | None = None
+) -> list[list[str | int]]:
+    """The folder's listing; raises SourceError, which names no file, where one cannot be read.
+
+    `reads` tells of a file's name whether it counts; None: all do.
+    """
     done = 0
 
     def told(count: int) -> None:
@@ -159,7 +226,7 @@ def _listing(path: Path, *, title: str, on_progress: Callable[[int], None]) -> l
         on_progress(count)
 
     try:
-        return folder_listing(path, on_progress=told)
+        return folder_listing(path, on_progress=told, reads=reads)
     except OSError as error:
         raise SourceError(
             field=title,
@@ -180,7 +247,7 @@ def _shown(picture: PlacedPicture, word: str) -> str:
     return f"{picture.label}/{word}" if picture.split == UNSPLIT else f"{picture.split}/{picture.label}/{word}"
 
 
-def _text(name: str) -> str:
+def text_of(name: str) -> str:
     """A file's name as JSON can hold it, where it is no UTF-8."""
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 

@@ -4,8 +4,8 @@ A picture is uint8, (H, W) grey or (H, W, 3) colour, of the source's own size; N
 read. Nothing here is resized yet.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,8 @@ class RawSplit:
     """What each image's file says of itself; None where images are no files of their own."""
     lost: tuple[int, ...] = ()
     """How many files of each of the source's classes could not be opened and are not among the images; empty: none."""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """What else the source says of each image and is kept, by heading."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,0 +1,80 @@
+"""Which file a table's row means: by its path, below the folders of images, or by a file name that is there once.
+
+    exactly              `images/a/1.png` is there, relative to the folder
+    below the images     `a/1.png` is there below a folder of images
+    without its start    `/data/set/images/a/1.png`, `SET-small/a/1.png`: what is left without parts in front
+    by its name alone    one file is called `1.png`, wherever it lies, or `1` without what follows the last dot
+
+The first rule that finds a file counts. Two files that answer to one rule are told, and none is taken.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+from typing import Final
+
+AMBIGUOUS: Final = ""
+"""In place of a file's name, where two answer."""
+
+
+class Places:
+    """The pictures of a folder, as rows may name them."""
+
+    def __init__(self, names: Iterable[str], *, roots: Sequence[str] = ()) -> None:
+        """`names` are relative to the folder; `roots` are the folders below it that paths may begin in."""
+        self._names = frozenset(names)
+        self._below: dict[str, str] = {}
+        self._last: dict[str, str] = {}
+        self._stem: dict[str, str] = {}
+        prefixes = [f"{root}/" for root in roots if root]
+        for name in self._names:
+            for prefix in prefixes:
+                if name.startswith(prefix):
+                    _add(self._below, name[len(prefix) :], name)
+            path = PurePosixPath(name)
+            _add(self._last, path.name, name)
+            _add(self._stem, path.stem, name)
+
+    def find(self, value: str) -> str | None:
+        """The file that a row's cell means; None where there is none, `AMBIGUOUS` where there are several."""
+        parts = [part for part in _plain(value).split("/") if part not in {"", "."}]
+        for start in range(len(parts)):
+            rest = "/".join(parts[start:])
+            if rest in self._names:
+                return rest
+            if rest in self._below:
+                return self._below[rest]
+        if not parts:
+            return None
+        last = parts[-1]
+        if last in self._last:
+            return self._last[last]
+        for stem in dict.fromkeys((last, PurePosixPath(last).stem)):
+            if stem in self._stem:
+                return self._stem[stem]
+        return None
+
+
+def _add(known: dict[str, str], key: str, name: str) -> None:
+    known[key] = name if known.get(key, name) == name else AMBIGUOUS
+
+
+def _plain(value: str) -> str:
+    """A path as names of files are written: composed letters, '/' between parts."""
+    return unicodedata.normalize("NFC", value).replace("\\", "/")
+
+
+def lies_under(name: str, patterns: Sequence[str]) -> bool:
+    """Whether a file is one of `patterns` or lies below it; * stands for any letters within one part."""
+    return bool(root_of(name, patterns))
+
+
+def root_of(name: str, patterns: Sequence[str]) -> str:
+    """The folder or archive, among those that `patterns` mean, that a file lies in or is; "" where it is in none."""
+    parts = name.split("/")
+    for pattern in patterns:
+        wanted = [part for part in pattern.split("/") if part not in {"", "."}]
+        if len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted)):
+            return "/".join(parts[: len(wanted)])
+    return ""
