@@ -10,7 +10,8 @@ from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, Experiment
 from syntrial.imagesets.classes import quoted
-from syntrial.imagesets.folders import FolderLayout, lay_out
+from syntrial.imagesets.folders import layout_of
+from syntrial.imagesets.structure import FolderLayout
 from syntrial.imagesets.trees import tree_at
 
 _BREAST: Final[dict[str, Any]] = {"medmnist": "breastmnist", "size": 28}
@@ -98,7 +99,7 @@ def _laid_out(folder: Path, option: str) -> FolderLayout:
             received=f"{folder}: no such folder",
             remedy="Give the folder that holds the classes' folders.",
         )
-    return lay_out(tree_at(folder, field=option).names(), title=f"{option} {folder}")
+    return layout_of(tree_at(folder, title=f"{option} {folder}", field=option))
 
 
 def _renamed(pairs: Sequence[str], *, known: set[str]) -> Mapping[str, str | None]:

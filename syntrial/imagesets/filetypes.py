@@ -17,7 +17,7 @@ from typing import BinaryIO, Final
 
 from PIL import Image
 
-from syntrial.imagesets.limits import MOST_PIXELS
+from syntrial.imagesets.limits import MOST_PIXELS, SMALLEST_SIDE
 
 PICTURE_SUFFIXES: Final = frozenset(
     (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm")
@@ -82,6 +82,16 @@ _LOCKED: Final = _kind(
     "file that cannot be opened", "Check its permissions and the disk.", plural="files that cannot be opened"
 )
 ZIPPED_PICTURES: Final = _kind("zip archive of pictures", "Give it as `folder:`.", plural="zip archives of pictures")
+LARGE: Final = _kind(
+    f"picture of more than {MOST_PIXELS // 10**6} megapixels",
+    "Cut them into tiles or reduce them first.",
+    plural=f"pictures of more than {MOST_PIXELS // 10**6} megapixels",
+)
+SMALL: Final = _kind(
+    f"picture with a side of less than {SMALLEST_SIDE} pixels",
+    "Leave them out.",
+    plural=f"pictures with a side of less than {SMALLEST_SIDE} pixels",
+)
 TORCH: Final = _kind("PyTorch file (torch.save), a pickle", _SAFETENSORS, plural="PyTorch files (torch.save), pickles")
 
 _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
@@ -228,6 +238,21 @@ def kind_of_zip(names: Sequence[str]) -> FileKind:
     return ZIP
 
 
+def _kind_of_unusable(file: BinaryIO) -> FileKind:
+    """What a file is that is of no use as a picture: also a sound one of a size that no trial can use."""
+    kind = kind_of_file(file)
+    if not kind.is_readable:
+        return kind
+    file.seek(0)
+    try:
+        with open_picture(file) as picture:
+            return SMALL if min(picture.size) < SMALLEST_SIDE else kind
+    except Image.DecompressionBombError:
+        return LARGE
+    except UNREADABLE:
+        return kind
+
+
 def tell_apart(names: Iterable[str], *, opened: Callable[[str], BinaryIO]) -> tuple[str, str]:
     """What files are that cannot be read as pictures, most frequent first, and what to do about it.
 
@@ -237,7 +262,7 @@ def tell_apart(names: Iterable[str], *, opened: Callable[[str], BinaryIO]) -> tu
     for name in names:
         try:
             with opened(name) as file:
-                kinds[kind_of_file(file)] += 1
+                kinds[_kind_of_unusable(file)] += 1
         except UNREADABLE:
             kinds[_LOCKED] += 1
     words = []

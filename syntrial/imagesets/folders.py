@@ -1,24 +1,27 @@
-"""How a folder of pictures is read: by its names, a folder for each class and splits above them or not; by headers.
+"""How a folder of pictures is read: by the structure of its names, by headers, and by what a few pictures show.
 
-Plans and preparation go by this one rule, so what is wrong with a folder is told in a second. No picture is decoded.
+Plans and preparation go by this one rule, so what is wrong with a folder is told in seconds.
 """
 
+import io
+import json
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
-from PIL import Image
 
 from syntrial.errors import SourceError
-from syntrial.imagesets.classes import quoted
+from syntrial.imagesets.companions import MASK, SHEET
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.facts import FileFacts, facts_of
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, is_picture, open_picture, tell_apart
-from syntrial.imagesets.limits import MOST_PIXELS, check_side, is_grey
+from syntrial.imagesets.filetypes import UNREADABLE, open_picture, tell_apart
+from syntrial.imagesets.limits import check_side, is_grey
 from syntrial.imagesets.patterns import patient_rule
-from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, lay_out, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
 
@@ -26,18 +29,26 @@ MOST_UNREADABLE = 0.05
 """The share of a folder's images that may be unreadable: above it something else is wrong."""
 MOST_HEADERS = 4000
 """Picture files whose headers are read to plan, evenly spread over a larger folder: about a second."""
+MOST_TAIL_BYTES = 1 << 20
+"""Of files up to this length the end is looked at too: in an archive all before it has to be unpacked."""
+LIST = "dataset.json"
+"""What StyleGAN's tools call the list of labels."""
+MOST_LIST_BYTES = 256 << 20
+MOST_GROUPS = 64
+"""Folders within a class of which a few pictures are looked at: more are patients."""
+LOOKED_AT = 4
+MOST_LEVELS = 4
+"""Grey levels or colours of a drawing."""
+SMALLEST_DRAWING = 64
+"""Pixels below which a picture has few levels anyway."""
+SMALLEST_SET = 8
+MOST_USUAL = 0.8
+"""The share of pictures that have the usual size, where another size says something."""
+MOST_SHEETS = 0.1
+"""Where more are so large, they are images of another size."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PlacedPicture:
-    """A picture file and what its place says of it."""
-
-    name: str
-    """Relative to the folder, with '/' between parts."""
-    split: str
-    """train, validation, test or UNSPLIT."""
-    label: str
-    """The name of its class: that of the folder it lies in."""
+_ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}
+_TAIL_BYTES = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,89 +63,131 @@ class PictureHeader:
     size: tuple[int, int]
     """(width, height) in pixels."""
     facts: FileFacts | None = None
-    """None for a picture that is too large to be opened."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FolderLayout:
-    """A folder's pictures."""
+def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -> FolderLayout:
+    """The layout of a tree, by names, by a generator's list of labels, and by what a few pictures show.
 
-    pictures: tuple[PlacedPicture, ...]
-    strays: int
-    """Files that are no pictures, or lie in no class."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Sorted by name, as labels count them."""
-        return tuple(sorted({picture.label for picture in self.pictures}))
-
-    @property
-    def splits(self) -> tuple[str, ...]:
-        """Those that there are, sorted by name."""
-        return tuple(sorted({picture.split for picture in self.pictures}))
-
-
-def lay_out(names: Sequence[str], *, title: str) -> FolderLayout:
-    """The layout of a folder that holds files of these names (relative, with '/'); `title` is what errors call it.
-
-    Raises SourceError for a folder without pictures, for pictures in no class, and for splits beside other folders.
+    `called` is what errors call a file of this name. Raises SourceError as `lay_out` does.
     """
-    paths = [PurePosixPath(name) for name in names if is_picture(name)]
-    if not paths:
-        dicom = any(PurePosixPath(name).suffix.lower() in {".dcm", ".dicom"} for name in names)
+    names = tree.names()
+    layout = lay_out(names, title=tree.title, labels=listed_labels(tree), called=called)
+    return without_drawings(layout, tree=tree)
+
+
+def listed_labels(tree: Tree) -> dict[str, str] | None:
+    """The class of each file by StyleGAN's `dataset.json`, {"labels": [["00000/img00000000.png", 6], ...]}; else None.
+
+    Raises SourceError for a list that is damaged, or gives several classes.
+    """
+    lists = [name for name in tree.names() if PurePosixPath(name).name == LIST]
+    if not lists:
+        return None
+    place = min(lists, key=lambda name: (name.count("/"), name))
+    title = f"{tree.title}: {LIST}"
+    if tree.length(place) > MOST_LIST_BYTES:
         raise SourceError(
             field=title,
-            rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
-            received="DICOM files" if dicom else f"{len(names)} other files",
-            remedy="Convert them to 8- or 16-bit PNG first." if dicom else "Check the path.",
+            rule=f"a list of labels has at most {MOST_LIST_BYTES >> 20} MiB",
+            received=f"{tree.length(place)} bytes",
+            remedy="Check the file.",
         )
-    depth = 2 if _has_splits(paths, title=title) else 1
-    placed = tuple(
-        PlacedPicture(
-            name=path.as_posix(),
-            split=SPLIT_NAMES[path.parts[0].lower()] if depth == 2 else UNSPLIT,
-            label=path.parts[depth - 1],
-        )
-        for path in paths
-        if len(path.parts) > depth
+    try:
+        with tree.open(place) as file:
+            content = json.load(file)
+        if not isinstance(content, dict) or content.get("labels") is None:
+            # Of an unconditional generator, or of another program.
+            return None
+        rows = content["labels"]
+        pairs = list(rows.items() if isinstance(rows, dict) else rows)
+        above = place.rpartition("/")[0]
+        return {f"{above}/{name}".lstrip("/"): _class_of(label) for name, label in pairs}
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise SourceError(
+            field=title,
+            rule='the list of labels is {"labels": [["00000/img00000000.png", 6], ...]}, one class an image',
+            received=str(error) or type(error).__name__,
+            remedy="Write it anew, or take it away where folders say the classes.",
+        ) from None
+
+
+def _class_of(label: object) -> str:
+    if isinstance(label, list):
+        # A row of 0 and 1.
+        if sorted(label) != [*[0] * (len(label) - 1), 1]:
+            raise ValueError(f"a label {label}")
+        return str(label.index(1))
+    if isinstance(label, bool) or not isinstance(label, int):
+        raise ValueError(f"a label {label!r}")
+    return str(label)
+
+
+def without_drawings(layout: FolderLayout, *, tree: Tree) -> FolderLayout:
+    """The layout without the folders within classes whose pictures have a few grey levels, where others have more.
+
+    A few pictures of each folder are decoded: masks under another name.
+    """
+    groups: dict[str, dict[str, list[PlacedPicture]]] = {}
+    for picture in layout.pictures:
+        folder = PurePosixPath(picture.name).parent.name
+        groups.setdefault(picture.label, {}).setdefault(folder, []).append(picture)
+    drawn: set[str] = set()
+    for folders in groups.values():
+        if not 1 < len(folders) <= MOST_GROUPS:
+            continue
+        found = {folder: _is_drawn(members, tree=tree) for folder, members in folders.items()}
+        if not all(found.values()):
+            drawn |= {picture.name for folder, members in folders.items() if found[folder] for picture in members}
+    if not drawn:
+        return layout
+    return leave_out(layout, dict.fromkeys(drawn, MASK))
+
+
+def leave_out(layout: FolderLayout, reasons: Mapping[str, str]) -> FolderLayout:
+    """The layout without some of its pictures, by name, each with why."""
+    more = tuple(
+        LeftOut(name=picture.name, reason=reasons[picture.name], split=picture.split, label=picture.label)
+        for picture in layout.pictures
+        if picture.name in reasons
     )
-    if not placed:
-        raise SourceError(
-            field=title,
-            rule="images lie in a folder for each class, with or without train, val and test above them",
-            received=f"{paths[0]} and {len(paths) - 1} more in no class",
-            remedy="Make a folder for each class, named like it, and move the images there.",
-        )
-    return FolderLayout(pictures=placed, strays=len(names) - len(placed))
+    return FolderLayout(
+        pictures=tuple(picture for picture in layout.pictures if picture.name not in reasons),
+        left_out=tuple(sorted((*layout.left_out, *more), key=lambda item: item.name)),
+    )
 
 
-def _has_splits(paths: Iterable[PurePosixPath], *, title: str) -> bool:
-    """Whether the topmost folders are splits; one that is called like a split and holds classes is one."""
-    tops: dict[str, bool] = {}
-    for path in paths:
-        if len(path.parts) > 1:
-            tops[path.parts[0]] = tops.get(path.parts[0], False) or len(path.parts) > 2
-    splits = {top: holds_classes for top, holds_classes in tops.items() if top.lower() in SPLIT_NAMES}
-    if not any(splits.values()) and len(splits) < len(tops):
-        # Classes that happen to be called so.
-        return False
-    others = sorted(tops.keys() - splits.keys())
-    if others:
-        raise SourceError(
-            field=title,
-            rule="beside the folders of splits there are no others with images",
-            received=f"the splits {quoted(sorted(splits))} beside {quoted(others)}",
-            remedy="Move the other folders out, or give the folder of one split's classes.",
-        )
-    empty = sorted(top for top, holds_classes in splits.items() if not holds_classes)
-    if empty and len(empty) < len(splits):
-        raise SourceError(
-            field=title,
-            rule="in each split's folder, images lie in a folder for each class",
-            received=f"images of {quoted(empty)} in no class",
-            remedy="Sort them into classes, or move them out: Syntrial then cuts that split from the training images.",
-        )
-    return bool(splits)
+def _is_drawn(members: Sequence[PlacedPicture], *, tree: Tree) -> bool:
+    """Whether the first few of a folder's pictures have a few grey levels each."""
+    seen = 0
+    for picture in members[:LOOKED_AT]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                with tree.open(picture.name) as file, open_picture(file) as image:
+                    if image.width * image.height < SMALLEST_DRAWING or image.getcolors(MOST_LEVELS) is None:
+                        return False
+        except UNREADABLE:
+            continue
+        seen += 1
+    return seen > 0
+
+
+def sheets_among(headers: Sequence[PictureHeader]) -> dict[str, str]:
+    """The pictures that are sheets of others: few, and several times as large as nearly all."""
+    if len(headers) < SMALLEST_SET:
+        return {}
+    (usual, count), *_ = Counter(header.size for header in headers).most_common(1)
+    found = {header.name: SHEET for header in headers if _is_sheet(header.size, of=usual)}
+    return found if count >= MOST_USUAL * len(headers) and len(found) <= MOST_SHEETS * len(headers) else {}
+
+
+def _is_sheet(size: tuple[int, int], *, of: tuple[int, int]) -> bool:
+    """Whether a size is that of four tiles or more, without a margin or with one of 2 pixels (torchvision's)."""
+    for margin in (0, 2):
+        tiles = [divmod(side - margin, tile + margin) for side, tile in zip(size, of, strict=True)]
+        if all(rest == 0 for _, rest in tiles) and all(number > 1 for number, _ in tiles):
+            return True
+    return False
 
 
 def contents(source: Source, path: Path, field: str) -> Contents:
@@ -148,29 +201,50 @@ def contents(source: Source, path: Path, field: str) -> Contents:
                 received=f"{path}, which is empty",
                 remedy="Check the path.",
             )
-        layout = lay_out(tree.names(), title=title)
-        channels = channels_by_headers(layout.pictures, tree=tree)
+        layout = layout_of(tree)
+        headers, damaged = sample_headers(layout.pictures, tree=tree)
+        notes = []
+        if damaged and len(headers) + len(damaged) == len(layout.pictures):
+            kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
+            notes.append(f"Left out: {len(damaged)} images that cannot be read ({kinds}).")
+    layout = leave_out(layout, sheets_among(headers))
+    lost = set(damaged)
     pattern = source.folder.patient_pattern
     patient_of = patient_rule(pattern, field=f"{field}.patientPattern") if pattern else lambda name: name
     splits = {}
     for split in layout.splits:
-        members = [picture for picture in layout.pictures if picture.split == split]
+        members = [picture for picture in layout.pictures if picture.split == split and picture.name not in lost]
         numbers = {name: number for number, name in enumerate(layout.classes)}
         splits[split] = SplitContents(
             labels=np.array([numbers[picture.label] for picture in members], dtype=np.int64),
             patients=tuple(patient_of(picture.name) for picture in members),
         )
-    return Contents(classes=layout.classes, splits=splits, channels=channels)
+    return Contents(
+        classes=layout.classes,
+        splits=splits,
+        channels=channels_in(headers),
+        notes=(*told(layout.left_out), *notes),
+    )
 
 
 def channels_by_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> int:
     """As `Contents` has them, by the pictures' headers; raises SourceError where too many have none."""
-    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(MOST_HEADERS, len(pictures))).astype(np.int64))
-    headers, damaged = read_headers([pictures[row] for row in chosen.tolist()], tree=tree)
-    if damaged and len(chosen) == len(pictures):
+    headers, damaged = sample_headers(pictures, tree=tree)
+    if damaged and len(headers) + len(damaged) == len(pictures):
         refuse_damaged(damaged, of=len(pictures), tree=tree)
+    return channels_in(headers)
+
+
+def channels_in(headers: Iterable[PictureHeader]) -> int:
+    """As `Contents` has them."""
     grey = {is_grey(header.mode) for header in headers}
     return 0 if len(grey) == 2 else 1 if True in grey else 3
+
+
+def sample_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> tuple[list[PictureHeader], list[str]]:
+    """The headers of some pictures, evenly spread, and the names of those among them that have none."""
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(MOST_HEADERS, len(pictures))).astype(np.int64))
+    return read_headers([pictures[row] for row in chosen.tolist()], tree=tree)
 
 
 def read_headers(
@@ -179,9 +253,9 @@ def read_headers(
     tree: Tree,
     on_progress: Callable[[int], None] = lambda _done: None,
 ) -> tuple[list[PictureHeader], list[str]]:
-    """The headers of the pictures that can be opened, and the names of those that cannot.
+    """The headers of the pictures that can be used, and the names of those that cannot: damaged, too large, too small.
 
-    `on_progress` is told now and then how many are done. Raises SourceError for a side that no trial can use.
+    `on_progress` is told now and then how many are done.
     """
     entries: list[PictureHeader] = []
     damaged: list[str] = []
@@ -192,20 +266,33 @@ def read_headers(
                 # Size is judged below, by a rule of our own.
                 warnings.simplefilter("ignore")
                 with tree.open(name) as file, open_picture(file) as image:
-                    mode, size = image.mode, image.size
-                    facts: FileFacts | None = facts_of(image, length=tree.length(name))
-        except Image.DecompressionBombError:
-            mode, size, facts = "L", (MOST_PIXELS, 2), None
-        except UNREADABLE:
+                    mode, size, length = image.mode, image.size, tree.length(name)
+                    facts = facts_of(image, length=length)
+                    check_side(*size, name=name)
+                    if length <= MOST_TAIL_BYTES and _breaks_off(file, form=image.format):
+                        # Most decoders tell; some readers of old files do without an end.
+                        image.load()
+        except (*UNREADABLE, SourceError):
             damaged.append(name)
             continue
-        check_side(*size, name=name)
         entries.append(
             PictureHeader(name=name, split=picture.split, label=picture.label, mode=mode, size=size, facts=facts)
         )
         if number % 256 == 0:
             on_progress(number)
     return entries, damaged
+
+
+def _breaks_off(file: BinaryIO, *, form: str | None) -> bool:
+    """Whether a picture's file lacks the end that its form has."""
+    if form not in _ENDS:
+        return False
+    position = file.tell()
+    file.seek(0, io.SEEK_END)
+    file.seek(max(0, file.tell() - _TAIL_BYTES))
+    tail = file.read()
+    file.seek(position)
+    return _ENDS[form] not in tail
 
 
 def refuse_damaged(damaged: Sequence[str], *, of: int, tree: Tree) -> str:

@@ -53,6 +53,7 @@ def compile_pattern(pattern: str) -> Any:
 def patient_rule(pattern: str, *, field: str, called: Callable[[str], str] = lambda name: name) -> Callable[[str], str]:
     """Gives the patient of a file by its name; `pattern` is a regular expression with one group.
 
+    One with a '/' is for names with their folders (train/ill/p7/1.png), others for the last part alone.
     `field` is what errors call the pattern, `called` what they call a file of this name. Raises SourceError for one
     that is wrong, and the function that it returns for a name that it does not match.
     """
@@ -73,7 +74,7 @@ def patient_rule(pattern: str, *, field: str, called: Callable[[str], str] = lam
     knows_words = _WORD_EDGE.search(pattern) is not None
 
     def patient(name: str) -> str:
-        last = PurePosixPath(name).name
+        last = name if "/" in pattern else PurePosixPath(name).name
         if knows_words and not last.isascii():
             raise SourceError(
                 field=field,

@@ -22,10 +22,11 @@ from syntrial.artifacts.uploads import parse_upload
 from syntrial.errors import DataLoss, UserError
 from syntrial.experiment.file import parse_experiment
 from syntrial.imagesets.filetypes import tell_apart
-from syntrial.imagesets.folders import PlacedPicture, read_headers
+from syntrial.imagesets.folders import read_headers
 from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.splits import UNSPLIT
+from syntrial.imagesets.structure import PlacedPicture
 from syntrial.imagesets.trees import tree_at
 from syntrial.sources.digests import check_npz, check_safetensors
 from syntrial.stages import METHODS

@@ -113,7 +113,7 @@ def test_splits_classes_and_patients_come_from_folders_and_names(tmp_path: Path)
     assert raw.originals is not None
     assert [raw.originals.patients[word] for word in train.patients or ()] == list(train.identities)
     assert raw.originals.files[train.names[0]] == "Training/a/deep/p0_1.PNG"
-    assert any(note.startswith("1 files") for note in raw.notes)
+    assert "Left out: 1 files that are no images." in raw.notes
 
 
 def test_a_few_unreadable_files_are_left_out_and_named(tmp_path: Path) -> None:
@@ -131,9 +131,8 @@ def test_a_few_unreadable_files_are_left_out_and_named(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         pictures = list(raw.splits["all"].pictures())
-    assert [name for name, picture in zip(raw.splits["all"].names, pictures, strict=True) if picture is None] == [
-        words["b/1.png"]
-    ]
+    assert not any(picture is None for picture in pictures)
+    assert any(words["b/1.png"] in note for note in raw.notes)
 
 
 def test_a_picture_on_its_side_is_turned_as_its_camera_says(tmp_path: Path) -> None:

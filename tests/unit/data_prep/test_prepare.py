@@ -318,7 +318,7 @@ def flat(root: Path) -> Path:
     return (folder(root) / "dog").rename(root / "flat")
 
 
-def spoilt(root: Path, spoil: Callable[[Path], None], **options: Any) -> Path:
+def spoilt(root: Path, spoil: Callable[[Path], object], **options: Any) -> Path:
     made = folder(root, **options)
     spoil(made)
     return made
@@ -380,10 +380,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], Path], Source, str]] = {
         Source(folder=FolderSource()),
         "unreadable",
     ),
-    "a huge image": (
-        lambda root: spoilt(root, lambda made: huge_png(made / "cat" / "huge.png")),
+    "huge images": (
+        lambda root: spoilt(root, lambda made: [huge_png(made / "cat" / f"{n}.png") for n in range(9)]),
         Source(folder=FolderSource()),
-        "cat/[0-9]+-[0-9a-f]{8}: .*64 megapixels",
+        "cat/[0-9]+-[0-9a-f]{8}: .*64 megapixels.*tiles",
     ),
     "grey and colour mixed": (
         lambda root: spoilt(root, lambda made: png(made / "cat" / "rgb.png", np.zeros((12, 12, 3), np.uint8))),

@@ -17,18 +17,20 @@ from syntrial.artifacts.content import file_digest, folder_listing, listing_dige
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import Labels
+from syntrial.imagesets.companions import SHEET
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
 from syntrial.imagesets.folders import (
     PictureHeader,
-    PlacedPicture,
-    lay_out,
+    layout_of,
     read_headers,
     refuse_damaged,
+    sheets_among,
 )
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_file, secret_of_listing
 from syntrial.imagesets.splits import UNSPLIT
+from syntrial.imagesets.structure import PlacedPicture, told
 from syntrial.imagesets.trees import Renamed, Tree, tree_at
 from syntrial.v1.data_preparation_pb2 import Source
 from syntrial_data_prep import pixels
@@ -56,9 +58,8 @@ def read(
     whole = nameless_tree(path, title=title, scratch=scratch)
     # From here on a file is called by its pseudonym: messages, logs and the audit go to others.
     words = file_words(whole.names(), secret=secret)
-    masked = {_masked(name, words[name]): name for name in whole.names()}
-    layout = lay_out(list(masked), title=title)
-    originals = {_shown(picture, words[masked[picture.name]]): masked[picture.name] for picture in layout.pictures}
+    layout = layout_of(whole, called=lambda name: _masked(name, words[name]))
+    originals = {_shown(picture, words[picture.name]): picture.name for picture in layout.pictures}
     pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
     tree = Renamed(whole, originals)
     identities = tuple(originals.values())
@@ -66,9 +67,6 @@ def read(
         shown_as = {name: shown for shown, name in originals.items()}
         rule = patient_rule(pattern, field="source.folder.patient_pattern", called=shown_as.__getitem__)
         identities = tuple(map(rule, identities))
-    notes = []
-    if layout.strays:
-        notes.append(f"{layout.strays} files that are no images, or lie in no class, were left out.")
     numbers = {name: number for number, name in enumerate(layout.classes)}
     return raw_of(
         Known(
@@ -78,7 +76,8 @@ def read(
             labels=np.array([numbers[picture.label] for picture in layout.pictures], dtype=np.int64),
             identities=identities,
             has_patients=bool(pattern),
-            notes=tuple(notes),
+            notes=tuple(told(layout.left_out)),
+            may_be_sheets=True,
         ),
         tree=tree,
         secret=secret,
@@ -104,12 +103,17 @@ class Known:
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """As `RawSplit` has them."""
     notes: tuple[str, ...] = ()
+    may_be_sheets: bool = False
+    """Whether sheets of others may be among them."""
 
 
 def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[int], None]) -> Raw:
     """Reads the headers of picture files; `tree` holds them by the names they are called."""
     title, notes, originals = tree.title, list(known.notes), known.originals
     entries, damaged = read_headers(known.pictures, tree=tree, on_progress=on_progress)
+    if known.may_be_sheets and (sheets := sheets_among(entries)):
+        entries = [entry for entry in entries if entry.name not in sheets]
+        notes.append(f"Left out: {len(sheets)} {SHEET}.")
     places = {picture.name: row for row, picture in enumerate(known.pictures)}
     patients = {}
     if known.has_patients:
