@@ -33,6 +33,8 @@ class TrainedPhase:
     synthetic_missing: int
     """Synthetic images that the arm asks for and the set does not have."""
     learning_rate: float
+    train: tuple[str, ...] = ()
+    """The parts of the network that were trained; empty: all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

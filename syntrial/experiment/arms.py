@@ -32,6 +32,8 @@ class Phase:
     """Passes over the pool; None: the experiment's budget."""
     learning_rate: float | None = None
     """None: the classifier's recipe."""
+    passes: float = 1.0
+    """Of a matched control whose classifiers have stages in epochs: passes over its pool for one over the arm's."""
     real_as_synthetic: bool = False
     """Whether real images are resampled to the class proportions of the synthetic set."""
 
@@ -94,24 +96,26 @@ def arm_preset(name: str) -> Arm:
     raise ValueError(f"unknown arm; did you mean {nearest!r}? Presets: real, {', '.join(PRESETS)}")
 
 
-def matched(arm: Arm, *, epochs: float | None) -> Arm:
+def matched(arm: Arm, *, epochs: float | None, staged: bool = False) -> Arm:
     """The control of `arm` with equal phases: all real images under the same schedules, for as many steps.
 
     A phase in epochs takes as many passes over the real images as make up its own pool. `epochs` is the experiment's
-    budget where that is in epochs. An arm whose phases all have the experiment's budget is matched by `real` or
-    `real-twice`, where they have as many phases.
+    budget where that is in epochs, `staged` whether a classifier has stages in epochs. An arm whose phases all have the
+    experiment's budget is matched by `real` or `real-twice`, where they have as many phases.
     """
     phases = []
     for phase in arm.phases:
         given = phase.epochs if phase.epochs is not None else (epochs if phase.steps is None else None)
         # Rounded, so that 0.7 + 0.3 passes are one.
-        passes = None if given is None else round(given * (phase.real + phase.synthetic + phase.duplicated), 9)
+        pool = round(phase.real + phase.synthetic + phase.duplicated, 9)
+        passes = None if given is None else round(given * pool, 9)
         phases.append(
             Phase(
                 real=1.0,
                 steps=phase.steps,
                 epochs=None if passes == epochs else passes,
                 learning_rate=phase.learning_rate,
+                passes=pool if staged else 1.0,
             )
         )
     same = next((control for control in (REAL, REAL_TWICE) if control.phases == tuple(phases)), None)

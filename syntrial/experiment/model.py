@@ -179,6 +179,42 @@ class ArmSpec(Model):
     )
 
 
+class Stage(Model):
+    """A part of every training phase in which some parts of the network are trained, and the others stay as they are.
+
+    Norms of parts that stay keep their statistics.
+    """
+
+    train: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names of parts of the network, such as fc and layer4; head is the layer that turns features into "
+        "classes. Default: all of it.",
+    )
+    steps: int | None = Field(
+        None, ge=1, le=10_000_000, description="Optimiser steps. Default: as the phase or spec.budget has it."
+    )
+    epochs: float | None = Field(
+        None,
+        gt=0,
+        le=100_000,
+        description="Passes over the phase's pool, instead of steps. Default: as the phase has it.",
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, lt=100, description="Peak of the learning rate. Default: as the phase or the classifier has it."
+    )
+    begin: Literal["last", "best"] = Field(
+        "last", description="Which weights of the stage before it begins with: its last, or its best on validation."
+    )
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise ValueError("a stage's length is given in steps or in epochs, not both")
+        return self
+
+
 Recipe = overrides(
     TrainingRecipe,
     batch_size={"ge": 2},
@@ -227,6 +263,12 @@ class Classifier(Model):
     learning_rate: float | None = Field(
         None, gt=0, lt=100, description="Peak of the learning rate. Default: that of the model's family."
     )
+    stages: tuple[Stage, ...] = Field(
+        (),
+        max_length=16,
+        description="Staged unfreezing: every training phase of an arm is made of these, one after another, over the "
+        "phase's images, each with a schedule of its own. Default: one, in which the whole network is trained.",
+    )
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
         None, description="How it is trained, where that differs from the recipe of the model's family."
     )
@@ -238,6 +280,9 @@ class Classifier(Model):
             raise ValueError("a classifier that begins with a file of weights needs a `name`")
         if self.is_published and self.stem == "small":
             raise ValueError("published weights have the standard stem: leave `stem` at auto")
+        if self.stages and self.stages[0].begin == "best":
+            rule = "the first stage has none before it"
+            raise wrong("stages[0].begin", rule, "best", "Leave it out.")
         recipe = self.recipe
         if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
             rule = "the schedule `decay` says after how many epochs the learning rate falls"
@@ -428,6 +473,11 @@ class Spec(Model):
             )
         return self
 
+    @property
+    def has_stages_in_epochs(self) -> bool:
+        """Whether a classifier has stages that are passes over the pool: arms with more images train longer."""
+        return any(stage.epochs is not None for classifier in self.classifiers for stage in classifier.stages)
+
     def arm(self, name: str) -> arms_module.Arm:
         """The arm of this name, preset or the user's own."""
         for arm in self.arms:
@@ -444,10 +494,12 @@ class Spec(Model):
             case "real-twice":
                 return arms_module.REAL_TWICE
         epochs = self.budget.epochs if self.budget else None
-        control = arms_module.matched(arm, epochs=epochs)
+        staged = self.has_stages_in_epochs
+        control = arms_module.matched(arm, epochs=epochs, staged=staged)
         # The first of the experiment's own arms with these phases gives its name.
         others = (self.arm(own.name) for own in self.arms if not isinstance(own, str))
-        made = (arms_module.matched(other, epochs=epochs) for other in others if other.control == "matched")
+        matching = [other for other in others if other.control == "matched"]
+        made = (arms_module.matched(other, epochs=epochs, staged=staged) for other in matching)
         return next((other for other in made if other.phases == control.phases), control)
 
     def arms_of(self, synthetic: Synthetic) -> tuple[arms_module.Arm, ...]:

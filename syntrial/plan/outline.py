@@ -134,6 +134,6 @@ def _arms_with_controls(spec: Spec, item: Synthetic) -> tuple[Arm, ...]:
         extra.append(shuffled(arm))
         if item.balance != "match":
             extra.append(resampled(arm))
-        if spec.budget and spec.budget.epochs is not None:
+        if (spec.budget and spec.budget.epochs is not None) or spec.has_stages_in_epochs:
             extra.append(duplicated(arm))
     return arms + tuple(extra)

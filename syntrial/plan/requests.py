@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
-from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Synthetic
+from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Stage, Synthetic
 from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
 from syntrial.experiment.presets.generators import USUAL_MICRO_BATCH, generator_preset, sampler_preset
 from syntrial.plan.steps import Program
@@ -157,26 +157,34 @@ def training_recipe(classifier: Classifier) -> TrainingRecipe:
 
 
 def training_phases(spec: Spec, classifier: Classifier, arm: Arm) -> list[TrainingPhase]:
-    """The arm's phases with the experiment's budget filled in."""
-    return [_phase(spec, classifier, phase) for phase in arm.phases]
+    """The arm's phases with the experiment's budget filled in, each once for every stage of the classifier."""
+    return [
+        _phase(spec, classifier, phase, stage) for phase in arm.phases for stage in (classifier.stages or (Stage(),))
+    ]
 
 
-def _phase(spec: Spec, classifier: Classifier, phase: Phase) -> TrainingPhase:
+def _phase(spec: Spec, classifier: Classifier, phase: Phase, stage: Stage) -> TrainingPhase:
     proportions = TrainingPhase.RealProportions
+    usual = classifier.learning_rate or default_learning_rate(classifier.model)
     message = TrainingPhase(
         real=phase.real,
         synthetic=phase.synthetic,
         duplicated=phase.duplicated,
-        learning_rate=phase.learning_rate or classifier.learning_rate or default_learning_rate(classifier.model),
+        learning_rate=stage.learning_rate or phase.learning_rate or usual,
         real_proportions=proportions.REAL_PROPORTIONS_AS_SYNTHETIC
         if phase.real_as_synthetic
         else proportions.REAL_PROPORTIONS_AS_IS,
+        train=stage.train or (),
     )
-    epochs = phase.epochs or (spec.budget.epochs if spec.budget and phase.steps is None else None)
-    if epochs is not None:
-        message.epochs = epochs
+    if stage.begin == "best":
+        message.start = TrainingPhase.START_BEST
+    # The nearest of those who say a length says it alone.
+    said = next((one for one in (stage, phase, spec.budget) if one and (one.steps or one.epochs)), None)
+    if said is not None and said.epochs:
+        # A matched control takes as many steps as the arm, over fewer images.
+        message.epochs = round(said.epochs * phase.passes, 9) if said is stage else said.epochs
     else:
-        message.steps = phase.steps or (spec.budget.steps if spec.budget else None) or default_steps(classifier.model)
+        message.steps = (said.steps if said else None) or default_steps(classifier.model)
     return message
 
 

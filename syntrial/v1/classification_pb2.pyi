@@ -37,7 +37,15 @@ class FileWeights(_message.Message):
     def __init__(self, digest: _Optional[str] = ...) -> None: ...
 
 class TrainingPhase(_message.Message):
-    __slots__ = ("real", "synthetic", "duplicated", "steps", "epochs", "learning_rate", "real_proportions")
+    __slots__ = ("real", "synthetic", "duplicated", "steps", "epochs", "learning_rate", "real_proportions", "train", "start")
+    class Start(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        START_UNSPECIFIED: _ClassVar[TrainingPhase.Start]
+        START_LAST: _ClassVar[TrainingPhase.Start]
+        START_BEST: _ClassVar[TrainingPhase.Start]
+    START_UNSPECIFIED: TrainingPhase.Start
+    START_LAST: TrainingPhase.Start
+    START_BEST: TrainingPhase.Start
     class RealProportions(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         REAL_PROPORTIONS_UNSPECIFIED: _ClassVar[TrainingPhase.RealProportions]
@@ -53,6 +61,8 @@ class TrainingPhase(_message.Message):
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
     REAL_PROPORTIONS_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     real: float
     synthetic: float
     duplicated: float
@@ -60,7 +70,9 @@ class TrainingPhase(_message.Message):
     epochs: float
     learning_rate: float
     real_proportions: TrainingPhase.RealProportions
-    def __init__(self, real: _Optional[float] = ..., synthetic: _Optional[float] = ..., duplicated: _Optional[float] = ..., steps: _Optional[int] = ..., epochs: _Optional[float] = ..., learning_rate: _Optional[float] = ..., real_proportions: _Optional[_Union[TrainingPhase.RealProportions, str]] = ...) -> None: ...
+    train: _containers.RepeatedScalarFieldContainer[str]
+    start: TrainingPhase.Start
+    def __init__(self, real: _Optional[float] = ..., synthetic: _Optional[float] = ..., duplicated: _Optional[float] = ..., steps: _Optional[int] = ..., epochs: _Optional[float] = ..., learning_rate: _Optional[float] = ..., real_proportions: _Optional[_Union[TrainingPhase.RealProportions, str]] = ..., train: _Optional[_Iterable[str]] = ..., start: _Optional[_Union[TrainingPhase.Start, str]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
     __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss", "warmup_epochs", "decay_epochs", "decay_factor", "cycles", "learning_rate_batch", "clip_norm", "layer_decay", "class_weights", "sampling", "focal_gamma", "focal_alpha", "asymmetric_positive", "asymmetric_negative", "asymmetric_margin", "mixup", "cutmix", "crop", "rotation", "jitter", "erasing", "select_by", "normalisation")

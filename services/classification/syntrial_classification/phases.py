@@ -41,6 +41,10 @@ class Phase:
     epoch: float
     """Steps of one pass over the pool, without the repetitions of balanced sampling."""
     learning_rate: float
+    train: tuple[str, ...]
+    """Parts of the network that are trained, as the request names them; empty: all."""
+    begins_with_best: bool
+    """Whether it begins with the best weights of the phase before."""
     synthetic_missing: int
     """Synthetic images that the phase's ratio asks for and the set does not have."""
 
@@ -148,6 +152,8 @@ def _phase(
         bounds=batch_bounds(draws, batch_size=batch),
         epoch=size / batch,
         learning_rate=phase.learning_rate,
+        train=tuple(phase.train),
+        begins_with_best=phase.start == TrainingPhase.START_BEST,
         synthetic_missing=missing,
     )
 
@@ -210,6 +216,12 @@ def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: Image
             (not 0 <= phase.duplicated <= 1000, "duplicated", "lies in [0, 1000]", phase.duplicated),
             (not 0 < phase.learning_rate < 100, "learning_rate", "lies above 0 and below 100", phase.learning_rate),
             (phase.WhichOneof("length") is None, "steps", "steps or epochs are given", "neither"),
+            (
+                phase.start == TrainingPhase.START_BEST and not index,
+                "start",
+                "a first phase has none before it",
+                "best",
+            ),
             (needs_set and synthetic is None, "synthetic", "a phase with synthetic images names their set", "no set"),
         ):
             if bad:

@@ -108,6 +108,7 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
                 pool=phase.pool.counts(),
                 synthetic_missing=phase.synthetic_missing,
                 learning_rate=phase.learning_rate,
+                train=phase.train,
             )
         )
     best = training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST

@@ -21,6 +21,7 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import distort, mixing, split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
+from syntrial_classification.freezing import set_trained, trained_parts
 from syntrial_classification.losses import class_weights, image_losses, probabilities
 from syntrial_classification.models import layer_groups
 from syntrial_classification.phases import Phase, TrainingPlan
@@ -52,9 +53,11 @@ class History:
     duplicated: list[int] = field(default_factory=list)
     """Repetitions of real images among them, for each phase."""
     best_step: int = 0
-    """The step of the last phase that is the best by the recipe's `select_by`; 0 before its first validation."""
+    """The step of the present phase that is the best by the recipe's `select_by`; 0 before its first validation."""
     best_loss: float | None = None
     """What it is the best by, the lower the better: the validation loss, or AUROC or accuracy taken from 1."""
+    phase: int = 0
+    """The phase of the last step, counted from 0."""
     losses_count: int = 0
     """Training losses since the last validation."""
 
@@ -80,6 +83,13 @@ class Training:
         self.steps = sum(phase.steps for phase in plan.phases)
         self.starts = np.concatenate([[0], np.cumsum([phase.steps for phase in plan.phases])]).tolist()
         self.validation_at = frozenset(validation_steps(self.steps, validations=recipe.validations))
+        if any(phase.train or phase.begins_with_best for phase in plan.phases):
+            # Of stages, each is evaluated at its end.
+            self.validation_at |= frozenset(self.starts[1:])
+        self._trained = [
+            trained_parts(self.model, phase.train, field=f"phases[{index}].train")
+            for index, phase in enumerate(plan.phases)
+        ]
         self.history = History(seen=[[0] * len(ORIGINS) for _ in plan.phases], duplicated=[0] * len(plan.phases))
         self.validation_losses: list[npt.NDArray[np.float32]] = []
         border = recipe.augment_shift
@@ -104,8 +114,7 @@ class Training:
             remedy="Lower the classifier's `learningRate`, or that of the arm's phase where it has one.",
             device=device,
         )
-        self.optimizer = self._new_optimizer()
-        self.model.train()
+        self._enter(0)
         assert int((plan.origins == REAL).sum()) == len(plan.images[0])
 
     @property
@@ -123,7 +132,11 @@ class Training:
         phase = self.plan.phases[index]
         local = number - self.starts[index]
         if local == 0 and index > 0:
-            self.optimizer = self._new_optimizer()
+            if phase.begins_with_best:
+                assert self.best is not None
+                self.model.load_state_dict(self.best)
+                self.average.load(self.best)
+            self._enter(index)
         images, targets, own = self._batch(phase, index, local)
         rate = learning_rate(
             local,
@@ -180,7 +193,9 @@ class Training:
 
     def load(self, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
         """Puts back what `tensors` and `notes` took."""
-        self.history = History(**notes)
+        history = History(**notes)
+        self._enter(history.phase)
+        self.history = history
         self._loss_sum.copy_(tensors["loss_sum"])
         self.model.load_state_dict(under(tensors, "model/"))
         self.average.load(under(tensors, "average/"))
@@ -233,10 +248,10 @@ class Training:
         return torch.cat([*predict(self._shadow, self._validation_images, constants=self.constants)])
 
     def _validate(self, number: int) -> None:
-        """Evaluates the validation split after step `number`, and keeps the average where it is the best so far.
+        """Evaluates the validation split after step `number`, and keeps the average where it is its phase's best.
 
-        The best is of the last phase: an arm that trains on real images first and on synthetic ones then would else be
-        its control, whenever real images alone validate better.
+        A classifier becomes the best of the last phase: an arm that trains on real images first and on synthetic ones
+        then would else be its control, whenever real images alone validate better.
         """
         logits = self.predict_validation(self.average.tensors)
         targets = targets_of(self._validation_labels, device=self.device)
@@ -256,17 +271,27 @@ class Training:
         self.validation_losses.append(losses)
         self._loss_sum.zero_()
         history.losses_count = 0
-        is_last_phase = number >= self.starts[-2]
         lost = {
             # Where validation has no AUROC any checkpoint is as good as another: the first stands.
             TrainingRecipe.SELECTION_AUROC: 1.0 - (auroc or 0.0),
             TrainingRecipe.SELECTION_ACCURACY: 1.0 - accuracy,
         }.get(self.recipe.select_by, mean_loss)
-        if is_last_phase and (history.best_loss is None or lost < history.best_loss):
+        if history.best_loss is None or lost < history.best_loss:
             history.best_step, history.best_loss = number + 1, lost
-            if self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST:
+            if self._keeps_best(history.phase):
                 self.best = {name: value.clone() for name, value in self.average.tensors.items()}
-        self.model.train()
+
+    def _enter(self, index: int) -> None:
+        """Begins a phase: its parts are those that are trained, by a fresh optimiser, and its best is yet to come."""
+        self.history.phase, self.history.best_step, self.history.best_loss = index, 0, None
+        set_trained(self.model, self._trained[index])
+        self.optimizer = self._new_optimizer()
+
+    def _keeps_best(self, index: int) -> bool:
+        """Whether the best weights of a phase are asked for afterwards."""
+        if index + 1 < len(self.plan.phases):
+            return self.plan.phases[index + 1].begins_with_best
+        return self.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
         """A fresh optimiser: each phase has one. Biases and the scales of norms are not decayed."""

@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from syntrial.experiment.filters import FILTERS, Filter
-from syntrial.experiment.model import Synthetic
+from syntrial.experiment.model import Spec, Synthetic
 from syntrial.plan import requests
+from syntrial.v1.classification_pb2 import TrainingPhase
 from syntrial.v1.filtering_pb2 import Filter as FilterMessage
 
 
@@ -39,3 +40,51 @@ class Newer(Filter):
 def test_a_kind_of_filter_that_no_request_is_known_for_is_never_taken_for_another(ask: Any) -> None:
     with pytest.raises((LookupError, AttributeError), match="brightness"):
         ask(synthetic().model_copy(update={"filters": (Newer(brightness=0.5),)}))
+
+
+def staged(stages: Any, **spec: Any) -> Spec:
+    return Spec.model_validate(
+        {
+            "dataset": {"medmnist": "breastmnist"},
+            "synthetic": [{"name": "x", "generator": {"pca": {}}}],
+            "classifiers": [{"model": "resnet18", "learningRate": 0.01, "stages": stages}],
+            **spec,
+        }
+    )
+
+
+def test_every_phase_of_an_arm_is_made_of_the_classifiers_stages() -> None:
+    stages = [{"train": ["fc"], "steps": 5}, {"train": ["layer4", "fc"], "learningRate": 0.001, "begin": "best"}, {}]
+    spec = staged(stages, arms=["finetune"], budget={"steps": 70})
+    phases = requests.training_phases(spec, spec.classifiers[0], spec.primary_arm)
+    assert [(phase.real, phase.synthetic) for phase in phases] == [(0, 1)] * 3 + [(1, 0)] * 3
+    assert [phase.steps for phase in phases] == [5, 70, 70] * 2
+    assert [list(phase.train) for phase in phases[:3]] == [["fc"], ["layer4", "fc"], []]
+    assert [phase.learning_rate for phase in phases[:3]] == [0.01, 0.001, 0.01]
+    assert phases[1].start == TrainingPhase.START_BEST
+
+
+@pytest.mark.parametrize("budget", [{"epochs": 3}, {"steps": 70}])
+def test_stages_in_epochs_take_as_many_steps_in_the_control_as_in_the_arm(budget: Any) -> None:
+    arms = [{"name": "own", "phases": [{"real": 1, "synthetic": 1}]}]
+    spec = staged([{"train": ["fc"], "epochs": 2}, {"epochs": 4}], arms=arms, budget=budget)
+    arm, control = spec.primary_arm, spec.control_of(spec.primary_arm)
+    shown = [
+        [
+            phase.epochs * (phase.real + phase.synthetic)
+            for phase in requests.training_phases(spec, spec.classifiers[0], one)
+        ]
+        for one in (arm, control)
+    ]
+    assert shown == [[4, 8], [4, 8]]
+    assert control.synthetic_ratio == 0
+
+
+def test_without_stages_a_control_is_the_one_that_it_was() -> None:
+    spec = staged([], arms=["augment-100"], budget={"steps": 70})
+    assert spec.control_of(spec.primary_arm).name == "real"
+
+
+def test_a_first_stage_begins_with_no_stage_before_it() -> None:
+    with pytest.raises(ValueError, match="none before it"):
+        staged([{"begin": "best"}])
