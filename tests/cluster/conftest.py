@@ -66,13 +66,18 @@ def kubectl(cluster_environment: dict[str, str]) -> Callable[..., "subprocess.Co
 def crd(cluster: "Kubernetes", kubectl: Callable[..., "subprocess.CompletedProcess[str]"]) -> str:
     """The CustomResourceDefinition of this checkout, applied and established; its name."""
     kubectl("apply", "--server-side", "--force-conflicts", "-f", str(CRD))
-    # `kubectl wait` fails where an object has no conditions yet, as this one in its first moments.
+    wait_until_established(cluster, CRD.stem)
+    return CRD.stem
+
+
+def wait_until_established(cluster: "Kubernetes", name: str) -> None:
+    """Waits for a definition; `kubectl wait` fails where an object has no conditions yet, as in its first moments."""
     deadline = time.monotonic() + 60.0
     while True:
-        found = cluster.get("CustomResourceDefinition", None, CRD.stem) or {}
+        found = cluster.get("CustomResourceDefinition", None, name) or {}
         conditions = found.get("status", {}).get("conditions") or ()
         if any(item["type"] == "Established" and item["status"] == "True" for item in conditions):
-            return CRD.stem
+            return
         assert time.monotonic() < deadline, "the definition is not established"
         time.sleep(0.2)
 

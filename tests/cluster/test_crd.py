@@ -14,6 +14,7 @@ import yaml
 from syntrial.cluster.crd.definition import NAME
 from syntrial.errors import ClusterRefused
 from syntrial.experiment.file import validate
+from tests.cluster.conftest import wait_until_established
 from tests.contract.refusals import CASES, EDM, Case, experiment
 
 if TYPE_CHECKING:
@@ -255,7 +256,7 @@ def test_what_was_admitted_before_a_rule_came_still_gets_a_status(cluster: "Kube
     options = ("--subresource=status", "--server-side", "--field-manager=x", "-f", "-")
     try:
         kubectl("apply", "-f", "-", stdin=json.dumps(tree))
-        kubectl("wait", "--for=condition=Established", "crd", tree["metadata"]["name"])
+        wait_until_established(cluster, tree["metadata"]["name"])
         kubectl("create", "-f", "-", stdin=json.dumps(made))
         spec["x-kubernetes-validations"] = rules
         kubectl("apply", "-f", "-", stdin=json.dumps(tree))

@@ -267,6 +267,24 @@ CASES: dict[str, Case] = {
         message="published weights have the standard stem: leave `stem` at auto",
         field="spec.classifiers[0]",
     ),
+    "a stage with two lengths": Case(
+        bad={"classifiers": [{"model": "resnet18", "stages": [{"train": ["fc"], "steps": 5, "epochs": 1}]}]},
+        good={"classifiers": [{"model": "resnet18", "stages": [{"train": ["fc"], "steps": 5}, {"epochs": 1}]}]},
+        message="a stage's length is given in steps or in epochs, not both",
+        field="spec.classifiers[0].stages[0]",
+    ),
+    "a first stage that begins with the best": Case(
+        bad={"classifiers": [{"model": "resnet18", "stages": [{"begin": "best"}]}]},
+        good={"classifiers": [{"model": "resnet18", "stages": [{"begin": "last"}, {"begin": "best"}]}]},
+        message="the first stage has none before it",
+        field="spec.classifiers[0].stages",
+    ),
+    "a schedule that decays at no time": Case(
+        bad={"classifiers": [{"model": "resnet18", "recipe": {"schedule": "decay"}}]},
+        good={"classifiers": [{"model": "resnet18", "recipe": {"schedule": "decay", "decayEpochs": 7}}]},
+        message="the schedule `decay` says after how many epochs the learning rate falls",
+        field="spec.classifiers[0].recipe",
+    ),
     "a primary set that is not there": Case(
         bad=primary(synthetic="edn"),
         good=primary(synthetic="edm"),

@@ -176,6 +176,24 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             || !(self.pretraining == 'hub' || self.pretraining.startsWith('hub://'))""",
             message="published weights have the standard stem: leave `stem` at auto",
         ),
+        Rule(
+            rule="""!has(self.stages) || self.stages.size() == 0 || !has(self.stages[0].begin)
+            || self.stages[0].begin != 'best'""",
+            message="the first stage has none before it",
+            field=".stages",
+        ),
+        Rule(
+            rule="""!has(self.recipe) || !has(self.recipe.schedule) || self.recipe.schedule != 'decay'
+            || has(self.recipe.decayEpochs)""",
+            message="the schedule `decay` says after how many epochs the learning rate falls",
+            field=".recipe",
+        ),
+    ),
+    "Stage": (
+        Rule(
+            rule="!has(self.steps) || !has(self.epochs)",
+            message="a stage's length is given in steps or in epochs, not both",
+        ),
     ),
     "Budget": one_of_rules(Budget),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
