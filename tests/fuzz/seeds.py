@@ -1,5 +1,6 @@
 """Makes the corpus anew: `python -m tests.fuzz.seeds`. Drawn and written here, so nothing of anybody's is in it."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -7,7 +8,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow
 from PIL import Image
+from pyarrow import parquet
 
 from syntrial.artifacts.store import open_store
 from syntrial.imagesets.filetypes import DECODERS
@@ -62,6 +65,25 @@ def seeds() -> dict[str, bytes]:
                 info.type, info.linkname = kind, "set/a/1.png" if kind == tarfile.LNKTYPE else "a/1.png"
                 archive.addfile(info)
         found[f"packed/tar-{mode.partition(':')[2] or 'plain'}"] = file.getvalue()
+    plain = "path,label,patient,split,age\na/1.png,x,p1,train,40\na/2.png,y,p2,test,50\nb/3.png,x,p3,train,60\n"
+    tables = {
+        "comma": plain,
+        "tab": plain.replace(",", "\t"),
+        "several": "Image Index;Finding Labels\n1.png;Mass|Edema\n2.png;No Finding\n3.png;Edema\n",
+        "one-hot": "image,MEL,NV\n1,1.0,0.0\n2,0.0,1.0\n3,1,0\n",
+        "uncertain": 'Path,"Edema, sure",Pneumonia\n"a/1.png",1.0,-1.0\nb/3.png,,0.0\n',
+        "list": "a/1.png 0\nb/3.png 1\n",
+    }
+    for name, text in tables.items():
+        found[f"table/{name}"] = text.encode()
+    found["table/utf-16"] = plain.encode("utf-16")
+    found["table/windows"] = plain.replace("x", "ö").encode("cp1252")
+    found["table/gzipped"] = gzip.compress(plain.encode(), mtime=0)
+    file = io.BytesIO()
+    parquet.write_table(
+        pyarrow.table({"path": ["a/1.png", "b/3.png"], "label": ["x", "y"], "age": [1.0, None], "n": [1, 2]}), file
+    )
+    found["table/parquet"] = file.getvalue()
     header = json.dumps({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
     found["safetensors/one"] = len(header).to_bytes(8, "little") + header + b"abcd"
     store = open_store("memory://")

@@ -25,11 +25,14 @@ from syntrial.imagesets.filetypes import tell_apart
 from syntrial.imagesets.folders import read_headers
 from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.patterns import patient_rule
+from syntrial.imagesets.sheets import read_list
 from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.structure import PlacedPicture
+from syntrial.imagesets.tables import read_table
 from syntrial.imagesets.trees import tree_at
 from syntrial.sources.digests import check_npz, check_safetensors
 from syntrial.stages import METHODS
+from syntrial.v1.data_preparation_pb2 import TableSource
 
 KEY: Final = "a" * 64
 PICTURES: Final = 8
@@ -112,6 +115,19 @@ def packed(data: bytes) -> None:
                     pass
 
 
+def table(data: bytes) -> None:
+    """A table of images by itself, with a list of a split beside it, and as such a list."""
+    files = {"set.csv": data, "train.txt": data[len(data) // 2 :]}
+    names = ["a/1.png", "a/2.png", "b/3.png", "b/4.png", "ü.png", *files]
+    beside = TableSource(partial=True)
+    beside.lists.train = "train.txt"
+    for source in (TableSource(), TableSource(partial=True), beside):
+        with contextlib.suppress(UserError):
+            read_table(names, open_file=lambda name: io.BytesIO(files[name]), table=source, title="f")
+    with contextlib.suppress(UserError):
+        read_list(io.BytesIO(data), title="f")
+
+
 def safetensors(data: bytes) -> None:
     """The header of a file of weights."""
     with file_of(data, ".safetensors") as path, contextlib.suppress(UserError):
@@ -173,5 +189,5 @@ def request(data: bytes) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
-    for target in (image, arrays, archive, packed, safetensors, manifest, upload, experiment, pattern, request)
+    for target in (image, arrays, archive, packed, table, safetensors, manifest, upload, experiment, pattern, request)
 }
