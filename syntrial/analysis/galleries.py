@@ -114,6 +114,36 @@ def leak_gallery(data: TrialData) -> Gallery | None:
     return Gallery(id="leaks", title="Images on both sides", strips=strips, keys=(data.audit.key,))
 
 
+def finding_gallery(data: TrialData) -> Gallery | None:
+    """A strip for each finding of the audits that images show: of the data set, then of imported sets."""
+    audits = [("", data.audit, data.audit_pictures)]
+    audits += [(s.name, s.audit, s.audit_pictures) for s in data.synthetic if s.audit is not None]
+    strips: list[Strip] = []
+    keys: list[str] = []
+    for name, audit, pictures in audits:
+        if audit is None or pictures is None:
+            continue
+        keys.append(audit.key)
+        start = 0
+        for finding in audit.value.findings:
+            shown = pictures[start : start + finding.pictures][:PER_STRIP]
+            start += finding.pictures
+            if len(shown):
+                title = f"{finding.about} and {finding.against}"
+                strips.append(
+                    Strip(
+                        name=f"{name}: {title}" if name else title,
+                        detail=finding.grade,
+                        address=strip(list(shown)),
+                        images=len(shown),
+                        alternative=f"{len(shown)} images that show: {finding.words}",
+                    )
+                )
+    return (
+        Gallery(id="findings", title="What tells too much", strips=tuple(strips), keys=tuple(keys)) if strips else None
+    )
+
+
 def _class_strip(pictures: Pictures, *, class_index: int, name: str, detail: str, class_name: str) -> Strip | None:
     candidates = members(np.asarray(pictures.images.labels), class_index=class_index)
     chosen = choose(candidates, count=PER_STRIP, seed=f"{name}/{class_name}")

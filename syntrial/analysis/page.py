@@ -69,6 +69,7 @@ def render_page(
     rejected: list[Gallery],
     copies: Gallery | None,
     leaks: Gallery | None,
+    findings: Gallery | None = None,
 ) -> tuple[str, list[Json]]:
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)
@@ -96,6 +97,8 @@ def render_page(
             rejected=rejected,
             copies=copies,
             leak_pictures=leaks,
+            finding_pictures=findings,
+            findings=audit_findings(report),
             plain_words=(SMALL_WORDS if report["verdict"]["by_less_than_margin"] else PLAIN_WORDS)[
                 report["verdict"]["outcome"]
             ],
@@ -105,11 +108,20 @@ def render_page(
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
         )
     )
-    optional = [copies, quality, generators, leaks]
+    optional = [copies, quality, generators, leaks, findings]
     drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
     drawn += [found for found in optional if found is not None]
     drawn += training
     return page, [{"id": figure.id, "title": figure.title, "keys": list(figure.keys)} for figure in drawn]
+
+
+def audit_findings(report: Json) -> list[Json]:
+    """The findings of all audits, each with the set it is of: warnings and stops one by one, then probes."""
+    audits = [("the data set", report["dataset"])]
+    audits += [(synthetic["name"], synthetic["audit"]) for synthetic in report["synthetic"] if synthetic["audit"]]
+    found = [{"set": name, **finding} for name, audit in audits for finding in audit.get("findings", [])]
+    order = {"stop": 0, "warn": 1, "pass": 2}
+    return sorted(found, key=lambda finding: order[finding["grade"]])
 
 
 def dataset_words(report: Json) -> str:

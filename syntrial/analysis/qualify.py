@@ -14,6 +14,12 @@ FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
 SHIFT_P = 0.01
 """Class proportions of two splits differ where the audit's test gives less than this."""
+FAR_RATIO = 3.0
+"""Over its floor from which a class's distance is far, where another class lies nearer."""
+FAR_NEARER = 1.5
+"""How many times nearer that other class must lie."""
+NEAR_SHARE = 0.05
+"""Near duplicates of test images in another split, over the test images, above which they are serious."""
 HARDWARE_FIELDS = ("processor", "accelerator", "threads", "python", "lock_hash", "image_digest")
 """What of a manifest's provenance must be equal between compared cells."""
 
@@ -36,6 +42,8 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _looks(report),
         _hardware(data, primary=primary),
         _shift(report),
+        _findings(report),
+        _labels_by_distance(report, data=data),
         _data(report),
         _chosen(data),
     )
@@ -82,9 +90,15 @@ def _leaks(report: Json) -> Iterator[Json]:
             yield _qualification(
                 "leaks",
                 f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {counted}{doubt}.",
-                serious=kind != "near-duplicate" and any("test" in leak["between"] for leak in found),
+                serious=any("test" in leak["between"] and _weighs(leak, audit=audit) for leak in found),
                 keys=keys,
             )
+
+
+def _weighs(leak: Json, *, audit: Json) -> bool:
+    """Whether a leak that was kept is a reason to doubt: of near duplicates, where they are many beside the test."""
+    tested = audit["splits"]["test"]["count"] if "test" in audit["splits"] else 0
+    return leak["kind"] != "near-duplicate" or (tested > 0 and leak["images"] > NEAR_SHARE * tested)
 
 
 def _place(sides: Sequence[str]) -> str:
@@ -311,6 +325,38 @@ def _shift(report: Json) -> Iterator[Json]:
                 f"{number(round(shift['total_variation'], 3))}): accuracy in particular depends on them.",
                 keys=report["dataset"]["keys"],
             )
+
+
+def _findings(report: Json) -> Iterator[Json]:
+    """What the audits say of properties, omissions, probes and labels: a stop is serious, a warning a note."""
+    audits = [("", report["dataset"], report["dataset"]["keys"])]
+    audits += [(f"{s['name']}: ", s["audit"], s["keys"]) for s in report["synthetic"] if s["audit"]]
+    for name, audit, keys in audits:
+        for finding in audit.get("findings", []):
+            if finding["grade"] != "pass":
+                yield _qualification(
+                    "audit", f"{name}{finding['words']}", serious=finding["grade"] == "stop", keys=keys
+                )
+
+
+def _labels_by_distance(report: Json, *, data: TrialData) -> Iterator[Json]:
+    """Sets of which a class lies far from the real images of that class and much nearer to those of another one."""
+    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
+    for synthetic in report["synthetic"]:
+        quality = synthetic["quality"][0] if synthetic["quality"] else {}
+        for name, found in quality.get("nearest_class", {}).items():
+            own = quality["frechet_by_class"][name]
+            if own is None or own["ratio_to_floor"] is None or found["name"] == name:
+                continue
+            if own["ratio_to_floor"] > FAR_RATIO and found["synthetic_real"] * FAR_NEARER < own["synthetic_real"]:
+                yield _qualification(
+                    "labels",
+                    f"Images labelled {name!r} of {synthetic['name']} lie {own['ratio_to_floor']:.1f} times as far "
+                    f"from real ones of that class as real ones do from each other, and nearer to {found['name']!r}: "
+                    "their labels may be wrong.",
+                    serious=synthetic["name"] in used,
+                    keys=synthetic["keys"],
+                )
 
 
 def _data(report: Json) -> Iterator[Json]:

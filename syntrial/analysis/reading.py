@@ -100,6 +100,8 @@ class SyntheticData:
     """Pairs (P, 2, H, W, C) of the first replicate: a synthetic image and the nearest training image."""
     curves: tuple[Keyed[Curves], ...]
     audit: Keyed[Audit] | None
+    audit_pictures: NDArray[np.uint8] | None
+    """Images (P, H, W, C) of its audit's findings, in order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +129,8 @@ class TrialData:
     audit: Keyed[Audit]
     audit_pairs: NDArray[np.uint8] | None
     """Pairs (P, 2, H, W, C) of leaked images."""
+    audit_pictures: NDArray[np.uint8] | None
+    """Images (P, H, W, C) of the audit's findings, in order."""
     train: Pictures
     synthetic: tuple[SyntheticData, ...]
     sources: tuple[Source, ...]
@@ -200,6 +204,7 @@ def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialDat
         cells=cells,
         audit=Keyed(key=request.audit.key, value=read(Audit, audit_reader, "audit.json")),
         audit_pairs=_optional_pairs(audit_reader, name="pairs.npy"),
+        audit_pictures=_optional_pairs(audit_reader, name="findings.npy"),
         train=train,
         synthetic=synthetic,
         sources=reader.sources,
@@ -260,6 +265,9 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         copies=_optional_pairs(reader.open(summary.quality[0]), name="copies.npy") if summary.quality else None,
         curves=tuple(reader.document(Curves, ref, "curves.json") for ref in summary.curves),
         audit=reader.document(Audit, summary.audit, "audit.json") if summary.HasField("audit") else None,
+        audit_pictures=_optional_pairs(reader.open(summary.audit), name="findings.npy")
+        if summary.HasField("audit")
+        else None,
     )
 
 

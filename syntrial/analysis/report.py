@@ -4,7 +4,7 @@ Thin wiring: `reading.py` reads, `findings.py` and `qualify.py` compute, `page.p
 """
 
 from syntrial.analysis.findings import trial_findings
-from syntrial.analysis.galleries import class_galleries, copy_gallery, leak_gallery, rejected_galleries
+from syntrial.analysis.galleries import class_galleries, copy_gallery, finding_gallery, leak_gallery, rejected_galleries
 from syntrial.analysis.page import render_page
 from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import read_trial
@@ -31,6 +31,7 @@ def write_report(request: WriteReportRequest, context: StepContext) -> None:
         rejected=rejected_galleries(data),
         copies=copy_gallery(data),
         leaks=leak_gallery(data),
+        findings=finding_gallery(data),
     )
     report["figures"] = figures
     context.output.json("report", "report.json", report)

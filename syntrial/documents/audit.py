@@ -11,6 +11,10 @@ LeakKind = Literal["exact-duplicate", "shared-patient", "near-duplicate"]
 LeakAction = Literal["drop", "stop", "waive", "keep"]
 """What is done about a leak; `keep` is of what lies within one split."""
 
+Grade = Literal["pass", "warn", "stop"]
+"""What a finding means: nothing, a note, or a reason to doubt the verdict (or to end the trial, if that is asked)."""
+FindingKind = Literal["property", "omissions", "probe", "labels"]
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
@@ -96,6 +100,28 @@ class Conflicts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that was looked at, and what was found."""
+
+    kind: FindingKind
+    grade: Grade
+    words: str
+    """A sentence for people."""
+    about: str
+    """The property, the look of the probe, or the class."""
+    against: str
+    """class, split or origin (real or synthetic)."""
+    strength: float
+    """Cramér's V of a property, AUROC of a probe or of labels, the share of a class that was lost: 0 to 1."""
+    p_value: float | None = None
+    """Times the number of tests (Bonferroni)."""
+    chance: float | None = None
+    """Of a probe: what 99 of 100 permutations of the labels stay under."""
+    pictures: int = 0
+    """So many of the images of `findings.npy` show it, after those of the findings before."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class GreyLevels:
     """Levels of a split's pixels, 0 to 255."""
 
@@ -149,3 +175,5 @@ class Audit:
     """Of a data set: the share of its training images that is used."""
     conflicts: Conflicts | None = None
     """Of a data set."""
+    findings: tuple[Finding, ...] = ()
+    """What may betray labels or origin, the gravest first."""

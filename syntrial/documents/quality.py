@@ -1,6 +1,6 @@
 """`quality.json`: how far a synthetic set is from real images, and whether it holds copies of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -35,6 +35,15 @@ class FrechetBesideGaussian(Frechet):
 
     gaussian_real: float
     gaussian_ratio_to_floor: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NearestClass:
+    """The class whose real images a synthetic class lies nearest to."""
+
+    name: str
+    synthetic_real: float
+    """The distance to it, at the sample size of the class's own."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,3 +94,5 @@ class Quality:
     memorised: Memorised
     repeated: int
     """Images that repeat an earlier one exactly."""
+    nearest_class: dict[str, NearestClass] = field(default_factory=dict)
+    """Of each class that lies far from its own real images: which class it is nearest to."""

@@ -204,6 +204,11 @@ class Dataset(SourceFields):
         description="What happens to images on both sides of a split: drop (from training or validation; test is "
         "never altered), stop (the trial ends), or waive (they are only reported).",
     )
+    audit: Literal["warn", "stop"] = Field(
+        "warn",
+        description="What happens where files, edges or omissions tell the class, or labels contradict the images: "
+        "warn (a serious qualification of the verdict), or stop (the trial ends before anything is trained).",
+    )
     train_fraction: float = Field(
         1.0, gt=0, le=1, description="Share of the training split that the trial uses, to ask how it were with less."
     )

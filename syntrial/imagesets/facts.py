@@ -47,3 +47,25 @@ def facts_of(picture: Image.Image, *, length: int) -> FileFacts:
         frames=int(getattr(picture, "n_frames", 1)),
         coarseness=sum(table) / len(table) if table else None,
     )
+
+
+def text_of(facts: FileFacts) -> str:
+    """The facts as a line of text: what an image set's origin "stored" holds."""
+    coarseness = "" if facts.coarseness is None else f"{facts.coarseness:.3f}"
+    parts = (facts.format, facts.mode, facts.depth, facts.width, facts.height, facts.bytes, facts.frames, coarseness)
+    return ",".join(map(str, parts))
+
+
+def of_text(text: str) -> FileFacts:
+    """The facts that `text_of` wrote."""
+    form, mode, depth, width, height, length, frames, coarseness = text.split(",")
+    return FileFacts(
+        format=form,
+        mode=mode,
+        depth=int(depth),
+        width=int(width),
+        height=int(height),
+        bytes=int(length),
+        frames=int(frames),
+        coarseness=float(coarseness) if coarseness else None,
+    )

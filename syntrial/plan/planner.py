@@ -112,6 +112,7 @@ class _Planner:
             task=task_message(dataset.task),
             cap_per_label=dataset.cap_per_label or 0,
             train_count=dataset.train_count or 0,
+            audit=requests.audit_policy(dataset.audit),
         )
         return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
@@ -232,6 +233,7 @@ class _Planner:
                 leaks=requests.leak_policy(self.spec.dataset.leaks),
                 allow_copies=item.copies == 0,
                 task=task_message(self.spec.dataset.task),
+                audit=requests.audit_policy(self.spec.dataset.audit),
             ),
             verb="import",
             about=item.name,

@@ -55,6 +55,11 @@ def leak_policy(leaks: Leaks) -> LeakPolicy:
     )
 
 
+def audit_policy(word: str) -> str:
+    """What happens where something that should not tells labels: a name of the enumeration `AuditPolicy`."""
+    return f"AUDIT_POLICY_{word.upper()}"
+
+
 def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:
     """The training of a generator, without its input; raises UserError for an unknown preset."""
     kind, chosen = generator.kind, generator.chosen

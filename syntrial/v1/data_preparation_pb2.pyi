@@ -9,6 +9,15 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AuditPolicy(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    AUDIT_POLICY_UNSPECIFIED: _ClassVar[AuditPolicy]
+    AUDIT_POLICY_WARN: _ClassVar[AuditPolicy]
+    AUDIT_POLICY_STOP: _ClassVar[AuditPolicy]
+AUDIT_POLICY_UNSPECIFIED: AuditPolicy
+AUDIT_POLICY_WARN: AuditPolicy
+AUDIT_POLICY_STOP: AuditPolicy
+
 class Source(_message.Message):
     __slots__ = ("digest", "medmnist", "npz", "folder", "phantom", "table")
     DIGEST_FIELD_NUMBER: _ClassVar[int]
@@ -267,7 +276,7 @@ class OrdinalTask(_message.Message):
     def __init__(self, order: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PrepareDatasetRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed", "task", "cap_per_label", "train_count")
+    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed", "task", "cap_per_label", "train_count", "audit")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -279,6 +288,7 @@ class PrepareDatasetRequest(_message.Message):
     TASK_FIELD_NUMBER: _ClassVar[int]
     CAP_PER_LABEL_FIELD_NUMBER: _ClassVar[int]
     TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -290,10 +300,11 @@ class PrepareDatasetRequest(_message.Message):
     task: Task
     cap_per_label: int
     train_count: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ...) -> None: ...
+    audit: AuditPolicy
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ...) -> None: ...
 
 class ImportImagesRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task")
+    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task", "audit")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -304,6 +315,7 @@ class ImportImagesRequest(_message.Message):
     LEAKS_FIELD_NUMBER: _ClassVar[int]
     ALLOW_COPIES_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -314,4 +326,5 @@ class ImportImagesRequest(_message.Message):
     leaks: LeakPolicy
     allow_copies: bool
     task: Task
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ...) -> None: ...
+    audit: AuditPolicy
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ...) -> None: ...

@@ -11,7 +11,7 @@ from PIL import Image
 
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
-from syntrial.imagesets.facts import FileFacts
+from syntrial.imagesets.facts import FileFacts, text_of
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
@@ -70,6 +70,7 @@ class Formed:
         """The split as an image set; origins: "file", "patient" where it is known, kept columns, and those given."""
         columns = {"file": list(self.names)} | ({"patient": list(self.patients)} if self.patients else {})
         columns |= {name: list(column) for name, column in self.columns.items() if name not in columns}
+        columns |= {"stored": [text_of(facts) for facts in self.files]} if self.files else {}
         return ImageSet(
             images_NHWC=self.images_NHWC,
             labels=self.labels,

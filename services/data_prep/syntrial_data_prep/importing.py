@@ -13,10 +13,11 @@ from syntrial.documents import document
 from syntrial.documents.audit import Audit, Near, PairPicture
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import count_classes, map_classes
+from syntrial.imagesets.facts import of_text
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.rpc.context import StepContext
-from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, LeakPolicy
-from syntrial_data_prep import audit, duplicates, leaks, resample, sources
+from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
+from syntrial_data_prep import audit, duplicates, findings, leaks, resample, sources
 from syntrial_data_prep.form import Formed, counting, form, join
 from syntrial_data_prep.leak_search import calibrated, near_of, near_pairs
 from syntrial_data_prep.likeness import coefficients, evened
@@ -86,6 +87,12 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
             received=f"{len(kept)} images that may stay, each equal to a training image, pixel for pixel",
             remedy="These are images of the data set itself: import others, or take copies by `copies: 0` of the set.",
         )
+    betrays = findings.of_imported(
+        kept, train=_formed(train), validation=_formed(real["validation"]), classes=train.classes
+    )
+    if request.audit == AuditPolicy.AUDIT_POLICY_STOP:
+        findings.stop_if_asked(betrays, source=raw.title)
+    graded, shown = findings.pictures(betrays, {IMPORTED: kept.images_NHWC, "train": train.images_NHWC})
     source = raw.about or raw.title
     audited = Audit(
         version=1,
@@ -104,13 +111,30 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         resampling=describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
         notes=tuple(raw.notes),
         warnings=(),
+        findings=graded,
     )
     audited = replace(audited, warnings=tuple(_warnings(audited, kept=kept, train=train)))
     write_image_set(context.output, "images", kept.image_set(train.classes))
     document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
+    if shown is not None:
+        context.output.array("audit", "findings.npy", shown)
     write_originals(raw, context)
+
+
+def _formed(real: ImageSet) -> Formed:
+    """A split of the data set as findings take it: with its files' facts, and no patient."""
+    stored = real.origins.get("stored")
+    names = tuple(map(str, range(len(real))))
+    return Formed(
+        images_NHWC=real.images_NHWC,
+        labels=real.labels,
+        names=names,
+        patients=None,
+        identities=names,
+        files=tuple(of_text(str(text)) for text in stored) if stored is not None else None,
+    )
 
 
 def _fit_task(images: Formed, *, train: ImageSet, title: str) -> Formed:

@@ -12,8 +12,8 @@ from syntrial.imagesets.imageset import write_image_set
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
 from syntrial.rpc.context import StepContext
-from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, leak_search, leaks, resample, sources
+from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
+from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, resample, sources
 from syntrial_data_prep.form import Formed, check_size, counting, form
 from syntrial_data_prep.sources.raw import Raw
 
@@ -79,6 +79,10 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")
 
+    betrays = findings.of_dataset(kept, mapped.names, lost={name: part.lost for name, part in formed.items()})
+    if request.audit == AuditPolicy.AUDIT_POLICY_STOP:
+        findings.stop_if_asked(betrays, source=raw.title)
+    graded, shown = findings.pictures(betrays, {name: part.images_NHWC for name, part in kept.items()})
     source = raw.about or raw.title
     found = Audit(
         version=1,
@@ -101,6 +105,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         resampling=describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
         notes=tuple(raw.notes),
         warnings=(),
+        findings=graded,
     )
     found = replace(found, warnings=tuple(_warnings(found, size=image_format.size)))
     for name in SPLITS:
@@ -108,6 +113,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     document.write(context.output, "audit", "audit.json", document=found)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
+    if shown is not None:
+        context.output.array("audit", "findings.npy", shown)
     write_originals(raw, context)
 
 

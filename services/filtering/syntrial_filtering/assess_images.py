@@ -22,6 +22,9 @@ from syntrial_filtering.precision_recall import precision_recall
 PAIRS: Final = 16
 """The nearest pairs of a synthetic and a training image that are kept as pictures."""
 
+FAR: Final = 2.0
+"""How many times over its floor a class's distance is before other classes are tried."""
+
 EMBEDDED_REAL: Final = 2 * frechet.LARGEST_SAMPLE
 """At most this many training images are embedded: two samples of the largest size."""
 
@@ -44,6 +47,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
     gaussian_NF = embed_with_progress(context, encoder, pixels_NHWC, activity="embedding the Gaussian").features_NF
     figures = frechet.compare(fake_NF, real_NF, seed=request.seed, gaussian_PF=gaussian_NF)
     manifold = precision_recall(fake_NF, real_NF, seed=request.seed)
+    by_class = _frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed)
     search = search_copies(context, synthetic.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
     nearest = _nearest_pairs(search)
     quality = documents.Quality(
@@ -55,7 +59,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
             normalisation="each feature minus its mean, over its deviation, among the real training images",
         ),
         frechet=None if figures is None else figures.beside_gaussian(),
-        frechet_by_class=_frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed),
+        frechet_by_class=by_class,
         precision_recall=manifold,
         memorised=extended(
             documents.Memorised,
@@ -63,6 +67,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
             pairs=tuple(_pair(search, position) for position in nearest.tolist()),
         ),
         repeated=repeated(synthetic.images_NHWC),
+        nearest_class=_nearest_class(fake, fake_NF, real, real_NF, by_class=by_class, seed=request.seed),
     )
     write(context.output, "quality", "quality.json", document=quality)
     pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[search.scores.nearest[nearest]]], axis=1)
@@ -88,6 +93,31 @@ def _frechet_by_class(
         figures = frechet.compare(fake_NF[fake.labels == label], real_NF[real.labels == label], seed=seed)
         rows[name] = None if figures is None else figures.document()
     return rows
+
+
+def _nearest_class(
+    fake: ImageSet,
+    fake_NF: np.ndarray,
+    real: ImageSet,
+    real_NF: np.ndarray,
+    *,
+    by_class: dict[str, documents.Frechet | None],
+    seed: int,
+) -> dict[str, documents.NearestClass]:
+    """For each class that lies far from its own real images, the class that it is nearest to: perhaps its true one."""
+    found: dict[str, documents.NearestClass] = {}
+    for label, (name, own) in enumerate(by_class.items()):
+        if own is None or own.ratio_to_floor is None or own.ratio_to_floor < FAR:
+            continue
+        best = documents.NearestClass(name=name, synthetic_real=own.synthetic_real)
+        for other, other_name in enumerate(real.classes):
+            if other == label:
+                continue
+            figures = frechet.compare(fake_NF[fake.labels == label], real_NF[real.labels == other], seed=seed)
+            if figures is not None and figures.synthetic < best.synthetic_real:
+                best = documents.NearestClass(name=other_name, synthetic_real=figures.synthetic)
+        found[name] = best
+    return found
 
 
 def _nearest_pairs(search: CopySearch) -> np.ndarray:

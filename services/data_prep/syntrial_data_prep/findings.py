@@ -1,0 +1,369 @@
+"""What may betray a label or an origin, as findings: pass, warn or stop (docs/audit.md states what counts as which).
+
+Strength decides, not significance alone: with many images the weakest association is significant. What a test says
+counts where its p-value, times the number of tests, is below `LEVEL`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import hypergeom
+
+from syntrial.documents.audit import Finding, Grade
+from syntrial.errors import UserError
+from syntrial.imagesets.classes import Labels
+from syntrial_data_prep import probe
+from syntrial_data_prep.association import NOTHING, Association, associate, codes_of, table_of
+from syntrial_data_prep.form import Formed
+from syntrial_data_prep.properties import Column, of_files, of_pixels
+
+LEVEL: Final = 0.01
+STRENGTHS: Final[Mapping[tuple[str, str], tuple[float, float | None]]] = {
+    ("file", "class"): (0.1, 0.5),
+    ("file", "split"): (0.2, None),
+    ("file", "origin"): (0.3, None),
+    ("edge", "class"): (0.2, 0.5),
+    ("edge", "split"): (0.3, None),
+    ("edge", "origin"): (0.3, None),
+    ("levels", "class"): (0.5, None),
+    ("levels", "split"): (0.5, None),
+    ("levels", "origin"): (0.5, None),
+}
+"""(what the property is of, what it tells) -> Cramér's V from which it is a warning, and a stop (None: never)."""
+PROBE_FILES: Final = (0.6, 0.85)
+"""AUROC on validation of files alone from which it is a warning, and a stop."""
+PROBE_BORDERS: Final = 0.9
+"""AUROC of borders alone from which it is a warning, where the middle alone does no better."""
+BORDERS_BEHIND: Final = 0.02
+LOST_SHARE: Final = 0.01
+"""The share of a class that cannot be read from which it is a warning, where that falls on the class."""
+LABELS_FALL: Final = 0.2
+"""How far under its AUROC on real validation images the model's AUROC on imported labels may fall without a word."""
+SHOWN: Final = 4
+"""Images of each class that show a finding."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Pictured:
+    """A finding and the images that show it."""
+
+    finding: Finding
+    rows: tuple[tuple[str, int], ...] = ()
+    """(split, row) of each."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class _Group:
+    """Images whose properties are tested together: all of a data set, or real beside imported ones."""
+
+    columns: tuple[Column, ...]
+    places: tuple[tuple[str, int], ...]
+    independent: float
+
+
+def of_dataset(
+    splits: Mapping[str, Formed], classes: Sequence[str], *, lost: Mapping[str, Mapping[str, int]]
+) -> list[Pictured]:
+    """All findings of a data set that is split; `lost`: how many images of each class no split could read."""
+    group = _group(splits)
+    labels = np.concatenate([part.labels for part in splits.values()])
+    names = list(splits)
+    split_codes = np.concatenate([np.full(len(part), number) for number, part in enumerate(splits.values())])
+    targets: list[tuple[str, str, NDArray[np.int64], Sequence[str]]] = [("split", "", split_codes, names)]
+    if labels.ndim == 1:
+        targets.append(("class", "", labels.astype(np.int64), classes))
+    else:
+        targets += [
+            ("class", name, labels[:, k].astype(np.int64), (f"without {name}", name)) for k, name in enumerate(classes)
+        ]
+    found = _properties(group, targets)
+    kept = {name: sum(int(held[k]) for held in _counts(splits, classes)) for k, name in enumerate(classes)}
+    found += _omissions(lost, kept=kept)
+    found += _probes(splits, classes)
+    return _sorted(found)
+
+
+def of_imported(imported: Formed, *, train: Formed, validation: Formed, classes: Sequence[str]) -> list[Pictured]:
+    """All findings of an imported set beside the data set's training and validation images."""
+    both = {"train": train, "imported": imported}
+    codes = np.repeat([0, 1], [len(train), len(imported)])
+    found = _properties(_group(both), [("origin", "", codes, ("real", "synthetic"))])
+    if imported.labels.ndim == 1:
+        alone = _group({"imported": imported})
+        found += _properties(alone, [("class", "", imported.labels.astype(np.int64), classes)])
+    kept = {name: int(count) for name, count in zip(classes, _counts({"": imported}, classes)[0], strict=True)}
+    found += _omissions({"imported": imported.lost}, kept=kept)
+    found += _labels(imported, train=train, validation=validation, classes=classes)
+    return _sorted(found)
+
+
+def stop_if_asked(found: Sequence[Pictured], *, source: str) -> None:
+    """Raises UserError for the gravest finding that is a stop."""
+    grave = [pictured.finding for pictured in found if pictured.finding.grade == "stop"]
+    if grave:
+        raise UserError(
+            field=source,
+            rule="nothing but what images show tells their class (audit: stop)",
+            received=grave[0].words,
+            remedy="Mend the source (one form, one size and one program for all classes), or write `audit: warn`.",
+        )
+
+
+def pictures(
+    found: Sequence[Pictured], images: Mapping[str, NDArray[np.uint8]]
+) -> tuple[tuple[Finding, ...], NDArray[np.uint8] | None]:
+    """The findings as the audit holds them, and their images uint8 (P, H, W, C) in order, or None."""
+    shown: list[NDArray[np.uint8]] = []
+    told: list[Finding] = []
+    for pictured in found:
+        told.append(replace(pictured.finding, pictures=len(pictured.rows)))
+        shown += [images[split][row] for split, row in pictured.rows]
+    return tuple(told), (np.stack(shown) if shown else None)
+
+
+def _sorted(found: list[Pictured]) -> list[Pictured]:
+    order = {"stop": 0, "warn": 1, "pass": 2}
+    return sorted(found, key=lambda pictured: order[pictured.finding.grade])
+
+
+def _counts(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[NDArray[Any]]:
+    return [probe.one_hot(part.labels, len(classes)).sum(0) for part in splits.values()]
+
+
+def _group(splits: Mapping[str, Formed]) -> _Group:
+    parts = list(splits.values())
+    columns: list[Column] = []
+    for place in range(2):
+        tables = (
+            [of_files(part.files) if part.files else [] for part in parts]
+            if place == 0
+            else [of_pixels(part.images_NHWC) for part in parts]
+        )
+        if all(tables):
+            for same in zip(*tables, strict=True):
+                values = [column.values for column in same]
+                kinds = {column.dtype.kind == "U" for column in values}
+                joined = np.concatenate([column.astype(str) for column in values] if len(kinds) == 2 else values)
+                columns.append(replace(same[0], values=joined))
+    known = all(part.patients is not None for part in parts)
+    patients = sum(len(set(part.groups())) for part in parts)
+    images = sum(len(part) for part in parts)
+    return _Group(
+        columns=tuple(columns),
+        places=tuple((name, row) for name, part in splits.items() for row in range(len(part))),
+        independent=patients / images if known and images else 1.0,
+    )
+
+
+def _properties(group: _Group, targets: Sequence[tuple[str, str, NDArray[np.int64], Sequence[str]]]) -> list[Pictured]:
+    """Each property against each target (what it tells, of which label, codes (N,), their names)."""
+    tested: list[tuple[Column, str, Association, NDArray[np.int64], NDArray[np.int64], Sequence[str]]] = []
+    for column in group.columns:
+        codes = codes_of(column.values)
+        if codes.max(initial=0) == 0:
+            continue
+        for against, _, groups, names in targets:
+            result = associate(table_of(codes, groups), independent=group.independent)
+            if result != NOTHING:
+                tested.append((column, against, result, codes, groups, names))
+    found: list[Pictured] = []
+    for column, against, result, codes, groups, names in tested:
+        p_value = min(1.0, result.p_value * len(tested))
+        warn, stop = STRENGTHS[column.of, against]
+        grade: Grade = "pass"
+        if p_value < LEVEL and result.strength >= warn:
+            grade = "stop" if stop is not None and result.strength >= stop else "warn"
+        told = "says nothing of" if grade == "pass" else "tells"
+        words = (
+            f"{column.name[0].upper()}{column.name[1:]} {told} the {against} "
+            f"(Cramér's V {result.strength:.2f}, p {_p(p_value)} over {len(tested)} tests)"
+        )
+        words += "." if grade == "pass" else f": {_usual(column, groups, names)}."
+        finding = Finding(
+            kind="property",
+            grade=grade,
+            words=words,
+            about=column.name,
+            against=against,
+            strength=round(result.strength, 6),
+            p_value=p_value,
+        )
+        rows = () if grade == "pass" else _showing(codes, groups, len(names))
+        found.append(Pictured(finding=finding, rows=tuple(group.places[row] for row in rows)))
+    # One label is enough to tell: of several labels the one that is told best.
+    best: dict[tuple[str, str], Pictured] = {}
+    for pictured in found:
+        key = (pictured.finding.about, pictured.finding.against)
+        if key not in best or pictured.finding.strength > best[key].finding.strength:
+            best[key] = pictured
+    return list(best.values())
+
+
+def _p(value: float) -> str:
+    return "< 1e-12" if value < 1e-12 else f"= {value:.2g}"
+
+
+def _usual(column: Column, groups: NDArray[np.int64], names: Sequence[str]) -> str:
+    """What is usual for each group: the commonest text with its share, or the median number."""
+    parts: list[str] = []
+    for number, name in enumerate(names[:4]):
+        values = column.values[groups == number]
+        if not len(values):
+            continue
+        if values.dtype.kind == "U":
+            known, counts = np.unique(values, return_counts=True)
+            parts.append(f"{name} {known[counts.argmax()]} ({counts.max() / len(values):.0%})")
+        else:
+            parts.append(f"{name} {float(np.median(values)):.4g}")
+    return ", ".join(parts) + (" …" if len(names) > 4 else "")
+
+
+def _showing(codes: NDArray[np.int64], groups: NDArray[np.int64], count: int) -> list[int]:
+    """For each group the first images with the value that is commoner in it than anywhere, as far as any is."""
+    table = table_of(codes, groups)
+    rates = table / np.maximum(table.sum(1, keepdims=True), 1)
+    rows: list[int] = []
+    for group in range(min(count, len(rates), 3)):
+        others = np.delete(rates, group, axis=0)
+        value = int((rates[group] - others.max(0, initial=0)).argmax())
+        rows += np.flatnonzero((groups == group) & (codes == value))[:SHOWN].tolist()
+    return rows
+
+
+def _omissions(lost: Mapping[str, Mapping[str, int]], *, kept: Mapping[str, int]) -> list[Pictured]:
+    """Whether what could not be read falls on one class: by the hypergeometric distribution, for each class."""
+    by_class = {name: sum(split.get(name, 0) for split in lost.values()) for name in kept}
+    total = sum(by_class.values())
+    if not total:
+        return []
+    everything = total + sum(kept.values())
+    found: list[Pictured] = []
+    for name, count in by_class.items():
+        of_class = count + kept[name]
+        if not of_class:
+            continue
+        p_value = min(1.0, float(hypergeom.sf(count - 1, everything, of_class, total)) * len(by_class))
+        share = count / of_class
+        alone = count == total and total >= 3 and len(by_class) > 1
+        grade: Grade = "pass"
+        if share >= LOST_SHARE and (p_value < LEVEL or alone):
+            grade = "stop"
+        falls = "fall on" if grade == "stop" else "are of"
+        found.append(
+            Pictured(
+                finding=Finding(
+                    kind="omissions",
+                    grade=grade,
+                    words=f"{count} of the {total} images that could not be read {falls} {name} ({share:.1%} of it, "
+                    f"p {_p(p_value)}).",
+                    about=name,
+                    against="class",
+                    strength=round(share, 6),
+                    p_value=p_value,
+                )
+            )
+        )
+    return found
+
+
+def _probes(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[Pictured]:
+    train, validation = splits["train"], splits["validation"]
+    truth = [probe.one_hot(part.labels, len(classes)) for part in (train, validation)]
+    looks: list[tuple[str, list[Any]]] = [
+        ("thumbnail", [probe.thumbnails(part.images_NHWC) for part in (train, validation)]),
+        ("middle", [probe.thumbnails(_middle(part.images_NHWC)) for part in (train, validation)]),
+        ("borders", [probe.borders(part.images_NHWC) for part in (train, validation)]),
+    ]
+    if train.files and validation.files:
+        columns = [of_files(part.files) for part in (train, validation) if part.files]
+        features = [probe.file_features(column, like=columns[0]) for column in columns]
+        if features[0].shape[1] and (features[0].std(0) > 0).any():
+            looks.append(("files", features))
+    reached = {look: probe.probe(look, (x[0], truth[0]), (x[1], truth[1])) for look, x in looks}
+    found: list[Pictured] = []
+    for look, result in reached.items():
+        if look == "middle":
+            continue
+        grade: Grade = "pass"
+        if result.auroc > result.chance:
+            if look == "files" and result.auroc >= PROBE_FILES[0]:
+                grade = "stop" if result.auroc >= PROBE_FILES[1] else "warn"
+            if look == "borders" and result.auroc >= max(PROBE_BORDERS, reached["middle"].auroc - BORDERS_BEHIND):
+                grade = "warn"
+        middle = f" The middle alone reaches {reached['middle'].auroc:.2f}." if look == "borders" else ""
+        what = {
+            "thumbnail": "thumbnails of 8×8 cells",
+            "borders": "the outermost sixteenth of each image",
+            "files": "properties of files",
+        }[look]
+        found.append(
+            Pictured(
+                finding=Finding(
+                    kind="probe",
+                    grade=grade,
+                    words=f"A small model that sees {what} alone reaches an AUROC of {result.auroc:.2f} on validation "
+                    f"(by chance up to {result.chance:.2f}).{middle}",
+                    about=look,
+                    against="class",
+                    strength=round(result.auroc, 6),
+                    chance=round(result.chance, 6),
+                )
+            )
+        )
+    return found
+
+
+def _middle(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    edge = max(1, images_NHWC.shape[1] // 8)
+    return images_NHWC[:, edge:-edge, edge:-edge]
+
+
+def _labels(imported: Formed, *, train: Formed, validation: Formed, classes: Sequence[str]) -> list[Pictured]:
+    """Imported labels beside what a small model of the real data says, where that model is any good."""
+    truths = [probe.one_hot(part.labels, len(classes)) for part in (train, validation, imported)]
+    looks = [probe.thumbnails(part.images_NHWC) for part in (train, validation, imported)]
+    model = probe.fit(looks[0], truths[0])
+    real, synthetic = (probe.aurocs(model.scores(looks[k]), truths[k]) for k in (1, 2))
+    found: list[Pictured] = []
+    for k, name in enumerate(classes):
+        if not (np.isfinite(real[k]) and np.isfinite(synthetic[k])):
+            continue
+        errors = [_error(float(area), truth[:, k]) for area, truth in ((real[k], truths[1]), (synthetic[k], truths[2]))]
+        apart = float(np.sqrt(errors[0] ** 2 + errors[1] ** 2))
+        grade: Grade = "pass"
+        # Three standard errors: about one false alarm in a thousand classes.
+        if real[k] - 3 * errors[0] > 0.5 and real[k] - synthetic[k] > max(LABELS_FALL, 3 * apart):
+            grade = "stop" if synthetic[k] + 3 * errors[1] < 0.5 else "warn"
+        told = {"stop": "contradict", "warn": "hardly agree with", "pass": "agree with"}[grade]
+        if grade == "pass" and real[k] - 3 * errors[0] <= 0.5:
+            told = "cannot be checked by"
+        rows = np.flatnonzero(truths[2][:, k] == 1)[: 2 * SHOWN] if grade != "pass" else np.empty(0, np.int64)
+        found.append(
+            Pictured(
+                finding=Finding(
+                    kind="labels",
+                    grade=grade,
+                    words=f"Labels {name!r} of imported images {told} a small model of the real data: its AUROC is "
+                    f"{synthetic[k]:.2f} on them and {real[k]:.2f} on real validation images."
+                    + (" Were classes exchanged?" if grade == "stop" else ""),
+                    about=name,
+                    against="class",
+                    strength=round(float(synthetic[k]), 6),
+                ),
+                rows=tuple(("imported", int(row)) for row in rows),
+            )
+        )
+    return found
+
+
+def _error(area: float, positive: Labels | NDArray[Any]) -> float:
+    """The standard error of an AUROC (Hanley and McNeil 1982, equation 1)."""
+    positives = float(np.sum(positive == 1))
+    negatives = len(positive) - positives
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    spread = area * (1 - area) + (positives - 1) * (first - area**2) + (negatives - 1) * (second - area**2)
+    # Where none is misjudged the formula gives 0, which no sample warrants.
+    return float(np.sqrt(max(spread, 0.25 / max(positives, negatives, 1)) / max(positives * negatives, 1)))
