@@ -16,7 +16,7 @@ from syntrial.experiment.base import Model, OneOf, Option, Seed, wrong
 from syntrial.experiment.pods import ObjectName
 from syntrial.experiment.tables import Table, table_source
 from syntrial.experiment.tasks import TaskFields
-from syntrial.imagesets import arrays, folders, tables
+from syntrial.imagesets import arrays, tables
 from syntrial.imagesets.contents import Contents
 from syntrial.imagesets.patterns import PatternError, compile_pattern
 from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source, TableSource
@@ -85,7 +85,7 @@ def _table(fields: "SourceFields", _: int) -> TableSource:
 SOURCES: Final[Mapping[str, SourceKind]] = {
     "medmnist": SourceKind(request=_medmnist, downloads=True),
     "npz": SourceKind(request=_npz, content="file", suffix=".npz", look=arrays.contents),
-    "folder": SourceKind(request=_folder, content="folder", look=folders.contents),
+    "folder": SourceKind(request=_folder, content="folder", look=tables.folder_contents),
     "table": SourceKind(request=_table, content="folder", look=tables.contents, reads=tables.reads),
     "phantom": SourceKind(request=_phantom),
 }

@@ -13,6 +13,7 @@ from syntrial.imagesets.patterns import compile_pattern
 from syntrial.imagesets.placing import Places
 from syntrial.imagesets.sheets import Sheet, read_list
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.imagesets.structure import split_word
 from syntrial.v1.data_preparation_pb2 import TableSource
 
 MOST_ABSENT: Final = 0.05
@@ -24,13 +25,16 @@ Show = Callable[[str], str]
 """How what stands in a cell, or a file's name, is written in messages: in preparation they go to others."""
 
 
-def present(wanted: Sequence[str], names: Sequence[str], *, title: str) -> str:
-    """The one of the names that is there; raises SourceError for none and for several."""
+def present(wanted: Sequence[str], names: Sequence[str], *, title: str, beside: Sequence[str] = ()) -> str:
+    """The one of the names that is there; raises SourceError for none and for several.
+
+    `beside` are files that were perhaps meant.
+    """
     known = set(names)
     found = [name for name in wanted if name in known]
     if len(found) == 1:
         return found[0]
-    nearest = process.extractOne(wanted[0], [name for name in names if not is_picture(name)], score_cutoff=60)
+    nearest = process.extractOne(wanted[0], [name for name in beside or names if not is_picture(name)], score_cutoff=60)
     raise SourceError(
         field=title,
         rule="is a file of the folder",
@@ -99,7 +103,7 @@ def splits_of(
     if not column:
         return [split or UNSPLIT for split in of_file]
     cells = sheet.column(column, option="splits.column")
-    known = {cell: SPLIT_NAMES.get(re.sub(r"[\s_-]+", "", cell.lower()), "") for cell in set(cells)}
+    known = {cell: split_word(cell) or "" for cell in set(cells)}
     strange = next((row for row, cell in enumerate(cells) if not known[cell]), None)
     if strange is not None:
         words = sorted(cell for cell in known if not known[cell])

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from posixpath import splitext
 from typing import BinaryIO, Final
 
 from PIL import Image
@@ -186,7 +187,7 @@ def open_picture(file: BinaryIO) -> Image.Image:
 
 def is_picture(name: str) -> bool:
     """Whether a file of this name is read as a picture."""
-    return PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES
+    return splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
 def kind_of(path: Path) -> FileKind:

@@ -8,10 +8,11 @@
 The first rule that finds a file counts. Two files that answer to one rule are told, and none is taken.
 """
 
+import functools
 import unicodedata
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Final
 
 AMBIGUOUS: Final = ""
@@ -32,13 +33,18 @@ class Places:
             for prefix in prefixes:
                 if name.startswith(prefix):
                     _add(self._below, name[len(prefix) :], name)
-            path = PurePosixPath(name)
-            _add(self._last, path.name, name)
-            _add(self._stem, path.stem, name)
+            last = name.rpartition("/")[2]
+            _add(self._last, last, name)
+            _add(self._stem, splitext(last)[0], name)
 
-    def find(self, value: str) -> str | None:
-        """The file that a row's cell means; None where there is none, `AMBIGUOUS` where there are several."""
+    def find(self, value: str, *, base: str = "") -> str | None:
+        """The file that a row's cell means; None where there is none, `AMBIGUOUS` where there are several.
+
+        `base` is the folder that the row's table lies in: paths may begin there too.
+        """
         parts = [part for part in _plain(value).split("/") if part not in {"", "."}]
+        if base and (name := "/".join((base, *parts))) in self._names:
+            return name
         for start in range(len(parts)):
             rest = "/".join(parts[start:])
             if rest in self._names:
@@ -50,7 +56,7 @@ class Places:
         last = parts[-1]
         if last in self._last:
             return self._last[last]
-        for stem in dict.fromkeys((last, PurePosixPath(last).stem)):
+        for stem in dict.fromkeys((last, splitext(last)[0])):
             if stem in self._stem:
                 return self._stem[stem]
         return None
@@ -72,9 +78,16 @@ def lies_under(name: str, patterns: Sequence[str]) -> bool:
 
 def root_of(name: str, patterns: Sequence[str]) -> str:
     """The folder or archive, among those that `patterns` mean, that a file lies in or is; "" where it is in none."""
+    folder = name.rpartition("/")[0]
+    # Many files lie in few folders.
+    return _root_of(folder, tuple(patterns)) or (_root_of(name, tuple(patterns)) if patterns else "")
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _root_of(name: str, patterns: tuple[str, ...]) -> str:
     parts = name.split("/")
     for pattern in patterns:
         wanted = [part for part in pattern.split("/") if part not in {"", "."}]
-        if len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted)):
+        if wanted and len(parts) >= len(wanted) and all(map(fnmatchcase, parts, wanted)):
             return "/".join(parts[: len(wanted)])
     return ""

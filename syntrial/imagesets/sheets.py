@@ -17,7 +17,7 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
@@ -26,7 +26,7 @@ from rapidfuzz import process
 
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
-from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, is_picture, kind_of_head
+from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, ZIP, is_picture, kind_of_head
 
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 """Lower case. What is taken for a table where none is named."""
@@ -40,7 +40,6 @@ DELIMITERS: Final = (",", "\t", ";", "|")
 PATH, LABEL = "path", "label"
 """The columns of a list without headings."""
 _SNIFFED_LINES: Final = 20
-_LONG_LINE: Final = re.compile(rf"[^\r\n]{{{MOST_LINE + 1}}}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -55,8 +54,8 @@ class Sheet:
     lines: Sequence[int]
     """The line of each row in the file, from 1; of Parquet its number."""
     notes: tuple[str, ...] = ()
-    starts: tuple[tuple[int, str], ...] = ()
-    """Of several tables, one after another: the first row of each, and what errors call it."""
+    starts: tuple[tuple[int, str, str], ...] = ()
+    """Of each of the tables that it is made of: the first row, what errors call it, and the file's name."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -81,9 +80,13 @@ class Sheet:
         bare = {_bare(heading): heading for heading in reversed(self.headings) if heading}
         return next((bare[name] for name in map(_bare, names) if name in bare), "")
 
+    def folder(self, row: int) -> str:
+        """The folder that a row's table lies in, relative to the source's; "" at its top."""
+        return next((name.rpartition("/")[0] for start, _, name in reversed(self.starts) if row >= start), "")
+
     def at(self, row: int) -> str:
         """Where a row stands, for messages."""
-        title = next((title for start, title in reversed(self.starts) if row >= start), self.title)
+        title = next((title for start, title, _ in reversed(self.starts) if row >= start), self.title)
         return f"{title}: line {self.lines[row]}"
 
 
@@ -107,8 +110,8 @@ def read_sheet(
     if len(data) > MOST_TABLE_BYTES:
         raise _wrong(title, f"a table's text has at most {MOST_TABLE_BYTES >> 20} MiB", "more", "Give it as Parquet.")
     text, notes = _text(data, encoding=encoding, title=title)
-    if (found := _LONG_LINE.search(text)) is not None:
-        line = text.count("\n", 0, found.start()) + 1
+    line = next((number for number, line in enumerate(text.split("\n"), start=1) if len(line) > MOST_LINE), None)
+    if line is not None:
         raise _wrong(
             f"{title}: line {line}",
             f"a line has at most {MOST_LINE:,} characters",
@@ -119,14 +122,12 @@ def read_sheet(
     return _sheet(rows, lines, columns=columns, notes=notes, title=title)
 
 
-def join_sheets(sheets: Sequence[Sheet]) -> Sheet:
-    """Several tables as one; raises SourceError where they have other columns."""
-    first = sheets[0]
-    if len(sheets) == 1:
-        return first
-    starts: list[tuple[int, str]] = []
+def join_sheets(sheets: Mapping[str, Sheet]) -> Sheet:
+    """Tables, by the names of their files, as one; raises SourceError where they have other columns."""
+    first = next(iter(sheets.values()))
+    starts: list[tuple[int, str, str]] = []
     lines: list[int] = []
-    for sheet in sheets:
+    for name, sheet in sheets.items():
         if set(sheet.headings) != set(first.headings) or len(sheet.headings) != len(first.headings):
             raise _wrong(
                 sheet.title,
@@ -134,12 +135,12 @@ def join_sheets(sheets: Sequence[Sheet]) -> Sheet:
                 quoted(sorted(set(sheet.headings) ^ set(first.headings))) + ", which one of them lacks",
                 "Make their columns the same.",
             )
-        starts.append((len(lines), sheet.title))
+        starts.append((len(lines), sheet.title, name))
         lines += list(sheet.lines)
     cells = []
     for number, heading in enumerate(first.headings):
         column: list[str] = []
-        for sheet in sheets:
+        for sheet in sheets.values():
             column += sheet.cells[number if sheet.headings == first.headings else sheet.headings.index(heading)]
         cells.append(column)
     return Sheet(
@@ -147,7 +148,7 @@ def join_sheets(sheets: Sequence[Sheet]) -> Sheet:
         headings=first.headings,
         cells=tuple(cells),
         lines=lines,
-        notes=tuple(note for sheet in sheets for note in sheet.notes),
+        notes=tuple(note for sheet in sheets.values() for note in sheet.notes),
         starts=tuple(starts),
     )
 
@@ -201,9 +202,10 @@ def _text(data: bytes, *, encoding: str, title: str) -> tuple[str, tuple[str, ..
     else:
         used = "utf-8-sig"
     if used == "utf-8-sig":
-        kind = kind_of_head(data[:HEAD_BYTES])
+        # What spreadsheets are saved as is a zip archive.
+        kind = ZIP if data.startswith(b"PK\3\4") else kind_of_head(data[:HEAD_BYTES])
         if kind not in {TEXT, UNKNOWN}:
-            remedy = "Save it as CSV." if "zip" in kind.one else kind.remedy
+            remedy = "Save the spreadsheet as CSV." if kind == ZIP else kind.remedy
             raise _wrong(title, "a table is text (CSV, TSV) or Parquet", f"{kind.one}, {len(data)} bytes long", remedy)
     try:
         return _plain(data.decode(used), title=title), notes

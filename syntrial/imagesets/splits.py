@@ -124,7 +124,7 @@ def _stratified(
     while (present := np.flatnonzero(left_L > 0)).size:
         label = int(present[np.argmin(left_L[present])])
         for patient in order[(found[order] < 0) & (counts_PL[order, label] > 0)].tolist():
-            part = int(np.lexsort((np.arange(len(shares)), -wanted_J, -wanted_JL[:, label]))[0])
+            part = max(range(len(shares)), key=lambda number: (wanted_JL[number, label], wanted_J[number]))
             found[patient] = part
             wanted_JL[part] -= counts_PL[patient]
             wanted_J[part] -= sizes_P[patient]

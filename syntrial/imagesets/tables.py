@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.errors import SourceError
+from syntrial.imagesets import folders
 from syntrial.imagesets.classes import Labels, quoted
 from syntrial.imagesets.columns import (
     MOST_ABSENT,
@@ -29,7 +30,7 @@ from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.splits import SPLIT_NAMES
-from syntrial.imagesets.structure import PlacedPicture
+from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
 from syntrial.imagesets.trees import open_tree
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
@@ -85,12 +86,46 @@ def reads(source: Source) -> Callable[[str], bool]:
     return is_read
 
 
+def listed(names: Sequence[str], *, patient_pattern: str) -> TableSource | None:
+    """How a folder is read whose images lie in no classes, but are named by a table at its top or in each split.
+
+    None for a folder of classes, whatever tables lie beside them. The columns are those that are called like what they
+    hold.
+    """
+    top = [name for name in names if "/" not in name and is_table(name)]
+    below = [name for name in names if name.count("/") == 1 and is_table(name)]
+    parts = {name: split for name in below if (split := split_word(name.partition("/")[0]))}
+    if not top and not parts:
+        return None
+    try:
+        classes = lay_out(names, title="").classes
+    except SourceError:
+        classes = ()
+    if len(classes) > 1 and not all(map(split_word, classes)):
+        return None
+    files = [TableFile(names=[name]) for name in top]
+    if not top and len(set(parts.values())) == len(parts):
+        files = [TableFile(names=[name], split=split) for name, split in parts.items()]
+    return TableSource(files=files, patient_pattern=patient_pattern) if len(files) == 1 or not top else None
+
+
+def folder_contents(source: Source, path: Path, field: str) -> Contents:
+    """`folders.contents`, or `contents` where a table names the images of a folder without classes."""
+    title = f"{field} ({path.name})"
+    with open_tree(path, title=title, field=field) as tree:
+        table = listed(tree.names(), patient_pattern=source.folder.patient_pattern)
+        if table is None:
+            return folders.contents(source, path, field)
+        found = read_table(tree.names(), open_file=tree.open, table=table, title=title)
+        return foreseen_contents(found, channels=channels_by_headers(found.pictures, tree=tree))
+
+
 def contents(source: Source, path: Path, field: str) -> Contents:
     """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
     title = f"{field}.table ({path.resolve().name})"
     with open_tree(path, title=title, field=field) as tree:
         names = list(filter(reads(source), tree.names()))
-        table = read_table(names, open_file=tree.open, table=source.table, title=title)
+        table = read_table(names, open_file=tree.open, table=source.table, title=title, beside=tree.names())
         return foreseen_contents(table, channels=channels_by_headers(table.pictures, tree=tree))
 
 
@@ -111,13 +146,15 @@ def read_table(
     table: TableSource,
     title: str,
     show: Show = repr,
+    beside: Sequence[str] = (),
 ) -> Table:
     """Reads the table of a folder that holds files of these names (relative, with '/').
 
-    `open_file` opens one of them, `title` is what errors call the source, `show` how they write what is in a cell.
+    `open_file` opens one of them, `title` is what errors call the source, `show` how they write what is in a cell;
+    `beside` are files that were perhaps meant where one is missing.
     Raises SourceError, with the line or the column, for a table that is missing or wrong.
     """
-    sheet, of_file = _sheets(names, open_file=open_file, table=table, title=title)
+    sheet, of_file = _sheets(names, beside=beside, open_file=open_file, table=table, title=title)
     column = table.path or sheet.usual(USUAL_PATHS)
     if not column:
         raise SourceError(
@@ -141,7 +178,8 @@ def read_table(
     ]
     roots = sorted({root for name in pictures if (root := root_of(name, table.images))})
     places = Places(pictures, roots=roots)
-    found, notes = _placed(sheet, values, places, column=column, is_partial=table.partial, show=show)
+    found = [places.find(value, base=sheet.folder(row)) for row, value in enumerate(values)]
+    notes = _check_placed(sheet, found, values, column=column, is_partial=table.partial, show=show)
     owners = patients_of(sheet, values, table=table, column=patient, show=show)
     cells = splits_of(
         sheet, found, names, places, of_file=of_file, column=split, open_file=open_file, table=table, title=title
@@ -181,7 +219,12 @@ def _some(names: Sequence[str], show: Show) -> str:
 
 
 def _sheets(
-    names: Sequence[str], *, open_file: Callable[[str], BinaryIO], table: TableSource, title: str
+    names: Sequence[str],
+    *,
+    beside: Sequence[str],
+    open_file: Callable[[str], BinaryIO],
+    table: TableSource,
+    title: str,
 ) -> tuple[Sheet, list[str]]:
     """All rows, and the split of each where its file says it."""
     files = list(table.files)
@@ -195,13 +238,13 @@ def _sheets(
                 remedy="Name it: `table: {file: NAME}`.",
             )
         files = [TableFile(names=tables)]
-    sheets: list[Sheet] = []
+    sheets: dict[str, Sheet] = {}
     of_file: list[str] = []
     for file in files:
-        name = present(file.names, names, title=f"{title}: file")
+        name = present(file.names, names, title=f"{title}: file", beside=beside)
         sheet = _opened(name, open_file=open_file, table=table, title=title)
-        sheets.append(sheet)
-        of_file += [SPLIT_NAMES[file.split] if file.split else ""] * len(sheet)
+        sheets[name] = sheet
+        of_file += [file.split] * len(sheet)
     return join_sheets(sheets), of_file
 
 
@@ -231,7 +274,9 @@ def _with_metadata(
     more = _opened(name, open_file=open_file, table=replace_columns(table), title=title)
     column = table.path if table.path in more.headings else more.usual(USUAL_PATHS)
     keys = more.column(column or table.path or PATH, option="path")
-    rows = {key: row for row, key in enumerate(keys)}
+    rows: dict[str, int] = {}
+    for row, key in enumerate(keys):
+        rows.setdefault(key, row)
     if len(rows) < len(keys):
         row = next(row for row, key in enumerate(keys) if rows[key] != row)
         raise SourceError(
@@ -264,11 +309,10 @@ def replace_columns(table: TableSource) -> TableSource:
     return changed
 
 
-def _placed(
-    sheet: Sheet, values: list[str], places: Places, *, column: str, is_partial: bool, show: Show
-) -> tuple[list[str | None], tuple[str, ...]]:
-    """The file of each row, and what is to be said of rows without; raises SourceError where these are too many."""
-    found: list[str | None] = [places.find(value) for value in values]
+def _check_placed(
+    sheet: Sheet, found: list[str | None], values: list[str], *, column: str, is_partial: bool, show: Show
+) -> tuple[str, ...]:
+    """What is to be said of rows without a file; raises SourceError where these are too many, or a path means two."""
     several = [row for row, name in enumerate(found) if name == AMBIGUOUS]
     if several:
         raise SourceError(
@@ -279,7 +323,7 @@ def _placed(
         )
     absent = [row for row, name in enumerate(found) if name is None]
     if not absent:
-        return found, ()
+        return ()
     some = ", ".join(f"line {sheet.lines[row]}" for row in absent[:MOST_SHOWN])
     if shown := show(values[absent[0]]):
         some = ", ".join(f"line {sheet.lines[row]}: {show(values[row])}" for row in absent[:MOST_SHOWN])
@@ -292,7 +336,7 @@ def _placed(
             if len(absent) == len(found)
             else "Bring the files, or write `partial: true` where only a part of the images is meant to be there.",
         )
-    return found, (f"{len(absent)} rows name a file that is not there and were left out ({some}).",)
+    return (f"{len(absent)} rows name a file that is not there and were left out ({some}).",)
 
 
 def _once(

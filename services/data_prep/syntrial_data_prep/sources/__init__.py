@@ -6,13 +6,13 @@ from typing import Final
 
 from syntrial.errors import UserError, listed
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial_data_prep.sources import drawn, folder, medmnist, npz, table
+from syntrial_data_prep.sources import drawn, medmnist, npz, table
 from syntrial_data_prep.sources.raw import Place, Raw
 
 READERS: Final[Mapping[str, Callable[[Source, Place], Raw]]] = {
     "medmnist": medmnist.open_source,
     "npz": npz.open_source,
-    "folder": folder.open_source,
+    "folder": table.open_folder,
     "table": table.open_source,
     "phantom": drawn.open_source,
 }

@@ -4,13 +4,15 @@ The table names files, and what it says of them goes no further by name: from th
 pseudonym, and messages tell the line of the table and what is wrong with it, not what stands in the cell.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from syntrial.imagesets.pseudonyms import file_words
 from syntrial.imagesets.splits import UNSPLIT
-from syntrial.imagesets.tables import Table, read_table, reads
+from syntrial.imagesets.tables import Table, listed, read_table, reads
 from syntrial.imagesets.trees import Renamed, Tree
-from syntrial.v1.data_preparation_pb2 import Source
+from syntrial.v1.data_preparation_pb2 import Source, TableSource
+from syntrial_data_prep.sources import folder
 from syntrial_data_prep.sources.folder import Known, checked_secret, nameless_tree, raw_of
 from syntrial_data_prep.sources.raw import Place, Raw
 
@@ -22,9 +24,27 @@ def open_source(source: Source, place: Place) -> Raw:
     secret = checked_secret(path, digest=source.digest, title=title, on_progress=place.on_progress, reads=is_read)
     whole = nameless_tree(path, title=title, scratch=place.scratch)
     names = list(filter(is_read, whole.names()))
-    found = read_table(names, open_file=whole.open, table=source.table, title=title, show=lambda _: "")
+    return raw_of_table(whole, names, table=source.table, secret=secret, on_progress=place.on_progress)
+
+
+def open_folder(source: Source, place: Place) -> Raw:
+    """Opens a folder of classes, or one whose images a table names."""
+    path = place.existing()
+    whole = nameless_tree(path, title=path.name, scratch=place.scratch)
+    table = listed(whole.names(), patient_pattern=source.folder.patient_pattern)
+    if table is None:
+        return folder.open_source(source, place)
+    secret = checked_secret(path, digest=source.digest, title=path.name, on_progress=place.on_progress)
+    return raw_of_table(whole, whole.names(), table=table, secret=secret, on_progress=place.on_progress)
+
+
+def raw_of_table(
+    whole: Tree, names: Sequence[str], *, table: TableSource, secret: bytes, on_progress: Callable[[int], None]
+) -> Raw:
+    """The images of the files of these names that the table names; `secret` is the key of their pseudonyms."""
+    found = read_table(names, open_file=whole.open, table=table, title=whole.title, show=lambda _: "")
     known, tree = named_apart(found, whole, secret=secret)
-    return raw_of(known, tree=tree, secret=secret, on_progress=place.on_progress)
+    return raw_of(known, tree=tree, secret=secret, on_progress=on_progress)
 
 
 def named_apart(found: Table, whole: Tree, *, secret: bytes) -> tuple[Known, Tree]:
