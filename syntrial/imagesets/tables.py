@@ -29,7 +29,6 @@ from syntrial.imagesets.folders import channels_by_headers
 from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
-from syntrial.imagesets.splits import SPLIT_NAMES
 from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
 from syntrial.imagesets.trees import open_tree
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource

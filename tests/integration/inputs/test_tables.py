@@ -174,15 +174,13 @@ def test_chexpert_is_read_with_a_policy_for_what_is_not_certain(tmp_path: Path) 
         for number in range(first, first + count):
             name = f"{part}/patient{number // 2:05d}/study{number % 2}/view1_frontal.jpg"
             picture(folder / name, number)
-            cells = ["1.0" if number % 3 else "-1.0", "0.0" if number % 2 else "1.0", *[""] * 11]
+            cells = [("0.0", "-1.0", "1.0")[number % 3], "0.0" if number % 2 else "1.0", *[""] * 11]
             rows.append(f"CheXpert-v1.0-small/{name},Female,{','.join(cells)}")
         (folder / f"{part}.csv").write_text("\n".join([f"Path,Sex,{heads}", *rows]))
     dataset = {"colorMode": "grey", "task": {"multiLabel": ["Enlarged Cardiomediastinum", "Cardiomegaly"]}}
     counts = {}
     for policy in ("zeros", "ones", "ignore"):
         table = {"preset": "chexpert", "folder": "CheXpert-v1.0-small", "labels": {"uncertain": policy}}
-        if policy == "ones":
-            table["labels"] = {"uncertain": "zeros", "blank": "zeros"}
         found = prepared(tmp_path, {"table": table, **dataset})
         counts[policy] = total(found)
         assert not set(found["train"].origins["patient"]) & set(found["test"].origins["patient"])

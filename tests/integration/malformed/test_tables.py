@@ -171,7 +171,7 @@ CASES: dict[str, Case] = {
         told=("line 10, patientPattern", "Widen the pattern"),
     ),
     "an unknown word for a split": Case(
-        table=text(changed(8, 3, "holdout")), told=("line 10, split", "'holdout'", "train, training")
+        table=text(changed(8, 3, "ward 3")), told=("line 10, split", "'ward 3'", "train, training")
     ),
     "a split that is empty": Case(table=text(changed(8, 3, "")), told=("line 10, split", "an empty cell")),
     "a list that is not there": Case(
