@@ -32,17 +32,22 @@ def folder_files(
 
     Links are followed, but not into a folder that holds them. Names are in Unicode's composed form, so that a folder
     copied from macOS has the digest that it had there. `reads` tells of a name whether the file counts; None: all do.
-    Raises OSError where a folder cannot be read, and where a link leads out of `within`.
+    Raises OSError where a folder cannot be read, where a link leads out of `within`, and where one that counts leads
+    to nothing: what it stood for would be missed by nobody.
     """
     bounds = within.resolve() if within is not None else None
     named = (
-        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path)
-        for path in _walk(folder, above=(), within=bounds)
+        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path, is_there)
+        for path, is_there in _walk(folder, above=(), within=bounds)
     )
-    yield from sorted((name, path) for name, path in named if reads is None or reads(name))
+    for name, path, is_there in sorted(item for item in named if reads is None or reads(item[0])):
+        if not is_there:
+            raise FileNotFoundError(errno.ENOENT, "a link to a file that is not there", os.fspath(path))
+        yield name, path
 
 
-def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iterator[Path]:
+def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iterator[tuple[Path, bool]]:
+    """Files, and whether each is there or a link to nothing."""
     real = folder.resolve()
     if real in above:
         return
@@ -57,7 +62,9 @@ def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iter
             elif entry.is_file():
                 if entry.is_symlink():
                     check_within(path, within=within)
-                yield path
+                yield path, True
+            elif entry.is_symlink() and not path.exists():
+                yield path, False
 
 
 def check_within(path: Path, *, within: Path | None) -> None:

@@ -205,8 +205,16 @@ def _existing(path: Path | None, *, field: str) -> Path:
             field=field, rule="this kind of source lies somewhere", received="no path", remedy="Give its path."
         )
     path = path.expanduser()
-    if path.exists():
+    if path.is_file() or path.is_dir():
         return path
+    if path.exists():
+        # A pipe would be waited for, and a device read for ever.
+        raise SourceError(
+            field=field,
+            rule="a source is a file or a folder",
+            received=f"{path}, which is a pipe, a socket or a device",
+            remedy="Save it as a file.",
+        )
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
     nearest = process.extractOne(path.name, siblings, score_cutoff=70)
     raise SourceError(

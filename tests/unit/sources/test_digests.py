@@ -221,3 +221,20 @@ def test_a_folder_that_holds_itself_by_a_link_is_digested(tmp_path: Path) -> Non
     plain = resolve(Source(folder=FolderSource()), folder, cache=tmp_path / "cache").source.digest
     (folder / "a" / "again").symlink_to(folder)
     assert resolve(Source(folder=FolderSource()), folder, cache=tmp_path / "cache").source.digest == plain
+
+
+def test_a_link_to_nothing_is_told_and_not_left_out(tmp_path: Path) -> None:
+    (tmp_path / "set" / "a").mkdir(parents=True)
+    (tmp_path / "set" / "a" / "1.png").write_bytes(b"x")
+    (tmp_path / "set" / "a" / "2.png").symlink_to("not-fetched.png")
+    with pytest.raises(SourceError, match=r"2\.png[\s\S]*a link to a file that is not there"):
+        resolve(Source(folder=FolderSource()), tmp_path / "set", cache=tmp_path / "cache")
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_a_pipe_is_not_waited_for(kind: str, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "set.zip")
+    source = Source(folder=FolderSource()) if kind == "folder" else Source(npz=NpzSource())
+    with pytest.raises(SourceError, match="a pipe, a socket or a device"):
+        resolve(source, tmp_path / "set.zip", cache=tmp_path / "cache")
