@@ -19,7 +19,7 @@ Retry or give up is decided by the type. Every message to a user says the field,
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 
 
@@ -74,6 +74,10 @@ class SourceError(UserError):
         """This error, which says that it is about one file among many."""
         self.file, self.number = file, self.number if number is None else number
         return self
+
+    def at(self, field: str) -> "SourceError":
+        """The same about a place that was not known where it was raised."""
+        return type(self)(violations=[replace(found, field=field) for found in self.violations])
 
     def nameless(self) -> "SourceError":
         """The error as others may read it, in logs and records: with the file's number in place of its name."""

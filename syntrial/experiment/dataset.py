@@ -4,6 +4,7 @@ A source's field and row here, its message in `syntrial.v1.Source`, and its read
 a row of its own are all there is to it (docs/extending.md).
 """
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +66,7 @@ def _medmnist(fields: "SourceFields", size: int) -> MedMnistSource:
 
 
 def _npz(fields: "SourceFields", _: int) -> NpzSource:
-    return NpzSource(classes=fields.classes or ())
+    return NpzSource(classes=fields.classes or (), several_labels=fields.several_labels or False)
 
 
 def _folder(fields: "SourceFields", _: int) -> FolderSource:
@@ -107,6 +108,7 @@ class SourceFields(OneOf):
             rule="`secret` belongs to an s3:// address",
         ),
         "patient_pattern": Option(of=("folder",), rule="`patientPattern` belongs to a folder"),
+        "several_labels": Option(of=("npz",), rule="`severalLabels` says of an .npz file what its labels are"),
     }
 
     medmnist: str | None = Field(
@@ -146,6 +148,11 @@ class SourceFields(OneOf):
         max_length=1024,
         description="For a folder: a regular expression with one group that finds the patient in a file's name, so "
         "that no patient stands on both sides of a split. RE2's syntax. Default: patients are not known.",
+    )
+    several_labels: bool | None = Field(
+        None,
+        description="For an .npz whose rows of labels each sum to one: true where they are several labels an image "
+        "all the same. Default: they are one-hot codes of one class.",
     )
     class_map: dict[str, str | None] | None = Field(
         None, description="Class in the source -> class in the trial; null leaves the class out. Default: all as named."
@@ -190,13 +197,58 @@ class Split(Model):
     seed: Seed = Field(0, description="Another seed splits otherwise.")
 
 
+DEFAULT_PERCENTILES: Final = (0.5, 99.5)
+
+
+class Intensity(Model):
+    """Which values of deep pixels become black and white; what lies between becomes grey linearly."""
+
+    window: tuple[float, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="[LOW, HIGH] in the values of the files, in Hounsfield units of CT: what is at most LOW becomes "
+        "black, what is at least HIGH white.",
+    )
+    percentiles: tuple[float, ...] | None = Field(
+        None,
+        min_length=2,
+        max_length=2,
+        description="[LOW, HIGH] from 0 to 100, of all pixels of the training split, for example [0.5, 99.5].",
+    )
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if (self.window is None) == (self.percentiles is None):
+            raise ValueError("`intensity` has either `window` or `percentiles`")
+        low, high = self.window or self.percentiles or DEFAULT_PERCENTILES
+        if not low < high or not all(map(math.isfinite, (low, high))):
+            raise ValueError(f"`intensity` goes from a lower to a higher value, received [{low:g}, {high:g}]")
+        if self.percentiles is not None and not 0 <= low < high <= 100:
+            raise ValueError(f"`intensity.percentiles` are from 0 to 100, received [{low:g}, {high:g}]")
+        return self
+
+
 class Dataset(SourceFields):
     """The real data."""
 
     size: int = Field(28, ge=8, le=1024, description="Side of the images in pixels.")
     color_mode: Literal["source", "grey", "rgb"] = Field("source", description="Channels; source: as the images are.")
-    resize: Literal["bicubic", "bilinear", "lanczos", "box"] = Field(
-        "bicubic", description="How images of another size are resized; the synthetic ones likewise."
+    resize: Literal["bicubic", "bilinear", "lanczos", "box", "nearest"] = Field(
+        "bicubic",
+        description="How images of another size are resized; the synthetic ones likewise. All but nearest are "
+        "antialiased.",
+    )
+    framing: Literal["crop", "pad", "stretch"] = Field(
+        "crop",
+        description="What becomes of images that are not square: crop keeps the central square, pad adds black on both "
+        "sides, stretch changes their shape. The synthetic ones likewise.",
+    )
+    intensity: Intensity | None = Field(
+        None,
+        description="Which values of pixels with more than 8 bits become black and white, the same for real and "
+        "synthetic images. Default: by the bits that they use (16 bits), by each file's own window (DICOM); signed and "
+        "32-bit numbers need it.",
     )
     split: Split = Field(Split(), description="How data without splits is split: by class and patient.")
     leaks: Leaks = Field(

@@ -18,6 +18,7 @@ from syntrial.imagesets.archives import array_header, member, opened, read_whole
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import kind_of_zip
 from syntrial.imagesets.limits import check_dtype, check_side
+from syntrial.imagesets.pictures import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
 
@@ -56,6 +57,11 @@ class Arrays:
     """What is odd about it, as sentences."""
 
     @property
+    def numbers(self) -> set[str]:
+        """What kinds of numbers the pixels are."""
+        return {numbers_of(part.dtype) for part in self.splits.values()}
+
+    @property
     def channels(self) -> int:
         """1 for grey, 3 for colour."""
         shape = next(iter(self.splits.values())).shape
@@ -64,15 +70,17 @@ class Arrays:
 
 def contents(source: Source, path: Path, field: str) -> Contents:
     """What the file that an experiment names in `field` holds; raises SourceError as `read_arrays`."""
-    return contents_named(path, classes=tuple(source.npz.classes), field=field)
+    npz = source.npz
+    return contents_named(path, classes=tuple(npz.classes), several_labels=npz.several_labels, field=field)
 
 
-def contents_named(path: Path, *, classes: Sequence[str], field: str) -> Contents:
-    """What the file holds, whose labels have the names `classes`."""
-    found = read_arrays(path, classes=classes, title=f"{field} ({path.name})")
+def contents_named(path: Path, *, classes: Sequence[str], field: str, several_labels: bool = False) -> Contents:
+    """What the file holds, whose labels have the names `classes`; of `several_labels` see `read_arrays`."""
+    found = read_arrays(path, classes=classes, several_labels=several_labels, title=f"{field} ({path.name})")
     return Contents(
         classes=found.classes,
         channels=found.channels,
+        numbers=frozenset(found.numbers),
         splits={
             split: SplitContents(
                 labels=part.labels,
@@ -83,10 +91,20 @@ def contents_named(path: Path, *, classes: Sequence[str], field: str) -> Content
     )
 
 
-def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:
+def numbers_of(dtype: np.dtype[np.generic]) -> str:
+    """What kind of numbers pixels of this type are, as `syntrial.imagesets.pictures` names them."""
+    if dtype.kind == "f":
+        return FLOATING
+    if dtype.kind == "i":
+        return SIGNED
+    return {1: EIGHT, 2: SIXTEEN}.get(dtype.itemsize, WIDE)
+
+
+def read_arrays(path: Path, *, classes: Sequence[str], title: str, several_labels: bool = False) -> Arrays:
     """Reads labels, patients and the headers of the images.
 
-    `classes` are the names of the labels, or empty for "0", "1" and so on; `title` is what errors call the file. Raises
+    `classes` are the names of the labels, or empty for "0", "1" and so on; `title` is what errors call the file. Rows
+    of labels that each sum to one are one-hot codes of one class, unless there are `several_labels` an image. Raises
     SourceError for what is no whole .npz file, and for arrays that are against a rule.
     """
     with opened(path, title=title) as archive:
@@ -94,18 +112,21 @@ def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:
         headers: dict[str, tuple[str, tuple[int, ...], np.dtype[np.generic]]] = {}
         labels: dict[str, NDArray[Any]] = {}
         patients: dict[str, tuple[str, ...] | None] = {}
-        for prefix, split in _prefixes(arrays, archive=archive, title=title).items():
-            name = f"{prefix}images"
-            shape, dtype = _image_header(archive, name, title=title)
-            headers[split] = (name, shape, dtype)
-            labels[split] = _labels(archive, f"{prefix}labels", count=shape[0], title=title)
+        for split, named in _named(arrays, archive=archive, title=title).items():
+            shape, dtype = _image_header(archive, named.images, title=title)
+            headers[split] = (named.images, shape, dtype)
+            labels[split] = _labels(archive, named.labels, count=shape[0], title=title)
             patients[split] = (
-                _patients(archive, f"{prefix}patients", count=shape[0], title=title)
-                if f"{prefix}patients" in arrays
-                else None
+                _patients(archive, named.patients, count=shape[0], title=title) if named.patients in arrays else None
             )
     _check_alike({name: (shape[1:], dtype) for name, shape, dtype in headers.values()}, title=title)
-    found, multi_label, notes = _classes(labels, classes=tuple(classes), title=title)
+    notes = []
+    if not several_labels and _is_one_hot(labels):
+        labels = {split: array.argmax(1) for split, array in labels.items()}
+        notes.append(
+            "Labels are one-hot codes, read as one class an image (`severalLabels: true` where they are several)."
+        )
+    found, labels, multi_label = _classes(labels, classes=tuple(classes), title=title)
     return Arrays(
         splits={
             split: SplitArrays(
@@ -119,39 +140,42 @@ def read_arrays(path: Path, *, classes: Sequence[str], title: str) -> Arrays:
         },
         classes=found,
         multi_label=multi_label,
-        notes=notes,
+        notes=tuple(notes),
     )
 
 
-def _prefixes(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict[str, str]:
-    """What stands before `images` and `labels` in the names of each split's arrays."""
-    found = {f"{name}_": split for name, split in SPLIT_NAMES.items() if f"{name}_images" in arrays}
-    if len(set(found.values())) < len(found):
-        raise wrong(title, "arrays", "each split has one images array", sorted(found), "Leave one of them out.")
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Named:
+    """What the arrays of a split are called."""
+
+    images: str
+    labels: str
+    patients: str
+
+
+def _named(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict[str, _Named]:
+    """The names of each split's arrays: MedMNIST's, or those that Keras' data sets made usual (x_train, y_train)."""
+    found: dict[str, list[_Named]] = {}
+    for name, split in SPLIT_NAMES.items():
+        for named in (
+            _Named(images=f"{name}_images", labels=f"{name}_labels", patients=f"{name}_patients"),
+            _Named(images=f"x_{name}", labels=f"y_{name}", patients=f"patients_{name}"),
+        ):
+            if named.images in arrays:
+                found.setdefault(split, []).append(named)
+    doubled = sorted(named.images for several in found.values() if len(several) > 1 for named in several)
+    if doubled:
+        raise wrong(title, "arrays", "each split has one images array", doubled, "Leave one of them out.")
     if found:
-        return found
-    if "images" in arrays:
-        return {"": UNSPLIT}
+        return {split: several[0] for split, several in found.items()}
+    for images, labels in (("images", "labels"), ("x", "y")):
+        if images in arrays:
+            return {UNSPLIT: _Named(images=images, labels=labels, patients="patients")}
     rule = "the file holds train_images, val_images and test_images with their _labels, or images and labels"
     if not arrays:
         kind = kind_of_zip(archive.namelist())
         raise wrong(title, "arrays", rule, f"no arrays: this is {kind.one}", kind.remedy)
-    # Names that Keras' data sets made usual.
-    usual = {
-        f"{letter}_{name}": f"{split}_{what}"
-        for letter, what in (("x", "images"), ("y", "labels"))
-        for name, split in (("train", "train"), ("val", "val"), ("valid", "val"), ("test", "test"))
-    }
-    renamed = [f"{usual[name]}=arrays['{name}']" for name in sorted(arrays & usual.keys())]
-    raise wrong(
-        title,
-        "arrays",
-        rule,
-        ", ".join(sorted(arrays)[:12]),
-        f"Save them again: numpy.savez_compressed('data.npz', {', '.join(renamed)})."
-        if renamed
-        else "Rename the arrays.",
-    )
+    raise wrong(title, "arrays", rule, ", ".join(sorted(arrays)[:12]), "Rename the arrays.")
 
 
 def _image_header(archive: zipfile.ZipFile, name: str, *, title: str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
@@ -238,38 +262,52 @@ def _check_alike(headers: dict[str, tuple[tuple[int, ...], np.dtype[np.generic]]
         )
 
 
+def _is_one_hot(labels: dict[str, NDArray[Any]]) -> bool:
+    """Whether all rows of all splits are 0 but for one 1, in two columns or more."""
+    return all(
+        array.ndim == 2
+        and array.shape[1] > 1
+        and bool(((array == 0) | (array == 1)).all() and (array.sum(1) == 1).all())
+        for array in labels.values()
+    )
+
+
 def _classes(
     labels: dict[str, NDArray[Any]], *, classes: tuple[str, ...], title: str
-) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
-    """The names of the classes, whether an image may have several, and what is odd about it."""
+) -> tuple[tuple[str, ...], dict[str, NDArray[Any]], bool]:
+    """The names of the classes, the labels as indices into them, and whether an image may have several.
+
+    Without names, classes are called by their labels, in the order of these: they may begin anywhere and have gaps.
+    """
     shapes = {array.shape[1:] for array in labels.values()}
     if len(shapes) > 1:
         raise wrong(title, "labels", "all splits have labels of one kind", sorted(shapes), "Save them alike.")
     multi_label = bool(next(iter(shapes)))
-    count = len(classes)
-    if multi_label:
-        count = count or next(iter(shapes))[0]
-    else:
-        count = count or min(int(max(array.max() for array in labels.values())) + 1, MOST_CLASSES)
-    for split, array in labels.items():
-        highest = 1 if multi_label else count - 1
-        outside = np.flatnonzero(
-            (array < 0).reshape(len(array), -1).any(1) | (array > highest).reshape(len(array), -1).any(1)
-        )
-        if len(outside):
-            row = int(outside[0])
-            raise wrong(
-                title,
-                f"labels of {split}",
-                f"labels are from 0 to {highest}" + (f", for the classes {', '.join(classes[:8])}" if classes else ""),
-                f"{array[row].tolist()} at image {row}",
-                "Mend the label or name all classes in order.",
-            )
+    if not classes and not multi_label:
+        values = np.unique(np.concatenate([np.unique(array) for array in labels.values()]).astype(np.int64))
+        highest = MOST_CLASSES - 1
+        _check_labels(labels, highest=highest, rule=f"labels are from 0 to {highest}", title=title)
+        ranked = {split: np.searchsorted(values, array) for split, array in labels.items()}
+        return tuple(str(value) for value in values.tolist()), ranked, False
+    count = len(classes) or next(iter(shapes))[0]
+    highest = 1 if multi_label else count - 1
+    named = f", for the classes {', '.join(classes[:8])}" if classes else ""
+    _check_labels(labels, highest=highest, rule=f"labels are from 0 to {highest}{named}", title=title)
     if multi_label and count != next(iter(shapes))[0]:
         raise wrong(title, "labels", f"there is a column for each of {count} classes", next(iter(shapes))[0], "Match.")
-    notes: list[str] = []
-    if multi_label and all((array.sum(1) == 1).all() for array in labels.values()):
-        notes.append(
-            "Every image has exactly one of several labels; if they are one-hot codes of classes, store them as (N,)."
-        )
-    return classes or tuple(str(label) for label in range(count)), multi_label, tuple(notes)
+    return classes or tuple(str(label) for label in range(count)), labels, multi_label
+
+
+def _check_labels(labels: dict[str, NDArray[Any]], *, highest: int, rule: str, title: str) -> None:
+    lowest = min(int(array.min()) for array in labels.values() if array.size)
+    for split, array in labels.items():
+        rows = array.reshape(len(array), -1)
+        outside = np.flatnonzero((rows < 0).any(1) | (rows > highest).any(1))
+        if len(outside):
+            row = int(outside[0])
+            remedy = "Mend the label or name all classes in order."
+            if lowest == 1 and array.ndim == 1:
+                remedy = (
+                    "The labels begin at 1: save them less 1, or leave `classes` out to call classes by their labels."
+                )
+            raise wrong(title, f"labels of {split}", rule, f"{array[row].tolist()} at image {row}", remedy)

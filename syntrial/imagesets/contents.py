@@ -49,3 +49,5 @@ class Contents:
     """1 where all images are grey, 3 where all are in colour, 0 where both were seen."""
     notes: tuple[str, ...] = ()
     """What was left out and how it was read, as sentences for the user's own terminal."""
+    numbers: frozenset[str] = frozenset()
+    """What kinds of numbers the pixels are, as `syntrial.imagesets.pictures` names them."""

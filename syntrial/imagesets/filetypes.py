@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from posixpath import splitext
 from typing import BinaryIO, Final
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from syntrial.imagesets.limits import MOST_PIXELS, SMALLEST_SIDE
 
@@ -167,7 +167,7 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
 """(offset, bytes, kind), the more particular first; tags ("<") stand in lower case and are found in either."""
 
 
-def open_picture(file: BinaryIO) -> Image.Image:
+def open_picture(file: BinaryIO) -> ImageFile.ImageFile:
     """A picture of one of the formats that are read, its pixels not decoded yet: the one door to Pillow's decoders.
 
     `file` stays open as long as the picture is used. Never a path: Pillow maps those into memory, by rules of its own.

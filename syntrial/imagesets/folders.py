@@ -17,10 +17,10 @@ import numpy as np
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, SHEET
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.facts import FileFacts, facts_of
 from syntrial.imagesets.filetypes import UNREADABLE, open_picture, tell_apart
-from syntrial.imagesets.limits import check_side, is_grey
+from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
+from syntrial.imagesets.pictures import Header, read_header
 from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, lay_out, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
@@ -58,11 +58,12 @@ class PictureHeader:
     name: str
     split: str
     label: str
-    mode: str
-    """Pillow's."""
-    size: tuple[int, int]
-    """(width, height) in pixels."""
-    facts: FileFacts | None = None
+    header: Header
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(width, height) in pixels."""
+        return self.header.facts.width, self.header.facts.height
 
 
 def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -> FolderLayout:
@@ -222,23 +223,29 @@ def contents(source: Source, path: Path, field: str) -> Contents:
     return Contents(
         classes=layout.classes,
         splits=splits,
-        channels=channels_in(headers),
+        channels=channels_of_headers(headers),
+        numbers=numbers_of_headers(headers),
         notes=(*told(layout.left_out), *notes),
     )
 
 
-def channels_by_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> int:
-    """As `Contents` has them, by the pictures' headers; raises SourceError where too many have none."""
+def some_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> list[PictureHeader]:
+    """The headers of up to `MOST_HEADERS` of the pictures; raises SourceError where too many have none."""
     headers, damaged = sample_headers(pictures, tree=tree)
     if damaged and len(headers) + len(damaged) == len(pictures):
         refuse_damaged(damaged, of=len(pictures), tree=tree)
-    return channels_in(headers)
+    return headers
 
 
-def channels_in(headers: Iterable[PictureHeader]) -> int:
+def channels_of_headers(headers: Iterable[PictureHeader]) -> int:
+    """1 where all are grey, 3 where all are in colour, else 0."""
+    found = {picture.header.channels for picture in headers}
+    return found.pop() if len(found) == 1 else 0
+
+
+def numbers_of_headers(headers: Iterable[PictureHeader]) -> frozenset[str]:
     """As `Contents` has them."""
-    grey = {is_grey(header.mode) for header in headers}
-    return 0 if len(grey) == 2 else 1 if True in grey else 3
+    return frozenset(picture.header.numbers for picture in headers)
 
 
 def sample_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> tuple[list[PictureHeader], list[str]]:
@@ -255,31 +262,43 @@ def read_headers(
 ) -> tuple[list[PictureHeader], list[str]]:
     """The headers of the pictures that can be used, and the names of those that cannot: damaged, too large, too small.
 
-    `on_progress` is told now and then how many are done.
+    `on_progress` is told now and then how many are done. Raises SourceError for more files than may be unreadable where
+    some are whole and of a form that is not read.
     """
     entries: list[PictureHeader] = []
     damaged: list[str] = []
+    refused: SourceError | None = None
     for number, picture in enumerate(pictures):
         name = picture.name
         try:
             with warnings.catch_warnings():
                 # Size is judged below, by a rule of our own.
                 warnings.simplefilter("ignore")
-                with tree.open(name) as file, open_picture(file) as image:
-                    mode, size, length = image.mode, image.size, tree.length(name)
-                    facts = facts_of(image, length=length)
-                    check_side(*size, name=name)
-                    if length <= MOST_TAIL_BYTES and _breaks_off(file, form=image.format):
+                with tree.open(name) as file:
+                    length = tree.length(name)
+                    header = read_header(file, length=length)
+                    if length <= MOST_TAIL_BYTES and _breaks_off(file, form=header.facts.format):
                         # Most decoders tell; some readers of old files do without an end.
-                        image.load()
-        except (*UNREADABLE, SourceError):
+                        file.seek(0)
+                        with open_picture(file) as image:
+                            image.load()
+        except UNREADABLE:
             damaged.append(name)
             continue
-        entries.append(
-            PictureHeader(name=name, split=picture.split, label=picture.label, mode=mode, size=size, facts=facts)
-        )
+        except SourceError as error:
+            refused = refused or error.at(f"{tree.title}: {name}")
+            damaged.append(name)
+            continue
+        try:
+            check_side(header.facts.width, header.facts.height, name=name)
+        except SourceError:
+            damaged.append(name)
+            continue
+        entries.append(PictureHeader(name=name, split=picture.split, label=picture.label, header=header))
         if number % 256 == 0:
             on_progress(number)
+    if refused is not None and len(damaged) > MOST_UNREADABLE * len(pictures):
+        raise refused
     return entries, damaged
 
 

@@ -24,13 +24,13 @@ def check_side(width: int, height: int, *, name: str) -> None:
 
 
 def check_dtype(dtype: np.dtype[np.generic], *, name: str) -> None:
-    """Raises SourceError for pixels of a type whose range is not known."""
-    if dtype not in (np.dtype(np.uint8), np.dtype(np.uint16), np.dtype(bool)) and dtype.kind != "f":
+    """Raises SourceError for pixels that are no numbers on a line."""
+    if dtype.kind not in "buif":
         raise SourceError(
             field=name,
-            rule="pixels are uint8, uint16, or floating point from 0 to 1",
+            rule="pixels are whole numbers or floating point",
             received=str(dtype),
-            remedy="Scale them and save them as uint8.",
+            remedy="Save them as uint8.",
         )
 
 

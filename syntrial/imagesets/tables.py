@@ -25,7 +25,7 @@ from syntrial.imagesets.columns import (
 )
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import is_picture
-from syntrial.imagesets.folders import channels_by_headers
+from syntrial.imagesets.folders import channels_of_headers, numbers_of_headers, some_headers
 from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
@@ -116,7 +116,10 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
         if table is None:
             return folders.contents(source, path, field)
         found = read_table(tree.names(), open_file=tree.open, table=table, title=title)
-        return foreseen_contents(found, channels=channels_by_headers(found.pictures, tree=tree))
+        headers = some_headers(found.pictures, tree=tree)
+        return replace(
+            foreseen_contents(found, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers)
+        )
 
 
 def contents(source: Source, path: Path, field: str) -> Contents:
@@ -125,7 +128,10 @@ def contents(source: Source, path: Path, field: str) -> Contents:
     with open_tree(path, title=title, field=field) as tree:
         names = list(filter(reads(source), tree.names()))
         table = read_table(names, open_file=tree.open, table=source.table, title=title, beside=tree.names())
-        return foreseen_contents(table, channels=channels_by_headers(table.pictures, tree=tree))
+        headers = some_headers(table.pictures, tree=tree)
+        return replace(
+            foreseen_contents(table, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers)
+        )
 
 
 def foreseen_contents(table: Table, *, channels: int) -> Contents:
@@ -135,7 +141,12 @@ def foreseen_contents(table: Table, *, channels: int) -> Contents:
     for split in table.splits:
         rows = table.rows(split)
         splits[split] = SplitContents(labels=table.labels[rows], patients=tuple(known[row] for row in rows))
-    return Contents(classes=table.classes, splits=splits, channels=channels, notes=table.notes)
+    return Contents(
+        classes=table.classes,
+        splits=splits,
+        channels=channels,
+        notes=table.notes,
+    )
 
 
 def read_table(

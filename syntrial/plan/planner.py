@@ -234,6 +234,7 @@ class _Planner:
                 allow_copies=item.copies == 0,
                 task=task_message(self.spec.dataset.task),
                 audit=requests.audit_policy(self.spec.dataset.audit),
+                scale=self._split("scale"),
             ),
             verb="import",
             about=item.name,

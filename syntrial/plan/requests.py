@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
+from syntrial.experiment.dataset import DEFAULT_PERCENTILES, Intensity
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Stage, Synthetic
@@ -27,6 +28,7 @@ from syntrial.v1.data_preparation_pb2 import (
     ImageFormat,
     LeakPolicy,
 )
+from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
 from syntrial.v1.generation_pb2 import ExternalGenerator as ExternalMessage
 from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
@@ -43,7 +45,17 @@ def image_format(dataset: Dataset) -> ImageFormat:
         size=dataset.size,
         color_mode=f"COLOR_MODE_{dataset.color_mode.upper()}",
         resize=f"RESIZE_{dataset.resize.upper()}",
+        framing=f"FRAMING_{dataset.framing.upper()}",
+        intensity=_intensity(dataset.intensity) if dataset.intensity else None,
     )
+
+
+def _intensity(intensity: Intensity) -> IntensityMessage:
+    if intensity.window is not None:
+        low, high = intensity.window
+        return IntensityMessage(window=IntensityMessage.Window(low=low, high=high))
+    low, high = intensity.percentiles or DEFAULT_PERCENTILES
+    return IntensityMessage(percentiles=IntensityMessage.Percentiles(low=low, high=high))
 
 
 def leak_policy(leaks: Leaks) -> LeakPolicy:

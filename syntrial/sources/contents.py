@@ -6,6 +6,7 @@ same code (`syntrial.imagesets`); what only the pictures themselves show is left
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ from syntrial.imagesets.classes import Classes, check_split, map_classes, relabe
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.phantoms import cast, class_names
+from syntrial.imagesets.pictures import EIGHT, WINDOWED, check_scalable
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import DATASET, SourceRef, class_mappings, sources_of, split_rule, synthetic_name
@@ -121,10 +123,13 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
     if DATASET not in found:
         return []
     violations: list[Violation] = []
+    dataset = experiment.spec.dataset
     try:
-        classes = foreseen(experiment.spec.dataset, found[DATASET]).classes
+        classes = foreseen(dataset, found[DATASET]).classes
     except UserError as error:
         return list(error.violations)
+    # One scale serves both, where the real data has one.
+    is_told = dataset.intensity is not None or bool(found[DATASET].numbers - {EIGHT, WINDOWED})
     for number, item in enumerate(experiment.spec.synthetic):
         contents = found.get(synthetic_name(item))
         if item.images is None or contents is None:
@@ -137,6 +142,12 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
                 into=classes,
                 task=task_message(experiment.spec.dataset.task),
                 field=field,
+            )
+            check_scalable(
+                contents.numbers,
+                is_told=is_told,
+                title=f"spec.synthetic[{number}].images",
+                field="spec.dataset.intensity",
             )
         except UserError as error:
             violations += error.violations
@@ -161,6 +172,7 @@ def foreseen(dataset: Dataset, contents: Contents) -> Contents:
     )
     if dataset.color_mode == "source":
         channels_of(contents.channels, mode=ImageFormat.COLOR_MODE_SOURCE, title=title, field=f"{title}.colorMode")
+    check_scalable(contents.numbers, is_told=dataset.intensity is not None, title=title, field=f"{title}.intensity")
     present = {split: _in_classes(found, classes) for split, found in contents.splits.items()}
     rule = split_rule(dataset)
     name, missing = splits_to_cut(present, rule=rule, title=title)
@@ -172,7 +184,7 @@ def foreseen(dataset: Dataset, contents: Contents) -> Contents:
         present |= {split: base.take(places == split) for split in ("train", *(split for split, _ in missing))}
     for split in SPLITS:
         check_split(present[split].labels, classes.names, split=split, source=title)
-    return Contents(classes=classes.names, splits=present, channels=contents.channels)
+    return replace(contents, classes=classes.names, splits=present)
 
 
 def _in_classes(found: SplitContents, classes: Classes) -> SplitContents:

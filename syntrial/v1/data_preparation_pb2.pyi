@@ -43,10 +43,12 @@ class MedMnistSource(_message.Message):
     def __init__(self, name: _Optional[str] = ..., size: _Optional[int] = ...) -> None: ...
 
 class NpzSource(_message.Message):
-    __slots__ = ("classes",)
+    __slots__ = ("classes", "several_labels")
     CLASSES_FIELD_NUMBER: _ClassVar[int]
+    SEVERAL_LABELS_FIELD_NUMBER: _ClassVar[int]
     classes: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, classes: _Optional[_Iterable[str]] = ...) -> None: ...
+    several_labels: bool
+    def __init__(self, classes: _Optional[_Iterable[str]] = ..., several_labels: _Optional[bool] = ...) -> None: ...
 
 class FolderSource(_message.Message):
     __slots__ = ("patient_pattern",)
@@ -167,7 +169,7 @@ class PhantomSource(_message.Message):
     def __init__(self, variant: _Optional[_Union[PhantomSource.Variant, str]] = ..., seed: _Optional[int] = ..., size: _Optional[int] = ..., train_patients: _Optional[int] = ..., validation_patients: _Optional[int] = ..., test_patients: _Optional[int] = ..., images_per_patient: _Optional[int] = ..., difficulty: _Optional[float] = ..., prevalence: _Optional[float] = ...) -> None: ...
 
 class ImageFormat(_message.Message):
-    __slots__ = ("size", "color_mode", "resize")
+    __slots__ = ("size", "color_mode", "resize", "framing", "intensity")
     class ColorMode(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         COLOR_MODE_UNSPECIFIED: _ClassVar[ImageFormat.ColorMode]
@@ -185,18 +187,56 @@ class ImageFormat(_message.Message):
         RESIZE_BILINEAR: _ClassVar[ImageFormat.Resize]
         RESIZE_LANCZOS: _ClassVar[ImageFormat.Resize]
         RESIZE_BOX: _ClassVar[ImageFormat.Resize]
+        RESIZE_NEAREST: _ClassVar[ImageFormat.Resize]
     RESIZE_UNSPECIFIED: ImageFormat.Resize
     RESIZE_BICUBIC: ImageFormat.Resize
     RESIZE_BILINEAR: ImageFormat.Resize
     RESIZE_LANCZOS: ImageFormat.Resize
     RESIZE_BOX: ImageFormat.Resize
+    RESIZE_NEAREST: ImageFormat.Resize
+    class Framing(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FRAMING_UNSPECIFIED: _ClassVar[ImageFormat.Framing]
+        FRAMING_CROP: _ClassVar[ImageFormat.Framing]
+        FRAMING_PAD: _ClassVar[ImageFormat.Framing]
+        FRAMING_STRETCH: _ClassVar[ImageFormat.Framing]
+    FRAMING_UNSPECIFIED: ImageFormat.Framing
+    FRAMING_CROP: ImageFormat.Framing
+    FRAMING_PAD: ImageFormat.Framing
+    FRAMING_STRETCH: ImageFormat.Framing
     SIZE_FIELD_NUMBER: _ClassVar[int]
     COLOR_MODE_FIELD_NUMBER: _ClassVar[int]
     RESIZE_FIELD_NUMBER: _ClassVar[int]
+    FRAMING_FIELD_NUMBER: _ClassVar[int]
+    INTENSITY_FIELD_NUMBER: _ClassVar[int]
     size: int
     color_mode: ImageFormat.ColorMode
     resize: ImageFormat.Resize
-    def __init__(self, size: _Optional[int] = ..., color_mode: _Optional[_Union[ImageFormat.ColorMode, str]] = ..., resize: _Optional[_Union[ImageFormat.Resize, str]] = ...) -> None: ...
+    framing: ImageFormat.Framing
+    intensity: Intensity
+    def __init__(self, size: _Optional[int] = ..., color_mode: _Optional[_Union[ImageFormat.ColorMode, str]] = ..., resize: _Optional[_Union[ImageFormat.Resize, str]] = ..., framing: _Optional[_Union[ImageFormat.Framing, str]] = ..., intensity: _Optional[_Union[Intensity, _Mapping]] = ...) -> None: ...
+
+class Intensity(_message.Message):
+    __slots__ = ("window", "percentiles")
+    class Window(_message.Message):
+        __slots__ = ("low", "high")
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        low: float
+        high: float
+        def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+    class Percentiles(_message.Message):
+        __slots__ = ("low", "high")
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        low: float
+        high: float
+        def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ...) -> None: ...
+    WINDOW_FIELD_NUMBER: _ClassVar[int]
+    PERCENTILES_FIELD_NUMBER: _ClassVar[int]
+    window: Intensity.Window
+    percentiles: Intensity.Percentiles
+    def __init__(self, window: _Optional[_Union[Intensity.Window, _Mapping]] = ..., percentiles: _Optional[_Union[Intensity.Percentiles, _Mapping]] = ...) -> None: ...
 
 class SplitRule(_message.Message):
     __slots__ = ("validation", "test", "seed")
@@ -304,7 +344,7 @@ class PrepareDatasetRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ...) -> None: ...
 
 class ImportImagesRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task", "audit")
+    __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task", "audit", "scale")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -316,6 +356,7 @@ class ImportImagesRequest(_message.Message):
     ALLOW_COPIES_FIELD_NUMBER: _ClassVar[int]
     TASK_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -327,4 +368,5 @@ class ImportImagesRequest(_message.Message):
     allow_copies: bool
     task: Task
     audit: AuditPolicy
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ...) -> None: ...
+    scale: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ..., scale: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -6,6 +6,7 @@ from syntrial.documents.audit import Audit
 from syntrial.documents.decisions import Decisions
 from syntrial.documents.document import as_json, read
 from syntrial.documents.quality import Quality
+from syntrial.documents.scale import Scale
 from syntrial.documents.training import ClassifierTraining, Curves
 from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.contract.recorded import run
@@ -15,6 +16,7 @@ TYPES: dict[str, type] = {
     "curves.json": Curves,
     "decisions.json": Decisions,
     "quality.json": Quality,
+    "scale.json": Scale,
     "training.json": ClassifierTraining,
 }
 

@@ -1,21 +1,26 @@
 """A raw split becomes images of the trial's form, streamed to a file in scratch so that memory does not grow."""
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from PIL import Image
 
+from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
 from syntrial.imagesets.facts import FileFacts, text_of
+from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
-from syntrial_data_prep.sources.raw import RawSplit
+from syntrial_data_prep.resample import Form
+from syntrial_data_prep.scales import Clipped, levels
+from syntrial_data_prep.sources.raw import Deferred, RawSplit
+from syntrial_data_prep.workers import in_order
 
 SMALLEST = 8
 LARGEST = 1024
@@ -42,6 +47,8 @@ class Formed:
     """Images of each class of the trial that could not be read, as files or as pictures; zeros for several labels."""
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """As in `RawSplit`."""
+    clipped: Clipped = field(default_factory=Clipped)
+    """Deep pixels of all images that lay outside the scale."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -105,17 +112,20 @@ def form(
     *,
     title: str,
     classes: Classes,
-    size: int,
-    channels: int,
-    method: Image.Resampling,
+    shape: Form,
+    scale: Scale,
     scratch: Path,
     on_progress: Callable[[int], None],
 ) -> Formed:
-    """Reads a split once: classes mapped, pictures fitted to (size, size, channels), unreadable ones left out.
+    """Reads a split once: classes mapped, pictures scaled and fitted to `shape`, unreadable ones left out.
+
+    Pictures are decoded and resized in as many threads as there are cores, a few at a time; the bytes are the same for
+    any number.
 
     `on_progress` gets the number of images done. Raises SourceError for damage that leaves nothing to go on with.
     """
     labels, wanted = relabel(split.labels, classes)
+    size, channels = shape.size, shape.channels
     images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(int(wanted.sum()), size, size, channels))
     rows: list[int] = []
     unreadable: list[str] = []
@@ -125,17 +135,19 @@ def form(
         for target, is_wanted, count in zip(targets.tolist(), are_wanted.tolist(), split.lost, strict=True):
             if is_wanted:
                 lost[classes.names[target]] += count
-    for row, picture in enumerate(split.pictures()):
-        if row % CHUNK_IMAGES == 0:
+    clipped = Clipped()
+    wanted_rows = np.flatnonzero(wanted).tolist()
+    reads = (functools.partial(_formed, read, shape=shape, scale=scale) for read in _chosen(split, wanted))
+    for row, found in zip(wanted_rows, in_order(reads), strict=True):
+        if len(rows) % CHUNK_IMAGES == 0:
             on_progress(row)
-        if not wanted[row]:
-            continue
-        if picture is None:
+        if found is None:
             unreadable.append(split.names[row])
             if labels.ndim == 1:
                 lost[classes.names[int(labels[row])]] += 1
             continue
-        images[len(rows)] = resample.fit(picture, size=size, channels=channels, method=method)
+        images[len(rows)], cut_off = found
+        clipped += cut_off
         rows.append(row)
     on_progress(len(split.names))
     if unreadable and not rows:
@@ -155,7 +167,23 @@ def form(
         files=split.files and tuple(split.files[row] for row in rows),
         lost=lost,
         columns={name: tuple(column[row] for row in rows) for name, column in split.columns.items()},
+        clipped=clipped,
     )
+
+
+def _chosen(split: RawSplit, wanted: NDArray[np.bool_]) -> Iterator[Deferred]:
+    return (read for read, is_wanted in zip(split.pictures(0), wanted.tolist(), strict=True) if is_wanted)
+
+
+def _formed(read: Deferred, *, shape: Form, scale: Scale) -> tuple[NDArray[np.uint8], Clipped] | None:
+    try:
+        samples = read()
+        if samples is None:
+            return None
+        picture, clipped = levels(samples, scale)
+    except UNREADABLE:
+        return None
+    return resample.fit(picture, shape), clipped
 
 
 def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
@@ -184,6 +212,7 @@ def join(parts: Sequence[Formed], *, scratch: Path) -> Formed:
             for name in parts[0].columns
             if all(name in part.columns for part in parts)
         },
+        clipped=sum((part.clipped for part in parts), Clipped()),
     )
 
 

@@ -10,19 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.documents import document
+from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Near, PairPicture
+from syntrial.documents.scale import Scale
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import count_classes, map_classes
 from syntrial.imagesets.facts import of_text
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
-from syntrial_data_prep import audit, duplicates, findings, leaks, resample, sources
+from syntrial_data_prep import audit, duplicates, findings, leaks, scales, sources
 from syntrial_data_prep.form import Formed, counting, form, join
 from syntrial_data_prep.leak_search import calibrated, near_of, near_pairs
 from syntrial_data_prep.likeness import coefficients, evened
 from syntrial_data_prep.neighbours import within
 from syntrial_data_prep.prepare import describe_resampling, write_originals
+from syntrial_data_prep.resample import Form
 
 REAL = ("validation", "test", "train")
 """What imported images are searched against; copies of training images are counted, not dropped."""
@@ -48,6 +51,16 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map, into=train.classes, task=request.task)
+    real_scale = (
+        document.read(Scale, context.open(request.scale), scale_document.NAME) if request.HasField("scale") else Scale()
+    )
+    scale = scales.find_scale(
+        raw,
+        intensity=request.format.intensity,
+        training={},
+        on_progress=lambda _: context.check_cancelled(),
+        real=real_scale,
+    )
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     parts: list[Formed] = []
     for found in raw.splits.values():
@@ -56,9 +69,8 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
                 found,
                 title=raw.title,
                 classes=mapped,
-                size=height,
-                channels=channels,
-                method=resample.METHODS[request.format.resize],
+                shape=Form.of(request.format, size=height, channels=channels),
+                scale=scale,
                 scratch=context.scratch,
                 on_progress=counting(context, before=done, total=total, activity="reading"),
             )
@@ -109,11 +121,15 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         },
         unreadable=tuple(images.unreadable),
         resampling=describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
-        notes=tuple(raw.notes),
+        notes=(*raw.notes, *scales.told(scale)),
         warnings=(),
         findings=graded,
     )
-    audited = replace(audited, warnings=tuple(_warnings(audited, kept=kept, train=train)))
+    saturated = scales.saturation(
+        images.clipped, scale, what="the imported images", shares=scales.asked(request.format.intensity)
+    )
+    apart = scales.apart(scale, real=real_scale)
+    audited = replace(audited, warnings=(*_warnings(audited, kept=kept, train=train), *saturated, *apart))
     write_image_set(context.output, "images", kept.image_set(train.classes))
     document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:

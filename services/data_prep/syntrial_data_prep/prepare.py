@@ -4,17 +4,23 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from syntrial.documents import document, names
+from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Resampling
 from syntrial.errors import UserError
-from syntrial.imagesets.classes import check_split, map_classes
+from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
 from syntrial.imagesets.imageset import write_image_set
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, resample, sources
+from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, resample, scales, sources
 from syntrial_data_prep.form import Formed, check_size, counting, form
+from syntrial_data_prep.resample import Form
+from syntrial_data_prep.scales import Clipped
 from syntrial_data_prep.sources.raw import Raw
 
 
@@ -31,6 +37,12 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     )
     mapped = map_classes(raw.classes, request.class_map, task=request.task)
     channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
+    scale = scales.find_scale(
+        raw,
+        intensity=image_format.intensity,
+        training=_training(raw, mapped, rule=request.split),
+        on_progress=lambda count: context.progress(count, total=0, unit="images", activity="finding the scale"),
+    )
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     formed: dict[str, Formed] = {}
     for name, part in raw.splits.items():
@@ -38,9 +50,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             part,
             title=raw.title,
             classes=mapped,
-            size=image_format.size,
-            channels=channels,
-            method=resample.METHODS[image_format.resize],
+            shape=Form.of(image_format, size=image_format.size, channels=channels),
+            scale=scale,
             scratch=context.scratch,
             on_progress=counting(context, before=done, total=total, activity="reading"),
         )
@@ -103,14 +114,17 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         ranges={name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
         unreadable=tuple(name for part in formed.values() for name in part.unreadable),
         resampling=describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
-        notes=tuple(raw.notes),
+        notes=(*raw.notes, *scales.told(scale)),
         warnings=(),
         findings=graded,
     )
-    found = replace(found, warnings=tuple(_warnings(found, size=image_format.size)))
+    clipped = sum((part.clipped for part in formed.values()), Clipped())
+    saturated = scales.saturation(clipped, scale, what="the images", shares=scales.asked(image_format.intensity))
+    found = replace(found, warnings=(*_warnings(found, size=image_format.size), *saturated))
     for name in SPLITS:
         write_image_set(context.output, name, kept[name].image_set(mapped.names))
     document.write(context.output, "audit", "audit.json", document=found)
+    document.write(context.output, scale_document.MEMBER, scale_document.NAME, document=scale)
     if pictures is not None:
         context.output.array("audit", "pairs.npy", pictures)
     if shown is not None:
@@ -135,6 +149,20 @@ def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> R
         method="none" if smallest == largest == size else resample.METHODS[method].name.lower(),
         cropped=sum(part.oblong for part in raw.splits.values()),
     )
+
+
+def _training(raw: Raw, classes: Classes, *, rule: SplitRule) -> dict[str, NDArray[np.bool_]]:
+    """Which rows of which split of the source are the training split's, before files turn out to be unreadable."""
+    base_name, missing = splits_to_cut(raw.splits, rule=rule, title=raw.title)
+    base = raw.splits[base_name]
+    labels, wanted = relabel(base.labels, classes)
+    training = wanted.copy()
+    if missing and wanted.any():
+        rows = np.flatnonzero(wanted)
+        patients = [base.identities[row] for row in rows.tolist()]
+        places = cut(labels[rows], patients=patients, shares=missing, rest="train", seed=rule.seed)
+        training[rows] = places == "train"
+    return {base_name: training}
 
 
 def _check_shares(request: PrepareDatasetRequest) -> None:

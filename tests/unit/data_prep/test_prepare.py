@@ -340,9 +340,10 @@ NPZ: dict[str, tuple[dict[str, Any], str]] = {
     "channels first": ({"train_images": np.zeros((40, 3, 12, 12), np.uint8)}, "channels come last"),
     "five dimensions": ({"train_images": np.zeros((40, 2, 12, 12, 1), np.uint8)}, r"\(N, H, W\)"),
     "two channels": ({"train_images": np.zeros((40, 12, 12, 2), np.uint8)}, "1, 3 or 4 channels"),
-    "pixels of int32": ({"train_images": np.zeros((40, 12, 12), np.int32)}, "uint8, uint16"),
+    "pixels of another type in one split": ({"train_images": np.zeros((40, 12, 12), np.int32)}, "count and type"),
+    "pixels of int32": ({f"{s}_images": np.zeros((n, 12, 12), np.int32) for s, n in (("train", 40), ("val", 10), ("test", 12))}, r"format\.intensity.*window"),  # noqa: E501
     "floating pixels to 255": ({f"{s}_images": np.full((n, 12, 12), 9.5) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "from 0 to 1"),  # noqa: E501
-    "floating pixels with NaN": ({f"{s}_images": np.full((n, 12, 12), np.nan) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "from 0 to 1"),  # noqa: E501
+    "floating pixels with NaN": ({f"{s}_images": np.full((n, 12, 12), np.nan) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "from -inf to inf"),  # noqa: E501
     "a negative label": ({"val_labels": np.array([-1] + [0, 1] * 4 + [0])}, "-1 at image 0"),
     "a label of many thousands": ({"val_labels": np.array([70000] + [0, 1] * 4 + [0])}, "70000 at image 0"),
     "fractional labels": ({"val_labels": np.full(10, 0.5)}, "whole numbers"),

@@ -120,12 +120,6 @@ def one_array(folder: Path) -> Experiment:
     return experiment({"npz": "data.npy"})
 
 
-def keras(folder: Path) -> Experiment:
-    images, labels = np.zeros((8, 8, 8), np.uint8), np.arange(8) % 2
-    np.savez(folder / "data.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
-    return experiment({"npz": "data.npz"})
-
-
 def wrong_map(folder: Path) -> Experiment:
     draw(folder / "real")
     return experiment({"folder": "real", "classMap": {"tumour": "normal"}})
@@ -156,7 +150,6 @@ CASES: dict[str, tuple[Callable[[Path], Experiment], str]] = {
     "synthetic images among the real ones": (inside, r"spec\.synthetic\[0\]\.images.*inside.*\(spec\.dataset\)"),
     "zipped pictures as arrays": (zipped, r"no arrays: this is a zip archive of pictures\. Give it as `folder:`"),
     "one array": (one_array, r"a single NumPy array.*savez_compressed"),
-    "names of Keras": (keras, r"train_images=arrays\['x_train'\]"),
     "a class map of another class": (wrong_map, r"spec\.dataset\.classMap.*'tumour'\. Did you mean 'tumor'"),
     "a pattern that misses": (wrong_pattern, r"spec\.dataset\.patientPattern: matches the name of every image"),
 }

@@ -1,12 +1,15 @@
 """Gives a phantom's drawings as a source."""
 
+import functools
+import itertools
 from collections.abc import Iterator
 
 from syntrial.imagesets.phantoms import cast, class_names
 from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 from syntrial_data_prep import phantom
-from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
+from syntrial_data_prep.samples import Samples
+from syntrial_data_prep.sources.raw import Deferred, Place, Raw, RawSplit
 
 
 def open_source(source: Source, _: Place) -> Raw:
@@ -16,9 +19,10 @@ def open_source(source: Source, _: Place) -> Raw:
     for split in SPLITS:
         chosen = cast(parameters, split)
 
-        def pictures(split: str = split) -> Iterator[Picture | None]:
-            for chunk in phantom.draw(parameters, split):
-                yield from chunk
+        def pictures(start: int, split: str = split) -> Iterator[Deferred]:
+            drawn = itertools.chain.from_iterable(phantom.draw(parameters, split))
+            for picture in itertools.islice(drawn, start, None):
+                yield functools.partial(Samples, values=picture)
 
         pairs = list(zip(chosen.patients.tolist(), chosen.indices.tolist(), strict=True))
         splits[split] = RawSplit(

@@ -4,21 +4,19 @@ Every header is opened first, so that sizes and modes are known before anything 
 decoded once. A file that cannot be read is left out and named in the audit, by its pseudonym, unless many cannot.
 """
 
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import ImageOps
 
 from syntrial.artifacts.content import file_digest, folder_listing, listing_digest
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import Labels
 from syntrial.imagesets.companions import SHEET
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE, open_picture
+from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE
 from syntrial.imagesets.folders import (
     PictureHeader,
     layout_of,
@@ -26,15 +24,14 @@ from syntrial.imagesets.folders import (
     refuse_damaged,
     sheets_among,
 )
-from syntrial.imagesets.limits import SIXTEEN_BIT_MODES, is_grey
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_file, secret_of_listing
 from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.structure import PlacedPicture, told
 from syntrial.imagesets.trees import Renamed, Tree, tree_at
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial_data_prep import pixels
-from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
+from syntrial_data_prep.samples import Samples, decode
+from syntrial_data_prep.sources.raw import Place, Raw, RawSplit, by_row
 
 
 def open_source(source: Source, place: Place) -> Raw:
@@ -122,10 +119,6 @@ def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[in
         kinds = refuse_damaged(damaged, of=len(known.pictures), tree=tree)
         some = ", ".join(damaged[:8])
         notes.append(f"{len(damaged)} images could not be read and were left out ({kinds}): {some}.")
-    deep = [entry for entry in entries if entry.mode in SIXTEEN_BIT_MODES]
-    bits = pixels.bits_of(max((_highest(entry, tree=tree) for entry in deep), default=0))
-    if 8 < bits < 16:
-        notes.append(f"The 16-bit images use {bits} bits and were scaled by that.")
     of_damaged = set(damaged)
     is_single = known.labels.ndim == 1
     lost = Counter(
@@ -137,35 +130,34 @@ def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[in
     for split in sorted({entry.split for entry in entries}):
         members = [entry for entry in entries if entry.split == split]
 
-        def pictures(members: list[PictureHeader] = members) -> Iterator[Picture | None]:
-            for entry in members:
-                yield _decode(entry, tree=tree, bits=bits)
+        def picture(row: int, members: list[PictureHeader] = members) -> Samples | None:
+            return decode_from(tree, members[row].name)
 
         rows = [places[entry.name] for entry in members]
         identities = tuple(known.identities[row] for row in rows)
         sides = [side for entry in members for side in entry.size]
-        facts = [entry.facts for entry in members if entry.facts is not None]
+        facts = [entry.header.facts for entry in members]
         splits[split] = RawSplit(
             labels=known.labels[rows],
             names=tuple(entry.name for entry in members),
             patients=tuple(patients[name] for name in identities) if known.has_patients else None,
             identities=identities,
             columns={name: tuple(column[row] for row in rows) for name, column in known.columns.items()},
-            pictures=pictures,
+            pictures=by_row(picture, count=len(members)),
             sides=(min(sides), max(sides)),
             oblong=sum(entry.size[0] != entry.size[1] for entry in members),
-            files=tuple(facts) if len(facts) == len(members) else None,
+            files=tuple(facts),
             lost=tuple(lost[split, label] for label in range(len(known.classes))) if lost else (),
         )
-    grey = {is_grey(entry.mode) for entry in entries}
-    if len(grey) == 2:
-        notes.append("Grey and colour files are mixed.")
+    grey = {entry.header.channels == 1 for entry in entries}
+    notes += mixtures(entries)
     return Raw(
         title=title,
         splits=splits,
         classes=known.classes,
         multi_label=known.labels.ndim == 2,
         channels=0 if len(grey) == 2 else (1 if True in grey else 3),
+        numbers=frozenset(entry.header.numbers for entry in entries),
         originals=Names(
             version=1,
             secret=secret.hex(),
@@ -256,22 +248,47 @@ def text_of(name: str) -> str:
     return name.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
-def _highest(entry: PictureHeader, *, tree: Tree) -> int:
-    try:
-        with tree.open(entry.name) as file, open_picture(file) as image:
-            return int(np.asarray(image).max())
-    except UNREADABLE:
-        return 0
+def decode_from(tree: Tree, name: str) -> Samples | None:
+    """The first page of a file, upright as its camera meant it; None where it breaks off.
 
-
-def _decode(entry: PictureHeader, *, tree: Tree, bits: int) -> Picture | None:
-    """The first frame of a file, upright as its camera meant it; None where it breaks off."""
+    Raises SourceError, which names the file, for what is whole and can't be read.
+    """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with tree.open(entry.name) as file, open_picture(file) as image:
-                image.load()
-                ImageOps.exif_transpose(image, in_place=True)
-                return pixels.from_image(image, bits=bits, name=f"{tree.title}: {entry.name}")
+        with tree.open(name) as file:
+            return decode(file)
     except UNREADABLE:
         return None
+    except SourceError as error:
+        raise error.at(f"{tree.title}: {name}") from None
+
+
+def mixtures(entries: Sequence[PictureHeader]) -> list[str]:
+    """What of the headers is mixed, and which pages were left out, as sentences."""
+    found = []
+    modes = Counter(f"{entry.header.facts.mode}" for entry in entries)
+    if len({entry.header.channels for entry in entries}) == 2:
+        counts = Counter("grey" if entry.header.channels == 1 else "colour" for entry in entries)
+        found.append(f"Grey and colour files are mixed: {counts['grey']} grey, {counts['colour']} in colour.")
+    if len(modes) > 1:
+        some = ", ".join(f"{count} of {mode}" for mode, count in modes.most_common(8))
+        found.append(f"Files of several modes are mixed: {some}.")
+    numbers = Counter(entry.header.numbers for entry in entries)
+    if len(numbers) > 1:
+        some = ", ".join(f"{count} {kind}" for kind, count in numbers.most_common())
+        found.append(f"Pixels of several depths are mixed: {some}.")
+    stacks = [entry for entry in entries if entry.header.facts.frames > 1]
+    if stacks:
+        pages = sum(entry.header.facts.frames - 1 for entry in stacks)
+        some = ", ".join(entry.name for entry in stacks[:8])
+        found.append(
+            f"{len(stacks)} files hold several pages or frames: the first of each was read, {pages} were left out "
+            f"({some})."
+        )
+    burnt = [entry for entry in entries if entry.header.burnt_in]
+    if burnt:
+        some = ", ".join(entry.name for entry in burnt[:8])
+        found.append(
+            f"{len(burnt)} DICOM files say that text is burnt into their pixels, or are of a kind that often has some "
+            f"({some}): look at them, since text may tell the class and name patients."
+        )
+    return found

@@ -3,11 +3,14 @@
 Images are read picture by picture out of the compressed file, so memory does not grow with it.
 """
 
+import functools
+import itertools
 import shutil
 import tempfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,32 +22,34 @@ from syntrial.imagesets.archives import array_header, exactly, member, opened
 from syntrial.imagesets.arrays import read_arrays
 from syntrial.imagesets.pseudonyms import patient_word, secret_of_file
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial_data_prep import pixels
-from syntrial_data_prep.sources.raw import Picture, Place, Raw, RawSplit
+from syntrial_data_prep.samples import Samples, by_bands, over_black
+from syntrial_data_prep.sources.raw import Deferred, Place, Raw, RawSplit
 
 
 def open_source(source: Source, place: Place) -> Raw:
     """Opens the file that the source names by its digest."""
-    return read(place.existing(), digest=source.digest, classes=tuple(source.npz.classes))
+    npz = source.npz
+    return read(place.existing(), digest=source.digest, classes=tuple(npz.classes), several_labels=npz.several_labels)
 
 
-def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") -> Raw:
-    """Opens the file; `digest` is what its content must be, `classes` its labels' names or empty for "0", "1", …"""
+def read(path: Path, *, digest: str, classes: tuple[str, ...], several_labels: bool = False, title: str = "") -> Raw:
+    """Opens the file; `digest` is what its content must be, `classes` its labels' names or empty for "0", "1", …
+
+    `several_labels` says that rows of labels which each sum to one are no one-hot codes.
+    """
     check_digest(path, digest=digest)
     title = title or path.name
-    found = read_arrays(path, classes=classes, title=title)
-    with opened(path, title=title) as archive:
-        bits = max(_bits(archive, part.images, part.dtype, title=title) for part in found.splits.values())
+    found = read_arrays(path, classes=classes, several_labels=several_labels, title=title)
     patients = {split: part.patients for split, part in found.splits.items() if part.patients is not None}
     secret = secret_of_file(path) if patients else b""
     words = {name: patient_word(name, secret=secret) for column in patients.values() for name in column}
     splits: dict[str, RawSplit] = {}
     for split, part in found.splits.items():
 
-        def pictures(name: str = part.images) -> Iterator[Picture | None]:
+        def pictures(start: int, name: str = part.images) -> Iterator[Deferred]:
             with opened(path, title=title) as archive:
-                for picture in _stream(archive, name, title=title):
-                    yield pixels.from_array(picture, bits=bits, name=f"{title}: {name}")
+                for picture in itertools.islice(_stream(archive, name, title=title), start, None):
+                    yield functools.partial(of_array, picture)
 
         count, height, width = part.shape[:3]
         splits[split] = RawSplit(
@@ -62,6 +67,7 @@ def read(path: Path, *, digest: str, classes: tuple[str, ...], title: str = "") 
         classes=found.classes,
         multi_label=found.multi_label,
         channels=found.channels,
+        numbers=frozenset(found.numbers),
         notes=found.notes,
         originals=Names(version=1, secret=secret.hex(), files={}, patients={word: name for name, word in words.items()})
         if patients
@@ -96,8 +102,16 @@ def _stream(archive: zipfile.ZipFile, name: str, *, title: str) -> Iterator[NDAr
             yield np.frombuffer(exactly(file, header.bytes // header.shape[0]), dtype=header.dtype).reshape(shape)
 
 
-def _bits(archive: zipfile.ZipFile, name: str, dtype: np.dtype[np.generic], *, title: str) -> int:
-    """How many bits the images use: 16-bit files often hold 10 or 12."""
-    if dtype != np.uint16:
-        return 8
-    return pixels.bits_of(max(int(picture.max()) for picture in _stream(archive, name, title=title)))
+def of_array(picture: NDArray[Any]) -> Samples:
+    """One image of an array, (H, W) or (H, W, 1, 3 or 4), of any type of numbers."""
+    values = picture.astype(picture.dtype.newbyteorder("="), copy=False)
+    if values.dtype == np.bool_:
+        values = values.astype(np.uint8) * np.uint8(255)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.ndim == 2 or values.shape[2] == 3:
+        return Samples(values=values)
+    if values.dtype == np.uint8:
+        height, width = values.shape[:2]
+        return Samples(values=by_bands(height, width, lambda top, end: over_black(values[top:end])))
+    return Samples(values=values[:, :, :3], alpha=values[:, :, 3])

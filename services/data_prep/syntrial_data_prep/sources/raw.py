@@ -1,9 +1,10 @@
-"""What every reader gives: splits with labels, origins and a stream of pictures that is read once.
+"""What every reader gives: splits with labels, origins, and pictures whose decoding is put off to whoever has a thread.
 
-A picture is uint8, (H, W) grey or (H, W, 3) colour, of the source's own size; None stands for a file that could not be
-read. Nothing here is resized yet.
+A picture is `Samples` of the source's own size; None stands for a file that could not be read. Nothing here is scaled
+or resized yet.
 """
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,11 @@ from numpy.typing import NDArray
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.facts import FileFacts
+from syntrial.imagesets.pictures import EIGHT
+from syntrial_data_prep.samples import Samples
 
-Picture = NDArray[np.uint8]
+Deferred = Callable[[], Samples | None]
+"""Decodes one picture: safe to be called in any thread, once; None where the file breaks off."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,8 +66,8 @@ class RawSplit:
     """Each image's patient, by pseudonym where the source is of persons; None where it does not say."""
     identities: tuple[str, ...]
     """Each image's patient, else its name, as the source has them: what splits are cut by. Never written."""
-    pictures: Callable[[], Iterator[Picture | None]]
-    """Starts reading; gives N pictures in order."""
+    pictures: Callable[[int], Iterator[Deferred]]
+    """Starts reading at a row; gives the pictures from there on in order. Walked over in one thread."""
     sides: tuple[int, int]
     """The smallest and the largest side in pixels over the split's images."""
     oblong: int
@@ -92,5 +96,17 @@ class Raw:
     """What the report calls it; empty: the title."""
     originals: Names | None = None
     """Which file and patient each pseudonym stands for; None where there are no pseudonyms."""
+    numbers: frozenset[str] = frozenset((EIGHT,))
+    """What kinds of numbers the pixels are, as `syntrial.imagesets.pictures` names them."""
     notes: tuple[str, ...] = ()
     """What the audit should say about the source, as sentences."""
+
+
+def by_row(read: Callable[[int], Samples | None], *, count: int) -> Callable[[int], Iterator[Deferred]]:
+    """Pictures of a source that is read in any order: `read` gives that of a row, and is safe from several threads."""
+
+    def pictures(start: int) -> Iterator[Deferred]:
+        for row in range(start, count):
+            yield functools.partial(read, row)
+
+    return pictures

@@ -1,0 +1,45 @@
+"""Work of many pieces in threads, given back in order: decoding and resizing release the interpreter.
+
+Few pieces are under way at a time, so that memory does not grow with their number; the results are the same for any
+number of threads.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Final, TypeVar
+
+IN_FLIGHT: Final = 4
+"""Pieces under way for each thread: enough that none waits for the one before it."""
+
+T = TypeVar("T")
+
+
+def threads_here() -> int:
+    """As many threads as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_order(work: Iterable[Callable[[], T]], *, threads: int | None = None) -> Iterator[T]:
+    """What each piece of work gives, in order; `work` itself is walked over in the caller's thread.
+
+    Raises what a piece raises, once those before it were given. `threads` is by default one for each core.
+    """
+    count = threads or threads_here()
+    pieces = iter(work)
+    if count == 1:
+        for piece in pieces:
+            yield piece()
+        return
+    with ThreadPoolExecutor(count, thread_name_prefix="pictures") as pool:
+        waiting: deque[Future[T]] = deque(pool.submit(piece) for piece in islice(pieces, count * IN_FLIGHT))
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(piece) for piece in islice(pieces, 1))
+                yield result
+        finally:
+            for future in waiting:
+                future.cancel()

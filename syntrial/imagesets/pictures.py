@@ -1,0 +1,197 @@
+"""What a picture file says of itself before its pixels are decoded: format, mode, depth, size, pages.
+
+Read by plans and by preparation, by one rule, from an open binary file. The rule of channels: a palette that holds
+greys alone is grey, whatever the pixels use of it; every other palette is colour. The rule of depth: what can be read
+without being told a scale is 8 bits, unsigned 16 bits, and DICOM that brings a window of its own.
+"""
+
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO, Final
+
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from syntrial.errors import SourceError
+from syntrial.imagesets.facts import FileFacts, facts_of
+from syntrial.imagesets.filetypes import open_picture
+from syntrial.imagesets.limits import MOST_PIXELS, SIXTEEN_BIT_MODES, is_grey
+
+EIGHT: Final = "8-bit"
+SIXTEEN: Final = "16-bit"
+SIGNED: Final = "signed"
+WIDE: Final = "32-bit"
+FLOATING: Final = "floating-point"
+WINDOWED: Final = "DICOM with a window of its own"
+
+UNSCALED: Final = frozenset((SIGNED, WIDE))
+"""Numbers whose range no rule tells: an experiment says by `intensity` which values are black and white."""
+
+MOST_PAGES: Final = 10_000
+"""Beyond which pages are not counted."""
+
+ORIENTATION: Final = 274
+_BITS, _FORMAT, _PHOTOMETRIC, _SAMPLES, _SUBFILE, _COLORMAP = 258, 339, 262, 277, 254, 320
+_WIDTH, _HEIGHT = 256, 257
+_REDUCED_OR_MASK: Final = 0b101
+"""Bits of NewSubfileType: a page that is a smaller copy of another, or its mask."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Header:
+    """A picture file by its header."""
+
+    facts: FileFacts
+    """Format, mode and size as they are stored: a picture on its side has width and height the other way round. Modes
+    are Pillow's; of a TIFF its interpretation, samples and type ("MinIsBlack;1×i16"), of DICOM its interpretation.
+    Frames are pages too; smaller copies and masks of a TIFF's page do not count."""
+    channels: int
+    """1 for grey, 3 for colour."""
+    numbers: str
+    """What kind of numbers the pixels are: one of the above."""
+    patient: str = ""
+    """DICOM's patient identifier; empty where there is none. A name of a person: never written, but by pseudonym."""
+    burnt_in: bool = False
+    """Whether DICOM says, or its kind lets one expect, that text is burnt into the pixels."""
+
+
+def read_header(file: BinaryIO, *, length: int) -> Header:
+    """The header of a picture in a file of `length` bytes, which is left anywhere.
+
+    Raises one of `filetypes.UNREADABLE`, DecompressionBombError for more than `MOST_PIXELS`, and SourceError for a form
+    that no file of a set can be read in.
+    """
+    head = file.read(132)
+    file.seek(0)
+    if is_dicom_head(head):
+        # A library of its own, imported by those who have such files.
+        from syntrial.imagesets.dicom import read_dicom_header
+
+        return read_dicom_header(file, length=length)
+    if is_tiff_head(head):
+        return _tiff(file, length=length)
+    with open_picture(file) as image:
+        facts = facts_of(image, length=length)
+        is_deep = is_png_16(image)
+        return Header(
+            facts=replace(facts, depth=16) if is_deep else facts,
+            channels=1 if is_grey(image.mode) or (image.mode in {"P", "PA"} and has_grey_palette(image)) else 3,
+            numbers=SIXTEEN if is_deep or image.mode in SIXTEEN_BIT_MODES else EIGHT,
+        )
+
+
+def is_tiff_head(head: bytes) -> bool:
+    """Whether a file that begins so is a TIFF or a BigTIFF."""
+    return head[:4] in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+
+
+def is_dicom_head(head: bytes) -> bool:
+    """Whether a file that begins so (132 bytes) is DICOM."""
+    return head[128:132] == b"DICM"
+
+
+def check_scalable(numbers: Collection[str], *, is_told: bool, title: str, field: str) -> None:
+    """Raises SourceError where pixels need a scale that nothing tells; `numbers` are those of the set's headers."""
+    unknown = sorted(UNSCALED & set(numbers))
+    if unknown and not is_told:
+        raise SourceError(
+            field=field,
+            rule="says which values are black and white where the pixels' depth does not",
+            received=f"nothing for {title}, which holds {' and '.join(unknown)} pixels",
+            remedy="Write `intensity: {window: [LOW, HIGH]}` with the values that become black and white, or "
+            "`intensity: {percentiles: [0.5, 99.5]}` of the training split's pixels, or save the images as 8-bit PNG.",
+        )
+
+
+def is_png_16(image: ImageFile.ImageFile) -> bool:
+    """Whether an opened PNG has 16 bits a channel, of which Pillow's colour modes keep 8."""
+    return image.format == "PNG" and bool(image.tile) and "16B" in str(image.tile[0][3])
+
+
+def has_grey_palette(image: Image.Image) -> bool:
+    """Whether the palette of a picture that has one holds nothing but greys."""
+    palette = image.getpalette("RGB") or []
+    return bool(palette) and all(palette[k] == palette[k + 1] == palette[k + 2] for k in range(0, len(palette) - 2, 3))
+
+
+def tiff_tags(file: BinaryIO) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]:
+    """The tags of each page, the first at first; Pillow's reader of them knows no modes. Raises `UNREADABLE`."""
+    file.seek(0)
+    head = file.read(8)
+    if head[2:3] == b"+" or head[3:4] == b"+":
+        head += file.read(8)
+    directory = TiffImagePlugin.ImageFileDirectory_v2(head)
+    seen: set[int] = set()
+    place = directory.next
+    while place and place not in seen and len(seen) < MOST_PAGES:
+        seen.add(place)
+        file.seek(place)
+        page = TiffImagePlugin.ImageFileDirectory_v2(head)
+        page.load(file)
+        yield page
+        place = page.next
+
+
+def first(value: Any, default: int) -> int:
+    """A tag's value, or the first of several."""
+    return int((value[0] if isinstance(value, tuple) else value) if value not in {None, ()} else default)
+
+
+def _tiff(file: BinaryIO, *, length: int) -> Header:
+    pages = tiff_tags(file)
+    tags = next(pages, None)
+    if tags is None:
+        raise SyntaxError("a TIFF without pages")
+    others = sum(not first(page.get(_SUBFILE), 0) & _REDUCED_OR_MASK for page in pages)
+    width, height = first(tags.get(_WIDTH), 0), first(tags.get(_HEIGHT), 0)
+    if width < 1 or height < 1:
+        raise SyntaxError("a TIFF without a size")
+    if width * height > MOST_PIXELS:
+        raise Image.DecompressionBombError(f"{width}×{height} pixels are too many")
+    bits = first(tags.get(_BITS), 1)
+    kind = first(tags.get(_FORMAT), 1)
+    samples = first(tags.get(_SAMPLES), 1)
+    photometric = first(tags.get(_PHOTOMETRIC), 1)
+    if kind == 3:
+        numbers = FLOATING
+    elif kind == 2:
+        numbers = SIGNED
+    elif bits > 16:
+        numbers = WIDE
+    else:
+        numbers = SIXTEEN if bits > 8 else EIGHT
+    return Header(
+        facts=FileFacts(
+            format="TIFF",
+            mode=f"{PHOTOMETRICS.get(photometric, str(photometric))};{samples}×{'?uifu'[min(kind, 4)]}{bits}",
+            depth=bits,
+            width=width,
+            height=height,
+            bytes=length,
+            frames=1 + others,
+        ),
+        channels=1 if photometric in {0, 1} or (photometric == 3 and _is_grey_map(tags.get(_COLORMAP))) else 3,
+        numbers=numbers,
+    )
+
+
+PHOTOMETRICS: Final = {
+    0: "MinIsWhite",
+    1: "MinIsBlack",
+    2: "RGB",
+    3: "palette",
+    5: "CMYK",
+    6: "YCbCr",
+    8: "LAB",
+}
+"""TIFF's photometric interpretations by their numbers."""
+
+
+def _is_grey_map(colors: Any) -> bool:
+    third = len(colors or ()) // 3
+    return bool(third) and all(
+        red == green == blue
+        for red, green, blue in itertools.islice(
+            zip(colors[:third], colors[third : 2 * third], colors[2 * third :], strict=False), third
+        )
+    )
