@@ -35,36 +35,46 @@ def folder_files(
     Raises OSError where a folder cannot be read, where a link leads out of `within`, and where one that counts leads
     to nothing: what it stood for would be missed by nobody.
     """
+    for name, path in folder_places(folder, within=within, reads=reads):
+        yield name, Path(path)
+
+
+def folder_places(
+    folder: Path, *, within: Path | None = None, reads: Callable[[str], bool] | None = None
+) -> list[tuple[str, str]]:
+    """As `folder_files` has them, with paths as text: of a hundred thousand files that saves seconds."""
     bounds = within.resolve() if within is not None else None
     named = (
-        (unicodedata.normalize("NFC", path.relative_to(folder).as_posix()), path, is_there)
-        for path, is_there in _walk(folder, above=(), within=bounds)
+        (name if name.isascii() else unicodedata.normalize("NFC", name), path, is_there)
+        for name, path, is_there in _walk(folder, prefix="", above=(), within=bounds)
     )
-    for name, path, is_there in sorted(item for item in named if reads is None or reads(item[0])):
+    found = sorted(item for item in named if reads is None or reads(item[0]))
+    for _, path, is_there in found:
         if not is_there:
-            raise FileNotFoundError(errno.ENOENT, "a link to a file that is not there", os.fspath(path))
-        yield name, path
+            raise FileNotFoundError(errno.ENOENT, "a link to a file that is not there", path)
+    return [(name, path) for name, path, _ in found]
 
 
-def _walk(folder: Path, *, above: tuple[Path, ...], within: Path | None) -> Iterator[tuple[Path, bool]]:
-    """Files, and whether each is there or a link to nothing."""
+def _walk(
+    folder: Path, *, prefix: str, above: tuple[Path, ...], within: Path | None
+) -> Iterator[tuple[str, str, bool]]:
+    """Files by name and path, and whether each is there or a link to nothing."""
     real = folder.resolve()
     if real in above:
         return
     check_within(folder, within=within)
     with os.scandir(folder) as entries:
         for entry in entries:
-            path = folder / entry.name
             if entry.name.startswith("."):
                 continue
             if entry.is_dir():
-                yield from _walk(path, above=(*above, real), within=within)
+                yield from _walk(Path(entry.path), prefix=f"{prefix}{entry.name}/", above=(*above, real), within=within)
             elif entry.is_file():
                 if entry.is_symlink():
-                    check_within(path, within=within)
-                yield path, True
-            elif entry.is_symlink() and not path.exists():
-                yield path, False
+                    check_within(Path(entry.path), within=within)
+                yield f"{prefix}{entry.name}", entry.path, True
+            elif entry.is_symlink() and not Path(entry.path).exists():
+                yield f"{prefix}{entry.name}", entry.path, False
 
 
 def check_within(path: Path, *, within: Path | None) -> None:

@@ -128,15 +128,31 @@ def draft_of(experiment: "Experiment", *, base: Path, store: "ArtifactStore", da
     check_size(experiment, limit=step_limit())
     with _copying() as show:
         sources = resolve_sources(experiment, base=base, data_root=data_root, store=store, on_progress=show)
+    for name, contents in sources.contents.items():
+        for note in contents.notes:
+            errors.print(f"{name}: {note}", markup=False, highlight=False)
     return draft(experiment, sources)
 
 
 @contextmanager
 def _copying() -> Iterator[Callable[[int, int], None]]:
-    """Shows how far the copying of a source from a bucket is, where one is copied."""
-    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+    """Shows how far the reading of a source is, and how fast, where it is read for the first time."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
 
-    columns = (TextColumn("copying into the store"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("reading the sources"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=errors, disable=not errors.is_terminal, transient=True) as bar:
 
         def show(done: int, total: int) -> None:

@@ -130,7 +130,7 @@ def without_drawings(layout: FolderLayout, *, tree: Tree) -> FolderLayout:
     """
     groups: dict[str, dict[str, list[PlacedPicture]]] = {}
     for picture in layout.pictures:
-        folder = PurePosixPath(picture.name).parent.name
+        folder = picture.name.rpartition("/")[0].rpartition("/")[2]
         groups.setdefault(picture.label, {}).setdefault(folder, []).append(picture)
     drawn: set[str] = set()
     for folders in groups.values():

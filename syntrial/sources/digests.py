@@ -13,15 +13,14 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import platformdirs
 from rapidfuzz import process
 
 from syntrial.artifacts.cache import own_folder
-from syntrial.artifacts.content import file_digest, folder_digest, folder_files
-from syntrial.artifacts.keys import canonical_digest
-from syntrial.artifacts.uploads import check_names
+from syntrial.artifacts.content import file_digest, folder_places, listing_digest
+from syntrial.artifacts.uploads import Progress, check_names
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
 from syntrial.imagesets.filetypes import NPZ, kind_of
@@ -49,13 +48,19 @@ class ResolvedSource:
 
 
 def resolve(
-    source: Source, path: Path | None = None, *, field: str = "source", cache: Path | None = None
+    source: Source,
+    path: Path | None = None,
+    *,
+    field: str = "source",
+    cache: Path | None = None,
+    on_progress: Progress | None = None,
 ) -> ResolvedSource:
     """The source with the digest of its content.
 
     `path` is the folder that holds MedMNIST's official files (or one of them), the .npz file or the folder; a MedMNIST
     set needs none, since its digest is the official checksum. `field` is what errors call the source, for example
-    "spec.dataset". `cache` is the folder of remembered digests, by default in the user's cache folder.
+    "spec.dataset". `cache` is the folder of remembered digests, by default in the user's cache folder. `on_progress` is
+    called with the bytes that are read and with all that there are.
 
     Raises UserError for an unknown name, size or parameter, SourceError for a missing, damaged or wrong file.
     """
@@ -74,7 +79,8 @@ def resolve(
         check_content("folder" if path.is_dir() else "file", kind=kind, field=field, title=str(path))
         check_file(path, kind=kind, field=field)
         row = SOURCES[kind]
-        digest = _remembered(path, cache=cache, field=field, reads=row.reads(source) if row.reads else None)
+        reads = row.reads(source) if row.reads else None
+        digest = _remembered(path, cache=cache, field=field, reads=reads, on_progress=on_progress)
     resolved = Source()
     resolved.CopyFrom(source)
     resolved.digest = digest
@@ -281,12 +287,13 @@ def _remembered(
     algorithm: str = "sha256",
     field: str = "",
     reads: Callable[[str], bool] | None = None,
+    on_progress: Progress | None = None,
 ) -> str:
-    """The digest of a file or folder, read from the cache where path, sizes and times of change are as they were."""
+    """The digest of a file or folder. What has the size, time of change and inode that it had is not read again."""
     path = path.resolve()
     with _readable(path):
-        files = list(folder_files(path, reads=reads)) if path.is_dir() else [("", path)]
-        stats = [(name, file.stat()) for name, file in files]
+        files = folder_places(path, reads=reads) if path.is_dir() else [("", str(path))]
+        stats = {name: os.stat(file) for name, file in files}  # noqa: PTH116 - paths are text
     if not files:
         raise SourceError(
             field=field, rule="the folder holds images", received=f"{path}, which is empty", remedy="Check the path."
@@ -294,22 +301,48 @@ def _remembered(
     if path.is_dir():
         # What a laptop takes, a cluster must be able to hold.
         check_names([name for name, _ in files], title=str(path))
-    listing = canonical_digest([[name, stat.st_size, str(stat.st_mtime_ns)] for name, stat in stats])
+    marks = {name: [stat.st_size, str(stat.st_mtime_ns), str(stat.st_ino)] for name, stat in stats.items()}
     folder = cache or Path(platformdirs.user_cache_dir("syntrial")) / "sources"
     entry = folder / f"{hashlib.sha256(f'{algorithm}:{path}'.encode()).hexdigest()}.json"
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-        known = json.loads(entry.read_bytes())
-        if known["listing"] == listing:
-            return str(known["digest"])
-    with _readable(path):
-        digest = folder_digest(path, reads=reads) if path.is_dir() else file_digest(path, algorithm=algorithm)
+    known = _known_files(entry)
+    total, done = sum(stat.st_size for stat in stats.values()), 0
+    listing: dict[str, list[Any]] = {}
+    try:
+        for name, file in files:
+            found = known.get(name)
+            if found is None or found[:3] != marks[name]:
+                with _readable(path):
+                    digest = file_digest(Path(file), algorithm=algorithm).partition(":")[2]
+                if on_progress is not None:
+                    on_progress(done, total)
+                found = [*marks[name], digest]
+            done += stats[name].st_size
+            listing[name] = found
+    finally:
+        # What was read counts, though somebody interrupts it.
+        if listing != known:
+            _remember(entry, known | listing if len(listing) < len(files) else listing)
+    if not path.is_dir():
+        return f"{algorithm}:{listing[''][3]}"
+    return listing_digest([[name, stats[name].st_size, listing[name][3]] for name, _ in files])
+
+
+def _remember(entry: Path, files: Mapping[str, list[Any]]) -> None:
     # A cache that cannot be written only costs time.
     with contextlib.suppress(OSError):
-        own_folder(folder)
+        own_folder(entry.parent)
         draft = entry.with_suffix(f".{os.getpid()}.tmp")
-        draft.write_text(json.dumps({"listing": listing, "digest": digest}))
+        draft.write_text(json.dumps({"files": files}))
         draft.replace(entry)
-    return digest
+
+
+def _known_files(entry: Path) -> dict[str, list[Any]]:
+    """Size, time of change, inode and digest of each file as they were remembered; none where nothing readable was."""
+    try:
+        found = json.loads(entry.read_bytes())["files"]
+        return {str(name): list(marks) for name, marks in found.items() if len(marks) == 4}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
 @contextlib.contextmanager

@@ -83,7 +83,7 @@ def resolve_sources(
                 by_name[ref.name] = _checked(ref, digest, store=store)
             case _:
                 path = paths.get(ref.name)
-                by_name[ref.name] = read_here(ref, path)
+                by_name[ref.name] = read_here(ref, path, on_progress=on_progress)
                 if path is not None:
                     locations[by_name[ref.name].digest] = path if ref.kind == WEIGHTS else path.resolve()
     return Sources(by_name=by_name, locations=locations, contents=contents)
@@ -146,7 +146,7 @@ def local_paths(experiment: Experiment, *, base: Path, data_root: Path | None) -
     return found
 
 
-def read_here(ref: SourceRef, path: Path | None) -> Source:
+def read_here(ref: SourceRef, path: Path | None, *, on_progress: Progress | None = None) -> Source:
     """The source with the digest of what lies at `path` on this machine; None where it needs nothing of this machine.
 
     Raises UserError for an unknown name, size or parameter, SourceError for a missing, damaged or wrong file.
@@ -154,7 +154,7 @@ def read_here(ref: SourceRef, path: Path | None) -> Source:
     if ref.kind == WEIGHTS:
         assert path is not None
         return ref.with_digest(resolve_weights(path, field=ref.field))
-    return resolve(ref.request, path, field=ref.field).source
+    return resolve(ref.request, path, field=ref.field, on_progress=on_progress).source
 
 
 def official_file(ref: SourceRef, data_root: Path | None) -> Path | None:

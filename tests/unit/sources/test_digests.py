@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from syntrial.errors import SourceError, UserError
+from syntrial.sources import digests
 from syntrial.sources.digests import check_phantom, resolve, resolve_weights
 from syntrial.sources.medmnist import MEDMNIST, SIZES
 from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source
@@ -118,11 +119,33 @@ def test_a_second_resolve_reads_nothing_but_a_changed_file_is_read_again(tmp_pat
     file = npz(tmp_path / "set.npz")
     first = resolve(source, file, cache=cache).source.digest
     (entry,) = cache.iterdir()
-    known = json.loads(entry.read_text())
-    entry.write_text(json.dumps(known | {"digest": "sha256:remembered"}))
+    known = json.loads(entry.read_text())["files"]
+    entry.write_text(json.dumps({"files": {name: [*marks[:3], "remembered"] for name, marks in known.items()}}))
     assert resolve(source, file, cache=cache).source.digest == "sha256:remembered"
     file.write_bytes(file.read_bytes() + b"\0")
     assert resolve(source, file, cache=cache).source.digest not in {first, "sha256:remembered"}
+
+
+def test_of_a_folder_the_files_that_changed_alone_are_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, cache, folder = Source(folder=FolderSource()), tmp_path / "cache", image_folder(tmp_path / "set")
+    first = resolve(source, folder, cache=cache).source.digest
+    read: list[str] = []
+    digest = digests.file_digest
+
+    def counted(path: Path, *, algorithm: str = "sha256") -> str:
+        read.append(path.name)
+        return digest(path, algorithm=algorithm)
+
+    monkeypatch.setattr(digests, "file_digest", counted)
+    assert resolve(source, folder, cache=cache).source.digest == first
+    assert read == []
+    (folder / "a" / "1.png").write_bytes(b"another")
+    seen: list[tuple[int, int]] = []
+    resolve(source, folder, cache=cache, on_progress=lambda done, total: seen.append((done, total)))
+    assert read == ["1.png"]
+    assert len(seen) == 1
 
 
 def test_a_damaged_or_unwritable_cache_only_costs_time(tmp_path: Path) -> None:
