@@ -129,6 +129,28 @@ def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_tr
     assert [q["severity"] for q in found(trial)["leaks"]] == ["note"]
 
 
+def test_near_duplicates_of_many_test_images_are_serious(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    tested = audit_of(trial)["splits"]["test"]["count"]
+    leak = {"kind": "near-duplicate", "between": ["train", "test"], "action": "waive", "dropped": 0, "examples": []}
+    audit_of(trial)["leaks"] = [{**leak, "count": tested // 4, "images": tested // 4}]
+    assert [q["severity"] for q in found(trial)["leaks"]] == ["serious"]
+
+
+def test_a_finding_of_the_audit_is_serious_where_it_is_a_stop(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    about = {"kind": "property", "about": "size", "against": "class", "strength": 0.9, "p_value": 1e-9}
+    audit_of(trial)["findings"] = [
+        {**about, "grade": "stop", "words": "Size tells the class."},
+        {**about, "grade": "warn", "words": "Format tells the class."},
+        {**about, "grade": "pass", "words": "Mode says nothing of the class."},
+    ]
+    assert [(q["severity"], q["words"]) for q in found(trial)["audit"]] == [
+        ("serious", "Size tells the class."),
+        ("note", "Format tells the class."),
+    ]
+
+
 def test_filters_are_held_against_random_selection(made_up_trial: Callable[..., Any]) -> None:
     def words_of(skill: float, **options: Any) -> tuple[str, str]:
         trial = made_up_trial(test_images=400, **options)
