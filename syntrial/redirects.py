@@ -12,7 +12,8 @@ judge; an address that is written out is judged here all the same.
 import ipaddress
 import socket
 import urllib.request
-from typing import Final
+from http.client import HTTPMessage
+from typing import IO, Final
 from urllib.parse import urlsplit
 
 from syntrial.errors import SourceError
@@ -34,6 +35,21 @@ def check_redirect(url: str, /, *, field: str) -> None:
     for address in _addresses(parts.hostname, by_proxy=_has_proxy(parts.hostname)):
         if not is_public(address):
             raise _refusal(f"https://{parts.hostname}, which is at {address}", field=field)
+
+
+class CheckedRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows to where `check_redirect` lets it; raises SourceError elsewhere."""
+
+    def redirect_request(  # noqa: PLR0917 - as the base class has it
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> urllib.request.Request | None:
+        """As the base class has it."""
+        try:
+            check_redirect(newurl, field=req.full_url)
+        except SourceError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def is_public(address: Ip, /) -> bool:

@@ -3,6 +3,7 @@
     images/train, ~/data/set.npz       a path, on this machine
     s3://bucket/path                   objects of an S3 server: a file, or all that lies under a folder
     claim://NAME/path                  a PersistentVolumeClaim of the experiment's namespace, on a cluster
+    https://host/path#sha256=HEX       a file of the web, of which the digest is known
     sha256:HEX                         content that is in the store already (`syntrial upload`)
     hub://ORGANISATION/NAME@REVISION   weights in a repository of the model hub
 
@@ -13,6 +14,7 @@ Called by `syntrial.trial.run`, which resolves a source's address to the digest 
 import re
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from syntrial.errors import UserError
 
@@ -69,6 +71,19 @@ class StoredContent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HttpsAddress:
+    """A file of the web."""
+
+    url: str
+    """https://…, without a fragment."""
+    digest: str
+    """sha256:… of its content."""
+
+    def __str__(self) -> str:
+        return f"{self.url}#sha256={self.digest.partition(':')[2]}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class HubAddress:
     """A file of weights in a repository of the model hub."""
 
@@ -84,9 +99,12 @@ class HubAddress:
         return f"hub://{self.repository}{revision}/{self.path}".rstrip("/")
 
 
-Address = LocalPath | S3Address | ClaimAddress | StoredContent | HubAddress
+Address = LocalPath | S3Address | ClaimAddress | HttpsAddress | StoredContent | HubAddress
 
-_FORMS = "an address is a path, s3://bucket/path, claim://NAME/path, sha256:HEX, or for weights hub://ORGANISATION/NAME"
+_FORMS = (
+    "an address is a path, s3://bucket/path, claim://NAME/path, https://host/file#sha256=HEX, sha256:HEX, or for "
+    "weights hub://ORGANISATION/NAME"
+)
 
 
 def parse_address(text: str, *, field: str = "source") -> Address:
@@ -109,6 +127,8 @@ def parse_address(text: str, *, field: str = "source") -> Address:
             return _claim(text[8:], field=field)
         case "hub":
             return _hub(text[6:], field=field)
+        case "https":
+            return _https(text, field=field)
         case "":
             return _stored(text, field=field) or LocalPath(path=Path(text))
         case other:
@@ -116,9 +136,10 @@ def parse_address(text: str, *, field: str = "source") -> Address:
                 field=field,
                 rule=_FORMS,
                 received=f"the scheme {other}://",
-                remedy="Write a path without a scheme."
-                if other == "file"
-                else "Copy the data to one of these places first.",
+                remedy={
+                    "file": "Write a path without a scheme.",
+                    "http": "Write https://, with #sha256= and the file's SHA-256 behind the address.",
+                }.get(other, "Copy the data to one of these places first."),
             )
 
 
@@ -146,6 +167,39 @@ def _claim(rest: str, *, field: str) -> ClaimAddress:
             remedy="Look the name up with `kubectl get persistentvolumeclaims`.",
         )
     return ClaimAddress(claim=claim, path=_inner_path(path, field=field))
+
+
+def _https(text: str, *, field: str) -> HttpsAddress:
+    url, _, fragment = text.partition("#")
+    rule = "an address on the web is https://host/path#sha256=HEX, with the file's SHA-256 as 64 hexadecimal digits"
+    try:
+        parts = urlsplit(url)
+        is_whole = bool(parts.hostname) and parts.path.strip("/") != "" and parts.port != 0
+    except ValueError:
+        parts, is_whole = None, False
+    if parts is None or "@" in parts.netloc or not is_whole or not is_printable(url):
+        raise UserError(
+            field=field,
+            rule=f"{rule}, and without credentials",
+            # What stands before an @ may be a password.
+            received="something before an @" if "@" in url.partition("//")[2].partition("/")[0] else url,
+            remedy="Name the file itself; of one that needs a password, fetch it and give its path.",
+        )
+    name, _, value = fragment.partition("=")
+    if name.lower() != "sha256" or not re.fullmatch("[0-9a-fA-F]{64}", value):
+        raise UserError(
+            field=field,
+            rule=rule,
+            received=f"{url} with {fragment!r} behind it" if fragment else f"{url} without a digest",
+            remedy=f"Write {url}#sha256=…, with the digest that its publisher states, or that `sha256sum FILE` prints "
+            "of a copy you trust.",
+        )
+    return HttpsAddress(url=f"https{url[5:]}", digest=f"sha256:{value.lower()}")
+
+
+def is_printable(url: str) -> bool:
+    """Whether an address has no blanks and no control characters."""
+    return not any(letter.isspace() or ord(letter) < 32 for letter in url)
 
 
 def _hub(rest: str, *, field: str) -> HubAddress:
@@ -212,5 +266,7 @@ def last_part(address: Address) -> str:
             return path.name
         case S3Address(path=inner) | ClaimAddress(path=inner) | HubAddress(path=inner):
             return PurePosixPath(inner).name
+        case HttpsAddress(url=url):
+            return PurePosixPath(urlsplit(url).path).name
         case StoredContent():
             return ""

@@ -1,8 +1,8 @@
 """Brings a source into the store: `python -m syntrial.sources.ingest`, which Jobs on a cluster run; a laptop likewise.
 
-What lies at an s3://, claim:// or hub:// address becomes an upload, named by the digest of its content, and a small
-record beside the experiment says which digest the address had. From then on the trial reads the upload alone: what
-happens at the address later changes nothing of it.
+What lies at an s3://, claim://, https:// or hub:// address becomes an upload, named by the digest of its content, and a
+small record beside the experiment says which digest the address had. From then on the trial reads the upload alone:
+what happens at the address later changes nothing of it.
 
 An S3 server says nothing of an object's SHA-256, so everything is read once. What was read is noted in the store, with
 the object's ETag, so that an ingest that is stopped goes on where it was and a second one reads only what changed.
@@ -33,9 +33,18 @@ from syntrial.artifacts.uploads import Part, Progress, local_parts, put_parts, u
 from syntrial.errors import Cancelled, SourceError, SourceUnavailable, SyntrialError, UserError
 from syntrial.experiment.dataset import SOURCES
 from syntrial.rpc.logs import configure_logging
-from syntrial.sources.addresses import Address, ClaimAddress, HubAddress, S3Address, last_part, parse_address
+from syntrial.sources.addresses import (
+    Address,
+    ClaimAddress,
+    HttpsAddress,
+    HubAddress,
+    S3Address,
+    last_part,
+    parse_address,
+)
 from syntrial.sources.digests import check_content, check_file
 from syntrial.sources.named import noted
+from syntrial.sources.web import bring_file
 from syntrial.v1.data_preparation_pb2 import Source
 
 if TYPE_CHECKING:
@@ -112,10 +121,12 @@ def ingest(
 
             digest, file = bring_weights(address, store=store, field=field, on_progress=on_progress)
             return Ingested(digest=digest, origin=str(file))
+        case HttpsAddress():
+            digest = bring_file(address, store=store, kind=kind, field=field, on_progress=on_progress)
         case _:
             raise UserError(
                 field=field,
-                rule="what is brought into the store lies in a bucket, on the hub, or in a claim that is mounted",
+                rule="what is brought into the store lies in a bucket, on the web, on the hub, or in a mounted claim",
                 received=str(address),
                 remedy="Use `syntrial submit`, which uploads files of this machine.",
             )
@@ -314,7 +325,7 @@ def main(
     experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
     name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
     kind: Annotated[str, typer.Option(help="What it is: a kind of source, or weights.")],
-    address: Annotated[str, typer.Option(help="s3://bucket/path, claim://NAME/path or hub://ORGANISATION/NAME.")],
+    address: Annotated[str, typer.Option(help="s3://, claim://, https:// or hub:// and so on.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
     selection: Annotated[str, typer.Option(help="Which files are read: the source in ProtoJSON; none: all.")] = "",
 ) -> None:

@@ -14,7 +14,7 @@ from syntrial.artifacts.uploads import Progress, find_upload, has_upload
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import Contents
-from syntrial.sources.addresses import ClaimAddress, HubAddress, LocalPath, S3Address, StoredContent
+from syntrial.sources.addresses import ClaimAddress, HttpsAddress, HubAddress, LocalPath, S3Address, StoredContent
 from syntrial.sources.contents import look_into
 from syntrial.sources.digests import check_content, resolve, resolve_weights
 from syntrial.sources.ingest import ingest, record_source, recorded_source
@@ -71,7 +71,7 @@ def resolve_sources(
                     received=str(address),
                     remedy="Run the experiment there (`syntrial submit`, or kubectl apply), or give a path.",
                 )
-            case S3Address() | HubAddress() | StoredContent():
+            case S3Address() | HttpsAddress() | HubAddress() | StoredContent():
                 if store is None:
                     raise UserError(
                         field=ref.field,
@@ -110,13 +110,15 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
                 case LocalPath():
                     raise UserError(
                         field=ref.field,
-                        rule="a cluster reads s3://bucket/path, claim://NAME/path, sha256:HEX or hub:// for weights, "
-                        "and no path of yours",
+                        rule="a cluster reads s3://bucket/path, claim://NAME/path, https://, sha256:HEX or hub:// for "
+                        "weights, and no path of yours",
                         received=ref.address,
                         remedy="Use `syntrial submit`, which uploads the data and puts its digest in.",
                     )
                 case StoredContent():
                     digest = _stored(address, ref, store=store)
+                case HttpsAddress():
+                    digest = address.digest
                 case _:
                     digest = recorded_source(store, uid=uid, name=ref.name, address=ref.noted)
             if digest is None or not has_upload(store, digest):
@@ -174,7 +176,7 @@ def official_file(ref: SourceRef, data_root: Path | None) -> Path | None:
 
 
 def _bring(
-    address: S3Address | HubAddress | StoredContent,
+    address: S3Address | HttpsAddress | HubAddress | StoredContent,
     ref: SourceRef,
     *,
     store: ArtifactStore,

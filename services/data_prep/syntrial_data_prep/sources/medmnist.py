@@ -11,13 +11,12 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from http.client import HTTPMessage
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import SourceError
-from syntrial.redirects import check_redirect
+from syntrial.redirects import CheckedRedirects
 from syntrial.v1.data_preparation_pb2 import MedMnistSource, Source
 from syntrial_data_prep.sources import npz
 from syntrial_data_prep.sources.raw import Place, Raw
@@ -92,7 +91,7 @@ def download(
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         request = urllib.request.Request(url, headers={"User-Agent": "syntrial"})  # noqa: S310 - the package's https
-        opener = urllib.request.build_opener(_Redirects())
+        opener = urllib.request.build_opener(CheckedRedirects())
         with opener.open(request, timeout=timeout_s) as answer, draft.open("wb") as target:
             while piece := answer.read(PIECE_BYTES):
                 target.write(piece)
@@ -114,20 +113,6 @@ def download(
         ) from None
     finally:
         draft.unlink(missing_ok=True)
-
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows to where `check_redirect` lets it; raises SourceError elsewhere."""
-
-    def redirect_request(  # noqa: PLR0917 - as the base class has it
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> urllib.request.Request | None:
-        try:
-            check_redirect(newurl, field=req.full_url)
-        except SourceError:
-            fp.close()
-            raise
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 @functools.cache
