@@ -21,7 +21,10 @@ from PIL import Image, ImageFile
 from syntrial.imagesets.limits import MOST_PIXELS, SMALLEST_SIDE
 
 PICTURE_SUFFIXES: Final = frozenset(
-    (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm")
+    (
+        *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".gif", ".webp", ".pgm", ".ppm"),
+        *(".dcm", ".dicom"),
+    )
 )
 """Lower case. What of a folder is read as pictures; any other file is left out."""
 
@@ -123,7 +126,7 @@ _SIGNATURES: Final[tuple[tuple[int, bytes, FileKind], ...]] = (
             (0, b"<svg", "SVG", "an"),
         )
     ),
-    (128, b"DICM", _kind("DICOM file", "Convert to 8- or 16-bit PNG first.")),
+    (128, b"DICM", _kind("DICOM file", "Leave out those without pixels, and decompress the others.", is_readable=True)),
     (344, b"n+1\0", _kind("NIfTI volume", "Write its slices as PNG first.")),
     (
         0,

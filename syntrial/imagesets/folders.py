@@ -208,10 +208,14 @@ def contents(source: Source, path: Path, field: str) -> Contents:
         if damaged and len(headers) + len(damaged) == len(layout.pictures):
             kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
             notes.append(f"Left out: {len(damaged)} images that cannot be read ({kinds}).")
+        refuse_stacks(headers, title=title)
+        of_dicom = {} if source.folder.patient_pattern else all_patients(layout.pictures, headers, tree=tree)
     layout = leave_out(layout, sheets_among(headers))
     lost = set(damaged)
     pattern = source.folder.patient_pattern
-    patient_of = patient_rule(pattern, field=f"{field}.patientPattern") if pattern else lambda name: name
+    patient_of: Callable[[str], str] = lambda name: of_dicom.get(name, name)  # noqa: E731
+    if pattern:
+        patient_of = patient_rule(pattern, field=f"{field}.patientPattern")
     splits = {}
     for split in layout.splits:
         members = [picture for picture in layout.pictures if picture.split == split and picture.name not in lost]
@@ -235,6 +239,34 @@ def some_headers(pictures: Sequence[PlacedPicture], *, tree: Tree) -> list[Pictu
     if damaged and len(headers) + len(damaged) == len(pictures):
         refuse_damaged(damaged, of=len(pictures), tree=tree)
     return headers
+
+
+def refuse_stacks(headers: Sequence[PictureHeader], *, title: str) -> None:
+    """Raises SourceError where more files than may be unreadable hold several pages: a volume's slices, a film."""
+    stacks = [header for header in headers if header.header.facts.frames > 1]
+    if len(stacks) > MOST_UNREADABLE * len(headers):
+        pages = sum(header.header.facts.frames for header in stacks)
+        raise SourceError(
+            field=f"{title}: {stacks[0].name}",
+            rule=f"at most {MOST_UNREADABLE:.0%} of a folder's files hold several pages, of which the first is read",
+            received=f"{len(stacks)} of {len(headers)}, with {pages} pages",
+            remedy="Write each page as a picture of its own, or keep one page of each file.",
+        )
+
+
+def patients_of_headers(headers: Sequence[PictureHeader]) -> dict[str, str]:
+    """The patient of each picture by DICOM's identifier; empty where not all of them have one."""
+    found = {header.name: header.header.patient for header in headers}
+    return found if all(found.values()) else {}
+
+
+def all_patients(pictures: Sequence[PlacedPicture], headers: Sequence[PictureHeader], *, tree: Tree) -> dict[str, str]:
+    """As `patients_of_headers`, of all pictures: where the `headers` of some have them, those of all are read."""
+    if not patients_of_headers(headers):
+        return {}
+    if len(headers) < min(len(pictures), MOST_HEADERS) or len(pictures) > MOST_HEADERS:
+        headers, _ = read_headers(pictures, tree=tree)
+    return patients_of_headers(headers)
 
 
 def channels_of_headers(headers: Iterable[PictureHeader]) -> int:

@@ -214,17 +214,12 @@ def told(left_out: Iterable[LeftOut]) -> list[str]:
 def _no_pictures(names: Sequence[str], *, title: str) -> SourceError:
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     some = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-    dicom = any(suffix in {".dcm", ".dicom"} for suffix in suffixes)
     archives = any(suffix in {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"} for suffix in suffixes)
     return SourceError(
         field=title,
         rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
-        received="DICOM files" if dicom else f"{len(names)} other files" + (f" ({some})" if some else ""),
-        remedy="Convert them to 8- or 16-bit PNG first."
-        if dicom
-        else "An archive in a folder is not opened: give the archive itself."
-        if archives
-        else "Check the path.",
+        received=f"{len(names)} other files" + (f" ({some})" if some else ""),
+        remedy="An archive in a folder is not opened: give the archive itself." if archives else "Check the path.",
     )
 
 

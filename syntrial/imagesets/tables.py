@@ -25,12 +25,18 @@ from syntrial.imagesets.columns import (
 )
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import is_picture
-from syntrial.imagesets.folders import channels_of_headers, numbers_of_headers, some_headers
+from syntrial.imagesets.folders import (
+    all_patients,
+    channels_of_headers,
+    numbers_of_headers,
+    refuse_stacks,
+    some_headers,
+)
 from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
-from syntrial.imagesets.trees import open_tree
+from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 USUAL_PATHS: Final = (
@@ -116,10 +122,7 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
         if table is None:
             return folders.contents(source, path, field)
         found = read_table(tree.names(), open_file=tree.open, table=table, title=title)
-        headers = some_headers(found.pictures, tree=tree)
-        return replace(
-            foreseen_contents(found, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers)
-        )
+        return _with_headers(found, tree=tree)
 
 
 def contents(source: Source, path: Path, field: str) -> Contents:
@@ -128,10 +131,15 @@ def contents(source: Source, path: Path, field: str) -> Contents:
     with open_tree(path, title=title, field=field) as tree:
         names = list(filter(reads(source), tree.names()))
         table = read_table(names, open_file=tree.open, table=source.table, title=title, beside=tree.names())
-        headers = some_headers(table.pictures, tree=tree)
-        return replace(
-            foreseen_contents(table, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers)
-        )
+        return _with_headers(table, tree=tree)
+
+
+def _with_headers(table: Table, *, tree: Tree) -> Contents:
+    headers = some_headers(table.pictures, tree=tree)
+    refuse_stacks(headers, title=tree.title)
+    if table.patients is None and (patients := all_patients(table.pictures, headers, tree=tree)):
+        table = replace(table, patients=tuple(patients.get(picture.name, picture.name) for picture in table.pictures))
+    return replace(foreseen_contents(table, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers))
 
 
 def foreseen_contents(table: Table, *, channels: int) -> Contents:

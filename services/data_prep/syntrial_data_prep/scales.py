@@ -123,7 +123,8 @@ def saturation(clipped: Clipped, scale: Scale, *, what: str, shares: tuple[float
         (clipped.above, shares[1], f"above {scale.high:g}", "white"),
     ):
         share = count / clipped.total
-        if share > asked + MOST_CLIPPED:
+        # Other splits than training, and equal values, move what percentiles ask for.
+        if share > 2 * asked + MOST_CLIPPED:
             found.append(f"{share:.1%} of the pixels of {what} lie {end} and became {color} (saturation).")
     return found
 

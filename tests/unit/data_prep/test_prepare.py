@@ -303,11 +303,6 @@ def damage(made: Path) -> None:
         (made / "cat" / f"{number}.png").write_bytes(b"x")
 
 
-def as_dicom(made: Path) -> None:
-    for path in list(made.rglob("*.png")):
-        path.rename(path.with_suffix(".dcm"))
-
-
 def leave_one_dog(made: Path) -> None:
     for path in list((made / "dog").iterdir())[1:]:
         path.unlink()
@@ -395,11 +390,6 @@ FOLDERS: dict[str, tuple[Callable[[Path], Path], Source, str]] = {
         flat,
         Source(folder=FolderSource()),
         "a folder for each class",
-    ),
-    "DICOM files": (
-        lambda root: spoilt(root, as_dicom),
-        Source(folder=FolderSource()),
-        "Convert them to 8- or 16-bit PNG",
     ),
     "one class": (
         lambda root: spoilt(root, lambda made: shutil.rmtree(made / "dog")),

@@ -43,7 +43,6 @@ def test_a_class_may_be_called_like_a_split_where_it_holds_images_itself() -> No
         (["1.png", "2.png"], r"1.png and 1 more in no class"),
         (["train/1.png", "test/2.png"], r"train/1.png and 1 more in no class"),
         (["a/1.txt"], r"1 other files"),
-        (["a/1.dcm"], r"DICOM files"),
         ([], r"0 other files"),
     ],
 )

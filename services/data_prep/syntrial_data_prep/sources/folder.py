@@ -20,8 +20,10 @@ from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE
 from syntrial.imagesets.folders import (
     PictureHeader,
     layout_of,
+    patients_of_headers,
     read_headers,
     refuse_damaged,
+    refuse_stacks,
     sheets_among,
 )
 from syntrial.imagesets.patterns import patient_rule
@@ -111,7 +113,13 @@ def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[in
     if known.may_be_sheets and (sheets := sheets_among(entries)):
         entries = [entry for entry in entries if entry.name not in sheets]
         notes.append(f"Left out: {len(sheets)} {SHEET}.")
+    refuse_stacks(entries, title=title)
     places = {picture.name: row for row, picture in enumerate(known.pictures)}
+    of_dicom = {} if known.has_patients else patients_of_headers(entries)
+    if of_dicom:
+        # Those of files that could not be read stand nowhere.
+        identities = tuple(of_dicom.get(picture.name, picture.name) for picture in known.pictures)
+        known = replace(known, identities=identities, has_patients=True)
     patients = {}
     if known.has_patients:
         patients = {name: patient_word(name, secret=secret) for name in known.identities}
@@ -235,7 +243,7 @@ def listing_of(
 def _masked(name: str, word: str) -> str:
     """A file's name for `lay_out`, which goes by folders and by the suffix."""
     suffix = PurePosixPath(name).suffix
-    known = suffix if suffix.lower() in {*PICTURE_SUFFIXES, ".dcm", ".dicom"} else ""
+    known = suffix if suffix.lower() in PICTURE_SUFFIXES else ""
     return (PurePosixPath(name).parent / f"{word}{known}").as_posix()
 
 
