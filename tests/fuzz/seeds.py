@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow
+import tifffile
 from PIL import Image
 from pyarrow import parquet
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
 from syntrial.artifacts.store import open_store
 from syntrial.imagesets.filetypes import DECODERS
@@ -31,6 +34,12 @@ def seeds() -> dict[str, bytes]:
     file = io.BytesIO()
     Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8)).save(file, "PNG")
     found["image/png-16"] = file.getvalue()
+    for kind in ("int16", "uint16", "float32"):
+        file = io.BytesIO()
+        tifffile.imwrite(file, np.arange(64).reshape(8, 8).astype(kind), photometric="miniswhite")
+        found[f"image/tiff-{kind}"] = file.getvalue()
+    for name in ("plain", "windowed"):
+        found[f"image/dicom-{name}"] = dicom(is_windowed=name == "windowed")
     images, labels = np.zeros((6, 4, 4), np.uint8), np.arange(6) % 2
     for name, given in {
         "plain": {"images": images, "labels": labels},
@@ -103,6 +112,25 @@ def seeds() -> dict[str, bytes]:
         message.header.key = KEY  # type: ignore[attr-defined]
         found[f"request/{method.rpartition('/')[2]}"] = bytes([number]) + message.SerializeToString()
     return found
+
+
+def dicom(*, is_windowed: bool) -> bytes:
+    """A grey picture of 8 by 8 pixels."""
+    drawn = Dataset()
+    drawn.SOPClassUID, drawn.SOPInstanceUID = SecondaryCaptureImageStorage, "1.2.3"
+    drawn.PatientID, drawn.Modality, drawn.PhotometricInterpretation = "drawn", "OT", "MONOCHROME2"
+    drawn.Rows = drawn.Columns = 8
+    drawn.SamplesPerPixel, drawn.BitsAllocated, drawn.BitsStored, drawn.HighBit = 1, 16, 12, 11
+    drawn.PixelRepresentation = 0
+    if is_windowed:
+        drawn.RescaleSlope, drawn.RescaleIntercept = 2, -10
+        drawn.WindowCenter, drawn.WindowWidth = 20, 40
+    drawn.PixelData = np.arange(64, dtype=np.uint16).tobytes()
+    drawn.file_meta = FileMetaDataset()
+    drawn.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = io.BytesIO()
+    drawn.save_as(file, enforce_file_format=True)
+    return file.getvalue()
 
 
 def main() -> None:

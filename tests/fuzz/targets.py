@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from google.protobuf.message import DecodeError
+from syntrial_data_prep.scales import levels
 from syntrial_data_prep.sources import folder, npz
 
 from syntrial.artifacts.keys import canonical_digest, step_key
 from syntrial.artifacts.manifest import parse_manifest
 from syntrial.artifacts.references import member_refs, source_digests
 from syntrial.artifacts.uploads import parse_upload
+from syntrial.documents.scale import Scale
 from syntrial.errors import DataLoss, UserError
 from syntrial.experiment.file import parse_experiment
 from syntrial.imagesets.filetypes import tell_apart
@@ -77,8 +79,11 @@ def image(data: bytes) -> None:
         tree = OneFile(data)
         headers, damaged = read_headers([placed], tree=tree)
         for header in headers:
-            folder._decode(header, tree=tree, bits=16)
-            folder._highest(header, tree=tree)
+            found = folder.decode_from(tree, header.name)
+            if found is not None and not found.is_deep:
+                levels(found, Scale())
+            elif found is not None:
+                levels(found, Scale(by="window", low=0, high=4095, opaque=65535))
         if damaged:
             tell_apart(damaged, opened=tree.open)
 
@@ -88,8 +93,8 @@ def arrays(data: bytes) -> None:
     with file_of(data, ".npz") as path, contextlib.suppress(UserError):
         found = npz.read(path, digest="", classes=())
         for split in found.splits.values():
-            for _ in islice(split.pictures(), PICTURES):
-                pass
+            for read in islice(split.pictures(0), PICTURES):
+                read()
 
 
 def archive(data: bytes) -> None:
