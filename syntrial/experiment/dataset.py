@@ -120,14 +120,16 @@ class SourceFields(OneOf):
     npz: Address | None = Field(
         None,
         description="An .npz file in MedMNIST's layout (train_images, train_labels, val_images and so on): a path on a "
-        "laptop; s3://BUCKET/PATH; on a cluster also claim://CLAIM/PATH in a PersistentVolumeClaim of the same "
-        "namespace; or sha256:DIGEST of content that `syntrial upload` put into the store. `syntrial submit` uploads "
+        "laptop; s3://BUCKET/PATH; https://HOST/PATH#sha256=DIGEST; on a cluster also claim://CLAIM/PATH in a "
+        "PersistentVolumeClaim of the same namespace; or sha256:DIGEST of content that `syntrial upload` put into the "
+        "store. `syntrial submit` uploads "
         "what a path names.",
     )
     folder: Address | None = Field(
         None,
-        description="A folder of images with a folder for each class, and folders train, val and test above those "
-        "where the data is split already. Its address is written as for npz.",
+        description="A folder of images with a folder for each class, and folders of splits (train, val, test) above "
+        "or below those where the data is split already; or a zip or tar archive of one, also with a generator's "
+        "dataset.json. Its address is written as for npz.",
     )
     table: Table | None = Field(
         None, description="A folder of images with a table of their labels; {} takes the only table of the folder."
@@ -146,8 +148,9 @@ class SourceFields(OneOf):
     patient_pattern: str | None = Field(
         None,
         max_length=1024,
-        description="For a folder: a regular expression with one group that finds the patient in a file's name, so "
-        "that no patient stands on both sides of a split. RE2's syntax. Default: patients are not known.",
+        description="For a folder: a regular expression with one group that finds the patient in a file's name (with "
+        "a '/' in the expression: in its path), so that no patient stands on both sides of a split. RE2's syntax. "
+        "Default: patients are not known.",
     )
     several_labels: bool | None = Field(
         None,

@@ -21,7 +21,7 @@ from syntrial.imagesets.filetypes import UNREADABLE, open_picture, tell_apart
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import Header, read_header
-from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, lay_out, told
+from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
 
@@ -72,8 +72,12 @@ def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -
     `called` is what errors call a file of this name. Raises SourceError as `lay_out` does.
     """
     names = tree.names()
-    layout = lay_out(names, title=tree.title, labels=listed_labels(tree), called=called)
-    return without_drawings(layout, tree=tree)
+    labels = listed_labels(tree)
+    layout = lay_out(names, title=tree.title, labels=labels, called=called)
+    layout = without_drawings(layout, tree=tree)
+    if labels is None:
+        check_outer(layout, title=tree.title)
+    return layout
 
 
 def listed_labels(tree: Tree) -> dict[str, str] | None:

@@ -404,7 +404,6 @@ def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:
     """Refuses classes within classes: another set inside this one, the same data twice, sites taken for classes."""
     distinct = set(spots)
     labels = {spot.label.casefold(): spot.label for spot in distinct}
-    below: dict[str, set[str]] = defaultdict(set)
     for spot in sorted(distinct, key=lambda spot: (spot.label, spot.split, spot.deeper)):
         split, label, deeper = spot.split, spot.label, spot.deeper
         for part in deeper:
@@ -424,18 +423,6 @@ def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:
                     received=f"{part!r} within {label!r}, in {split}",
                     remedy="Give the folder that holds the classes, or that which holds the splits.",
                 )
-        below[label].add(deeper[0] if deeper else "")
-    children = {frozenset(parts) for parts in below.values()}
-    if len(below) > 1 and len(children) == 1:
-        (shared,) = children
-        if len(shared) > 1 and "" not in shared and not any(re.search(r"\d", part) for part in shared):
-            raise SourceError(
-                field=title,
-                rule="it is plain which folders are the classes",
-                received=f"{quoted(sorted(below))}, each of which holds {quoted(sorted(shared))}",
-                remedy="If the inner ones are the classes, bring those of one name together; if the outer ones are, "
-                "move the images of each up into it.",
-            )
     wrong = sorted({spot.label for spot in distinct if spot.split != UNSPLIT and split_word(spot.label)})
     if wrong:
         raise SourceError(
@@ -443,4 +430,24 @@ def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:
             rule="in each split's folder, images lie in a folder for each class",
             received=f"{quoted(wrong)}, which are words for splits",
             remedy="Give the folder that holds the splits.",
+        )
+
+
+def check_outer(layout: FolderLayout, *, title: str) -> None:
+    """Refuses classes that all hold the same folders: sites or folds, perhaps, and those within are the classes."""
+    below: dict[str, set[str]] = defaultdict(set)
+    for picture in layout.pictures:
+        parts = picture.name.split("/")
+        at = parts.index(picture.label) + 1
+        below[picture.label].add(parts[at] if at < len(parts) - 1 else "")
+    if len(below) < 2 or len({frozenset(held) for held in below.values()}) > 1:
+        return
+    shared = next(iter(below.values()))
+    if len(shared) > 1 and not any(part == "" or re.search(r"\d", part) or split_word(part) for part in shared):
+        raise SourceError(
+            field=title,
+            rule="it is plain which folders are the classes",
+            received=f"{quoted(sorted(below))}, each of which holds {quoted(sorted(shared))}",
+            remedy="If the inner ones are the classes, bring those of one name together; if the outer ones are, "
+            "move the images of each up into it.",
         )

@@ -8,7 +8,7 @@ from PIL import EpsImagePlugin, Image
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, NO_PICTURE
 from syntrial.imagesets.folders import read_headers
-from syntrial.imagesets.structure import lay_out, split_word, told
+from syntrial.imagesets.structure import check_outer, lay_out, split_word, told
 from syntrial.imagesets.trees import FolderTree
 
 
@@ -209,7 +209,7 @@ AMBIGUOUS: dict[str, tuple[list[str], str]] = {
 def test_what_can_be_read_in_two_ways_is_refused_with_the_names(name: str) -> None:
     names, message = AMBIGUOUS[name]
     with pytest.raises(SourceError, match=message) as caught:
-        lay_out(names, title="set")
+        check_outer(lay_out(names, title="set"), title="set")
     assert all(violation.remedy for violation in caught.value.violations)
 
 

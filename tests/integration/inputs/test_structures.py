@@ -1,0 +1,242 @@
+"""Folders of any structure, as people have them: read right by the plan and by data preparation alike, or refused."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from syntrial_data_prep.prepare import prepare_dataset
+
+from syntrial.documents import document
+from syntrial.documents.audit import Audit
+from syntrial.errors import UserError
+from syntrial.imagesets.contents import Contents
+from syntrial.imagesets.imageset import read_image_set
+from syntrial.rpc.testing import FakeContext
+from syntrial.sources.contents import foreseen
+from syntrial.sources.resolve import resolve_sources
+from syntrial.trial.run import draft
+from tests.integration.inputs.drawing import draw_classes, draw_splits, encoded, grey, mask, trial, write
+
+HEIC = b"\0\0\0\x24ftypheic\0\0\0\0mif1heic" + bytes(200)
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:" + b"0" * 64 + b"\nsize 12345\n"
+
+
+def looked_at(folder: Path, fields: dict[str, Any], images: dict[str, Any] | None = None) -> dict[str, Contents]:
+    """What a plan sees of the sources."""
+    return dict(resolve_sources(trial(fields, images=images), base=folder).contents)
+
+
+def counted(found: Contents) -> dict[str, list[int]]:
+    """Images of each class by split."""
+    return {
+        name: np.bincount(split.labels, minlength=len(found.classes)).tolist() for name, split in found.splits.items()
+    }
+
+
+def splits_below(root: Path) -> None:
+    for split, count in (("train", 12), ("val", 5), ("test", 6)):
+        draw_classes(root / split, count=count)
+        for name in ("ill", "well"):
+            (root / name).mkdir(exist_ok=True)
+            (root / split / name).rename(root / name / split)
+        (root / split).rmdir()
+
+
+def images_and_masks(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        write(path.parent / "images" / path.name, grey(label, number))
+        write(path.parent / "masks" / path.name, mask(label, number))
+
+    draw_classes(root, save=save)
+
+
+def masks_of_another_name(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        write(path.parent / "scans" / path.name, grey(label, number))
+        write(path.parent / "outlines" / path.name, mask(label, number))
+
+    draw_classes(root, save=save)
+
+
+def thumbnails(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        write(path, grey(label, number))
+        write(path.parent / "@eaDir" / path.name / "THUMB_M.jpg", grey(label, number, size=(8, 8)), "JPEG")
+
+    draw_classes(root, save=save)
+
+
+def sheet(root: Path) -> None:
+    draw_classes(root)
+    write(root / "ill" / "overview.png", np.tile(grey(0, 0), (4, 4)))
+
+
+def one_huge_and_one_stray(root: Path) -> None:
+    draw_classes(root, count=40)
+    Image.new("1", (9000, 9000)).save(root / "ill" / "slide.png")
+    write(root / "well" / "dot.png", np.zeros((2, 2), np.uint8))
+    write(root / "well" / "notes.txt", b"seen by two readers")
+    write(root / ".hidden" / "1.png", grey(0, 0))
+
+
+def a_few_pointers(root: Path) -> None:
+    draw_classes(root, count=40)
+    for number in range(3):
+        write(root / "well" / f"q{number}.png", POINTER)
+
+
+def generator(root: Path) -> None:
+    labels = []
+    for number in range(40):
+        name = f"{number // 20:05d}/img{number:08d}.png"
+        write(root / name, grey(number % 2, number))
+        labels.append([name, number % 2])
+    write(root / "dataset.json", json.dumps({"labels": labels}).encode())
+
+
+def browsers(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        if label and number > 9:
+            write(path.with_suffix(".jfif"), np.repeat(grey(label, number)[..., None], 3, axis=2), "JPEG")
+        else:
+            write(path.with_suffix(".webp"), grey(label, number), "WEBP", lossless=True)
+
+    draw_classes(root, save=save)
+
+
+def wrapped(root: Path) -> None:
+    draw_splits(root / "chest_xray" / "chest_xray", splits={"TRAIN": 12, "dev": 5, "Test_Images": 6})
+
+
+Make = Callable[[Path], object]
+READ: dict[str, tuple[Make, dict[str, list[int]], str]] = {
+    "a split called dev": (
+        lambda root: draw_splits(root, splits={"train": 12, "dev": 5, "test": 6}),
+        {"train": [12, 12], "validation": [5, 5], "test": [6, 6]},
+        "",
+    ),
+    "splits below classes": (splits_below, {"train": [12, 12], "validation": [5, 5], "test": [6, 6]}, ""),
+    "splits in two folders that wrap them": (wrapped, {"train": [12, 12], "validation": [5, 5], "test": [6, 6]}, ""),
+    "images and masks": (images_and_masks, {"all": [20, 20]}, r"40 masks .*'ill': 20, 'well': 20"),
+    "masks of another name": (masks_of_another_name, {"all": [20, 20]}, "40 masks"),
+    "thumbnails in subfolders": (thumbnails, {"all": [20, 20]}, "40 thumbnails"),
+    "a sheet of samples": (sheet, {"all": [20, 20]}, "1 sheets of samples"),
+    "one huge, one tiny and one stray file": (one_huge_and_one_stray, {"all": [40, 40]}, "1 files that are no images"),
+    "a few pointers": (a_few_pointers, {"all": [40, 40]}, "3 images that cannot be read .3 Git LFS pointers"),
+    "a generator's list of labels": (generator, {"all": [20, 20]}, "1 files that are no images"),
+    "half of a class as JFIF, the rest WebP": (browsers, {"all": [20, 20]}, ""),
+}
+
+
+@pytest.mark.parametrize("name", READ)
+def test_a_folder_is_read_for_what_it_is_and_what_is_left_out_is_told(name: str, tmp_path: Path) -> None:
+    make, expected, note = READ[name]
+    make(tmp_path / "real")
+    found = looked_at(tmp_path, {"folder": "real"})["dataset"]
+    assert counted(found) == expected
+    if note:
+        assert any(re.search(note, told) for told in found.notes), found.notes
+    else:
+        assert found.notes == ()
+
+
+@pytest.mark.parametrize("name", ["images and masks", "a sheet of samples", "one huge, one tiny and one stray file"])
+@pytest.mark.parametrize("packed", ["", "zip", "gztar"])
+def test_preparation_reads_what_was_planned_from_a_folder_and_from_archives(
+    name: str, packed: str, tmp_path: Path
+) -> None:
+    READ[name][0](tmp_path / "real")
+    folder = "real"
+    if packed:
+        folder = Path(shutil.make_archive(str(tmp_path / "packed"), packed, tmp_path / "real")).name
+    experiment = trial({"folder": folder, "leaks": {"exactDuplicates": "waive"}})
+    sources = resolve_sources(experiment, base=tmp_path)
+    planned = foreseen(experiment.spec.dataset, sources.contents["dataset"])
+    context = FakeContext(sources=dict(sources.locations))
+    prepare_dataset(draft(experiment, sources).plan.training[0].request, context)
+    for split in ("train", "validation", "test"):
+        assert read_image_set(context.result(split)).class_counts.tolist() == counted(planned)[split]
+    audit = document.read(Audit, context.result("audit"), "audit.json")
+    assert any(note.startswith("Left out") for note in audit.notes)
+    assert not any("p000" in note or "overview" in note or "slide" in note for note in audit.notes)
+
+
+def refused_set(root: Path) -> None:
+    draw_classes(root)
+    draw_classes(root / "synthetic", seed=9)
+
+
+def mixture(root: Path) -> None:
+    draw_splits(root)
+    draw_splits(root / "chest_xray")
+
+
+def no_classes_in_test(root: Path) -> None:
+    draw_classes(root / "train")
+    for number in range(8):
+        write(root / "test" / f"{number}.png", grey(number % 2, number, seed=5))
+
+
+def other_type(root: Path) -> None:
+    draw_classes(root, save=lambda p, k, n: write(p, HEIC if n % 8 == 7 else grey(k, n)))
+
+
+def truncated(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        data = encoded(grey(label, number, noise=30))
+        write(path, data[: len(data) // 2] if label and number % 2 else data)
+
+    draw_classes(root, save=save)
+
+
+REFUSED: dict[str, tuple[Make, str]] = {
+    "splits beside another folder": (mixture, "the splits 'test', 'train', 'val' beside 'chest_xray'"),
+    "a test folder without classes": (no_classes_in_test, "images of 'test' in no class"),
+    "a synthetic folder inside the real one": (refused_set, "'synthetic' beside 'ill', 'well'"),
+    "two test folders": (
+        lambda root: draw_splits(root, splits={"TRAIN": 8, "TEST": 4, "TEST_SIMPLE": 4}),
+        "'TEST', 'TEST_SIMPLE' for test",
+    ),
+    "classes equal but for case": (
+        lambda root: draw_classes(root, classes=("Ill", "ill", "well")),
+        r"classMap: \{'ill': 'Ill'\}.*--class-map ill=Ill",
+    ),
+    "another type under the suffix": (other_type, "4 of 40: 4 HEIC pictures"),
+    "half of a class truncated": (truncated, "10 of 40: 10 damaged PNG pictures"),
+    "one image of a class": (
+        lambda root: (draw_classes(root, classes=("well",), count=40), write(root / "ill" / "1.png", grey(0, 1))),
+        "none of 'ill'.*`classMap`.*`split`",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_folder_that_could_be_misread_is_refused_when_it_is_planned(name: str, tmp_path: Path) -> None:
+    make, message = REFUSED[name]
+    make(tmp_path / "real")
+    with pytest.raises(UserError, match=message) as caught:
+        looked_at(tmp_path, {"folder": "real"})
+    assert all(violation.remedy for violation in caught.value.violations)
+
+
+def test_a_synthetic_archive_and_its_other_names_for_classes(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "real")
+    draw_classes(tmp_path / "made", classes=("0_ill", "1_well"), seed=9)
+    shutil.make_archive(str(tmp_path / "made"), "zip", tmp_path, "made")
+    words = r"classMap: \{'0_ill': 'ill', '1_well': 'well'\}.*--class-map 0_ill=ill --class-map 1_well=well"
+    with pytest.raises(UserError, match=words):
+        looked_at(tmp_path, {"folder": "real"}, {"folder": "made.zip"})
+    named = {"folder": "made.zip", "classMap": {"0_ill": "ill", "1_well": "well"}}
+    assert counted(looked_at(tmp_path, {"folder": "real"}, named)["synthetic/given"]) == {"all": [20, 20]}
+
+
+def test_patients_that_are_folders_are_found_in_the_path(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "real", save=lambda p, k, n: write(p.parent / f"pat{n // 2}" / p.name, grey(k, n)))
+    found = looked_at(tmp_path, {"folder": "real", "patientPattern": r"/(pat\d+)/"})["dataset"]
+    assert len(set(found.splits["all"].patients)) == 10
