@@ -67,7 +67,7 @@ def associate(table: NDArray[np.float64], *, independent: float = 1.0) -> Associ
     """
     table = _without_rare(table * independent)
     statistic, freedom, p_value = chi_square(table)
-    if freedom == 0:
+    if freedom == 0 or table.sum() <= 1:
         return NOTHING
     total, (rows, columns) = table.sum(), table.shape
     squared = max(0.0, statistic / total - (rows - 1) * (columns - 1) / (total - 1))
