@@ -43,6 +43,7 @@ def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = N
     trial = draft_of(read_experiment(file), base=file.parent, store=opened, data_root=data_root)
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(plan_view(trial.plan, done=done, detectable=_detectable(trial)))
+    _print_remarks(trial)
 
 
 @app.command(rich_help_panel=HERE)
@@ -180,6 +181,13 @@ def _detectable(trial: "Trial") -> str:
     return detectable_words(trial.experiment, trial.sources)
 
 
+def _print_remarks(trial: "Trial") -> None:
+    from syntrial.sources.contents import remarks
+
+    for remark in remarks(trial.experiment, trial.sources.contents):
+        console.print(Text(remark))
+
+
 def run_here(
     experiment: "Experiment", *, base: Path, store: str, data_root: Path | None, out: Path | None, cores: int | None
 ) -> None:
@@ -210,6 +218,7 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
     require_programs(step for step in trial.plan.steps if step.key not in done)
     console.print(f"[bold]{name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
+    _print_remarks(trial)
     with (
         interruptible("the same command goes on from here"),
         LocalExecutor(

@@ -36,7 +36,7 @@ from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
-from syntrial.imagesets.trees import Tree, open_tree
+from syntrial.imagesets.trees import Tree, below_top, open_tree
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 USUAL_PATHS: Final = (
@@ -128,7 +128,8 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
 def contents(source: Source, path: Path, field: str) -> Contents:
     """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
     title = f"{field}.table ({path.resolve().name})"
-    with open_tree(path, title=title, field=field) as tree:
+    with open_tree(path, title=title, field=field) as whole:
+        tree = whole if path.is_dir() else below_top(whole)
         names = list(filter(reads(source), tree.names()))
         table = read_table(names, open_file=tree.open, table=source.table, title=title, beside=tree.names())
         return _with_headers(table, tree=tree)

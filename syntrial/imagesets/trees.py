@@ -112,3 +112,12 @@ class Renamed:
     def open(self, name: str, /) -> BinaryIO:
         """As `Tree` has it."""
         return self._tree.open(self._called[name])
+
+
+def below_top(tree: Tree) -> Tree:
+    """The tree as it is below the one folder that holds all of it, as archives of a folder are; else itself."""
+    names = tree.names()
+    tops = {name.partition("/")[0] for name in names}
+    if len(tops) != 1 or any("/" not in name for name in names):
+        return tree
+    return Renamed(tree, {name.partition("/")[2]: name for name in names})

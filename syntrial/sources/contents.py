@@ -125,9 +125,19 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
     violations: list[Violation] = []
     dataset = experiment.spec.dataset
     try:
-        classes = foreseen(dataset, found[DATASET]).classes
+        prepared = foreseen(dataset, found[DATASET])
     except UserError as error:
         return list(error.violations)
+    classes = prepared.classes
+    if dataset.leaks.shared_patients == "stop" and (shared := _shared_words(prepared)):
+        violations.append(
+            Violation(
+                field="spec.dataset.leaks.sharedPatients",
+                rule="no patient has images in two splits, where this is `stop`",
+                received="; ".join(shared),
+                remedy="Write `drop`, which takes them out of training and validation, or mend the splits.",
+            )
+        )
     # One scale serves both, where the real data has one.
     is_told = dataset.intensity is not None or bool(found[DATASET].numbers - {EIGHT, WINDOWED})
     for number, item in enumerate(experiment.spec.synthetic):
@@ -152,6 +162,33 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
         except UserError as error:
             violations += error.violations
     return violations
+
+
+def remarks(experiment: Experiment, found: Mapping[str, Contents]) -> list[str]:
+    """What the user should know of sources before anything runs, as sentences: what was left out, who is in two splits.
+
+    `found` is what `look_into` gave.
+    """
+    said = [f"{name}: {note}" for name, contents in found.items() for note in contents.notes]
+    policy = experiment.spec.dataset.leaks.shared_patients
+    if DATASET in found and (shared := _shared_words(foreseen(experiment.spec.dataset, found[DATASET]))):
+        done = "are left out of the first" if policy == "drop" else "stay, and the report says so"
+        said.append(f"{DATASET}: {'; '.join(shared)}; their images {done} (`leaks.sharedPatients: {policy}`).")
+    return said
+
+
+def _shared_words(prepared: Contents) -> list[str]:
+    """How many patients stand in each two splits, in words."""
+    owners = {split: set(found.patients) for split, found in prepared.splits.items()}
+    counts = {
+        (loser, keeper): len(owners[loser] & owners[keeper])
+        for loser, keeper in (("validation", "test"), ("train", "test"), ("train", "validation"))
+    }
+    return [
+        f"{count} {'patients have' if count > 1 else 'patient has'} images in {loser} and {keeper}"
+        for (loser, keeper), count in counts.items()
+        if count
+    ]
 
 
 def foreseen(dataset: Dataset, contents: Contents) -> Contents:

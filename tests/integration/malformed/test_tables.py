@@ -217,6 +217,11 @@ CASES: dict[str, Case] = {
         dataset={"task": {"binary": {"positive": "ill", "negative": "none"}}},
         told=("spec.dataset.task", "`negative: none` is for images with several labels"),
     ),
+    "one patient in two splits, which is to stop the trial": Case(
+        table=text(changed(0, 2, "p8")),
+        dataset={"leaks": {"sharedPatients": "stop"}},
+        told=("spec.dataset.leaks.sharedPatients", "1 patient has images in train and test", "Write `drop`"),
+    ),
     "an order without a class": Case(
         table=text(),
         dataset={"task": {"ordinal": ["ill", "worse"]}},

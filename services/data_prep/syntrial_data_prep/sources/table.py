@@ -10,7 +10,7 @@ from dataclasses import replace
 from syntrial.imagesets.pseudonyms import file_words
 from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.tables import Table, listed, read_table, reads
-from syntrial.imagesets.trees import Renamed, Tree
+from syntrial.imagesets.trees import Renamed, Tree, below_top
 from syntrial.v1.data_preparation_pb2 import Source, TableSource
 from syntrial_data_prep.sources import folder
 from syntrial_data_prep.sources.folder import Known, checked_secret, nameless_tree, raw_of
@@ -23,6 +23,8 @@ def open_source(source: Source, place: Place) -> Raw:
     title, is_read = path.resolve().name, reads(source)
     secret = checked_secret(path, digest=source.digest, title=title, on_progress=place.on_progress, reads=is_read)
     whole = nameless_tree(path, title=title, scratch=place.scratch)
+    if not path.is_dir():
+        whole = below_top(whole)
     names = list(filter(is_read, whole.names()))
     return raw_of_table(whole, names, table=source.table, secret=secret, on_progress=place.on_progress)
 
