@@ -165,11 +165,11 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
 
 
 def remarks(experiment: Experiment, found: Mapping[str, Contents]) -> list[str]:
-    """What the user should know of sources before anything runs, as sentences: what was left out, who is in two splits.
+    """What the user should know of splits before anything runs, as sentences: who stands in two of them.
 
     `found` is what `look_into` gave.
     """
-    said = [f"{name}: {note}" for name, contents in found.items() for note in contents.notes]
+    said: list[str] = []
     policy = experiment.spec.dataset.leaks.shared_patients
     if DATASET in found and (shared := _shared_words(foreseen(experiment.spec.dataset, found[DATASET]))):
         done = "are left out of the first" if policy == "drop" else "stay, and the report says so"
