@@ -143,6 +143,8 @@ def lay_out(
     if labels is not None:
         placed = {row.name: _Spot(UNSPLIT, labels[row.name], ()) for row in rows if row.name in labels}
         left |= {row.name: NO_CLASS for row in rows if row.name not in labels}
+        if not placed:
+            raise _no_class([row.name for row in rows], title=title, called=called)
         return _layout(names, placed, left)
     companions = companions_among(rows)
     left |= companions

@@ -59,6 +59,11 @@ def tree_at(path: Path, *, title: str = "", field: str = "", scratch: Path | Non
             received=error.strerror or str(error),
             remedy="Check its permissions and the disk.",
         ) from error
+    for number, name in enumerate(found.names()):
+        if not name.isascii() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise SourceError(
+                field=field or title, rule="a file's name is UTF-8", received=ascii(name), remedy="Rename it."
+            ).about(name, number=number)
     return found
 
 
