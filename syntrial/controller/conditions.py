@@ -275,7 +275,8 @@ def _progressing(trial: TrialState, snapshot: Snapshot, stands: Standing, *, run
     if running:
         return condition(PROGRESSING, "True", "Running", "steps run")
     others = stands.count(Stand.CARRIED, Stand.ENDING, Stand.READY, Stand.PAUSED, Stand.ELSEWHERE, Stand.UNKNOWN)
-    if (over := snapshot.over_budget) is not None and others == len(held_back(trial, snapshot, stands)):
+    held = held_back(trial, snapshot, stands)
+    if (over := snapshot.over_budget) is not None and held and others == len(held):
         return condition(PROGRESSING, "False", GPU_BUDGET, over.message)
     return condition(PROGRESSING, "True", "Waiting", "steps wait; see status.pending")
 

@@ -3,6 +3,9 @@
 Only what has the digest counts, so it makes no difference who answers for the address. Called by `ingest`.
 """
 
+import contextlib
+import errno
+import fcntl
 import http.client
 import os
 import re
@@ -10,7 +13,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Final
@@ -31,6 +34,8 @@ ANSWER_SECONDS: Final = 60.0
 """Without an answer, or without a byte, for so long a connection counts as broken."""
 _TRIES: Final = 5
 _WAIT_SECONDS: Final = 1.0
+_DISK: Final = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO}
+"""Of the disk, not of the network."""
 _ELSEWHERE: Final = "fetch the file elsewhere and give its path"
 
 
@@ -51,8 +56,18 @@ def bring_file(
     """
     if has_upload(store, address.digest):
         return address.digest
-    folder = folder or _cache()
-    part = folder / f"{address.digest.partition(':')[2]}.part"
+    # A folder for each digest: two addresses may end in one name.
+    own = (folder or _cache()) / address.digest.partition(":")[2]
+    with _disk(own, field=field), _alone(own):
+        return _bring(address, own / "part", store=store, kind=kind, field=field, on_progress=on_progress)
+
+
+def _bring(
+    address: HttpsAddress, part: Path, *, store: ArtifactStore, kind: str, field: str, on_progress: Progress | None
+) -> str:
+    if has_upload(store, address.digest):
+        # Another process has brought it meanwhile.
+        return address.digest
     for is_last in (False, True):
         resumed = part.is_file()
         fetch(address.url, part, field=field, on_progress=on_progress)
@@ -83,6 +98,43 @@ def bring_file(
     return address.digest
 
 
+@contextlib.contextmanager
+def _alone(own: Path) -> Iterator[None]:
+    """Lets one process at a time fetch what has this folder: what two append to one file is neither's."""
+    name = own / "lock"
+    with contextlib.ExitStack() as stack:
+        while True:
+            own.mkdir(exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):
+                lock = stack.enter_context(name.open("wb"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+                # Who had it before may have taken the folder away.
+                if os.fstat(lock.fileno()).st_ino == name.stat().st_ino:
+                    break
+        try:
+            yield
+        finally:
+            # Where nothing is left to be taken up.
+            if {path.name for path in own.iterdir()} == {name.name}:
+                name.unlink()
+                with contextlib.suppress(OSError):
+                    own.rmdir()
+
+
+@contextlib.contextmanager
+def _disk(own: Path, *, field: str) -> Iterator[None]:
+    """What the disk refuses, as an error of the disk and not of the network."""
+    try:
+        yield
+    except OSError as error:
+        raise SourceError(
+            field=field,
+            rule="there is room for what is fetched",
+            received=f"{error.filename or own}: {error.strerror or error}",
+            remedy="Make room there; what came is kept, and taken up where it broke off.",
+        ) from error
+
+
 def fetch(url: str, part: Path, *, field: str, on_progress: Progress | None = None) -> None:
     """Fetches what `part` lacks of the file at `url`. Raises SourceError and SourceUnavailable."""
     reason = ""
@@ -106,6 +158,8 @@ def fetch(url: str, part: Path, *, field: str, on_progress: Progress | None = No
                     remedy=f"Check the address; of one that asks to log in, {_ELSEWHERE}.",
                 ) from None
         except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                raise
             reason = str(getattr(error, "reason", None) or error) or type(error).__name__
     raise SourceUnavailable(
         field=field,

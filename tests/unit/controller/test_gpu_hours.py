@@ -351,6 +351,23 @@ def test_a_budget_of_nothing_leaves_what_needs_no_gpu_to_run() -> None:
     assert world.status()["steps"]["done"] > 0
 
 
+def test_a_trial_that_needs_no_gpu_never_says_that_it_waits_for_one() -> None:
+    world = World(SPEC, gpu_hours=Budget(per_namespace=0.0), gpu_ledger=PLACE)
+    world.api.put({"kind": "ConfigMap", "metadata": {"namespace": "platform", "name": "syntrial-gpu-hours"}})
+    world.apply()
+    controller = world.start()
+    controller.ledger.count()
+    for _ in range(40):
+        world.look(controller)
+        for job in world.jobs():
+            world.complete(job)
+        world.now += 1.0
+    assert world.condition("Succeeded")[0] == "True"
+    said = [body["status"] for _, kind, body in world.api.events if kind == "Experiment" and body.get("status")]
+    assert said
+    assert "GpuBudget" not in str(said)
+
+
 def test_without_a_budget_no_configmap_is_asked_for() -> None:
     world = World(GPUS)
     world.apply()

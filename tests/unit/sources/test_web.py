@@ -1,9 +1,13 @@
 """Files of the web: fetched once, taken up where they broke off, and compared with the digest of their address."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -128,8 +132,42 @@ def test_what_was_kept_of_another_file_is_fetched_anew(server: Server, store: Ar
     server.content = zipped(tmp_path / "x.zip").read_bytes()
     digest = address_of(server, server.content).digest
     (tmp_path / "cache").mkdir()
-    (tmp_path / "cache" / f"{digest.removeprefix('sha256:')}.part").write_bytes(b"other")
+    own = tmp_path / "cache" / digest.removeprefix("sha256:")
+    own.mkdir()
+    (own / "part").write_bytes(b"other")
     assert bring(server, store, tmp_path / "cache") == digest
+
+
+def test_two_who_fetch_the_same_at_once_are_in_nobodys_way(
+    server: Server, store: ArtifactStore, tmp_path: Path
+) -> None:
+    server.content = zipped(tmp_path / "x.zip", {"a/1.png": os.urandom(4 << 20)}).read_bytes()
+    server.breaks_after = [500_000, 500_000, 500_000]
+    with ThreadPoolExecutor(3) as pool:
+        ends = [pool.submit(bring, server, store, tmp_path / "cache") for _ in range(3)]
+    assert {end.result() for end in ends} == {address_of(server, server.content).digest}
+    assert list((tmp_path / "cache").iterdir()) == []
+
+
+def test_a_full_disk_is_told_from_a_broken_connection(server: Server, tmp_path: Path) -> None:
+    code = (
+        "import pathlib, resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "from syntrial.artifacts.store import open_store\n"
+        "from syntrial.errors import SourceError\n"
+        "from syntrial.sources import web\n"
+        "from syntrial.sources.addresses import HttpsAddress\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "address = HttpsAddress(url=sys.argv[1], digest='sha256:' + 'a' * 64)\n"
+        "given = dict(store=open_store('memory://'), kind='folder', field='f', folder=pathlib.Path(sys.argv[2]))\n"
+        "try:\n    web.bring_file(address, **given)\n"
+        "except SourceError as error:\n    sys.stdout.write(f'{type(error).__name__} {error}')\n"
+    )
+    command = [sys.executable, "-c", code, server.url, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("SourceError ")
+    assert "room for what is fetched" in done.stdout
+    assert len(server.asked) == 1, "asking again would not help"
 
 
 def test_another_file_than_named_is_refused_and_called_what_it_is(
