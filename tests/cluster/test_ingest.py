@@ -18,8 +18,10 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import has_upload
 from syntrial.cluster.manifests import Images, Owner, ingest_job
 from syntrial.experiment.model import Cluster
+from syntrial.sources.digests import resolve
 from syntrial.sources.ingest import recorded_source
 from syntrial.sources.named import SourceRef
+from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
@@ -74,14 +76,23 @@ class Place:
         environment = self.settings | {"SYNTRIAL_CACHE_DIR": str(cache)}
         return ArtifactStore(open_s3(bucket=BUCKET, prefix=f"{self.folder}/store", environment=environment))
 
-    def ingest(self, name: str, address: str, *, secret: str | None = None) -> dict[str, Any]:
-        """Runs the Job to its end; how its container ended."""
+    def ingest(
+        self, name: str, address: str, *, secret: str | None = None, source: Source | None = None
+    ) -> dict[str, Any]:
+        """Runs the Job to its end; how its container ended. `source` is a table's, else all is read as a folder."""
         version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
         images = Images(
             repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
         )
         job = ingest_job(
-            SourceRef(name=name, field=name, kind="folder", address=address, secret=secret),
+            SourceRef(
+                name=name,
+                field=name,
+                kind="table" if source else "folder",
+                address=address,
+                secret=secret,
+                request=source or Source(),
+            ),
             attempt=1,
             owner=self.owner,
             cluster=Cluster(),
@@ -154,6 +165,29 @@ def test_a_claim_s_content_comes_into_the_store(place: Place, tmp_path: Path) ->
         place.store(tmp_path), uid=place.owner.uid, name="synthetic/x", address="claim://scans/chest"
     )
     assert digest == folder_digest(place.volume / "chest")
+
+
+def test_of_a_table_s_folder_what_is_read_comes_into_the_store_under_the_laptop_s_digest(
+    place: Place, tmp_path: Path
+) -> None:
+    (place.volume / "chest" / "labels.csv").write_text("image,label\na/1.png,x\n")
+    (place.volume / "chest" / "notes.txt").write_text("of no account")
+    for path in (place.volume / "chest").iterdir():
+        path.chmod(0o755)
+    source = Source(table=TableSource(files=[TableFile(names=["labels.csv"])], images=["a"]))
+    digest = resolve(source, place.volume / "chest", cache=tmp_path / "digests").source.digest
+    for path in (place.volume / "chest").rglob("*.*"):
+        data = path.read_bytes()
+        name = f"{place.folder}/table/{path.relative_to(place.volume / 'chest')}"
+        place.minio.put_object(BUCKET, name, io.BytesIO(data), len(data))
+    place.secret("table", **place.settings)
+    for address, secret in ((f"s3://{BUCKET}/{place.folder}/table", "table"), ("claim://scans/chest", None)):
+        ref = SourceRef(name="dataset", field="dataset", kind="table", address=address, request=source)
+        ended = place.ingest("dataset", address, secret=secret, source=source)
+        assert ended["exitCode"] == 0, ended
+        store = place.store(tmp_path)
+        assert recorded_source(store, uid=place.owner.uid, name="dataset", address=ref.noted) == digest
+        assert has_upload(store, digest)
 
 
 def test_wrong_credentials_are_told_as_the_pod_s_end(place: Place) -> None:

@@ -25,10 +25,12 @@ from syntrial.errors import Cancelled, SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.plan.planner import plan
 from syntrial.sources import bucket as s3_source
-from syntrial.sources.addresses import parse_address
+from syntrial.sources.addresses import ClaimAddress, parse_address
+from syntrial.sources.digests import resolve
 from syntrial.sources.ingest import ingest, recorded_source
-from syntrial.sources.named import sources_of
+from syntrial.sources.named import SourceRef, sources_of
 from syntrial.sources.resolve import PendingSources, Sources, resolve_recorded, resolve_sources
+from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 
 class Bucket:
@@ -397,3 +399,20 @@ def test_an_upload_says_what_it_was_called(bucket: Bucket, store: ArtifactStore,
     assert upload is not None
     assert (upload.kind, upload.name, len(upload.files)) == ("folder", "set", 25)
     assert has_upload(store, upload.digest)
+
+
+def test_of_a_table_s_folder_a_claim_gives_what_is_read_under_the_laptop_s_digest(tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "a").mkdir(parents=True)
+    (folder / "a" / "1.png").write_bytes(b"one")
+    (folder / "labels.csv").write_text("image,label\na/1.png,x\n")
+    (folder / "notes.txt").write_text("of no account")
+    source = Source(table=TableSource(files=[TableFile(names=["labels.csv"])], images=["a"]))
+    expected = resolve(source, folder, cache=tmp_path / "digests").source.digest
+    ref = SourceRef(name="dataset", field="dataset", kind="table", address="claim://scans/set", request=source)
+    store = open_store(str(tmp_path / "store"))
+    found = ingest(ClaimAddress(claim="scans", path="set"), store=store, kind="table", mount=tmp_path, reads=ref.reads)
+    assert found.digest == expected
+    upload = find_upload(store, found.digest)
+    assert upload is not None
+    assert [file.name for file in upload.files] == ["a/1.png", "labels.csv"]
