@@ -19,8 +19,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 from syntrial_data_prep import resample
+from syntrial_data_prep.decoding import decode
 from syntrial_data_prep.resample import Form
-from syntrial_data_prep.samples import decode
 from syntrial_data_prep.workers import in_order, threads_here
 
 KINDS = 24

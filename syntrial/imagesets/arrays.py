@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from syntrial.imagesets.archives import array_header, member, opened, read_whole, wrong
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import kind_of_zip
+from syntrial.imagesets.headers import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE
 from syntrial.imagesets.limits import check_dtype, check_side
-from syntrial.imagesets.pictures import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 from syntrial.v1.data_preparation_pb2 import Source
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.facts import FileFacts
+from syntrial.imagesets.headers import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, WINDOWED, Header
 from syntrial.imagesets.limits import MOST_PIXELS
-from syntrial.imagesets.pictures import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, WINDOWED, Header
 
 _PIXELS: Final = frozenset((0x7FE00010, 0x7FE00008, 0x7FE00009))
 _MODALITIES_WITH_TEXT: Final = frozenset(("US", "IVUS", "OT", "ES", "XC"))

@@ -18,9 +18,10 @@ from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, SHEET
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import UNREADABLE, open_picture, tell_apart
+from syntrial.imagesets.headers import Header
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
-from syntrial.imagesets.pictures import Header, read_header
+from syntrial.imagesets.pictures import read_header
 from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source

@@ -7,7 +7,7 @@ without being told a scale is 8 bits, unsigned 16 bits, and DICOM that brings a 
 
 import itertools
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, BinaryIO, Final
 
 from PIL import Image, ImageFile, TiffImagePlugin
@@ -15,14 +15,8 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from syntrial.errors import SourceError
 from syntrial.imagesets.facts import FileFacts, facts_of
 from syntrial.imagesets.filetypes import open_picture
+from syntrial.imagesets.headers import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, Header
 from syntrial.imagesets.limits import MOST_PIXELS, SIXTEEN_BIT_MODES, is_grey
-
-EIGHT: Final = "8-bit"
-SIXTEEN: Final = "16-bit"
-SIGNED: Final = "signed"
-WIDE: Final = "32-bit"
-FLOATING: Final = "floating-point"
-WINDOWED: Final = "DICOM with a window of its own"
 
 UNSCALED: Final = frozenset((SIGNED, WIDE))
 """Numbers whose range no rule tells: an experiment says by `intensity` which values are black and white."""
@@ -35,24 +29,6 @@ _BITS, _FORMAT, _PHOTOMETRIC, _SAMPLES, _SUBFILE, _COLORMAP = 258, 339, 262, 277
 _WIDTH, _HEIGHT = 256, 257
 _REDUCED_OR_MASK: Final = 0b101
 """Bits of NewSubfileType: a page that is a smaller copy of another, or its mask."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Header:
-    """A picture file by its header."""
-
-    facts: FileFacts
-    """Format, mode and size as they are stored: a picture on its side has width and height the other way round. Modes
-    are Pillow's; of a TIFF its interpretation, samples and type ("MinIsBlack;1×i16"), of DICOM its interpretation.
-    Frames are pages too; smaller copies and masks of a TIFF's page do not count."""
-    channels: int
-    """1 for grey, 3 for colour."""
-    numbers: str
-    """What kind of numbers the pixels are: one of the above."""
-    patient: str = ""
-    """DICOM's patient identifier; empty where there is none. A name of a person: never written, but by pseudonym."""
-    burnt_in: bool = False
-    """Whether DICOM says, or its kind lets one expect, that text is burnt into the pixels."""
 
 
 def read_header(file: BinaryIO, *, length: int) -> Header:

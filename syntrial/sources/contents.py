@@ -18,9 +18,10 @@ from syntrial.experiment.tasks import task_message
 from syntrial.imagesets import arrays
 from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
 from syntrial.imagesets.contents import Contents, SplitContents
+from syntrial.imagesets.headers import EIGHT, WINDOWED
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.phantoms import cast, class_names
-from syntrial.imagesets.pictures import EIGHT, WINDOWED, check_scalable
+from syntrial.imagesets.pictures import check_scalable
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import DATASET, SourceRef, class_mappings, sources_of, split_rule, synthetic_name

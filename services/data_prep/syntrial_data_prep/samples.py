@@ -1,13 +1,11 @@
-"""The one decoder of picture files: from an open binary file to samples whose meaning is known.
+"""Samples of a picture, whose meaning is known, and how Pillow and a faster decoder of PNGs give them.
 
 8-bit files come out as uint8 grey or colour, ready for use; deeper ones keep their own values, for a scale is the data
 set's and not a file's (`scales`). docs/reading.md has the table of what is read how, which a test draws file by file.
 """
 
-import io
 import struct
 import threading
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -18,7 +16,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps
 
 from syntrial.imagesets.filetypes import open_picture
 from syntrial.imagesets.limits import SIXTEEN_BIT_MODES
-from syntrial.imagesets.pictures import has_grey_palette, is_dicom_head, is_png_16, is_tiff_head
+from syntrial.imagesets.pictures import has_grey_palette, is_png_16
 
 BAND_PIXELS: Final = 1 << 22
 """Large pictures are converted a band of rows at a time: steps between the depths would each copy all of one."""
@@ -45,31 +43,6 @@ class Samples:
     def is_deep(self) -> bool:
         """Whether the values need a scale."""
         return self.values.dtype != np.uint8
-
-
-def decode(file: BinaryIO) -> Samples:
-    """The first page of a picture, upright.
-
-    Raises one of `filetypes.UNREADABLE` for damage, SourceError for what is whole and can't be read, with what to do.
-    """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        head = file.read(132)
-        file.seek(0)
-        if is_dicom_head(head):
-            # Libraries of their own, imported by those who have such files.
-            from syntrial_data_prep import dicom
-
-            return dicom.decode(file)
-        if is_tiff_head(head):
-            from syntrial_data_prep import tiff
-
-            return tiff.decode(file)
-        if head.startswith(b"\x89PNG\r\n\x1a\n"):
-            data = file.read()
-            fast = _plain_png(data)
-            return fast if fast is not None else of_pillow(io.BytesIO(data))
-        return of_pillow(file)
 
 
 def of_pillow(file: BinaryIO) -> Samples:
@@ -150,7 +123,7 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def _plain_png(data: bytes) -> Samples | None:
+def plain_png(data: bytes) -> Samples | None:
     """A grey or colour PNG of 8 bits, or a grey one of 16, without transparency or orientation, by a faster decoder.
 
     None for any other, and where that decoder finds damage: Pillow then tells.

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import UNREADABLE
-from syntrial.imagesets.pictures import EIGHT, FLOATING, WINDOWED, check_scalable
+from syntrial.imagesets.headers import EIGHT, FLOATING, WINDOWED
+from syntrial.imagesets.pictures import check_scalable
 from syntrial.v1.data_preparation_pb2 import Intensity
 from syntrial_data_prep.samples import Samples, by_bands, over_black
 from syntrial_data_prep.sources.raw import Deferred, Raw

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from syntrial_data_prep.samples import decode
+from syntrial_data_prep.decoding import decode
 
 from syntrial.imagesets.pictures import read_header
 

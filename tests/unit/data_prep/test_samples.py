@@ -11,10 +11,12 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 from pydicom.data import get_testdata_file
-from syntrial_data_prep.samples import Samples, decode
+from syntrial_data_prep.decoding import decode
+from syntrial_data_prep.samples import Samples
 
 from syntrial.errors import SourceError
-from syntrial.imagesets.pictures import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, WINDOWED, Header, read_header
+from syntrial.imagesets.headers import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, WINDOWED, Header
+from syntrial.imagesets.pictures import read_header
 
 H, W = 11, 7
 RANDOM = np.random.default_rng(0)

@@ -32,7 +32,8 @@ from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.structure import PlacedPicture, told
 from syntrial.imagesets.trees import Renamed, Tree, tree_at
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial_data_prep.samples import Samples, decode
+from syntrial_data_prep.decoding import decode
+from syntrial_data_prep.samples import Samples
 from syntrial_data_prep.sources.raw import Place, Raw, RawSplit, by_row
 
 

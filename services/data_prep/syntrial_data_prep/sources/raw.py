@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.facts import FileFacts
-from syntrial.imagesets.pictures import EIGHT
+from syntrial.imagesets.headers import EIGHT
 from syntrial_data_prep.samples import Samples
 
 Deferred = Callable[[], Samples | None]
