@@ -101,7 +101,10 @@ def tiff_tags(file: BinaryIO) -> Iterator[TiffImagePlugin.ImageFileDirectory_v2]
     place = directory.next
     while place and place not in seen and len(seen) < MOST_PAGES:
         seen.add(place)
-        file.seek(place)
+        try:
+            file.seek(place)
+        except OverflowError:
+            raise SyntaxError(f"a TIFF with a page at {place}, where no file can have one") from None
         page = TiffImagePlugin.ImageFileDirectory_v2(head)
         page.load(file)
         yield page
