@@ -107,6 +107,30 @@ CASES: dict[str, Case] = {
         message="`classes` names the labels of an .npz file; other sources name their own (see classMap)",
         field="spec.dataset",
     ),
+    "several labels of a source that says so itself": Case(
+        bad={"dataset": {"phantom": {}, "severalLabels": True}},
+        good={"dataset": {"npz": "claim://data/a.npz", "severalLabels": True}},
+        message="`severalLabels` says of an .npz file what its labels are",
+        field="spec.dataset",
+    ),
+    "two rules for pixels": Case(
+        bad={"dataset": {"folder": "claim://data/a", "intensity": {"window": [0, 9], "percentiles": [1, 99]}}},
+        good={"dataset": {"folder": "claim://data/a", "intensity": {"window": [0, 9]}}},
+        message="`intensity` has either `window` or `percentiles`",
+        field="spec.dataset.intensity",
+    ),
+    "a window that is upside down": Case(
+        bad={"dataset": {"folder": "claim://data/a", "intensity": {"window": [9, -9.5]}}},
+        good={"dataset": {"folder": "claim://data/a", "intensity": {"window": [-9.5, 9]}}},
+        message="`intensity` goes from a lower to a higher value",
+        field="spec.dataset.intensity",
+    ),
+    "percentiles beyond all": Case(
+        bad={"dataset": {"folder": "claim://data/a", "intensity": {"percentiles": [1, 101]}}},
+        good={"dataset": {"folder": "claim://data/a", "intensity": {"percentiles": [0, 100]}}},
+        message="`intensity.percentiles` are from 0 to 100",
+        field="spec.dataset.intensity",
+    ),
     "a secret without a bucket": Case(
         bad={"dataset": {"npz": "claim://data/a.npz", "secret": "key"}},
         good={"dataset": {"npz": "s3://data/a.npz", "secret": "key"}},

@@ -195,6 +195,20 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="a stage's length is given in steps or in epochs, not both",
         ),
     ),
+    "Intensity": (
+        Rule(
+            rule="has(self.window) != has(self.percentiles)", message="`intensity` has either `window` or `percentiles`"
+        ),
+        Rule(
+            rule="""(!has(self.window) || self.window[0] < self.window[1])
+            && (!has(self.percentiles) || self.percentiles[0] < self.percentiles[1])""",
+            message="`intensity` goes from a lower to a higher value",
+        ),
+        Rule(
+            rule="!has(self.percentiles) || (self.percentiles[0] >= 0.0 && self.percentiles[1] <= 100.0)",
+            message="`intensity.percentiles` are from 0 to 100",
+        ),
+    ),
     "Budget": one_of_rules(Budget),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
     "Placement": _PLACEMENT,

@@ -45,7 +45,7 @@ SOURCE = "s3://bucket/data.npz"
 SOURCED_SPEC: dict[str, Any] = {**SPEC, "dataset": {"npz": SOURCE}}
 """The same of a data set that a Job has to bring into the store first."""
 MEMBERS = {
-    "PrepareDataset": ("train", "validation", "test", "audit"),
+    "PrepareDataset": ("train", "validation", "test", "audit", "scale"),
     "TrainEncoder": ("encoder",),
     "TrainGenerator": ("generator", "curves"),
     "SampleImages": ("images",),

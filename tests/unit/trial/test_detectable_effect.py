@@ -70,7 +70,7 @@ def test_the_patients_of_a_phantom_are_those_that_are_drawn(tmp_path: Path) -> N
 def test_labels_of_several_kinds_are_each_scored_against_their_rest(tmp_path: Path) -> None:
     several = {f"{split}_labels": np.eye(3, dtype=np.int64)[np.arange(n) % 3] for split, n in (("train", 60), ("val", 30), ("test", 45))}  # noqa: E501 # fmt: skip
     npz(tmp_path, **several)
-    who = found({"npz": "data.npz"}, base=tmp_path)
+    who = found({"npz": "data.npz", "severalLabels": True}, base=tmp_path)
     assert who.is_multi_label
     assert [list(cases) for cases in who.scored()] == [[30, 15]] * 3
     alone = Evaluated(patients=45, classes=("a", "b"), by_class=(30, 15), is_multi_label=False, training_images=60)
