@@ -120,7 +120,7 @@ setup: .venv/.installed ## Create the environment from requirements.lock
 
 .venv/.installed: requirements.lock $(PYPROJECTS) | $(UV)
 	$(UV) venv --quiet --allow-existing --python 3.11 .venv
-	VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(UV) pip sync --quiet --require-hashes --compile-bytecode requirements.lock
 	VIRTUAL_ENV=.venv $(UV) pip install --quiet --no-deps --no-build-isolation $(addprefix -e ,$(DISTRIBUTIONS))
 	@touch $@
 
