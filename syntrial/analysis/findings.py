@@ -47,6 +47,7 @@ from syntrial.analysis.roc import GRID, mean_roc
 from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm
 from syntrial.analysis.verdict import holm, verdict
 from syntrial.documents.document import as_json
+from syntrial.errors import listed
 from syntrial.experiment.base import word_of
 from syntrial.v1.analysis_pb2 import CellComparison, Endpoint
 
@@ -234,6 +235,9 @@ def _comparison(
     unadjusted = verdict(found, margin=margin, arm=labels[arm], control=labels[control])
     judged = verdict(found, margin=margin, adjusted_p=adjusted_p, arm=labels[arm], control=labels[control])
     notes = list(found.notes)
+    if found.excluded_classes:
+        names = listed([f"'{data.classes[k]}'" for k in found.excluded_classes], last="and")
+        notes.append(f"no part of the metric, for want of test patients: {names}")
     trained = len({replicate.generator for replicate in compared.arm.replicates})
     if trained > compared.generators:
         notes.append(f"of {trained} generator replicates the first is compared: the method needs {METHOD_GENERATORS}")

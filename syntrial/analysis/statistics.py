@@ -360,7 +360,7 @@ def _comparison(
         components=components,
         covariance=covariance,
         excluded_classes=excluded,
-        notes=notes + _notes(patients=patients, excluded=excluded),
+        notes=notes + _notes(patients=patients),
     )
 
 
@@ -376,11 +376,6 @@ def _interval(estimate: float, *, pivot: Pivot, standard_error: float) -> tuple[
     return estimate - half, estimate + half
 
 
-def _notes(*, patients: int, excluded: tuple[int, ...]) -> tuple[str, ...]:
-    notes = []
-    if patients < FEW_PATIENTS:
-        notes.append(f"{patients} test patients: too few for the interval to be trusted")
-    if excluded:
-        names = ", ".join(str(k) for k in excluded)
-        notes.append(f"classes {names} have too few test patients and are no part of the metric")
-    return tuple(notes)
+def _notes(*, patients: int) -> tuple[str, ...]:
+    few = f"{patients} test patients: too few for the interval to be trusted"
+    return (few,) if patients < FEW_PATIENTS else ()

@@ -2,17 +2,19 @@
 
 Blocked matrix products in float32: of a prefix of the vectors first, whose product with the lengths of the rest bounds
 that of the whole, then of the whole for the pairs that this lets through. What is found does not hang on block sizes;
-memory is that of the vectors and of one block.
+memory is that of the vectors and of one block for each thread.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from syntrial_data_prep.likeness import Likeness, bounding, positions
+from syntrial_data_prep.workers import in_order
 
 Codes = NDArray[np.int64]
 
@@ -111,8 +113,8 @@ def _search(
     bounds = [bounding(view) for view in views]
     still_bounds = np.ascontiguousarray(bounding(still).T)
     halved = moved is still
-    for top in range(0, len(moved), _ROWS):
-        bottom = min(top + _ROWS, len(moved))
+
+    def block(top: int, bottom: int) -> tuple[int, _Some]:
         some: _Some = []
         for left in range(0, bottom if halved else len(still), _COLUMNS):
             right = min(left + _COLUMNS, len(still))
@@ -133,7 +135,11 @@ def _search(
                     near = distances < threshold
                     if near.any():
                         some.append((here[near], there[near], distances[near], position))
-        yield bottom, some
+        return bottom, some
+
+    # A block of rows is a thread's: products release the interpreter, and each has one thread of its own.
+    ends = [(top, min(top + _ROWS, len(moved))) for top in range(0, len(moved), _ROWS)]
+    yield from in_order(partial(block, top, bottom) for top, bottom in ends)
 
 
 def _places(products: NDArray[np.float32], *, least: np.float32) -> tuple[Codes, Codes]:

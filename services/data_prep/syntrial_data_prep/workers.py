@@ -13,13 +13,16 @@ from typing import Final, TypeVar
 
 IN_FLIGHT: Final = 4
 """Pieces under way for each thread: enough that none waits for the one before it."""
+MOST_THREADS: Final = 8
+"""A pod on a large node sees all of its cores, whatever its limit: so many threads hold no more than it asks for."""
 
 T = TypeVar("T")
 
 
 def threads_here() -> int:
-    """As many threads as this process may use cores."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """As many threads as this process may use cores, within `MOST_THREADS`."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores, MOST_THREADS)
 
 
 def in_order(work: Iterable[Callable[[], T]], *, threads: int | None = None) -> Iterator[T]:

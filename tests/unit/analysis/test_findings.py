@@ -187,3 +187,12 @@ def test_a_comparison_that_cannot_be_decided_still_counts_in_holms_family(made_u
     raw, alone = adjusted(beside=False)
     assert alone == raw
     assert adjusted(beside=True)[1] == 2 * raw
+
+
+def test_labels_that_too_few_patients_have_are_named_and_no_part_of_the_metric(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial(classes=("mass", "hernia"), multi_label=True)
+    trial.labels[:, 1] = 0
+    report = trial_findings(data_of(trial.small()))
+    assert "no part of the metric, for want of test patients: 'hernia'" in report["verdict"]["notes"]
