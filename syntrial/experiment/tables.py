@@ -120,7 +120,7 @@ class Table(Model):
     metadata: FileName | None = Field(None, description="A table with further columns of the same images.")
     images: OneOrSeveral[FileName] | None = Field(
         None,
-        description="Folder within the folder in which the images lie, or several of them; * stands for any "
+        description="Folder or archive within the folder in which the images lie, or several of them; * stands for any "
         "letters of a name. Default: every picture in the folder.",
     )
     columns: tuple[Heading, ...] | None = Field(

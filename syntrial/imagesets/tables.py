@@ -36,7 +36,7 @@ from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
-from syntrial.imagesets.trees import Tree, below_top, open_tree
+from syntrial.imagesets.trees import Tree, below_top, open_tree, with_archives
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 USUAL_PATHS: Final = (
@@ -91,6 +91,11 @@ def reads(source: Source) -> Callable[[str], bool]:
     return is_read
 
 
+def opened_images(tree: Tree, table: TableSource, *, title: str, scratch: Path | None = None) -> Tree:
+    """The folder with the archives that `images` names as folders, as `trees.with_archives` has it."""
+    return with_archives(tree, lambda name: root_of(name, table.images) == name, title=title, scratch=scratch)
+
+
 def listed(names: Sequence[str], *, patient_pattern: str) -> TableSource | None:
     """How a folder is read whose images lie in no classes, but are named by a table at its top or in each split.
 
@@ -129,7 +134,8 @@ def contents(source: Source, path: Path, field: str) -> Contents:
     """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
     title = f"{field}.table ({path.resolve().name})"
     with open_tree(path, title=title, field=field) as whole:
-        tree = whole if path.is_dir() else below_top(whole)
+        tree = opened_images(whole, source.table, title=title)
+        tree = tree if path.is_dir() else below_top(tree)
         names = list(filter(reads(source), tree.names()))
         table = read_table(names, open_file=tree.open, table=source.table, title=title, beside=tree.names())
         return _with_headers(table, tree=tree)

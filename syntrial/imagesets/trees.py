@@ -6,14 +6,17 @@ source lies in a folder, in a zip or in a tar.
 
 import contextlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Final, Protocol
 
 from syntrial.artifacts.content import folder_places
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import FileKind, kind_of
 from syntrial.imagesets.packed import open_archive
+
+ARCHIVE_SUFFIXES: Final = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
+"""In lower case; how the names of archives end that stand for folders beside a table."""
 
 
 class Tree(Protocol):
@@ -96,6 +99,52 @@ class FolderTree:
     def open(self, name: str, /) -> BinaryIO:
         """As `Tree` has it."""
         return open(self._paths[name], "rb")  # noqa: PTH123 - for who asks
+
+    def path(self, name: str, /) -> Path:
+        """Where a file lies. Raises KeyError."""
+        return Path(self._paths[name])
+
+
+class _WithArchives:
+    """A folder in which some archives stand for folders: `a.zip/1.png` is the file `1.png` of `a.zip`."""
+
+    def __init__(self, folder: Tree, archives: Mapping[str, Tree]) -> None:
+        self.title = folder.title
+        self._places = {name: (folder, name) for name in folder.names() if name not in archives}
+        for archive, tree in archives.items():
+            self._places |= {f"{archive}/{name}": (tree, name) for name in tree.names()}
+
+    def names(self) -> Sequence[str]:
+        """As `Tree` has it."""
+        return sorted(self._places)
+
+    def length(self, name: str, /) -> int:
+        """As `Tree` has it."""
+        tree, inner = self._places[name]
+        return tree.length(inner)
+
+    def open(self, name: str, /) -> BinaryIO:
+        """As `Tree` has it."""
+        tree, inner = self._places[name]
+        return tree.open(inner)
+
+
+def with_archives(tree: Tree, is_meant: Callable[[str], bool], *, title: str, scratch: Path | None = None) -> Tree:
+    """A folder's tree in which the archives that are meant stand for folders of what they hold; else the tree itself.
+
+    `is_meant` tells of a name; `title` is what errors call the folder, `scratch` as in `tree_at`. An archive within an
+    archive is no folder. Raises SourceError, about the archive's name, as `tree_at` does.
+    """
+    if not isinstance(tree, FolderTree):
+        return tree
+    archives: dict[str, Tree] = {}
+    for number, name in enumerate(tree.names()):
+        if name.lower().endswith(ARCHIVE_SUFFIXES) and is_meant(name):
+            try:
+                archives[name] = tree_at(tree.path(name), title=f"{title}: {name}", scratch=scratch)
+            except SourceError as error:
+                raise error.about(name, number=number) from None
+    return _WithArchives(tree, archives) if archives else tree
 
 
 class Renamed:

@@ -1,6 +1,8 @@
 """Tables as people have them: each is read, by plan and preparation alike."""
 
 import gzip
+import shutil
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,17 @@ import numpy as np
 import pytest
 from PIL import Image
 from syntrial_data_prep.prepare import prepare_dataset
+from syntrial_data_prep.sources.raw import Place
+from syntrial_data_prep.sources.table import open_source
 
+from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeContext
 from syntrial.sources.contents import foreseen
 from syntrial.sources.resolve import resolve_sources
 from syntrial.trial.run import draft
+from syntrial.v1.data_preparation_pb2 import Source, TableSource
 
 COUNT = 60
 
@@ -163,6 +169,43 @@ def test_images_lie_in_several_folders_and_a_part_of_them_is_there(tmp_path: Pat
     assert total(binary) == 45
     named = {**table, "labels": {"none": ""}}
     assert "No Finding" in prepared(tmp_path, {"table": named})["train"].classes
+
+
+def packed_parts(folder: Path, *, count: int = 2) -> None:
+    """Images in archives beside the table, as they are downloaded; one is unpacked too, as people leave it."""
+    flat(folder / "all")
+    for part in range(count):
+        with tarfile.open(folder / f"images_{part + 1:03d}.tar.gz", "w:gz") as archive:
+            for number in range(part, COUNT, count):
+                archive.add(folder / "all" / png(number), f"images/{png(number)}")
+    (folder / "labels.csv").write_text(lines(png))
+
+
+def test_archives_that_images_names_stand_for_folders(tmp_path: Path) -> None:
+    packed_parts(tmp_path)
+    there = prepared(tmp_path, {"table": {"images": "all"}})
+    packed = prepared(tmp_path, {"table": {"images": "images_*.tar.gz"}})
+    assert total(packed) == COUNT
+    assert {pixels.tobytes() for part in packed.values() for pixels in part.images_NHWC} == {
+        pixels.tobytes() for part in there.values() for pixels in part.images_NHWC
+    }
+    zipped = tmp_path / "zipped"
+    zipped.mkdir()
+    shutil.make_archive(str(zipped / "images"), "zip", tmp_path / "all")
+    (zipped / "labels.csv").write_text(lines(png))
+    assert total(prepared(zipped, {"table": {"images": "images.zip"}})) == COUNT
+
+
+def test_an_archive_of_images_that_is_none_is_told_and_not_by_name_in_preparation(tmp_path: Path) -> None:
+    packed_parts(tmp_path)
+    broken = tmp_path / "images_002.tar.gz"
+    broken.write_bytes(broken.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"images_002\.tar\.gz"):
+        prepared(tmp_path, {"table": {"images": "images_*.tar.gz"}})
+    source = Source(table=TableSource(images=["images_*.tar.gz"]))
+    with pytest.raises(SourceError) as caught:
+        open_source(source, Place(path=tmp_path, cache=None, on_progress=lambda _: None))
+    assert "images_002" not in str(caught.value)
 
 
 def test_chexpert_is_read_with_a_policy_for_what_is_not_certain(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ pseudonym, and messages tell the line of the table and what is wrong with it, no
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from syntrial.errors import SourceError
 from syntrial.imagesets.pseudonyms import file_words
 from syntrial.imagesets.splits import UNSPLIT
-from syntrial.imagesets.tables import Table, listed, read_table, reads
+from syntrial.imagesets.tables import Table, listed, opened_images, read_table, reads
 from syntrial.imagesets.trees import Renamed, Tree, below_top
 from syntrial.v1.data_preparation_pb2 import Source, TableSource
 from syntrial_data_prep.sources import folder
@@ -23,6 +24,10 @@ def open_source(source: Source, place: Place) -> Raw:
     title, is_read = path.resolve().name, reads(source)
     secret = checked_secret(path, digest=source.digest, title=title, on_progress=place.on_progress, reads=is_read)
     whole = nameless_tree(path, title=title, scratch=place.scratch)
+    try:
+        whole = opened_images(whole, source.table, title=title, scratch=place.scratch)
+    except SourceError as error:
+        raise error.nameless() from None
     if not path.is_dir():
         whole = below_top(whole)
     names = list(filter(is_read, whole.names()))
