@@ -31,10 +31,11 @@ def canonical_digest(value: object) -> str:
 
 
 def canonical_request(request: Message) -> dict[str, object]:
-    """The request as ProtoJSON without its header; fields equal to their default are left out."""
+    """The request, or a part of one, as ProtoJSON without its header; fields equal to their default are left out."""
     body = type(request)()
     body.CopyFrom(request)
-    body.ClearField("header")
+    if "header" in body.DESCRIPTOR.fields_by_name:
+        body.ClearField("header")
     _clear_negative_zeros(body)
     tree: dict[str, object] = json_format.MessageToDict(body)
     return tree

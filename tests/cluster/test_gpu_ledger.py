@@ -1,5 +1,6 @@
 """The count of GPU-hours in a real ConfigMap: two controllers, and one that was away."""
 
+import itertools
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -23,6 +24,8 @@ def test_the_count_is_kept_in_the_cluster_and_written_by_one_at_a_time(cluster: 
     began = time.time() - 3 * HOUR
     month = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0).timestamp()
     hours = (time.time() - max(began, month)) / HOUR
+    # Each reading of the clock is a second later: what has not grown since is not written again.
+    clock = itertools.count(time.time())
 
     def ledger(*pods: str) -> GpuLedger:
         inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=9))
@@ -37,7 +40,14 @@ def test_the_count_is_kept_in_the_cluster_and_written_by_one_at_a_time(cluster: 
                 }
             )
         budget = Budget(per_namespace=1e6)
-        return GpuLedger(cluster, inventory, budget=budget, place="/".join(place.values()), namespaces=(namespace,))
+        return GpuLedger(
+            cluster,
+            inventory,
+            budget=budget,
+            place="/".join(place.values()),
+            namespaces=(namespace,),
+            wall=lambda: next(clock),
+        )
 
     def kept() -> float:
         found = cluster.get("ConfigMap", namespace, place["name"])
