@@ -14,13 +14,13 @@ from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_val
 from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, words_of, wrong
-from syntrial.experiment.dataset import SOURCES, Address, Dataset, Leaks, SourceFields
+from syntrial.experiment.classifiers import Classifier, Stage
+from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
 from syntrial.v1.analysis_pb2 import Endpoint as EndpointMessage
-from syntrial.v1.classification_pb2 import TrainingRecipe
 
 __all__ = [
     "API_VERSION",
@@ -37,6 +37,7 @@ __all__ = [
     "Resources",
     "SourceFields",
     "Spec",
+    "Stage",
     "Synthetic",
     "Toleration",
 ]
@@ -177,127 +178,6 @@ class ArmSpec(Model):
         "real, or real-twice (real images, then real images again, each for the budget). Where the budgets differ, the "
         "report says so first.",
     )
-
-
-class Stage(Model):
-    """A part of every training phase in which some parts of the network are trained, and the others stay as they are.
-
-    Norms of parts that stay keep their statistics.
-    """
-
-    train: tuple[Annotated[str, Field(min_length=1, max_length=253)], ...] | None = Field(
-        None,
-        min_length=1,
-        max_length=64,
-        description="Names of parts of the network, such as fc and layer4; head is the layer that turns features into "
-        "classes. Default: all of it.",
-    )
-    steps: int | None = Field(
-        None, ge=1, le=10_000_000, description="Optimiser steps. Default: as the phase or spec.budget has it."
-    )
-    epochs: float | None = Field(
-        None,
-        gt=0,
-        le=100_000,
-        description="Passes over the phase's pool, instead of steps. Default: as the phase has it.",
-    )
-    learning_rate: float | None = Field(
-        None, gt=0, lt=100, description="Peak of the learning rate. Default: as the phase or the classifier has it."
-    )
-    begin: Literal["last", "best"] = Field(
-        "last", description="Which weights of the stage before it begins with: its last, or its best on validation."
-    )
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("a stage's length is given in steps or in epochs, not both")
-        return self
-
-
-Recipe = overrides(
-    TrainingRecipe,
-    batch_size={"ge": 2},
-    warmup={"lt": 1},
-    weight_decay={"le": 100},
-    label_smoothing={"lt": 1},
-    decay_epochs={"gt": 0},
-    decay_factor={"gt": 0, "le": 1},
-    cycles={"ge": 1},
-    learning_rate_batch={"ge": 1},
-    clip_norm={"gt": 0},
-    layer_decay={"gt": 0, "le": 1},
-    focal_gamma={"gt": 0},
-    focal_alpha={"gt": 0, "lt": 1},
-    asymmetric_negative={"gt": 0},
-    asymmetric_margin={"gt": 0, "lt": 1},
-    mixup={"gt": 0, "le": 100},
-    cutmix={"gt": 0, "le": 100},
-    crop={"gt": 0, "le": 1},
-    rotation={"le": 180},
-    jitter={"lt": 1},
-    erasing={"le": 1},
-)
-
-
-class Classifier(Model):
-    """A model and how it is trained."""
-
-    model: str = Field(max_length=253, description="small-cnn, or the name of any timm model.")
-    name: Name | None = Field(
-        None,
-        description="The name in cells, tables and the report; unique. Default: model, or model-hub with weights of "
-        "the hub. Needed with a file of weights.",
-    )
-    pretraining: Address = Field(
-        "none",
-        description="Weights to begin with: none (random); hub (the model's published ones, as the model hub has them "
-        "when the trial is first planned); hub://ORGANISATION/NAME or hub://ORGANISATION/NAME@REVISION, a repository "
-        "of the hub; or the address of a safetensors file, written as for dataset.npz.",
-    )
-    stem: Literal["auto", "standard", "small"] = Field(
-        "auto",
-        description="First layer: standard, small (keeps the resolution of small images), or auto (by size; standard "
-        "with weights of the hub).",
-    )
-    learning_rate: float | None = Field(
-        None, gt=0, lt=100, description="Peak of the learning rate. Default: that of the model's family."
-    )
-    stages: tuple[Stage, ...] = Field(
-        (),
-        max_length=16,
-        description="Staged unfreezing: every training phase of an arm is made of these, one after another, over the "
-        "phase's images, each with a schedule of its own. Default: one, in which the whole network is trained.",
-    )
-    recipe: Recipe | None = Field(  # type: ignore[valid-type]
-        None, description="How it is trained, where that differs from the recipe of the model's family."
-    )
-
-    @model_validator(mode="after")
-    def _named(self) -> Self:
-        # A file has another address on each machine and in each store: results are not called after it.
-        if self.pretraining != "none" and not self.is_published and self.name is None:
-            raise ValueError("a classifier that begins with a file of weights needs a `name`")
-        if self.is_published and self.stem == "small":
-            raise ValueError("published weights have the standard stem: leave `stem` at auto")
-        if self.stages and self.stages[0].begin == "best":
-            rule = "the first stage has none before it"
-            raise wrong("stages[0].begin", rule, "best", "Leave it out.")
-        recipe = self.recipe
-        if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
-            rule = "the schedule `decay` says after how many epochs the learning rate falls"
-            raise wrong("recipe.decayEpochs", rule, None, "Give it, for example 7.", words="none")
-        return self
-
-    @property
-    def is_published(self) -> bool:
-        """Whether it begins with weights of the model hub."""
-        return self.pretraining == "hub" or self.pretraining.startswith("hub://")
-
-    @property
-    def title(self) -> str:
-        """The name in cells."""
-        return self.name or (self.model if self.pretraining == "none" else f"{self.model}-hub")
 
 
 class Primary(Model):
