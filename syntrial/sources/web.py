@@ -10,7 +10,6 @@ import http.client
 import os
 import re
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import IO, Final
 
 import platformdirs
+import tenacity
 
 from syntrial.artifacts.cache import own_folder
 from syntrial.artifacts.content import CHUNK_BYTES, file_digest
@@ -137,30 +137,28 @@ def _disk(own: Path, *, field: str) -> Iterator[None]:
 
 def fetch(url: str, part: Path, *, field: str, on_progress: Progress | None = None) -> None:
     """Fetches what `part` lacks of the file at `url`. Raises SourceError and SourceUnavailable."""
-    reason = ""
-    for attempt in range(_TRIES):
-        if attempt:
-            time.sleep(_WAIT_SECONDS * 2 ** (attempt - 1))
-        try:
-            _take_up(url, part, on_progress=on_progress)
-            return
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-                # It has all that there is, as far as the server says; the digest tells.
-                return
-            reason = f"HTTP {error.code} {error.reason}"
-            if error.code < HTTPStatus.INTERNAL_SERVER_ERROR and error.code != HTTPStatus.TOO_MANY_REQUESTS:
-                raise SourceError(
-                    field=field,
-                    rule="the file is at its address, open to whoever asks",
-                    received=f"{url}: {reason}",
-                    remedy=f"Check the address; of one that asks to log in, {_ELSEWHERE}.",
-                ) from None
-        except (OSError, http.client.HTTPException) as error:
-            if isinstance(error, OSError) and error.errno in _DISK:
-                raise
-            reason = str(getattr(error, "reason", None) or error) or type(error).__name__
+    attempts = tenacity.Retrying(
+        retry=tenacity.retry_if_exception(_may_pass),
+        stop=tenacity.stop_after_attempt(_TRIES),
+        wait=tenacity.wait_random_exponential(multiplier=_WAIT_SECONDS, max=10 * _WAIT_SECONDS),
+        reraise=True,
+    )
+    try:
+        attempts(_take_up, url, part, on_progress=on_progress)
+        return
+    except urllib.error.HTTPError as error:
+        reason = f"HTTP {error.code} {error.reason}"
+        if not _may_pass(error):
+            raise SourceError(
+                field=field,
+                rule="the file is at its address, open to whoever asks",
+                received=f"{url}: {reason}",
+                remedy=f"Check the address; of one that asks to log in, {_ELSEWHERE}.",
+            ) from None
+    except (OSError, http.client.HTTPException) as error:
+        if not _may_pass(error):
+            raise
+        reason = str(getattr(error, "reason", None) or error) or type(error).__name__
     raise SourceUnavailable(
         field=field,
         rule="the address answers",
@@ -169,12 +167,28 @@ def fetch(url: str, part: Path, *, field: str, on_progress: Progress | None = No
     )
 
 
+def _may_pass(error: BaseException) -> bool:
+    """Whether the same question may be answered a moment later."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code == HTTPStatus.TOO_MANY_REQUESTS or error.code >= HTTPStatus.INTERNAL_SERVER_ERROR
+    is_of_disk = isinstance(error, OSError) and error.errno in _DISK
+    return isinstance(error, (OSError, http.client.HTTPException)) and not is_of_disk
+
+
 def _take_up(url: str, part: Path, *, on_progress: Progress | None) -> None:
     done = part.stat().st_size if part.is_file() else 0
     headers = {"User-Agent": "syntrial", **({"Range": f"bytes={done}-"} if done else {})}
     request = urllib.request.Request(url, headers=headers)  # noqa: S310 - an address is https
     opener = urllib.request.build_opener(CheckedRedirects())
-    with opener.open(request, timeout=ANSWER_SECONDS) as answer:
+    try:
+        answer = opener.open(request, timeout=ANSWER_SECONDS)
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+            # It has all that there is, as far as the server says; the digest tells.
+            return
+        raise
+    with answer:
         if answer.status != HTTPStatus.PARTIAL_CONTENT or not _begins_at(answer.headers, done):
             done = 0
         length = int(answer.headers.get("Content-Length") or 0)
