@@ -57,19 +57,20 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     scale = scales.find_scale(
         raw,
         intensity=request.format.intensity,
-        training={},
+        training=dict,
         on_progress=lambda _: context.check_cancelled(),
         real=real_scale,
     )
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     parts: list[Formed] = []
+    shape = Form.of(request.format, size=height, channels=channels)
     for found in raw.splits.values():
         parts.append(
             form(
                 found,
                 title=raw.title,
                 classes=mapped,
-                shape=Form.of(request.format, size=height, channels=channels),
+                shape=shape,
                 scale=scale,
                 scratch=context.scratch,
                 on_progress=counting(context, before=done, total=total, activity="reading"),
@@ -120,7 +121,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
             "train": audit.ranges(train.images_NHWC),
         },
         unreadable=tuple(images.unreadable),
-        resampling=describe_resampling(raw, size=height, channels=channels, method=request.format.resize),
+        resampling=describe_resampling(raw, shape=shape),
         notes=(*raw.notes, *scales.told(scale)),
         warnings=(),
         findings=graded,

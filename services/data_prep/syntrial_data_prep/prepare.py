@@ -17,7 +17,7 @@ from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, resample, scales, sources
+from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, scales, sources
 from syntrial_data_prep.form import Formed, check_size, counting, form
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped
@@ -40,17 +40,18 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     scale = scales.find_scale(
         raw,
         intensity=image_format.intensity,
-        training=_training(raw, mapped, rule=request.split),
+        training=lambda: _training(raw, mapped, rule=request.split),
         on_progress=lambda count: context.progress(count, total=0, unit="images", activity="finding the scale"),
     )
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     formed: dict[str, Formed] = {}
+    shape = Form.of(image_format, size=image_format.size, channels=channels)
     for name, part in raw.splits.items():
         formed[name] = form(
             part,
             title=raw.title,
             classes=mapped,
-            shape=Form.of(image_format, size=image_format.size, channels=channels),
+            shape=shape,
             scale=scale,
             scratch=context.scratch,
             on_progress=counting(context, before=done, total=total, activity="reading"),
@@ -74,19 +75,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         name: part.take(leaks.keep_mask(len(part), found_leaks, split=name), scratch=context.scratch)
         for name, part in whole.items()
     }
-    fraction = request.train_fraction or 1.0
-    if fraction < 1 and len(kept["train"]):
-        train = kept["train"]
-        chosen = subset(train.labels, patients=train.identities, fraction=fraction, seed=request.train_fraction_seed)
-        kept["train"] = train.take(chosen, scratch=context.scratch)
-    if request.train_count and len(train := kept["train"]):
-        seed = request.train_fraction_seed
-        chosen = subset_of(train.labels, patients=train.identities, count=request.train_count, seed=seed)
-        kept["train"] = train.take(chosen, scratch=context.scratch)
-    if request.cap_per_label and len(train := kept["train"]):
-        seed = request.train_fraction_seed
-        chosen = cap(train.labels, names=train.names, most=request.cap_per_label, seed=seed)
-        kept["train"] = train.take(chosen, scratch=context.scratch)
+    kept["train"] = _limited(kept["train"], request=request, scratch=context.scratch)
     for name in SPLITS:
         check_split(kept[name].labels, mapped.names, split=name, source=f"{raw.title} after leaks are dropped")
 
@@ -103,7 +92,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             name: audit.describe_split(kept[name], mapped.names, source=source, split_by=origins[name])
             for name in SPLITS
         },
-        train_fraction=fraction,
+        train_fraction=request.train_fraction or 1.0,
         leaks=tuple(leak.document() for leak in found_leaks),
         near=searched.near,
         pictures=told,
@@ -113,7 +102,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         ),
         ranges={name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
         unreadable=tuple(name for part in formed.values() for name in part.unreadable),
-        resampling=describe_resampling(raw, size=image_format.size, channels=channels, method=image_format.resize),
+        resampling=describe_resampling(raw, shape=shape),
         notes=(*raw.notes, *scales.told(scale)),
         warnings=(),
         findings=graded,
@@ -138,17 +127,32 @@ def write_originals(raw: Raw, context: StepContext) -> None:
         document.write(context.output, names.MEMBER, "names.json", document=raw.originals)
 
 
-def describe_resampling(raw: Raw, *, size: int, channels: int, method: int) -> Resampling:
+def describe_resampling(raw: Raw, *, shape: Form) -> Resampling:
     """From which sides to which, by what method, and how many images lose their margins to the central square."""
     sides = [part.sides for part in raw.splits.values()]
     smallest, largest = min(low for low, _ in sides), max(high for _, high in sides)
     return Resampling(
         sides=(smallest, largest),
-        to=size,
-        channels=channels,
-        method="none" if smallest == largest == size else resample.METHODS[method].name.lower(),
-        cropped=sum(part.oblong for part in raw.splits.values()),
+        to=shape.size,
+        channels=shape.channels,
+        method="none" if smallest == largest == shape.size else shape.method.name.lower(),
+        cropped=sum(part.oblong for part in raw.splits.values()) if shape.is_cropped else 0,
     )
+
+
+def _limited(train: Formed, *, request: PrepareDatasetRequest, scratch: Path) -> Formed:
+    """The part of the training split that the trial uses: a share, a count, and at most so many of a class."""
+    seed = request.train_fraction_seed
+    if 0 < request.train_fraction < 1 and len(train):
+        chosen = subset(train.labels, patients=train.identities, fraction=request.train_fraction, seed=seed)
+        train = train.take(chosen, scratch=scratch)
+    if request.train_count and len(train):
+        chosen = subset_of(train.labels, patients=train.identities, count=request.train_count, seed=seed)
+        train = train.take(chosen, scratch=scratch)
+    if request.cap_per_label and len(train):
+        chosen = cap(train.labels, names=train.names, most=request.cap_per_label, seed=seed)
+        train = train.take(chosen, scratch=scratch)
+    return train
 
 
 def _training(raw: Raw, classes: Classes, *, rule: SplitRule) -> dict[str, NDArray[np.bool_]]:

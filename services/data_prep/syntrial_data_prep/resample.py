@@ -34,6 +34,11 @@ class Form:
     framing: int = ImageFormat.FRAMING_CROP
     """An `ImageFormat.Framing`; unspecified is crop, as MedMNIST does: stretching would change what shapes mean."""
 
+    @property
+    def is_cropped(self) -> bool:
+        """Whether images that are not square lose their margins."""
+        return self.framing in {ImageFormat.FRAMING_UNSPECIFIED, ImageFormat.FRAMING_CROP}
+
     @classmethod
     def of(cls, image_format: ImageFormat, *, size: int, channels: int) -> "Form":
         """As a request asks for it."""

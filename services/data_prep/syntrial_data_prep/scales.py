@@ -50,15 +50,15 @@ def find_scale(
     raw: Raw,
     *,
     intensity: Intensity,
-    training: Mapping[str, NDArray[np.bool_]],
+    training: Callable[[], Mapping[str, NDArray[np.bool_]]],
     on_progress: Callable[[int], None],
     real: Scale | None = None,
 ) -> Scale:
     """The scale of a source's deep pixels.
 
-    `training` says of each split which rows percentiles are taken over; `real` is the scale of the real data where the
-    source is a synthetic set. `on_progress` is called now and then and may raise to stop. Raises SourceError where the
-    range is not known, and for an intensity where there is nothing that it could apply to.
+    `training` says, where it is asked, which rows of each split percentiles are taken over; `real` is the scale of the
+    real data where the source is a synthetic set. `on_progress` is called now and then and may raise to stop. Raises
+    SourceError where the range is not known, and for an intensity where there is nothing that it could apply to.
     """
     deep = raw.numbers - {EIGHT, WINDOWED}
     rule = intensity.WhichOneof("rule")
@@ -75,7 +75,7 @@ def find_scale(
         return Scale(by="window", low=intensity.window.low, high=intensity.window.high, opaque=65535)
     if rule == "percentiles" and real is None:
         shares = (intensity.percentiles.low, intensity.percentiles.high)
-        low, high = _percentiles(raw, shares, training=training, on_progress=on_progress)
+        low, high = _percentiles(raw, shares, training=training(), on_progress=on_progress)
         return Scale(by="percentiles", low=low, high=high, opaque=65535)
     if not deep:
         return Scale() if real is None else real
