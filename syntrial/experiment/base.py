@@ -11,11 +11,12 @@ from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, create_model, model_validator
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
 
 from syntrial.errors import listed
+from syntrial.imagesets.patterns import PatternError, compile_pattern
 
 NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
 Name = Annotated[
@@ -31,6 +32,19 @@ OneOrSeveral = Annotated[
 ]
 """A list that may be written as its one item."""
 
+
+def _one_group(pattern: str) -> str:
+    try:
+        groups = compile_pattern(pattern).groups
+    except PatternError as error:
+        raise ValueError(f"`patientPattern` is not a regular expression: {error}") from None
+    if groups != 1:
+        raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")
+    return pattern
+
+
+PatientPattern = Annotated[str, Field(max_length=1024), AfterValidator(_one_group)]
+"""A regular expression with one group, which is the patient; see `syntrial.imagesets.patterns`."""
 
 ADDRESS: Final = "folder"
 """Where a kind of source that is a mapping has its address."""

@@ -13,13 +13,12 @@ from typing import Annotated, Final, Literal, Self
 from google.protobuf.message import Message
 from pydantic import Field, model_validator
 
-from syntrial.experiment.base import Model, OneOf, Option, Seed, wrong
+from syntrial.experiment.base import Model, OneOf, Option, PatientPattern, Seed, wrong
 from syntrial.experiment.pods import ObjectName
 from syntrial.experiment.tables import Table, table_source
 from syntrial.experiment.tasks import TaskFields
 from syntrial.imagesets import arrays, tables
 from syntrial.imagesets.contents import Contents
-from syntrial.imagesets.patterns import PatternError, compile_pattern
 from syntrial.v1.data_preparation_pb2 import FolderSource, MedMnistSource, NpzSource, PhantomSource, Source, TableSource
 
 Address = Annotated[str, Field(max_length=2048)]
@@ -122,8 +121,7 @@ class SourceFields(OneOf):
         description="An .npz file in MedMNIST's layout (train_images, train_labels, val_images and so on): a path on a "
         "laptop; s3://BUCKET/PATH; https://HOST/PATH#sha256=DIGEST; on a cluster also claim://CLAIM/PATH in a "
         "PersistentVolumeClaim of the same namespace; or sha256:DIGEST of content that `syntrial upload` put into the "
-        "store. `syntrial submit` uploads "
-        "what a path names.",
+        "store. `syntrial submit` uploads what a path names.",
     )
     folder: Address | None = Field(
         None,
@@ -145,9 +143,8 @@ class SourceFields(OneOf):
     classes: tuple[Annotated[str, Field(max_length=256)], ...] | None = Field(
         None, max_length=1000, description="Names of the classes of an .npz, in label order. Default: 0, 1 and so on."
     )
-    patient_pattern: str | None = Field(
+    patient_pattern: PatientPattern | None = Field(
         None,
-        max_length=1024,
         description="For a folder: a regular expression with one group that finds the patient in a file's name (with "
         "a '/' in the expression: in its path), so that no patient stands on both sides of a split. RE2's syntax. "
         "Default: patients are not known.",
@@ -160,17 +157,6 @@ class SourceFields(OneOf):
     class_map: dict[str, str | None] | None = Field(
         None, description="Class in the source -> class in the trial; null leaves the class out. Default: all as named."
     )
-
-    @model_validator(mode="after")
-    def _pattern(self) -> Self:
-        if self.patient_pattern is not None:
-            try:
-                groups = compile_pattern(self.patient_pattern).groups
-            except PatternError as error:
-                raise ValueError(f"`patientPattern` is not a regular expression: {error}") from None
-            if groups != 1:
-                raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")
-        return self
 
     @property
     def address(self) -> str | None:
@@ -200,11 +186,10 @@ class Split(Model):
     seed: Seed = Field(0, description="Another seed splits otherwise.")
 
 
-DEFAULT_PERCENTILES: Final = (0.5, 99.5)
+class Intensity(OneOf):
+    """Which values of deep pixels become black and white, what lies between becoming grey linearly: one of {kinds}."""
 
-
-class Intensity(Model):
-    """Which values of deep pixels become black and white; what lies between becomes grey linearly."""
+    KINDS = ("window", "percentiles")
 
     window: tuple[float, ...] | None = Field(
         None,
@@ -221,10 +206,8 @@ class Intensity(Model):
     )
 
     @model_validator(mode="after")
-    def _one_rule(self) -> Self:
-        if (self.window is None) == (self.percentiles is None):
-            raise ValueError("`intensity` has either `window` or `percentiles`")
-        low, high = self.window or self.percentiles or DEFAULT_PERCENTILES
+    def _in_order(self) -> Self:
+        low, high = self.chosen
         if not low < high or not all(map(math.isfinite, (low, high))):
             raise ValueError(f"`intensity` goes from a lower to a higher value, received [{low:g}, {high:g}]")
         if self.percentiles is not None and not 0 <= low < high <= 100:

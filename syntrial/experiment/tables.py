@@ -5,9 +5,8 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
-from syntrial.experiment.base import Model, OneOrSeveral, wrong
+from syntrial.experiment.base import Model, OneOrSeveral, PatientPattern, wrong
 from syntrial.experiment.presets.tables import TABLES
-from syntrial.imagesets.patterns import PatternError, compile_pattern
 from syntrial.v1.data_preparation_pb2 import TableFile, TableLabels, TableLists, TableSource
 
 Heading = Annotated[str, Field(min_length=1, max_length=256)]
@@ -136,9 +135,8 @@ class Table(Model):
         description="Column of the patients, so that none stands on both sides of a split. Default: the one called "
         "patient, patient_id, subject or the like; else patients are not known.",
     )
-    patient_pattern: str | None = Field(
+    patient_pattern: PatientPattern | None = Field(
         None,
-        max_length=1024,
         description="A regular expression with one group that finds the patient in the column `patient`, or in the "
         "path where no column is named. RE2's syntax. Default: all of the cell.",
     )
@@ -165,13 +163,6 @@ class Table(Model):
     def _sound(self) -> Self:
         if self.file and self.files:
             raise wrong("", "a table is one file, or one for each split", self.file, "Give `file` or `files`.")
-        if self.patient_pattern is not None:
-            try:
-                groups = compile_pattern(self.patient_pattern).groups
-            except PatternError as error:
-                raise ValueError(f"`patientPattern` is not a regular expression: {error}") from None
-            if groups != 1:
-                raise ValueError(f"`patientPattern` needs exactly one group (...), received {groups}")
         return self
 
 

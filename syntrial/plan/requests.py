@@ -11,7 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
-from syntrial.experiment.dataset import DEFAULT_PERCENTILES, Intensity
+from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Stage, Synthetic
@@ -51,10 +51,9 @@ def image_format(dataset: Dataset) -> ImageFormat:
 
 
 def _intensity(intensity: Intensity) -> IntensityMessage:
-    if intensity.window is not None:
-        low, high = intensity.window
+    low, high = intensity.chosen
+    if intensity.kind == "window":
         return IntensityMessage(window=IntensityMessage.Window(low=low, high=high))
-    low, high = intensity.percentiles or DEFAULT_PERCENTILES
     return IntensityMessage(percentiles=IntensityMessage.Percentiles(low=low, high=high))
 
 

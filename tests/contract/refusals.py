@@ -116,7 +116,7 @@ CASES: dict[str, Case] = {
     "two rules for pixels": Case(
         bad={"dataset": {"folder": "claim://data/a", "intensity": {"window": [0, 9], "percentiles": [1, 99]}}},
         good={"dataset": {"folder": "claim://data/a", "intensity": {"window": [0, 9]}}},
-        message="`intensity` has either `window` or `percentiles`",
+        message="needs exactly one of window and percentiles",
         field="spec.dataset.intensity",
     ),
     "a window that is upside down": Case(

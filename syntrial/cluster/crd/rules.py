@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
+from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import (
@@ -196,9 +197,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Intensity": (
-        Rule(
-            rule="has(self.window) != has(self.percentiles)", message="`intensity` has either `window` or `percentiles`"
-        ),
+        *one_of_rules(Intensity),
         Rule(
             rule="""(!has(self.window) || self.window[0] < self.window[1])
             && (!has(self.percentiles) || self.percentiles[0] < self.percentiles[1])""",

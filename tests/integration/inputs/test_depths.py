@@ -204,7 +204,7 @@ def test_intensity_belongs_to_deep_pixels(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "either `window` or `percentiles`"),
+        ({}, "exactly one of window and percentiles"),
         ({"window": [3, 1]}, "from a lower to a higher value"),
         ({"window": [1]}, "intensity.window"),
         ({"percentiles": [-1, 50]}, "from 0 to 100"),

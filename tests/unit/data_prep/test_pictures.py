@@ -30,7 +30,7 @@ def save(path: Path, image: Any, **options: Any) -> None:
 
 def pictures_of(raw: Raw, split: str = "all") -> list[NDArray[np.uint8] | None]:
     """Each picture in grey levels, by the set's own scale."""
-    scale = scales.find_scale(raw, intensity=Intensity(), training={}, on_progress=lambda _: None)
+    scale = scales.find_scale(raw, intensity=Intensity(), training=dict, on_progress=lambda _: None)
     found = [read() for read in raw.splits[split].pictures(0)]
     return [None if picture is None else scales.levels(picture, scale)[0] for picture in found]
 
