@@ -81,11 +81,6 @@ class FolderLayout:
     left_out: tuple[LeftOut, ...] = ()
 
     @property
-    def strays(self) -> int:
-        """How many files are left out."""
-        return len(self.left_out)
-
-    @property
     def classes(self) -> tuple[str, ...]:
         """Sorted by name, as labels count them."""
         return tuple(sorted({picture.label for picture in self.pictures}))

@@ -172,7 +172,7 @@ def form(
 
 
 def _chosen(split: RawSplit, wanted: NDArray[np.bool_]) -> Iterator[Deferred]:
-    return (read for read, is_wanted in zip(split.pictures(0), wanted.tolist(), strict=True) if is_wanted)
+    return (read for read, is_wanted in zip(split.pictures(), wanted.tolist(), strict=True) if is_wanted)
 
 
 def _formed(read: Deferred, *, shape: Form, scale: Scale) -> tuple[NDArray[np.uint8], Clipped] | None:

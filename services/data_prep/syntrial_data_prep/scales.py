@@ -226,7 +226,7 @@ def _each(
             chosen = None if rows is None else rows.get(name)
             if rows is not None and chosen is None:
                 continue
-            for row, read in enumerate(split.pictures(0)):
+            for row, read in enumerate(split.pictures()):
                 if chosen is None or chosen[row]:
                     yield work(read)
 

@@ -31,7 +31,7 @@ def save(path: Path, image: Any, **options: Any) -> None:
 def pictures_of(raw: Raw, split: str = "all") -> list[NDArray[np.uint8] | None]:
     """Each picture in grey levels, by the set's own scale."""
     scale = scales.find_scale(raw, intensity=Intensity(), training=dict, on_progress=lambda _: None)
-    found = [read() for read in raw.splits[split].pictures(0)]
+    found = [read() for read in raw.splits[split].pictures()]
     return [None if picture is None else scales.levels(picture, scale)[0] for picture in found]
 
 
@@ -176,7 +176,7 @@ def test_the_largest_picture_takes_less_than_a_gibibyte(mode: str, tmp_path: Pat
         "from syntrial_data_prep.sources import folder\n"
         "raw = folder.read(Path(sys.argv[1]), digest='', pattern='', on_progress=lambda _: None)\n"
         "scale = scales.Scale(by='bits', low=0, high=65535)\n"
-        "picture = scales.levels(next(raw.splits['all'].pictures(0))(), scale)[0]\n"
+        "picture = scales.levels(next(raw.splits['all'].pictures())(), scale)[0]\n"
         "assert picture.shape[:2] == (8000, 8000)\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

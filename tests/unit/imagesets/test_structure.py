@@ -15,7 +15,7 @@ from syntrial.imagesets.trees import FolderTree
 def test_classes_are_the_folders_and_other_files_are_counted() -> None:
     layout = lay_out(["a/1.png", "b/deep/2.WEBP", "b/notes.txt", "overview.png"], title="set")
     assert [(picture.split, picture.label) for picture in layout.pictures] == [("all", "a"), ("all", "b")]
-    assert (layout.classes, layout.strays) == (("a", "b"), 2)
+    assert (layout.classes, len(layout.left_out)) == (("a", "b"), 2)
 
 
 def test_usual_words_for_splits_are_known_in_any_case() -> None:
@@ -155,7 +155,7 @@ def test_the_structure_of_names_is_recognised(name: str) -> None:
     names, expected, left = LAID_OUT[name]
     layout = lay_out(names, title="set")
     assert {(picture.split, picture.label) for picture in layout.pictures} == expected
-    assert layout.strays == left
+    assert len(layout.left_out) == left
     assert len(layout.pictures) + left == len(names)
 
 
@@ -220,4 +220,4 @@ def test_a_list_of_labels_gives_the_classes() -> None:
         ("00000/img0.png", "0"),
         ("00000/img1.png", "1"),
     ]
-    assert layout.strays == 2
+    assert len(layout.left_out) == 2

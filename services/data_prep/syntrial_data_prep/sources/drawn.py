@@ -19,9 +19,9 @@ def open_source(source: Source, _: Place) -> Raw:
     for split in SPLITS:
         chosen = cast(parameters, split)
 
-        def pictures(start: int, split: str = split) -> Iterator[Deferred]:
+        def pictures(split: str = split) -> Iterator[Deferred]:
             drawn = itertools.chain.from_iterable(phantom.draw(parameters, split))
-            for picture in itertools.islice(drawn, start, None):
+            for picture in drawn:
                 yield functools.partial(Samples, values=picture)
 
         pairs = list(zip(chosen.patients.tolist(), chosen.indices.tolist(), strict=True))

@@ -4,7 +4,6 @@ Images are read picture by picture out of the compressed file, so memory does no
 """
 
 import functools
-import itertools
 import shutil
 import tempfile
 import zipfile
@@ -46,9 +45,9 @@ def read(path: Path, *, digest: str, classes: tuple[str, ...], several_labels: b
     splits: dict[str, RawSplit] = {}
     for split, part in found.splits.items():
 
-        def pictures(start: int, name: str = part.images) -> Iterator[Deferred]:
+        def pictures(name: str = part.images) -> Iterator[Deferred]:
             with opened(path, title=title) as archive:
-                for picture in itertools.islice(_stream(archive, name, title=title), start, None):
+                for picture in _stream(archive, name, title=title):
                     yield functools.partial(of_array, picture)
 
         count, height, width = part.shape[:3]

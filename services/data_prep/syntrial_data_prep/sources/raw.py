@@ -66,8 +66,8 @@ class RawSplit:
     """Each image's patient, by pseudonym where the source is of persons; None where it does not say."""
     identities: tuple[str, ...]
     """Each image's patient, else its name, as the source has them: what splits are cut by. Never written."""
-    pictures: Callable[[int], Iterator[Deferred]]
-    """Starts reading at a row; gives the pictures from there on in order. Walked over in one thread."""
+    pictures: Callable[[], Iterator[Deferred]]
+    """Starts reading; gives the pictures in order. Walked over in one thread."""
     sides: tuple[int, int]
     """The smallest and the largest side in pixels over the split's images."""
     oblong: int
@@ -102,11 +102,11 @@ class Raw:
     """What the audit should say about the source, as sentences."""
 
 
-def by_row(read: Callable[[int], Samples | None], *, count: int) -> Callable[[int], Iterator[Deferred]]:
+def by_row(read: Callable[[int], Samples | None], *, count: int) -> Callable[[], Iterator[Deferred]]:
     """Pictures of a source that is read in any order: `read` gives that of a row, and is safe from several threads."""
 
-    def pictures(start: int) -> Iterator[Deferred]:
-        for row in range(start, count):
+    def pictures() -> Iterator[Deferred]:
+        for row in range(count):
             yield functools.partial(read, row)
 
     return pictures
