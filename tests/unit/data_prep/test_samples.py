@@ -9,11 +9,13 @@ import pydicom
 import pytest
 import tifffile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageCms
 from pydicom.data import get_testdata_file
 from syntrial_data_prep.decoding import decode
 from syntrial_data_prep.samples import Samples
+from syntrial_data_prep.scales import levels
 
+from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError
 from syntrial.imagesets.headers import EIGHT, FLOATING, SIGNED, SIXTEEN, WIDE, WINDOWED, Header
 from syntrial.imagesets.pictures import read_header
@@ -253,3 +255,31 @@ def test_dicom_without_pixels_or_with_an_absent_codec_is_refused_with_what_to_do
     file.seek(0)
     with pytest.raises(SourceError, match=r"no library at hand decodes.*Decompress"):
         read_header(file, length=1)
+
+
+def test_lab_becomes_the_colours_that_it_stands_for() -> None:
+    colours = np.array([[[200, 50, 50], [30, 120, 220]], [[255, 255, 255], [0, 0, 0]]], np.uint8).repeat(4, 0)
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    transform = ImageCms.buildTransform(*profiles, "RGB", "LAB")
+    file = io.BytesIO()
+    lab = ImageCms.applyTransform(Image.fromarray(colours), transform)
+    assert lab is not None
+    lab.save(file, "TIFF")
+    header, samples = read(file)
+    assert header.channels == 3
+    # 8 bits of lightness and of two axes hold colours to within a few levels.
+    assert np.abs(samples.values.astype(int) - colours).max() <= 3
+
+
+@pytest.mark.parametrize("channels", [2, 4], ids=["grey and alpha", "colour and alpha"])
+def test_deep_pixels_with_alpha_are_laid_over_black_at_their_own_depth(channels: int) -> None:
+    values = RANDOM.integers(0, 4096, (H, W, channels), dtype=np.uint16)
+    values[..., -1] = 65535
+    values[0, :, -1] = 0
+    photometric = "minisblack" if channels == 2 else "rgb"
+    header, samples = read(tiff(values, photometric=photometric, extrasamples=["unassalpha"]))
+    assert (header.numbers, header.channels) == (SIXTEEN, 1 if channels == 2 else 3)
+    laid = levels(samples, Scale(by="bits", low=0, high=4095, opaque=65535))[0]
+    assert not laid[0].any()
+    expected = np.rint(values[1:, :, :-1] * (255 / 4095)).squeeze()
+    assert np.abs(laid[1:] - expected).max() <= 1
