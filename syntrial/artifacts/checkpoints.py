@@ -35,21 +35,42 @@ class StoredCheckpoints:
 
     def save(self, blobs: Mapping[str, bytes], /) -> None:
         """Replaces the checkpoint; a reader sees either the old one or the new one, also after a crash at any point."""
-        old = self._objects(self._backend.read(self._pointer))
-        new = {}
-        for name, data in blobs.items():
-            target = f"{self._folder}{uuid.uuid4().hex}"
-            self._backend.write(target, data)
-            new[name] = {"object": target, "digest": sha256(data).hexdigest()}
-        self._backend.write(self._pointer, canonical_json(new))
-        for target in old:
-            self._backend.delete(target)
+        self._replace(blobs, kept={}, old=self._entries(self._backend.read(self._pointer)))
+
+    def add(self, blobs: Mapping[str, bytes], /) -> None:
+        """Adds blobs beside those that the checkpoint has, of which one with the same name is replaced.
+
+        For what is saved piece by piece: no piece is written twice. Of two attempts that add at once one may lose a
+        piece, so whoever reads pieces looks which are there.
+        """
+        old = self._entries(self._backend.read(self._pointer))
+        self._replace(blobs, kept={name: entry for name, entry in old.items() if name not in blobs}, old=old)
+
+    def read(self, name: str, /) -> bytes | None:
+        """One blob of the last checkpoint; None where it has none of that name, or a damaged one."""
+        entry = self._entries(self._backend.read(self._pointer)).get(name)
+        data = self._backend.read(entry["object"]) if entry is not None else None
+        return data if entry is not None and data is not None and sha256(data).hexdigest() == entry["digest"] else None
 
     def delete(self) -> None:
         """Removes the checkpoint, and what interrupted saves left behind."""
         self._backend.delete(self._pointer)
         for info in self._backend.scan(self._folder):
             self._backend.delete(info.name)
+
+    def _replace(
+        self, blobs: Mapping[str, bytes], *, kept: Mapping[str, dict[str, str]], old: Mapping[str, dict[str, str]]
+    ) -> None:
+        """Writes the blobs, points to them and to those `kept`, and removes what of the `old` ones is left."""
+        new = dict(kept)
+        for name, data in blobs.items():
+            target = f"{self._folder}{uuid.uuid4().hex}"
+            self._backend.write(target, data)
+            new[name] = {"object": target, "digest": sha256(data).hexdigest()}
+        self._backend.write(self._pointer, canonical_json(new))
+        for name, entry in old.items():
+            if name not in kept:
+                self._backend.delete(entry["object"])
 
     def _read(self, pointer: bytes) -> dict[str, bytes] | None:
         try:
@@ -64,8 +85,10 @@ class StoredCheckpoints:
             return None
         return blobs
 
-    def _objects(self, pointer: bytes | None) -> list[str]:
+    def _entries(self, pointer: bytes | None) -> dict[str, dict[str, str]]:
+        """Object and digest of each blob by its name; none where the pointer is missing or damaged."""
         try:
-            return [] if pointer is None else [entry["object"] for entry in json.loads(pointer).values()]
+            found = {} if pointer is None else json.loads(pointer)
+            return {str(name): {key: str(entry[key]) for key in ("object", "digest")} for name, entry in found.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
-            return []
+            return {}

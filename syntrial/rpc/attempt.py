@@ -57,6 +57,15 @@ class StoreCheckpoints:
         self._stored.save(blobs)
         self.saved += 1
 
+    def add(self, blobs: Mapping[str, bytes], /) -> None:
+        """Adds blobs beside those that the checkpoint has."""
+        self._stored.add(blobs)
+        self.saved += 1
+
+    def read(self, name: str, /) -> bytes | None:
+        """One blob of the last checkpoint, or None."""
+        return self._stored.read(name)
+
 
 class Attempt:
     """The `StepContext` of a step that a server works on."""

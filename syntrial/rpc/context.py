@@ -23,6 +23,14 @@ class Checkpoints(Protocol):
         """Replaces the checkpoint; a reader sees either the old one or the new one. Weights as safetensors."""
         ...
 
+    def add(self, blobs: Mapping[str, bytes], /) -> None:
+        """Adds blobs beside those that the checkpoint has: for what is saved piece by piece, none of it twice."""
+        ...
+
+    def read(self, name: str, /) -> bytes | None:
+        """One blob of the last checkpoint; None where it has none of that name, or a damaged one."""
+        ...
+
 
 class StepContext(Protocol):
     """One attempt at one step."""

@@ -76,6 +76,14 @@ class FakeCheckpoints:
         self.blobs = {name: bytes(data) for name, data in blobs.items()}
         self.saves += 1
 
+    def add(self, blobs: Mapping[str, bytes], /) -> None:
+        """Adds blobs beside those that there are."""
+        self.save({**(self.blobs or {}), **blobs})
+
+    def read(self, name: str, /) -> bytes | None:
+        """One blob, or None."""
+        return (self.blobs or {}).get(name)
+
 
 class FakeContext:
     """A `StepContext` on a store in memory."""

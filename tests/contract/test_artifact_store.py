@@ -369,6 +369,27 @@ def test_a_damaged_checkpoint_counts_as_none(store: ArtifactStore) -> None:
     assert checkpoints.load() == {"a": b"new"}
 
 
+def test_pieces_are_added_to_a_checkpoint_beside_those_that_it_has(store: ArtifactStore) -> None:
+    checkpoints = store.checkpoints(key_of("a"))
+    assert checkpoints.read("1") is None
+    checkpoints.add({"1": b"first"})
+    checkpoints.add({"2": b"second", "3": b"third"})
+    checkpoints.add({"2": b"again"})
+    assert checkpoints.load() == {"1": b"first", "2": b"again", "3": b"third"}
+    assert [checkpoints.read(name) for name in ("1", "2", "4")] == [b"first", b"again", None]
+    assert len(store.backend.scan("checkpoints/")) == 4, "the pointer and three blobs"
+    for info in store.backend.scan("checkpoints/"):
+        if store.backend.read(info.name) == b"third":
+            store.backend.write(info.name, b"thirds")
+    assert checkpoints.read("3") is None
+    assert checkpoints.read("1") == b"first"
+    checkpoints.save({"whole": b"new"})
+    assert checkpoints.load() == {"whole": b"new"}
+    assert len(store.backend.scan("checkpoints/")) == 2
+    make(store, "a")
+    assert store.backend.scan("checkpoints/") == []
+
+
 def test_files_of_experiments_are_replaced_whole(store: ArtifactStore) -> None:
     assert store.experiments() == []
     store.put_experiment_file("e1", "plan.json", b"1")

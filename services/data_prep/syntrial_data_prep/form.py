@@ -1,6 +1,8 @@
 """A raw split becomes images of the trial's form, streamed to a file in scratch so that memory does not grow."""
 
 import functools
+import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +21,7 @@ from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped, levels
+from syntrial_data_prep.shards import Filling, Shards
 from syntrial_data_prep.sources.raw import Deferred, RawSplit
 from syntrial_data_prep.workers import in_order
 
@@ -26,6 +29,7 @@ SMALLEST = 8
 LARGEST = 1024
 """Sides in pixels between which a trial's images lie."""
 CHUNK_IMAGES = 256
+IMAGES_BETWEEN_REPORTS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -115,40 +119,44 @@ def form(
     shape: Form,
     scale: Scale,
     scratch: Path,
+    shards: Shards,
+    name: str,
     on_progress: Callable[[int], None],
 ) -> Formed:
     """Reads a split once: classes mapped, pictures scaled and fitted to `shape`, unreadable ones left out.
 
-    Pictures are decoded and resized in as many threads as there are cores, a few at a time; the bytes are the same for
-    any number.
+    Pictures are decoded and resized in several threads, a few at a time; the bytes are the same for any number. What an
+    earlier attempt saved in `shards`, by the split's `name`, is not decoded again.
 
     `on_progress` gets the number of images done. Raises SourceError for damage that leaves nothing to go on with.
     """
     labels, wanted = relabel(split.labels, classes)
     size, channels = shape.size, shape.channels
     images = open_memmap(_fresh(scratch), mode="w+", dtype=np.uint8, shape=(int(wanted.sum()), size, size, channels))
-    rows: list[int] = []
-    unreadable: list[str] = []
     lost = dict.fromkeys(classes.names, 0)
     if split.lost:
         targets, are_wanted = relabel(np.arange(len(split.lost), dtype=np.int64), classes)
         for target, is_wanted, count in zip(targets.tolist(), are_wanted.tolist(), split.lost, strict=True):
             if is_wanted:
                 lost[classes.names[target]] += count
-    clipped = Clipped()
     wanted_rows = np.flatnonzero(wanted).tolist()
-    reads = (functools.partial(_formed, read, shape=shape, scale=scale) for read in _chosen(split, wanted))
-    for row, found in zip(wanted_rows, in_order(reads), strict=True):
-        if len(rows) % CHUNK_IMAGES == 0:
+    filling = Filling(images, split=name, shards=shards)
+    reads = (
+        functools.partial(_formed, read, shape=shape, scale=scale)
+        for read in _chosen(split, wanted_rows[filling.done :])
+    )
+    for row, found in zip(wanted_rows[filling.done :], in_order(reads), strict=True):
+        if filling.done % IMAGES_BETWEEN_REPORTS == 0:
+            filling.save_if_due()
             on_progress(row)
-        if found is None:
-            unreadable.append(split.names[row])
-            if labels.ndim == 1:
-                lost[classes.names[int(labels[row])]] += 1
-            continue
-        images[len(rows)], cut_off = found
-        clipped += cut_off
-        rows.append(row)
+        filling.add(found)
+    filling.close()
+    rows = [wanted_rows[place] for place in filling.read]
+    not_read = [wanted_rows[place] for place in filling.unreadable]
+    if labels.ndim == 1:
+        for row in not_read:
+            lost[classes.names[int(labels[row])]] += 1
+    unreadable = [split.names[row] for row in not_read]
     on_progress(len(split.names))
     if unreadable and not rows:
         raise SourceError(
@@ -167,12 +175,17 @@ def form(
         files=split.files and tuple(split.files[row] for row in rows),
         lost=lost,
         columns={name: tuple(column[row] for row in rows) for name, column in split.columns.items()},
-        clipped=clipped,
+        clipped=filling.clipped,
     )
 
 
-def _chosen(split: RawSplit, wanted: NDArray[np.bool_]) -> Iterator[Deferred]:
-    return (read for read, is_wanted in zip(split.pictures(), wanted.tolist(), strict=True) if is_wanted)
+def _chosen(split: RawSplit, rows: Sequence[int]) -> Iterator[Deferred]:
+    """The pictures of these rows, which ascend; what follows is walked over too, for a source that checks its end."""
+    pictures, before = split.pictures(), -1
+    for row in rows:
+        yield next(itertools.islice(pictures, row - before - 1, None))
+        before = row
+    deque(pictures, maxlen=0)
 
 
 def _formed(read: Deferred, *, shape: Form, scale: Scale) -> tuple[NDArray[np.uint8], Clipped] | None:

@@ -26,6 +26,7 @@ from syntrial_data_prep.likeness import coefficients, evened
 from syntrial_data_prep.neighbours import within
 from syntrial_data_prep.prepare import describe_resampling, write_originals
 from syntrial_data_prep.resample import Form
+from syntrial_data_prep.shards import Shards
 
 REAL = ("validation", "test", "train")
 """What imported images are searched against; copies of training images are counted, not dropped."""
@@ -54,17 +55,19 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     real_scale = (
         document.read(Scale, context.open(request.scale), scale_document.NAME) if request.HasField("scale") else Scale()
     )
-    scale = scales.find_scale(
+    shards = Shards(context)
+    scale = shards.scale() or scales.find_scale(
         raw,
         intensity=request.format.intensity,
         training=dict,
         on_progress=lambda _: context.check_cancelled(),
         real=real_scale,
     )
+    shards.keep_scale(scale)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     parts: list[Formed] = []
     shape = Form.of(request.format, size=height, channels=channels)
-    for found in raw.splits.values():
+    for name, found in raw.splits.items():
         parts.append(
             form(
                 found,
@@ -73,6 +76,8 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
                 shape=shape,
                 scale=scale,
                 scratch=context.scratch,
+                shards=shards,
+                name=name,
                 on_progress=counting(context, before=done, total=total, activity="reading"),
             )
         )

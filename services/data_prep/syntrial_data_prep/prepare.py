@@ -21,6 +21,7 @@ from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, 
 from syntrial_data_prep.form import Formed, check_size, counting, form
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped
+from syntrial_data_prep.shards import Shards
 from syntrial_data_prep.sources.raw import Raw
 
 
@@ -37,13 +38,15 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     )
     mapped = map_classes(raw.classes, request.class_map, task=request.task)
     channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
-    scale = scales.find_scale(
+    total, done = sum(len(found.names) for found in raw.splits.values()), 0
+    shards = Shards(context)
+    scale = shards.scale() or scales.find_scale(
         raw,
         intensity=image_format.intensity,
         training=lambda: _training(raw, mapped, rule=request.split),
         on_progress=lambda count: context.progress(count, total=0, unit="images", activity="finding the scale"),
     )
-    total, done = sum(len(found.names) for found in raw.splits.values()), 0
+    shards.keep_scale(scale)
     formed: dict[str, Formed] = {}
     shape = Form.of(image_format, size=image_format.size, channels=channels)
     for name, part in raw.splits.items():
@@ -54,6 +57,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             shape=shape,
             scale=scale,
             scratch=context.scratch,
+            shards=shards,
+            name=name,
             on_progress=counting(context, before=done, total=total, activity="reading"),
         )
         done += len(part.names)
