@@ -18,6 +18,7 @@ errors = Console(stderr=True, highlight=False)
 
 HERE: Final = "On this machine"
 CLUSTER: Final = "On a cluster"
+CLASSIFIERS: Final = "Of one classifier, on this machine"
 ANYWHERE: Final = "Of a trial here (its file) or on a cluster (its name)"
 
 DEFAULT_STORE: Final = "runs/.store"

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rapidfuzz import process
 
 from syntrial.errors import SourceError, UserError
+from syntrial.experiment.dataset import Dataset
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, Experiment
 from syntrial.imagesets.classes import quoted
@@ -89,6 +90,18 @@ def judging_experiment(
     if steps is not None:
         spec["budget"] = {"steps": steps}
     return _experiment(name, spec)
+
+
+def of_data_alone(dataset: Dataset | Mapping[str, Any]) -> Experiment:
+    """An experiment of which the data set alone counts: its sources are resolved and prepared as those of a trial are.
+
+    Raises UserError for fields against a rule.
+    """
+    spec: dict[str, Any] = {"synthetic": [{"name": "none", "generator": {"pca": {}}}]}
+    if not isinstance(dataset, Dataset):
+        return _experiment("data", {"dataset": dataset, **spec})
+    found = _experiment("data", {"dataset": {"phantom": {}}, **spec})
+    return found.model_copy(update={"spec": found.spec.model_copy(update={"dataset": dataset})})
 
 
 def _laid_out(folder: Path, option: str) -> FolderLayout:

@@ -29,6 +29,9 @@ from syntrial.v1.artifacts_pb2 import MemberRef
 BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster"})
 """Fields of a specification that never bear on a result."""
 
+_EVALUATED: Final = "evaluated"
+"""In place of an experiment's fields, in the record of a look at one classifier."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Trial:
@@ -177,11 +180,31 @@ def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
 
 
 def _looks(entries: Sequence[Mapping[str, Any]]) -> list[Look]:
-    looks = []
+    looks: list[Look] = []
+    before: Any = None
     for number, this in enumerate(entries, start=1):
-        before = entries[number - 2]["spec"] if number > 1 else this["spec"]
-        looks.append(Look(number=number, evaluations=this["evaluations"], changed=changed_fields(before, this["spec"])))
+        look = Look(number=number, evaluations=this["evaluations"])
+        # Between two trials single classifiers may have been looked at, which ask nothing of an experiment.
+        if not is_of_one_classifier(this):
+            look.changed.extend(changed_fields(before, this["spec"]) if before is not None else [])
+            before = this["spec"]
+        looks.append(look)
     return looks
+
+
+def look_of_one_classifier(key: str, *, title: str, evaluations: Sequence[str]) -> dict[str, Any]:
+    """What is on record of a look that no trial took: its classifier's step, and the keys of what it evaluated."""
+    return {
+        "evaluations": canonical_digest(sorted(evaluations)),
+        "endpoint": canonical_digest("one classifier"),
+        "name": title,
+        "spec": {_EVALUATED: {"classifier": key}},
+    }
+
+
+def is_of_one_classifier(entry: Mapping[str, Any]) -> bool:
+    """Whether a look on record is one of `look_of_one_classifier`."""
+    return _EVALUATED in entry["spec"]
 
 
 def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:

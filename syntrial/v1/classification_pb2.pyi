@@ -255,3 +255,37 @@ class EvaluateClassifierRequest(_message.Message):
     classifier: _artifacts_pb2.MemberRef
     images: _artifacts_pb2.MemberRef
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
+class ImportClassifierRequest(_message.Message):
+    __slots__ = ("header", "model", "classes", "several_labels", "channels", "side", "mean", "std")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    SEVERAL_LABELS_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    MEAN_FIELD_NUMBER: _ClassVar[int]
+    STD_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    model: ClassifierModel
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    several_labels: bool
+    channels: int
+    side: int
+    mean: _containers.RepeatedScalarFieldContainer[float]
+    std: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., classes: _Optional[_Iterable[str]] = ..., several_labels: _Optional[bool] = ..., channels: _Optional[int] = ..., side: _Optional[int] = ..., mean: _Optional[_Iterable[float]] = ..., std: _Optional[_Iterable[float]] = ...) -> None: ...
+
+class DescribeModelRequest(_message.Message):
+    __slots__ = ("header", "model", "classes", "channels", "side")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    SIDE_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    model: ClassifierModel
+    classes: int
+    channels: int
+    side: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., classes: _Optional[int] = ..., channels: _Optional[int] = ..., side: _Optional[int] = ...) -> None: ...

@@ -1,14 +1,16 @@
 """The verb EvaluateClassifier: a classifier and a split to predictions and metrics."""
 
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final
 
+import numpy as np
 import torch
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from torch import nn
 
 from syntrial.artifacts.store import MemberReader
-from syntrial.errors import UserError
+from syntrial.errors import UserError, Violation
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
@@ -18,18 +20,20 @@ from syntrial_classification.models import ModelSpec, build_model
 from syntrial_classification.table import Normalisation, load_images, predict
 from syntrial_classification.weights import read_safetensors
 
+_COLORS: Final = {1: "grey", 3: "rgb"}
+
 
 @reproducible
 def evaluate_classifier(request: EvaluateClassifierRequest, context: StepContext) -> None:
     """Predicts a split; writes the member `predictions`: scores.npy, labels.npy, patients.npy, metrics.json.
 
-    Raises UserError where the images are not of the classifier's classes and shape.
+    Raises UserError where the images are not of the classifier's classes, task and shape.
     """
     reader = context.open(request.classifier)
     images = read_image_set(context.open(request.images))
     device = compute.device()
     model, head = load_classifier(reader, device=device)
-    _check_fit(head, images)
+    images = as_the_classifier_names(images, head)
     constants = Normalisation(mean=tuple(head["normalisation"]["mean"]), std=tuple(head["normalisation"]["std"]))
     logits = []
     for batch in predict(model, load_images(images, device=device), constants=constants):
@@ -52,14 +56,59 @@ def load_classifier(reader: MemberReader, *, device: torch.device) -> tuple[nn.M
     return model.to(device).to(memory_format=torch.channels_last).eval(), head
 
 
-def _check_fit(head: dict[str, Any], images: ImageSet) -> None:
+def as_the_classifier_names(images: ImageSet, head: dict[str, Any]) -> ImageSet:
+    """The images with their labels in the order of the classifier's classes.
+
+    A set may lack some of the classes where an image has one of them: it then has no image of those. Raises UserError,
+    with all that is wrong, where its classes, its task or its shape are others.
+    """
+    classes, several = tuple(head["classes"]), images.task == MULTI_LABEL
     side, channels = head["model"]["side"], head["model"]["channels"]
-    expected = (head["classes"], head["task"], (side, side, channels))
-    found = ([*images.classes], images.task, images.images_NHWC.shape[1:])
-    if not len(images) or expected != found:
-        raise UserError(
-            field="images",
-            rule=f"a split to predict has images of the classifier's classes, task and shape {expected}",
-            received=f"{len(images)} images, {found}",
-            remedy="Prepare the split together with the training data.",
+    violations = []
+    strange = [name for name in images.classes if name not in classes]
+    missing = [name for name in classes if name not in images.classes]
+    if strange or (several and missing):
+        violations.append(
+            Violation(
+                field="images.classes",
+                rule=f"images to predict have the classifier's classes: {', '.join(classes)}",
+                received=", ".join(images.classes),
+                remedy="Rename them by the data set's `classMap`, or leave the others out with it.",
+            )
         )
+    if head["task"] != images.task:
+        violations.append(
+            Violation(
+                field="images.task",
+                rule=f"images to predict have the classifier's task, {head['task']}",
+                received=images.task,
+                remedy="Give the data set the task by which the classifier was trained.",
+            )
+        )
+    found_H, found_W, found_C = images.images_NHWC.shape[1:]
+    if (side, side, channels) != (found_H, found_W, found_C):
+        violations.append(
+            Violation(
+                field="images.format",
+                rule=f"images to predict are of the classifier's size and colours: {_shape(side, side, channels)}",
+                received=_shape(found_H, found_W, found_C),
+                remedy=f"Set the data set's `size` to {side} and its `colorMode` to {_COLORS[channels]}.",
+            )
+        )
+    if not len(images):
+        violations.append(
+            Violation(field="images", rule="there are images to predict", received="none", remedy="Add some.")
+        )
+    if violations:
+        raise UserError(violations=violations)
+    if images.classes == classes:
+        return images
+    place = [classes.index(name) for name in images.classes]
+    labels = np.empty_like(images.labels) if several else np.array(place, np.int64)[images.labels]
+    if several:
+        labels[:, place] = images.labels
+    return replace(images, labels=labels, classes=classes)
+
+
+def _shape(height: int, width: int, channels: int) -> str:
+    return f"{height}×{width} pixels, {_COLORS[channels]}"

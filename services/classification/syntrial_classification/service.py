@@ -4,10 +4,14 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from syntrial.rpc.context import StepContext
+from syntrial_classification.describe import describe_model
 from syntrial_classification.evaluate import evaluate_classifier
+from syntrial_classification.imported import import_classifier
 from syntrial_classification.train import train_classifier
 
 METHODS: Final[dict[str, Callable[[Any, StepContext], None]]] = {
     "TrainClassifier": train_classifier,
     "EvaluateClassifier": evaluate_classifier,
+    "ImportClassifier": import_classifier,
+    "DescribeModel": describe_model,
 }

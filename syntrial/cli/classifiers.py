@@ -1,0 +1,178 @@
+"""Commands on one classifier, on this machine: evaluate, predict, and explain, which says what a network is made of."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from syntrial.cli.laptop import interruptible
+from syntrial.cli.options import CLASSIFIERS, DEFAULT_STORE, Cores, DataRoot, StoreOption, app, console, errors
+
+if TYPE_CHECKING:
+    from syntrial.executors.executor import Event
+    from syntrial.executors.local import LocalExecutor
+    from syntrial.trial.shown import Shown
+
+explain = typer.Typer(no_args_is_help=True, help="Say what a word of an experiment stands for.")
+app.add_typer(explain, name="explain", rich_help_panel=CLASSIFIERS)
+
+Classifier = Annotated[
+    str,
+    typer.Argument(
+        metavar="CLASSIFIER",
+        help="The training of a trial in the store, by its label or key, or a folder with weights.safetensors and "
+        "classifier.json.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="DATA",
+        help="An experiment's file (its dataset), medmnist:NAME, an .npz file, or a folder or archive of images; "
+        "default: the data set that the classifier was trained on.",
+        show_default=False,
+    ),
+]
+Split = Annotated[
+    str | None,
+    typer.Option(
+        help="validation, test or all; default: validation of the classifier's own data set, test of other data, or "
+        "all where it has no splits.",
+        show_default=False,
+    ),
+]
+
+
+@app.command(rich_help_panel=CLASSIFIERS)
+def evaluate(  # noqa: PLR0917 - options of a command
+    classifier: Classifier,
+    data: Data = None,
+    split: Split = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    cores: Cores = None,
+) -> None:
+    """Evaluate one classifier on images with labels: metrics with intervals over patients. No trial, no verdict."""
+    from syntrial.trial.shown import figures
+
+    shown = _show(classifier, data, split=split, store=store, data_root=data_root, cores=cores)
+    found, reasons = figures(shown)
+    patients = len(set(shown.patients_N.tolist()))
+    notes = [*reasons, *shown.notes]
+    if as_json:
+        tree = {
+            "classifier": classifier,
+            "data": data,
+            "splits": shown.splits,
+            "images": len(shown.images),
+            "patients": patients,
+            "patients_known": shown.patients_known,
+            "classes": shown.classes,
+            "metrics": {one.name: {"value": one.value, "interval_95": one.interval_95} for one in found},
+            "look": shown.look,
+            "notes": notes,
+            "predictions": shown.keys,
+        }
+        # Not by the console, which breaks long lines.
+        typer.echo(json.dumps(tree, indent=1))
+        return
+    console.print(
+        Text(f"{classifier} on {', '.join(shown.splits)}: {len(shown.images):,} images, {patients:,} patients"),
+        soft_wrap=True,
+    )
+    table = Table("metric", "value", "95% interval", box=None, header_style="bold", pad_edge=False)
+    for one in found:
+        interval = one.interval_95
+        words = f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "none: the patients do not differ"
+        table.add_row(one.words, f"{one.value:.4f}", words)
+    console.print(table)
+    for note in notes:
+        console.print(Text(f"· {note}"), soft_wrap=True)
+
+
+@app.command(rich_help_panel=CLASSIFIERS)
+def predict(  # noqa: PLR0917 - options of a command
+    classifier: Classifier,
+    data: Annotated[str, typer.Argument(metavar="DATA", help="As of evaluate.", show_default=False)],
+    out: Annotated[Path, typer.Argument(metavar="OUT.csv", help="Is written, or replaced.", show_default=False)],
+    split: Split = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    cores: Cores = None,
+) -> None:
+    """Write the scores of one classifier as CSV: a row for each image, under its pseudonym, a column for each class."""
+    from syntrial.trial.export import csv_text, write_whole
+    from syntrial.trial.shown import rows
+
+    shown = _show(classifier, data, split=split, store=store, data_root=data_root, cores=cores)
+    write_whole(out, csv_text(rows(shown)).encode())
+    console.print(Text(f"{out}: {len(shown.images):,} images of {', '.join(shown.splits)}"), soft_wrap=True)
+    for note in shown.notes:
+        errors.print(Text(f"· {note}"), soft_wrap=True)
+
+
+@explain.command()
+def model(
+    name: Annotated[str, typer.Argument(help="small-cnn, or the name of a timm model.", show_default=False)],
+    size: Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")] = 224,
+    depth: Annotated[int, typer.Option(min=1, max=2, help="2: also what the parts are made of.")] = 1,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """List the parts of a network by the names that `stages:` trains them by."""
+    from syntrial.artifacts.store import open_store
+    from syntrial.trial.shown import describe
+
+    opened = open_store(store)
+    with _executor(opened.url, locations={}, cores=None) as (executor, on_event):
+        found = describe(name, side=size, store=opened, executor=executor, on_event=on_event)
+    stem = ", with the stem for small images" if found.small_stem else ""
+    console.print(Text(f"{found.model}: {found.weights:,} weights at {size} pixels{stem}"), soft_wrap=True)
+    table = Table("part", "made as", "weights", box=None, header_style="bold", pad_edge=False)
+    for part in found.parts:
+        if part.name.count(".") < depth:
+            table.add_row(Text(part.name), Text(part.kind), f"{part.weights:,}")
+    console.print(table)
+    console.print(Text(f"head means {' and '.join(found.head)}"), soft_wrap=True)
+
+
+def _show(
+    classifier: str, data: str | None, *, split: str | None, store: str, data_root: Path | None, cores: int | None
+) -> "Shown":
+    from syntrial.artifacts.store import open_store
+    from syntrial.trial.chosen import choose_classifier, choose_data
+    from syntrial.trial.shown import show_images
+
+    opened = open_store(store)
+    chosen = choose_classifier(classifier, store=opened)
+    images = choose_data(data, classifier=chosen, store=opened, data_root=data_root)
+    locations = {**images.locations, **chosen.locations}
+    with _executor(opened.url, locations=locations, cores=cores) as (executor, on_event):
+        return show_images(chosen, images, split=split, store=opened, executor=executor, on_event=on_event)
+
+
+@contextmanager
+def _executor(
+    url: str, *, locations: dict[str, Path], cores: int | None
+) -> "Iterator[tuple[LocalExecutor, Callable[[Event], None]]]":
+    """An executor on this machine, and what shows on standard error what it does."""
+    from syntrial.executors.executor import StepProgressed
+    from syntrial.executors.local import LocalExecutor
+
+    with (
+        interruptible("the same command goes on from here"),
+        LocalExecutor(url, source_locations=locations, cores=cores) as executor,
+        errors.status("looking at what is there") as status,
+    ):
+
+        def show(event: "Event") -> None:
+            if isinstance(event, StepProgressed):
+                status.update(Text(f"{event.progress.activity} {event.progress.done:,} of {event.progress.total:,}"))
+
+        yield executor, show
