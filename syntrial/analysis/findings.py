@@ -7,6 +7,7 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     endpoint               metric, metric_name, smallest_effect
     test                   images, patients
     verdict                the primary comparison (as in `comparisons`) with `speaks_of`: "these images" | "this method"
+                           | "these classifiers" (where neither side has synthetic images)
     qualifications         [{kind, severity: "serious" | "note", words, keys}], the weightiest first
     comparisons            [{arm, control (names of cells), arm_label, control_label, role, shuffled_labels (whether
                            the synthetic ones were), estimate, standard_error,
@@ -108,7 +109,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
             "smallest_effect": data.request.endpoint.smallest_effect,
         },
         "test": {"images": len(data.labels), "patients": len(np.unique(data.patients_N))},
-        "verdict": {**primary, "speaks_of": "this method" if primary["generators"] else "these images"},
+        "verdict": {**primary, "speaks_of": _scope(data, primary=primary)},
         "comparisons": comparisons,
         "baseline": _against(data, baseline_cell(data, primary=primary), primary=primary),
         "random_selection": _against(data, random_cell(data, primary=primary), primary=primary),
@@ -239,7 +240,9 @@ def _comparison(
         names = listed([f"'{data.classes[k]}'" for k in found.excluded_classes], last="and")
         notes.append(f"no part of the metric, for want of test patients: {names}")
     trained = len({replicate.generator for replicate in compared.arm.replicates})
-    if trained > compared.generators:
+    if trained >= METHOD_GENERATORS and compared.control.synthetic and planned.role != CellComparison.ROLE_CONTROL:
+        notes.append("where both sides have synthetic images, those of the first generator of each are compared")
+    elif trained > compared.generators:
         notes.append(f"of {trained} generator replicates the first is compared: the method needs {METHOD_GENERATORS}")
     return {
         "arm": arm,
@@ -270,6 +273,13 @@ def _comparison(
     }
 
 
+def _scope(data: TrialData, *, primary: Json) -> str:
+    """What the verdict speaks of: its `speaks_of`."""
+    if not any(data.cells[primary[side]].synthetic for side in ("arm", "control")):
+        return "these classifiers"
+    return "this method" if primary["generators"] else "these images"
+
+
 def baseline_cell(data: TrialData, *, primary: Json) -> CellData | None:
     """The cell with the primary's arm and classifier on the baseline's images (`pca`), or None."""
     return _twin(data, primary=primary, among=[s for s in data.synthetic if s.method == BASELINE_METHOD and s.quality])
@@ -284,9 +294,10 @@ def random_cell(data: TrialData, *, primary: Json) -> CellData | None:
 
 
 def _twin(data: TrialData, *, primary: Json, among: Sequence[SyntheticData]) -> CellData | None:
-    arm = data.cells[primary["arm"]]
+    arm, control = data.cells[primary["arm"]], data.cells[primary["control"]]
     names = {synthetic.name for synthetic in among} - {arm.synthetic}
-    if not arm.synthetic:
+    # With the same images on both sides the comparison says nothing of them.
+    if not arm.synthetic or arm.synthetic == control.synthetic:
         return None
     for cell in data.cells.values():
         if cell.synthetic in names and (cell.arm, cell.classifier) == (arm.arm, arm.classifier):

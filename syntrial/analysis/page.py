@@ -45,6 +45,14 @@ SMALL_WORDS = {
 }
 """The same where the whole interval lies inside the margin."""
 
+OTHER_WORDS = {
+    "improves": "{arm} did {little}better than {control} on real test images{small}.",
+    "harms": "{arm} did {little}worse than {control} on real test images{small}.",
+    "equivalent": "{arm} and {control} did equally well on real test images, but for what does not matter.",
+    "inconclusive": "This trial cannot tell whether {arm} does better or worse than {control} on real test images.",
+}
+"""The same of a comparison that is not one of synthetic images with none."""
+
 ROLE_ORDER = ("reference", "primary", "exploratory", "control")
 """Rows of the table of arms."""
 
@@ -99,9 +107,7 @@ def render_page(
             leak_pictures=leaks,
             finding_pictures=findings,
             findings=audit_findings(report),
-            plain_words=(SMALL_WORDS if report["verdict"]["by_less_than_margin"] else PLAIN_WORDS)[
-                report["verdict"]["outcome"]
-            ],
+            plain_words=plain_words(report),
             splits=[name for name in SPLIT_ORDER if name in report["dataset"]["splits"]],
             leaks=[leak for leak in report["dataset"]["leaks"] if leak["count"]],
             places=places(report),
@@ -113,6 +119,23 @@ def render_page(
     drawn += [found for found in optional if found is not None]
     drawn += training
     return page, [{"id": figure.id, "title": figure.title, "keys": list(figure.keys)} for figure in drawn]
+
+
+def plain_words(report: Json) -> str:
+    """The outcome for a reader who knows no statistics."""
+    verdict = report["verdict"]
+    small = verdict["by_less_than_margin"]
+    arms = {arm["cell"]: arm for arm in report["arms"]}
+    arm, control = arms[verdict["arm"]], arms[verdict["control"]]
+    if arm["synthetic"] and not control["synthetic"] and arm["classifier"] == control["classifier"]:
+        return (SMALL_WORDS if small else PLAIN_WORDS)[verdict["outcome"]]
+    words = OTHER_WORDS[verdict["outcome"]].format(
+        arm=verdict["arm_label"],
+        control=verdict["control_label"],
+        little="slightly " if small else "",
+        small=", by less than what matters" if small else "",
+    )
+    return f"{words[0].upper()}{words[1:]}"
 
 
 def audit_findings(report: Json) -> list[Json]:

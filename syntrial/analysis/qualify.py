@@ -106,13 +106,30 @@ def _place(sides: Sequence[str]) -> str:
 
 
 def _budgets(report: Json) -> Iterator[Json]:
-    """Arms that were trained longer or shorter than what they are compared with, by more than one step in a hundred."""
-    steps = {arm["cell"]: arm["optimiser_steps"] for arm in report["arms"]}
+    """Cells that were trained longer or shorter than what they are compared with, by more than one step in a hundred;
+    of two classifiers, by more than one image in a hundred too.
+    """
+    arms = {arm["cell"]: arm for arm in report["arms"]}
     primary = report["verdict"]
     for comparison in (primary, *report["comparisons"]):
-        own, other = steps[comparison["arm"]], steps[comparison["control"]]
+        arm, control = arms[comparison["arm"]], arms[comparison["control"]]
+        own, other = arm["optimiser_steps"], control["optimiser_steps"]
         is_primary = comparison["arm"] == primary["arm"] and comparison["control"] == primary["control"]
-        if abs(own - other) <= max(own, other) / 100 or (is_primary and comparison is not primary):
+        if is_primary and comparison is not primary:
+            continue
+        if arm["classifier"] != control["classifier"]:
+            seen = [sum(cell["images_seen"].values()) for cell in (arm, control)]
+            if _differ(own, other) or _differ(*seen):
+                yield _qualification(
+                    "budget",
+                    f"The budgets differ: {comparison['arm_label']} took {_count(own, 'optimiser step')} over "
+                    f"{number(seen[0])} images, {comparison['control_label']} {other} over {number(seen[1])}. Each was "
+                    "trained as its own recipe has it: what the longer training alone does is part of the difference.",
+                    serious=is_primary,
+                    keys=comparison["keys"],
+                )
+            continue
+        if not _differ(own, other):
             continue
         yield _qualification(
             "budget",
@@ -121,6 +138,11 @@ def _budgets(report: Json) -> Iterator[Json]:
             serious=is_primary,
             keys=comparison["keys"],
         )
+
+
+def _differ(one: int, other: int) -> bool:
+    """By more than one in a hundred."""
+    return abs(one - other) > max(one, other) / 100
 
 
 def _undertrained(report: Json) -> Iterator[Json]:
@@ -250,8 +272,9 @@ def _copies(report: Json) -> Iterator[Json]:
 
 def _scope(primary: Json) -> Json:
     """What the verdict speaks of, and which chance is in its interval: true of every trial, so it stands first."""
-    images = "this method" if primary["generators"] else "these synthetic images"
-    sentences = [f"The verdict speaks of {images} and of one training set of real images."]
+    speaks_of = {"these images": "these synthetic images", "these classifiers": "these classifiers as trained here"}
+    subject = speaks_of.get(primary["speaks_of"], primary["speaks_of"])
+    sentences = [f"The verdict speaks of {subject} and of one training set of real images."]
     if primary["interval_95"]:
         allowed = ["other test patients"]
         allowed += ["other seeds"] if primary["replicates"] > 1 else []
@@ -262,7 +285,7 @@ def _scope(primary: Json) -> Json:
         "With another sample of training patients the effect may be another one; by how much, only several training "
         "sets can show."
     )
-    if not primary["generators"]:
+    if primary["speaks_of"] == "these images":
         sentences.append("What another training of the generator would give takes three or more replicates of it.")
     return _qualification("scope", " ".join(sentences), keys=primary["keys"])
 

@@ -212,9 +212,13 @@ def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialDat
 
 
 def cell_labels(cells: Iterable[CellData]) -> dict[str, str]:
-    """What readers see for each cell's name: the classifier is said only where there are several."""
+    """What readers see for each cell's name: the classifier is said only where there are several, and it alone where
+    cells differ in nothing else.
+    """
     cells = list(cells)
     several = len({cell.classifier for cell in cells}) > 1
+    if several and len({(cell.arm, cell.synthetic) for cell in cells}) == 1:
+        return {cell.name: cell.classifier for cell in cells}
     return {
         cell.name: f"{cell.arm}{f' with {cell.synthetic}' if cell.synthetic else ''}"
         f"{f', {cell.classifier}' if several else ''}"

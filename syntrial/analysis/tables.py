@@ -124,7 +124,8 @@ def _arms(report: Mapping[str, Any]) -> Table:
         padding=(0, 1, 0, 0),
     )
     table.add_column("arm")
-    for heading in ("n", *(metric.heading for metric in METRICS.values()), "steps", "real", "synthetic"):
+    origins = ("real", "synthetic") if report["synthetic"] else ("real",)
+    for heading in ("n", *(metric.heading for metric in METRICS.values()), "steps", *origins):
         table.add_column(heading, justify="right", no_wrap=True)
     for arm in sorted(report["arms"], key=lambda arm: ROLE_ORDER.index(arm["role"])):
         metrics, seen = arm["metrics"], arm["images_seen"]
@@ -134,6 +135,6 @@ def _arms(report: Mapping[str, Any]) -> Table:
             *(f"{metrics[name]['mean']:.4f}" for name in METRICS),
             f"{arm['optimiser_steps']:,}",
             f"{sum(count for origin, count in seen.items() if origin != 'synthetic'):,}",
-            f"{seen.get('synthetic', 0):,}",
+            *([f"{seen.get('synthetic', 0):,}"] if report["synthetic"] else []),
         )
     return table

@@ -65,10 +65,11 @@ PRESETS: Final[dict[str, str]] = {
     "augment-N": "all real images and N% as many synthetic ones, for example augment-100",
     "replace-N": "N% of the real images replaced by as many synthetic ones, for example replace-50",
     "finetune": "trained on synthetic images, then on the real ones",
+    "real-N": "N% of the real images, for example real-50",
 }
 """What users may name beside `real`, which always runs."""
 
-_NUMBERED = re.compile(r"(augment|replace)-(\d{1,5})")
+_NUMBERED = re.compile(r"(augment|replace|real)-(\d{1,5})")
 
 
 def arm_preset(name: str) -> Arm:
@@ -89,9 +90,11 @@ def arm_preset(name: str) -> Arm:
     if match and match[1] == "replace" and 0 < percent < 100:
         share = percent / 100
         return Arm(name=name, phases=(Phase(real=1.0 - share, synthetic=share),))
+    if match and match[1] == "real" and 0 < percent < 100:
+        return Arm(name=name, phases=(Phase(real=percent / 100),))
     if match:
-        raise ValueError(f"{match[1]}-N takes a percentage {'from 1 to 99' if match[1] == 'replace' else 'above 0'}")
-    known = ["real", "synthetic", "finetune", "augment-100", "augment-200", "augment-300", "replace-50"]
+        raise ValueError(f"{match[1]}-N takes a percentage {'above 0' if match[1] == 'augment' else 'from 1 to 99'}")
+    known = ["real", "synthetic", "finetune", "augment-100", "augment-200", "augment-300", "replace-50", "real-50"]
     nearest = process.extractOne(name, known)[0]
     raise ValueError(f"unknown arm; did you mean {nearest!r}? Presets: real, {', '.join(PRESETS)}")
 

@@ -7,20 +7,18 @@ explain`; the API server's schema is made of these models (`syntrial.cluster.crd
 validators in CEL (`syntrial.cluster.crd.rules`).
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, create_model, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
-from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, words_of, wrong
+from syntrial.experiment.base import Model, Name, OneOf, Seed, wrong
 from syntrial.experiment.classifiers import Classifier, Stage
 from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
-from syntrial.experiment.external import EXTERNAL, ExternalGenerator
-from syntrial.experiment.filters import Filter
+from syntrial.experiment.endpoint import Endpoint, Side, check_primary, deciding, named_set
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
-from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
-from syntrial.v1.analysis_pb2 import Endpoint as EndpointMessage
+from syntrial.experiment.synthetic import Generator, Synthetic
 
 __all__ = [
     "API_VERSION",
@@ -51,7 +49,6 @@ CONTINUES: Final = "syntrial.dev/continues"
 MOST_STEPS: Final = 25_000
 """Steps that no setting allows more of, since a record of them has 16 MiB; the whole count: `syntrial.plan.size`."""
 _CONTROLS: Final = (arms_module.REAL.name, arms_module.REAL_TWICE.name)
-ArmName = Annotated[str, Field(max_length=63)]
 
 
 class Metadata(Model):
@@ -59,82 +56,6 @@ class Metadata(Model):
 
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: Name
-
-
-def _generator(name: str, family: Family) -> type[Model]:
-    """A family's fields in an experiment: those of its message, its preset, and its sampler's."""
-    choice = f": {listed(family.presets, last='or')}" if len(family.presets) > 1 else ""
-    text = f"Values of the other fields that are left out{choice}."
-    fields: dict[str, Any] = {"preset": (str, Field(family.default, max_length=63, description=text))}
-    sampler = sampler_message(name)
-    if sampler is not None:
-        text = "How images are drawn from the trained model. Default: as the preset has it."
-        fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
-    base = overrides(config_message(name), **family.bounds)
-    return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
-
-
-_GENERATORS: Final = {name: _generator(name, family) for name, family in FAMILIES.items()} | {
-    EXTERNAL: ExternalGenerator
-}
-
-
-class Generator(one_of(_GENERATORS)):  # type: ignore[misc]
-    """What makes the images: exactly one of {kinds}."""
-
-
-class Synthetic(OneOf):
-    """A synthetic set: images that a generator makes, or ready-made ones."""
-
-    KINDS = ("generator", "images")
-
-    name: Name = Field(description="The set's name in arms, tables and the report; unique in the experiment.")
-    generator: Generator | None = Field(
-        None,
-        description="What makes the images, trained on the training split alone: one of "
-        f"{listed(_GENERATORS, last='and')}.",
-    )
-    images: SourceFields | None = Field(
-        None, description="A ready-made set instead of a generator; its lineage cannot be proven."
-    )
-    filters: tuple[Filter, ...] = Field(
-        (), max_length=16, description="What candidates must pass, one filter after another. Default: none."
-    )
-    copies: float = Field(
-        0.001,
-        ge=0,
-        lt=0.5,
-        description="A candidate that is nearer to a training image than this share of real images are to others "
-        "counts as a copy and is left out; 0: copies are kept.",
-    )
-    balance: Literal["match", "uniform", "fill"] = Field(
-        "match",
-        description="Classes of the synthetic images: match (as in training), uniform (as many of each), or fill "
-        "(the rare ones first, until real and synthetic together are even).",
-    )
-    oversample: float | None = Field(
-        None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
-    )
-    replicates: int = Field(
-        1,
-        ge=1,
-        le=100,
-        description="Repetitions of the generator's training and sampling. With three or more the verdict speaks of "
-        "the method, with fewer of these images.",
-    )
-    seed: Seed = Field(0, description="Seed of the generator's training and sampling.")
-    arms: tuple[ArmName, ...] | None = Field(
-        None,
-        min_length=1,
-        max_length=64,
-        description="Names of this set's arms: presets, or arms of spec.arms. Default: all of spec.arms.",
-    )
-
-    @model_validator(mode="after")
-    def _one_replicate(self) -> Self:
-        if self.images is not None and self.replicates != 1:
-            raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
-        return self
 
 
 class PhaseSpec(Model):
@@ -180,36 +101,6 @@ class ArmSpec(Model):
     )
 
 
-class Primary(Model):
-    """The one comparison that decides."""
-
-    arm: ArmName = Field(description="The arm that is compared with its control.")
-    synthetic: ArmName | None = Field(None, description="The synthetic set's name. Default: the first.")
-    classifier: str | None = Field(
-        None, max_length=257, description="The classifier's name in cells. Default: the first."
-    )
-
-
-if TYPE_CHECKING:
-    MetricName = str
-else:
-    MetricName = Literal[tuple(words_of(EndpointMessage.Metric.DESCRIPTOR))]
-
-
-class Endpoint(Model):
-    """What is measured on the real test split, and the smallest difference that matters."""
-
-    metric: MetricName = Field("auroc", description="What is measured.")
-    smallest_effect: float = Field(
-        0.01, gt=0, lt=0.5, description="Smallest difference of the metric that matters: the margin of equivalence."
-    )
-    primary: Primary | None = Field(
-        None,
-        description="The one comparison that decides; all others are exploratory. Default: augment-100 where it is an "
-        "arm, else the first arm, of the first synthetic set with the first classifier.",
-    )
-
-
 class Budget(OneOf):
     """The length of every phase: optimiser steps, or passes over the phase's pool."""
 
@@ -236,11 +127,14 @@ def _arm(value: object) -> object:
 
 
 class Spec(Model):
-    """A trial: real data, synthetic sets, arms that train with them, classifiers, and the endpoint that decides."""
+    """A trial: real data, synthetic sets or none, arms, classifiers that each arm trains, and what decides."""
 
     dataset: Dataset = Field(description=f"The real data: exactly one of {listed(SOURCES, last='and')}.")
     synthetic: tuple[Synthetic, ...] = Field(
-        min_length=1, max_length=64, description="The synthetic sets: a generator each, or ready-made images."
+        (),
+        max_length=64,
+        description="The synthetic sets: a generator each, or ready-made images. Default: none; classifiers, or shares "
+        "of the real images, are compared with each other.",
     )
     arms: tuple[Annotated[str | ArmSpec, BeforeValidator(_arm)], ...] = Field(
         ("augment-100",),
@@ -248,7 +142,8 @@ class Spec(Model):
         max_length=64,
         description="Ways to train a classifier, each compared with the control `real`, which always runs. A preset: "
         "synthetic (synthetic images alone), augment-N (all real images and N% as many synthetic ones), replace-N (N% "
-        "of the real images replaced), finetune (synthetic, then real); or an object with a name and phases.",
+        "of the real images replaced), finetune (synthetic, then real), real-N (N% of the real images); or an object "
+        "with a name and phases. Without synthetic sets none but `real`.",
     )
     classifiers: tuple[Classifier, ...] = Field(
         (Classifier(model="small-cnn"),),
@@ -319,6 +214,11 @@ class Spec(Model):
             if not used:
                 rule = "a synthetic set needs an arm that uses synthetic images"
                 raise wrong("arms", rule, [arm.name for arm in self.arms_of(item)], "Give a ratio above 0.")
+        if not self.synthetic and "arms" in self.model_fields_set:
+            asking = [arm.name for arm in self._own_arms if arm.synthetic_ratio > 0]
+            if asking:
+                rule = "without a synthetic set arms have real images alone"
+                raise wrong("arms", rule, asking, "Name a set in `synthetic`, or leave these arms out.")
         return self
 
     @model_validator(mode="after")
@@ -334,23 +234,8 @@ class Spec(Model):
 
     @model_validator(mode="after")
     def _primary(self) -> Self:
-        """Checks that the primary comparison names what exists."""
-        primary = self.endpoint.primary
-        if primary is None:
-            return self
-        for field, value, valid in (
-            ("synthetic", primary.synthetic, [item.name for item in self.synthetic]),
-            ("classifier", primary.classifier, [item.title for item in self.classifiers]),
-        ):
-            if value is not None and value not in valid:
-                remedy = f"Name one of {', '.join(valid)}."
-                raise wrong(f"endpoint.primary.{field}", "must be part of this experiment", value, remedy)
-        names = [arm.name for arm in self.arms_of(self.primary_synthetic)]
-        if primary.arm not in names:
-            rule = f"must be an arm of {self.primary_synthetic.name!r}"
-            raise wrong(
-                "endpoint.primary.arm", rule, primary.arm, f"Name one of {', '.join(names)}, or add it to arms."
-            )
+        """Checks that the primary comparison is one of cells that exist."""
+        check_primary(self)
         return self
 
     @property
@@ -388,26 +273,30 @@ class Spec(Model):
         return tuple(self.arm(name) for name in dict.fromkeys(names) if name != "real")
 
     @property
-    def primary_synthetic(self) -> Synthetic:
-        """The synthetic set of the primary comparison."""
-        primary = self.endpoint.primary
-        name = primary.synthetic if primary else None
-        return next(item for item in self.synthetic if name in (None, item.name))
+    def _own_arms(self) -> tuple[arms_module.Arm, ...]:
+        names = (arm if isinstance(arm, str) else arm.name for arm in self.arms)
+        return tuple(self.arm(name) for name in dict.fromkeys(names) if name != arms_module.REAL.name)
 
     @property
-    def primary_arm(self) -> arms_module.Arm:
-        """The arm of the primary comparison: as stated, else augment-100 where it is among the arms, else the first."""
-        if self.endpoint.primary:
-            return self.arm(self.endpoint.primary.arm)
-        available = self.arms_of(self.primary_synthetic)
-        return next((arm for arm in available if arm.name == "augment-100"), available[0])
+    def real_arms(self) -> tuple[arms_module.Arm, ...]:
+        """The experiment's arms of real images alone, without the control `real`."""
+        return tuple(arm for arm in self._own_arms if arm.synthetic_ratio == 0)
 
     @property
-    def primary_classifier(self) -> Classifier:
-        """The classifier of the primary comparison."""
+    def primary_synthetic(self) -> Synthetic | None:
+        """The synthetic set whose arms the primary comparison is about; None where there are no sets."""
         primary = self.endpoint.primary
-        name = primary.classifier if primary else None
-        return next(item for item in self.classifiers if name in (None, item.title))
+        return named_set(self.synthetic, primary.synthetic if primary else None) if self.synthetic else None
+
+    @property
+    def primary(self) -> Side:
+        """The cell that decides: as stated, else the usual arm of the first synthetic set with the first classifier."""
+        return deciding(self)[0]
+
+    @property
+    def reference(self) -> Side | None:
+        """The cell that the primary one is compared with; None for the control of its arm."""
+        return deciding(self)[1]
 
 
 class Experiment(Model):

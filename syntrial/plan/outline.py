@@ -1,12 +1,13 @@
-"""What an experiment compares, before any step: its synthetic sets with their arms and controls. Pure.
+"""What an experiment compares, before any step: its synthetic sets with their arms and controls, and cells. Pure.
 
 The planner makes steps of it, and `syntrial.plan.size` counts them without making any.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from syntrial.experiment.arms import Arm, duplicated, resampled, shuffled
+from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import Classifier, Generator, Spec, Synthetic
 from syntrial.experiment.presets.generators import BASELINE
 
@@ -23,7 +24,7 @@ class Contest:
     is_extra: bool
     """Whether it is a negative control or a baseline, not an arm that the user asked for."""
     is_primary: bool
-    """Whether it decides, with the primary classifier."""
+    """Whether its arm is that of the primary comparison, and its set too."""
 
     @property
     def needs_synthetic(self) -> bool:
@@ -57,7 +58,7 @@ class OutlinedSet:
 
 def outline(spec: Spec) -> tuple[OutlinedSet, ...]:
     """The synthetic sets in the planner's order: the user's, the baseline, random choices."""
-    primary_arm, primary_set = spec.primary_arm, spec.primary_synthetic.name
+    primary_arm, primary_set = spec.primary.arm, spec.primary_synthetic and spec.primary_synthetic.name
     controls: dict[Arm, Arm] = {}
 
     def made(item: Synthetic, *, arms: tuple[Arm, ...] | None = None) -> OutlinedSet:
@@ -89,6 +90,32 @@ def outline(spec: Spec) -> tuple[OutlinedSet, ...]:
     return tuple(sets)
 
 
+def real_contests(spec: Spec) -> tuple[Contest, ...]:
+    """The contests of a trial without synthetic sets: its arms of fewer real images, for every classifier."""
+    if spec.synthetic:
+        return ()
+    return tuple(
+        Contest(arm=arm, control=spec.control_of(arm), is_extra=False, is_primary=arm.name == spec.primary.arm.name)
+        for arm in spec.real_arms
+    )
+
+
+def rivals(spec: Spec) -> tuple[Side, ...]:
+    """What is compared with the primary's reference beside the primary: where that is a cell of another classifier or
+    synthetic set, the same cell of each further one.
+    """
+    decides, other = spec.primary, spec.reference
+    if other is None:
+        return ()
+    found: list[Side] = []
+    if decides.classifier != other.classifier:
+        found += [replace(decides, classifier=item) for item in spec.classifiers]
+    elif decides.synthetic and other.synthetic and decides.synthetic != other.synthetic:
+        having = [item for item in spec.synthetic if decides.arm.name in (arm.name for arm in spec.arms_of(item))]
+        found += [replace(decides, synthetic=item) for item in having]
+    return tuple(side for side in found if side.parts not in (decides.parts, other.parts))
+
+
 def replicates(spec: Spec, *, primary: bool) -> int:
     """Seeds of a cell: of the primary comparison's two, or of any other."""
     return spec.replicates if primary else spec.exploratory_replicates or spec.replicates
@@ -96,16 +123,24 @@ def replicates(spec: Spec, *, primary: bool) -> int:
 
 def is_primary(spec: Spec, classifier: Classifier) -> bool:
     """Whether the classifier is that of the primary comparison."""
-    return classifier.title == spec.primary_classifier.title
+    return classifier.title == spec.primary.classifier.title
+
+
+def _asks_of_images(spec: Spec) -> bool:
+    """Whether the primary comparison is one of synthetic images, which controls explain, and not of classifiers."""
+    decides, other = spec.primary, spec.reference
+    return other is None or (decides.synthetic is not None and other.synthetic != decides.synthetic)
 
 
 def _with_baseline(spec: Spec) -> list[Synthetic]:
     items = list(spec.synthetic)
     has_baseline = any(item.generator is not None and item.generator.kind == BASELINE for item in items)
-    if spec.controls == "none" or has_baseline:
-        return items
     primary = spec.primary_synthetic
-    arms = [arm.name for arm in spec.arms_of(primary) if arm.name in ("synthetic", spec.primary_arm.name)]
+    if primary is None or spec.controls == "none" or has_baseline:
+        return items
+    if spec.controls == "primary" and not _asks_of_images(spec):
+        return items
+    arms = [arm.name for arm in spec.arms_of(primary) if arm.name in ("synthetic", spec.primary.arm.name)]
     baseline = Synthetic(
         name=BASELINE_SET,
         generator=Generator.model_validate({BASELINE: {}}),
@@ -119,14 +154,16 @@ def _with_baseline(spec: Spec) -> list[Synthetic]:
 
 def _is_controlled(spec: Spec, item: Synthetic) -> bool:
     """Whether this set gets controls of its own."""
-    return spec.controls == "all" or (spec.controls == "primary" and item.name == spec.primary_synthetic.name)
+    if spec.controls != "primary":
+        return spec.controls == "all"
+    return item == spec.primary_synthetic and _asks_of_images(spec)
 
 
 def _arms_with_controls(spec: Spec, item: Synthetic) -> tuple[Arm, ...]:
     arms = spec.arms_of(item)
     if item.name == BASELINE_SET or not _is_controlled(spec, item):
         return arms
-    controlled = (spec.primary_arm,) if spec.controls == "primary" else arms
+    controlled = (spec.primary.arm,) if spec.controls == "primary" else arms
     extra: list[Arm] = []
     for arm in controlled:
         if arm.synthetic_ratio == 0:

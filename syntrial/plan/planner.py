@@ -13,6 +13,7 @@ from syntrial.artifacts.keys import step_key
 from syntrial.artifacts.references import member_refs
 from syntrial.experiment.arms import Arm
 from syntrial.experiment.base import words_of
+from syntrial.experiment.endpoint import Side
 from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
@@ -24,7 +25,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
-from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, replicates
+from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.steps import Plan, Program, Step
 from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
 from syntrial.stages import stage_of
@@ -75,13 +76,19 @@ class _Planner:
         self.evaluation: dict[str, Step] = {}
         self.cells: dict[str, Cell] = {}
         self.comparisons: list[CellComparison] = []
+        self.compared: set[tuple[str, str]] = set()
+        """Cells that the endpoint compares, whatever their arms' controls."""
 
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
-        self.encoder = self._encoder()
+        if self.spec.synthetic:
+            self.encoder = self._encoder()
         sets = [self._set(item) for item in outline(self.spec)]
-        self.primary_control = self.spec.control_of(self.spec.primary_arm)
+        self.primary_control = self.spec.control_of(self.spec.primary.arm)
+        self._compare_cells(sets)
         for classifier in self.spec.classifiers:
+            for contest in real_contests(self.spec):
+                self._compare(None, contest, classifier)
             for item in sets:
                 for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
                     self._compare(item, contest, classifier)
@@ -244,22 +251,46 @@ class _Planner:
 
     # Cells
 
-    def _compare(self, item: _Set, contest: Contest, classifier: Classifier) -> None:
+    def _compare_cells(self, sets: Sequence[_Set]) -> None:
+        """The primary comparison of a cell with any other one, and what else is compared with that."""
+        reference = self.spec.reference
+        if reference is None:
+            return
+        made = {item.summary.name: item for item in sets}
+
+        def cell(side: Side, *, primary: bool) -> Cell:
+            uses = made[side.synthetic.name] if side.synthetic else None
+            return self._cell(uses, side.arm, side.classifier, seeds=replicates(self.spec, primary=primary))
+
+        against = cell(reference, primary=True)
+        role = CellComparison.Role
+        self._add_comparison(cell(self.spec.primary, primary=True), against, role=role.ROLE_PRIMARY)
+        for rival in rivals(self.spec):
+            self._add_comparison(cell(rival, primary=False), against, role=role.ROLE_EXPLORATORY)
+        self.compared = {(found.arm, found.control) for found in self.comparisons}
+
+    def _compare(self, item: _Set | None, contest: Contest, classifier: Classifier) -> None:
         is_main = is_primary(self.spec, classifier)
-        decides = contest.is_primary and is_main
+        has_reference = self.spec.reference is not None
+        decides = contest.is_primary and is_main and not has_reference
         # The control of the primary has the primary's replicates, whoever asks for it first.
-        shared = is_main and contest.control == self.primary_control
+        shared = is_main and contest.control == self.primary_control and not has_reference
         against = self._cell(None, contest.control, classifier, seeds=replicates(self.spec, primary=shared))
         uses = item if contest.needs_synthetic else None
         cell = self._cell(uses, contest.arm, classifier, seeds=replicates(self.spec, primary=decides))
         role = CellComparison.Role
+        if (cell.name, against.name) in self.compared:
+            return
+        self._add_comparison(
+            cell,
+            against,
+            role=role.ROLE_PRIMARY if decides else role.ROLE_CONTROL if contest.is_extra else role.ROLE_EXPLORATORY,
+            shuffled_labels=contest.arm.shuffled_labels,
+        )
+
+    def _add_comparison(self, cell: Cell, against: Cell, *, role: Any, shuffled_labels: bool = False) -> None:
         self.comparisons.append(
-            CellComparison(
-                arm=cell.name,
-                control=against.name,
-                role=role.ROLE_PRIMARY if decides else role.ROLE_CONTROL if contest.is_extra else role.ROLE_EXPLORATORY,
-                shuffled_labels=contest.arm.shuffled_labels,
-            )
+            CellComparison(arm=cell.name, control=against.name, role=role, shuffled_labels=shuffled_labels)
         )
 
     def _cell(self, uses: _Set | None, arm: Arm, classifier: Classifier, *, seeds: int) -> Cell:
@@ -379,7 +410,7 @@ def _member(key: str, name: str) -> MemberRef:
 def _qualifications(spec: Spec) -> list[str]:
     """What the user's choices take from the verdict, in words."""
     found: list[str] = []
-    if spec.controls == "none":
+    if spec.controls == "none" and spec.synthetic:
         found.append("Negative controls and the pca baseline were switched off.")
     found += [
         f"{classifier.title} starts from weights whose training data cannot be shown to exclude these test images."

@@ -5,13 +5,15 @@ file of a kilobyte may multiply seeds, sets, arms and classifiers to millions of
 """
 
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from syntrial.errors import UserError
+from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Experiment, Spec
-from syntrial.plan.outline import OutlinedSet, is_primary, outline, replicates
+from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 
 STEP_LIMIT: Final = 20_000
 """Steps of a trial, where no setting says otherwise: a plan of 50 MB that is made in a few seconds."""
@@ -20,8 +22,8 @@ SETTING: Final = "SYNTRIAL_STEP_LIMIT"
 """The environment variable with another limit."""
 
 _TRAINED_AND_EVALUATED: Final = 2
-_ALWAYS: Final = 3
-"""The data set, the encoder, the report."""
+_ALWAYS: Final = 2
+"""The data set, the report."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,14 +39,32 @@ class Size:
 def size_of(spec: Spec) -> Size:
     """The size of the plan of a specification."""
     sets = outline(spec)
-    steps = _ALWAYS + sum(_steps_of(item) for item in sets)
-    comparisons = 0
-    others = sum(not is_primary(spec, classifier) for classifier in spec.classifiers)
-    for primary, times in ((True, 1), (False, others)):
-        trainings, compared = _trainings(spec, sets, primary=primary)
+    encoders = 1 if spec.synthetic else 0
+    steps = _ALWAYS + encoders + sum(_steps_of(item) for item in sets)
+    reference = spec.reference
+    sides = () if reference is None else (spec.primary, *rivals(spec))
+    # What the endpoint compares, by classifier: cells, and arms with controls of the same classifier.
+    cells: dict[str, dict[tuple[str, str], int]] = {item.title: {} for item in spec.classifiers}
+    pairs: dict[str, set[tuple[str, str, str]]] = {item.title: set() for item in spec.classifiers}
+    for number, side in enumerate([*sides, *([reference] if reference else [])]):
+        arm, synthetic, title = side.parts
+        cells[title][arm, synthetic] = _trainings_of(spec, side, primary=number == 0 or side is reference)
+        if reference is not None and reference.parts[1:] == ("", title):
+            pairs[title].add((arm, synthetic, reference.arm.name))
+    alike = Counter(
+        (is_primary(spec, item), frozenset(cells[item.title].items()), frozenset(pairs[item.title]))
+        for item in spec.classifiers
+    )
+    comparisons = len(sides)
+    for (primary, before, compared), times in alike.items():
+        trainings, contests = _trainings(spec, sets, primary=primary, before=dict(before), compared=compared)
         steps += times * trainings * _TRAINED_AND_EVALUATED
-        comparisons += times * compared
+        comparisons += times * contests
     return Size(steps=steps, comparisons=comparisons)
+
+
+def _trainings_of(spec: Spec, side: Side, *, primary: bool) -> int:
+    return replicates(spec, primary=primary) * (side.synthetic.replicates if side.synthetic else 1)
 
 
 def check_size(experiment: Experiment, *, limit: int) -> None:
@@ -86,30 +106,46 @@ def _steps_of(item: OutlinedSet) -> int:
     return item.spec.replicates * (made + 2)
 
 
-def _trainings(spec: Spec, sets: tuple[OutlinedSet, ...], *, primary: bool) -> tuple[int, int]:
-    """Trainings and comparisons of one classifier: the primary's, or another."""
-    cells: dict[tuple[str, str], int] = {}
-    comparisons = 0
-    main_control = spec.control_of(spec.primary_arm)
-    for item in sets:
-        for contest in item.wanted(spec, primary=primary):
-            shared = primary and contest.control == main_control
-            cells.setdefault((contest.control.name, ""), replicates(spec, primary=shared))
-            seeds = replicates(spec, primary=primary and contest.is_primary)
-            if contest.needs_synthetic:
-                cells.setdefault((contest.arm.name, item.name), item.spec.replicates * seeds)
-            else:
-                cells.setdefault((contest.arm.name, ""), seeds)
-            comparisons += 1
+def _trainings(
+    spec: Spec,
+    sets: tuple[OutlinedSet, ...],
+    *,
+    primary: bool,
+    before: dict[tuple[str, str], int],
+    compared: Collection[tuple[str, str, str]],
+) -> tuple[int, int]:
+    """Trainings and comparisons of one classifier: the primary's, or another.
+
+    `before` has trainings of the cells (arm, set) that the endpoint asks for, `compared` the (arm, set, control) that
+    it compares already.
+    """
+    cells, comparisons = dict(before), 0
+    main_control, has_reference = spec.control_of(spec.primary.arm), spec.reference is not None
+    contests = [(contest, "", 1) for contest in real_contests(spec)]
+    contests += [
+        (contest, item.name, item.spec.replicates) if contest.needs_synthetic else (contest, "", 1)
+        for item in sets
+        for contest in item.wanted(spec, primary=primary)
+    ]
+    for contest, name, generators in contests:
+        decides = primary and contest.is_primary and not has_reference
+        shared = primary and contest.control == main_control and not has_reference
+        cells.setdefault((contest.control.name, ""), replicates(spec, primary=shared))
+        cells.setdefault((contest.arm.name, name), generators * replicates(spec, primary=decides))
+        comparisons += (contest.arm.name, name, contest.control.name) not in compared
     return sum(cells.values()), comparisons
 
 
 def _factors(spec: Spec) -> str:
     """What is multiplied, in words."""
     generators = [item.replicates for item in spec.synthetic]
-    arms = max(len(spec.arms_of(item)) for item in spec.synthetic)
+    arms = max((len(spec.arms_of(item)) for item in spec.synthetic), default=0)
     seeds = max(spec.replicates, replicates(spec, primary=False))
     controls = {"none": "", "primary": ", and negative controls of one", "all": ", and negative controls of all"}
+    if not spec.synthetic:
+        return (
+            f"{len(spec.real_arms) + 1:,} arms × {len(spec.classifiers):,} classifiers × {seeds:,} seeds (replicates)"
+        )
     return (
         f"{len(spec.synthetic):,} synthetic sets with {sum(generators):,} replicates × up to {arms:,} arms"
         f"{controls[spec.controls]} × {len(spec.classifiers):,} classifiers × {seeds:,} seeds (replicates), "

@@ -75,7 +75,18 @@ def detectable_words(experiment: Experiment, sources: Sources) -> str:
     return (
         f"With {_words(found)} and {spec.replicates} replicates this trial detects {_size(least, metric)} in "
         f"{metric.words} where the control has {high:g}, and {_size(most, metric)} where it has {low:g} (80% power), "
-        f"{PlanningAssumptions().words}.{warning}"
+        f"{PlanningAssumptions().words}.{warning}{_between_classifiers(experiment)}"
+    )
+
+
+def _between_classifiers(experiment: Experiment) -> str:
+    """What must be added where the primary comparison is one of two classifiers."""
+    decides, other = experiment.spec.primary, experiment.spec.reference
+    if other is None or other.classifier == decides.classifier:
+        return ""
+    return (
+        " Between arms of one classifier, that is: two classifiers agree less over patients, so that what can be "
+        "detected between them may be larger."
     )
 
 

@@ -135,11 +135,14 @@ def _preregister(trial: Trial, *, store: ArtifactStore) -> None:
 def endpoint_of(experiment: Experiment) -> dict[str, Any]:
     """What decides: the metric, the margin, and the primary comparison with its defaults filled in."""
     spec = experiment.spec
-    primary = {
-        "arm": spec.primary_arm.name,
-        "synthetic": spec.primary_synthetic.name,
-        "classifier": spec.primary_classifier.title,
+    decides, other = spec.primary, spec.reference
+    primary: dict[str, Any] = {
+        "arm": decides.arm.name,
+        "synthetic": spec.primary_synthetic.name if spec.primary_synthetic else "",
+        "classifier": decides.classifier.title,
     }
+    if other is not None:
+        primary["against"] = dict(zip(("arm", "synthetic", "classifier"), other.parts, strict=True))
     return {"metric": spec.endpoint.metric, "smallestEffect": spec.endpoint.smallest_effect, "primary": primary}
 
 

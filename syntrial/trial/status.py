@@ -163,12 +163,10 @@ def failures(plan: Plan, failed: Mapping[str, StepFailure]) -> list[dict[str, An
 
 
 def endpoint_words(experiment: Experiment) -> str:
-    """The primary comparison in words: "auroc, augment-100 with edm, small-cnn"."""
+    """The primary comparison in words: "auroc, augment-100 with edm, small-cnn"; what it is against, where stated."""
     spec = experiment.spec
-    return (
-        f"{spec.endpoint.metric}, {spec.primary_arm.name} with {spec.primary_synthetic.name}, "
-        f"{spec.primary_classifier.title}"
-    )
+    against = f" against {spec.reference.words}" if spec.reference else ""
+    return f"{spec.endpoint.metric}, {spec.primary.words}{against}"
 
 
 def read_verdict(store: ArtifactStore, key: str) -> dict[str, Any]:

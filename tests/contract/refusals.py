@@ -28,7 +28,7 @@ def arm(*phases: dict[str, Any], name: str = "mine", **fields: Any) -> dict[str,
     return {"arms": ["augment-50", {"name": name, "phases": list(phases), **fields}]}
 
 
-def primary(**fields: str) -> dict[str, Any]:
+def primary(**fields: Any) -> dict[str, Any]:
     return {"endpoint": {"primary": {"arm": "augment-100", **fields}}}
 
 
@@ -553,8 +553,29 @@ CASES: dict[str, Case] = {
         server="Unsupported value",
         field="spec.synthetic[0].generator.diffusion.sampler.solver",
     ),
-    "no synthetic set": Case(
-        bad={"synthetic": []}, good={"synthetic": [EDM]}, server="at least 1 items", field="spec.synthetic"
+    "three classifiers without a synthetic set, and no word on which is compared": Case(
+        bad={"synthetic": [], "classifiers": [*TWO_CLASSIFIERS, {"model": "small-cnn"}]},
+        good={"synthetic": [], "classifiers": TWO_CLASSIFIERS},
+        message="a trial without a synthetic set says which comparison decides",
+        field="spec.endpoint.primary.against",
+    ),
+    "a comparison with a set that is not there": Case(
+        bad=primary(synthetic="edm", against={"synthetic": "gan"}),
+        good={"synthetic": [EDM, EDM | {"name": "gan"}], **primary(synthetic="edm", against={"synthetic": "gan"})},
+        message="must be part of this experiment",
+        field="spec.endpoint.primary.against.synthetic",
+    ),
+    "a comparison with a classifier that is not there": Case(
+        bad={"classifiers": TWO_CLASSIFIERS, **primary(arm="real", against={"classifier": "small-cnn"})},
+        good={"classifiers": TWO_CLASSIFIERS, **primary(arm="real", against={"classifier": "resnet18-hub"})},
+        message="must be part of this experiment",
+        field="spec.endpoint.primary.against.classifier",
+    ),
+    "a cell compared with itself": Case(
+        bad=primary(against={"arm": "augment-100"}),
+        good=primary(against={"arm": "real"}),
+        message="a cell is compared with another one, not with itself",
+        field="spec.endpoint.primary.against",
     ),
 }
 

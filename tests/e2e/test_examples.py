@@ -20,6 +20,25 @@ def test_an_example_can_be_planned(name: str) -> None:
     assert found.evaluation
 
 
+@pytest.mark.e2e
+def test_which_network_ends_with_a_verdict_between_classifiers(tmp_path: Path) -> None:
+    laptop = Laptop(folder=tmp_path, store=str(tmp_path / "store"))
+    laptop.write((EXAMPLES / "which-network.yaml").read_text())
+    printed = laptop.run("run", timeout_s=1000)
+    assert "train the encoder" not in printed
+    folder = tmp_path / "runs" / "which-network"
+    report = json.loads((folder / "report.json").read_bytes())
+    assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}
+    assert (report["verdict"]["arm_label"], report["verdict"]["control_label"]) == ("fast", "small-cnn")
+    assert [(item["arm_label"], item["role"]) for item in report["comparisons"]] == [
+        ("fast", "primary"),
+        ("resnet10t", "exploratory"),
+    ]
+    page = (folder / "report.html").read_text()
+    assert "The synthetic images" not in page
+    assert "fast" in page
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_more_images_of_the_true_process_improve_and_shuffled_labels_do_not(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
 from syntrial.experiment.dataset import Intensity
+from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import (
@@ -88,10 +89,37 @@ _TITLE: Final = (
 )
 _SEEDS: Final = "(has(self.replicates) ? self.replicates : 5)"
 # One arm of each set: the others are not seen from here. `Spec._countable`.
-_STEPS: Final = f"""self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1) * (3 + 2
+_STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
-    * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum()"""
+    * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum() : 0)"""
+_NO_SETS: Final = "(!has(self.synthetic) || self.synthetic.size() == 0)"
 _PRIMARY: Final = "has(self.endpoint) && has(self.endpoint.primary)"
+_AGAINST: Final = f"({_PRIMARY} && has(self.endpoint.primary.against))"
+_ARM: Final = f"({_PRIMARY} && has(self.endpoint.primary.arm))"
+
+
+def _named_parts(given: str, place: str) -> tuple[Rule, ...]:
+    """That the synthetic set and the classifier of one side of the primary comparison, given where `given`, exist."""
+    return (
+        Rule(
+            rule=f"""!({given} && has(self{place}.synthetic)) || (has(self.synthetic)
+            && self.synthetic.exists(s, s.name == self{place}.synthetic))""",
+            message=NO_SUCH_PART,
+            with_received=f"""'{NO_SUCH_PART}; received ' + self{place}.synthetic
+            + '. Name a set of spec.synthetic.'""",
+            field=f"{place}.synthetic",
+        ),
+        Rule(
+            rule=f"""!({given} && has(self{place}.classifier)) || (has(self.classifiers)
+            ? self.classifiers.exists(c, {_TITLE} == self{place}.classifier)
+            : self{place}.classifier == 'small-cnn')""",
+            message=NO_SUCH_PART,
+            with_received=f"""'{NO_SUCH_PART}; received ' + self{place}.classifier
+            + '. Name a classifier of spec.classifiers.'""",
+            field=f"{place}.classifier",
+        ),
+    )
+
 
 _PLACEMENT: Final = (
     Rule(
@@ -209,6 +237,17 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Budget": one_of_rules(Budget),
+    "Primary": (
+        Rule(
+            rule="!has(self.against) || "
+            + " || ".join(
+                f"(has(self.against.{name}) && (!has(self.{name}) || self.against.{name} != self.{name}))"
+                for name in ("arm", "synthetic", "classifier")
+            ),
+            message=ITSELF,
+            field=".against",
+        ),
+    ),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),
     "Placement": _PLACEMENT,
     "Cluster": _PLACEMENT,
@@ -234,33 +273,24 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="names must differ",
             field=".classifiers",
         ),
+        *_named_parts(_PRIMARY, ".endpoint.primary"),
+        *_named_parts(_AGAINST, ".endpoint.primary.against"),
         Rule(
-            rule=f"""!({_PRIMARY} && has(self.endpoint.primary.synthetic))
-            || self.synthetic.exists(s, s.name == self.endpoint.primary.synthetic)""",
-            message="must be part of this experiment",
-            with_received="""'must be part of this experiment; received ' + self.endpoint.primary.synthetic
-            + '. Name a set of spec.synthetic.'""",
-            field=".endpoint.primary.synthetic",
+            rule=f"""!{_NO_SETS} || {_AGAINST} || ({_ARM} && self.endpoint.primary.arm != 'real')
+            || !has(self.classifiers) || self.classifiers.size() <= 2""",
+            message=UNDECIDED,
+            field=".endpoint.primary.against",
         ),
         Rule(
-            rule=f"""!({_PRIMARY} && has(self.endpoint.primary.classifier)) || (has(self.classifiers)
-            ? self.classifiers.exists(c, {_TITLE} == self.endpoint.primary.classifier)
-            : self.endpoint.primary.classifier == 'small-cnn')""",
-            message="must be part of this experiment",
-            with_received="""'must be part of this experiment; received ' + self.endpoint.primary.classifier
-            + '. Name a classifier of spec.classifiers.'""",
-            field=".endpoint.primary.classifier",
-        ),
-        Rule(
-            rule=f"""!({_PRIMARY}) || self.endpoint.primary.arm != 'real'""",
+            rule=f"""!{_ARM} || {_AGAINST} || {_NO_SETS} || self.endpoint.primary.arm != 'real'""",
             message="must be an arm of",
             with_received="'must be an arm of the primary synthetic set beside the control; received real'",
             field=".endpoint.primary.arm",
         ),
         Rule(
-            rule=f"""!({_PRIMARY}) || [has(self.endpoint.primary.synthetic) ? self.endpoint.primary.synthetic
-            : self.synthetic[0].name].all(name, self.synthetic.all(s, s.name != name || !has(s.arms)
-            || self.endpoint.primary.arm in s.arms))""",
+            rule=f"""!{_ARM} || {_AGAINST} || {_NO_SETS} || [has(self.endpoint.primary.synthetic)
+            ? self.endpoint.primary.synthetic : self.synthetic[0].name].all(name,
+            self.synthetic.all(s, s.name != name || !has(s.arms) || self.endpoint.primary.arm in s.arms))""",
             message="must be an arm of",
             with_received="""'must be an arm of ' + (has(self.endpoint.primary.synthetic)
             ? self.endpoint.primary.synthetic : self.synthetic[0].name) + '; received ' + self.endpoint.primary.arm""",
@@ -269,7 +299,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
 }
 
-ARM_PATTERN: Final = r"^(real|synthetic|finetune|augment-0{0,4}[1-9][0-9]{0,4}|replace-0{0,4}[1-9][0-9]?)$"
+ARM_PATTERN: Final = r"^(real|synthetic|finetune|augment-0{0,4}[1-9][0-9]{0,4}|(replace|real)-0{0,4}[1-9][0-9]?)$"
 """The names that `syntrial.experiment.arms.arm_preset` knows, and a few with more zeros in front than it does."""
 # Arms have no type that CEL knows: the same in what a schema can say (the API server's words are poorer for it).
 PHASE_RULES: Final[dict[str, Any]] = {

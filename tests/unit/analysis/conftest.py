@@ -285,6 +285,14 @@ class MadeUpTrial:
         self.compare(pca, real, Role.ROLE_CONTROL)
         return self
 
+    def networks(self, **options: Any) -> "MadeUpTrial":
+        """Three classifiers on real images alone, the second compared with the first."""
+        for classifier in ("small-cnn", "resnet18", "vit"):
+            self.cell("real", classifier=classifier, **(options if classifier == "resnet18" else {}))
+        self.compare("real resnet18", "real small-cnn", Role.ROLE_PRIMARY)
+        self.compare("real vit", "real small-cnn", Role.ROLE_EXPLORATORY)
+        return self
+
     def context(self, **options: Any) -> FakeContext:
         return FakeContext(inputs=self.inputs, **options)
 

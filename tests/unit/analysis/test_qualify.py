@@ -111,6 +111,33 @@ def test_unequal_budgets_are_serious_in_the_primary_comparison(made_up_trial: Ca
     assert [q["severity"] for q in found(trial)["budget"]] == ["note"]
 
 
+def test_two_classifiers_are_qualified_by_what_each_was_trained_for(made_up_trial: Callable[..., Any]) -> None:
+    assert set(found(made_up_trial().networks())) == {"scope"}
+    (budget,) = found(made_up_trial().networks(steps=700))["budget"]
+    assert budget["severity"] == "serious"
+    assert (
+        "resnet18 took 700 optimiser steps over 16\u202f000 images, small-cnn 500 over 16\u202f000" in budget["words"]
+    )
+    assert "as its own recipe has it" in budget["words"]
+
+
+def test_a_verdict_without_synthetic_images_speaks_of_the_classifiers(made_up_trial: Callable[..., Any]) -> None:
+    words = first(made_up_trial().networks())
+    assert words.startswith("The verdict speaks of these classifiers as trained here and of one training set")
+    assert "generator" not in words
+
+
+def test_a_baseline_is_held_against_the_images_and_not_against_a_classifier(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial()
+    for synthetic in ("edm", "pca"):
+        for classifier in ("small-cnn", "resnet18"):
+            trial.cell("augment-100", synthetic, classifier=classifier)
+    trial.compare("augment-100 edm resnet18", "augment-100 edm small-cnn", Role.ROLE_PRIMARY)
+    trial.synthetic("edm")
+    trial.synthetic("pca", method="pca", control=True)
+    assert "baseline" not in found(trial)
+
+
 def test_a_waived_leak_into_test_is_serious_and_a_dropped_one_is_none(made_up_trial: Callable[..., Any]) -> None:
     trial = made_up_trial().small()
     leak = {"kind": "exact-duplicate", "count": 3, "images": 3, "dropped": 0, "examples": []}

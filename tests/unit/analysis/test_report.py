@@ -243,3 +243,16 @@ def test_the_step_runs_as_a_server_runs_it(made_up_trial: Callable[..., Any]) ->
     assert manifest is not None
     assert set(manifest.members) == {"report"}
     assert len(manifest.inputs) == len(trial.inputs)
+
+
+def test_a_report_of_classifiers_has_no_empty_sections_and_calls_them_by_their_names(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    report, page = written(made_up_trial().networks(skill=4.0))
+    verdict = report["verdict"]
+    assert (verdict["arm_label"], verdict["control_label"]) == ("resnet18", "small-cnn")
+    assert verdict["speaks_of"] == "these classifiers"
+    assert verdict["outcome"] == "improves"
+    assert "Resnet18 did better than small-cnn on real test images." in page
+    for absent in ("Synthetic sets", "Real beside synthetic", "The synthetic images", "controls answer", "generator"):
+        assert absent not in page, absent

@@ -74,3 +74,9 @@ def test_square_brackets_in_names_are_text(made_up_trial: Callable[..., Any]) ->
 def test_the_summary_fits_a_narrow_terminal(made_up_trial: Callable[..., Any]) -> None:
     _, text = printed(made_up_trial().small(), width=80)
     assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_a_trial_without_synthetic_images_has_no_column_for_them(made_up_trial: Callable[..., Any]) -> None:
+    _, text = printed(made_up_trial().networks())
+    assert "effect on AUROC against small-cnn" in text
+    assert "synthetic" not in text

@@ -191,7 +191,8 @@ def test_examples_and_samples_are_valid_here_and_there(file: Path, schema: dict[
 
 def test_the_pattern_of_arms_is_that_of_the_presets() -> None:
     names = ["real", "synthetic", "finetune", "Real", "real-twice", "augment", "augment-", "replace-100", "replace-0"]
-    names += [f"{kind}-{number}" for kind in ("augment", "replace") for number in ("00", "007", *range(101), 10**5)]
+    kinds = ("augment", "replace", "real")
+    names += [f"{kind}-{number}" for kind in kinds for number in ("00", "007", *range(101), 10**5)]
     for name in names:
         try:
             arm_preset(name)

@@ -26,8 +26,8 @@ spec:
 
 def test_the_sketch_of_the_design_is_an_experiment() -> None:
     experiment = parse_experiment(SKETCH)
-    assert experiment.spec.primary_arm.name == "augment-100"
-    assert experiment.spec.primary_classifier.model == "small-cnn"
+    assert experiment.spec.primary.arm.name == "augment-100"
+    assert experiment.spec.primary.classifier.model == "small-cnn"
 
 
 def test_an_experiment_written_as_yaml_reads_back_equal() -> None:
@@ -46,7 +46,7 @@ def test_a_useful_experiment_needs_no_more_than_a_data_set_and_a_generator() -> 
         },
     }
     spec = validate(short).spec
-    assert (spec.primary_arm.name, spec.primary_classifier.model, spec.replicates) == ("augment-100", "small-cnn", 5)
+    assert (spec.primary.arm.name, spec.primary.classifier.model, spec.replicates) == ("augment-100", "small-cnn", 5)
 
 
 # What is replaced in the sketch, by what, and what the complaint must say: the field, and what to do.

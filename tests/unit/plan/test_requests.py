@@ -56,7 +56,7 @@ def staged(stages: Any, **spec: Any) -> Spec:
 def test_every_phase_of_an_arm_is_made_of_the_classifiers_stages() -> None:
     stages = [{"train": ["fc"], "steps": 5}, {"train": ["layer4", "fc"], "learningRate": 0.001, "begin": "best"}, {}]
     spec = staged(stages, arms=["finetune"], budget={"steps": 70})
-    phases = requests.training_phases(spec, spec.classifiers[0], spec.primary_arm)
+    phases = requests.training_phases(spec, spec.classifiers[0], spec.primary.arm)
     assert [(phase.real, phase.synthetic) for phase in phases] == [(0, 1)] * 3 + [(1, 0)] * 3
     assert [phase.steps for phase in phases] == [5, 70, 70] * 2
     assert [list(phase.train) for phase in phases[:3]] == [["fc"], ["layer4", "fc"], []]
@@ -68,7 +68,7 @@ def test_every_phase_of_an_arm_is_made_of_the_classifiers_stages() -> None:
 def test_stages_in_epochs_take_as_many_steps_in_the_control_as_in_the_arm(budget: Any) -> None:
     arms = [{"name": "own", "phases": [{"real": 1, "synthetic": 1}]}]
     spec = staged([{"train": ["fc"], "epochs": 2}, {"epochs": 4}], arms=arms, budget=budget)
-    arm, control = spec.primary_arm, spec.control_of(spec.primary_arm)
+    arm, control = spec.primary.arm, spec.control_of(spec.primary.arm)
     shown = [
         [
             phase.epochs * (phase.real + phase.synthetic)
@@ -82,7 +82,7 @@ def test_stages_in_epochs_take_as_many_steps_in_the_control_as_in_the_arm(budget
 
 def test_without_stages_a_control_is_the_one_that_it_was() -> None:
     spec = staged([], arms=["augment-100"], budget={"steps": 70})
-    assert spec.control_of(spec.primary_arm).name == "real"
+    assert spec.control_of(spec.primary.arm).name == "real"
 
 
 def test_a_first_stage_begins_with_no_stage_before_it() -> None:

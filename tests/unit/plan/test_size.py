@@ -82,6 +82,12 @@ def specs(draw: st.DrawFn, *, apart: bool) -> dict[str, Any]:
     }
     if draw(st.booleans()):
         spec["exploratoryReplicates"] = draw(st.integers(1, 3))
+    if draw(st.booleans()):
+        title, other = (draw(st.sampled_from(classifiers))["name"] for _ in range(2))
+        against = {"arm": "real", "classifier": other}
+        if draw(st.booleans()) and other != title:
+            against = {"classifier": other}
+        spec["endpoint"] = {"primary": {"classifier": title, "against": against}}
     # Nor the real images that stand for as many synthetic ones.
     if not (apart and controls == "all") and draw(st.booleans()):
         spec["budget"] = draw(st.sampled_from([{"epochs": 2}, {"steps": 50}]))
@@ -114,6 +120,17 @@ def test_what_the_api_server_counts_is_never_more(spec: dict[str, Any]) -> None:
     seeds = min(item.spec.replicates, item.spec.exploratory_replicates or item.spec.replicates)
     each = 3 + 2 * len(item.spec.classifiers) * seeds
     assert sum(made.replicates for made in item.spec.synthetic) * each <= size_of(item.spec).steps
+
+
+@relaxed
+@given(st.integers(2, 4), st.lists(st.sampled_from(["real-25", "real-50"]), unique=True), st.integers(1, 3))
+def test_a_trial_without_synthetic_sets_is_counted_too(number: int, arms: list[str], seeds: int) -> None:
+    classifiers = [{"model": "small-cnn", "name": f"c{n}", "learningRate": 0.001 * (n + 1)} for n in range(number)]
+    primary = {"arm": "real", "classifier": "c1", "against": {"classifier": "c0"}}
+    spec: dict[str, Any] = {"classifiers": classifiers, "endpoint": {"primary": primary}}
+    spec["exploratoryReplicates"] = seeds
+    item = experiment(spec | ({"arms": arms} if arms else {}))
+    assert size_of(item.spec) == planned(item)
 
 
 def huge(**fields: Any) -> dict[str, Any]:

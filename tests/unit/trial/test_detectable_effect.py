@@ -106,3 +106,10 @@ def test_an_effect_that_cannot_be_is_called_none(tmp_path: Path) -> None:
 def test_what_only_preparation_can_count_is_left_to_it(tmp_path: Path) -> None:
     given = experiment({"medmnist": "retinamnist", "classMap": {"4": None}})
     assert "once the data set is prepared" in detectable_words(given, resolve_sources(given, base=tmp_path))
+
+
+def test_between_two_classifiers_the_words_say_that_more_may_be_needed(tmp_path: Path) -> None:
+    tree = {"synthetic": [], "classifiers": [{"model": "small-cnn"}, {"model": "resnet18"}]}
+    given = experiment({"medmnist": "breastmnist"}, **tree)
+    words = detectable_words(given, resolve_sources(given, base=tmp_path))
+    assert "two classifiers agree less over patients" in words

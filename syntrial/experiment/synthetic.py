@@ -1,0 +1,90 @@
+"""Synthetic sets: a generator with filters for its images, or ready-made ones; a part of `syntrial.experiment.model`."""
+
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import Field, create_model, model_validator
+
+from syntrial.errors import listed
+from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides
+from syntrial.experiment.dataset import SourceFields
+from syntrial.experiment.external import EXTERNAL, ExternalGenerator
+from syntrial.experiment.filters import Filter
+from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
+
+ArmName = Annotated[str, Field(max_length=63)]
+
+
+def _generator(name: str, family: Family) -> type[Model]:
+    """A family's fields in an experiment: those of its message, its preset, and its sampler's."""
+    choice = f": {listed(family.presets, last='or')}" if len(family.presets) > 1 else ""
+    text = f"Values of the other fields that are left out{choice}."
+    fields: dict[str, Any] = {"preset": (str, Field(family.default, max_length=63, description=text))}
+    sampler = sampler_message(name)
+    if sampler is not None:
+        text = "How images are drawn from the trained model. Default: as the preset has it."
+        fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
+    base = overrides(config_message(name), **family.bounds)
+    return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
+
+
+_GENERATORS: Final = {name: _generator(name, family) for name, family in FAMILIES.items()} | {
+    EXTERNAL: ExternalGenerator
+}
+
+
+class Generator(one_of(_GENERATORS)):  # type: ignore[misc]
+    """What makes the images: exactly one of {kinds}."""
+
+
+class Synthetic(OneOf):
+    """A synthetic set: images that a generator makes, or ready-made ones."""
+
+    KINDS = ("generator", "images")
+
+    name: Name = Field(description="The set's name in arms, tables and the report; unique in the experiment.")
+    generator: Generator | None = Field(
+        None,
+        description="What makes the images, trained on the training split alone: one of "
+        f"{listed(_GENERATORS, last='and')}.",
+    )
+    images: SourceFields | None = Field(
+        None, description="A ready-made set instead of a generator; its lineage cannot be proven."
+    )
+    filters: tuple[Filter, ...] = Field(
+        (), max_length=16, description="What candidates must pass, one filter after another. Default: none."
+    )
+    copies: float = Field(
+        0.001,
+        ge=0,
+        lt=0.5,
+        description="A candidate that is nearer to a training image than this share of real images are to others "
+        "counts as a copy and is left out; 0: copies are kept.",
+    )
+    balance: Literal["match", "uniform", "fill"] = Field(
+        "match",
+        description="Classes of the synthetic images: match (as in training), uniform (as many of each), or fill "
+        "(the rare ones first, until real and synthetic together are even).",
+    )
+    oversample: float | None = Field(
+        None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
+    )
+    replicates: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Repetitions of the generator's training and sampling. With three or more the verdict speaks of "
+        "the method, with fewer of these images.",
+    )
+    seed: Seed = Field(0, description="Seed of the generator's training and sampling.")
+    arms: tuple[ArmName, ...] | None = Field(
+        None,
+        min_length=1,
+        max_length=64,
+        description="Names of this set's arms: presets, or arms of spec.arms. Default: all of spec.arms.",
+    )
+
+    @model_validator(mode="after")
+    def _one_replicate(self) -> Self:
+        if self.images is not None and self.replicates != 1:
+            raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
+        return self
