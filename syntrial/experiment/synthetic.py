@@ -1,4 +1,4 @@
-"""Synthetic sets: a generator with filters for its images, or ready-made ones; a part of `syntrial.experiment.model`."""
+"""Synthetic sets: a generator with filters for its images, or images that are ready-made; part of the Experiment."""
 
 from typing import Annotated, Any, Final, Literal, Self
 
