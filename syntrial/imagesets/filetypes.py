@@ -179,8 +179,8 @@ def open_picture(file: BinaryIO) -> ImageFile.ImageFile:
     more than `MOST_PIXELS`.
     """
     with warnings.catch_warnings():
-        # Pillow would warn at a size of its own, and refuse at twice that.
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Pillow would warn at a size of its own, and refuse at twice that; and of damage that shows when it's decoded.
+        warnings.simplefilter("ignore")
         picture = Image.open(file, formats=DECODERS)  # noqa: TID251
     if picture.width * picture.height > MOST_PIXELS:
         picture.close()

@@ -3,6 +3,7 @@
 Plans and preparation go by this one rule, so what is wrong with a folder is told in seconds.
 """
 
+import contextlib
 import io
 import json
 import warnings
@@ -17,8 +18,8 @@ import numpy as np
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, SHEET
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.filetypes import UNREADABLE, open_picture, tell_apart
-from syntrial.imagesets.headers import Header
+from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, open_picture, tell_apart
+from syntrial.imagesets.headers import EIGHT, Header
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import read_header
@@ -38,6 +39,8 @@ MOST_LIST_BYTES = 256 << 20
 MOST_GROUPS = 64
 """Folders within a class of which a few pictures are looked at: more are patients."""
 LOOKED_AT = 4
+LOOKED_AT_PIXELS = 16_000_000
+"""Larger pictures are not decoded for a plan."""
 MOST_LEVELS = 4
 """Grey levels or colours of a drawing."""
 SMALLEST_DRAWING = 64
@@ -214,6 +217,7 @@ def contents(source: Source, path: Path, field: str) -> Contents:
             kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
             notes.append(f"Left out: {len(damaged)} images that cannot be read ({kinds}).")
         refuse_stacks(headers, title=title)
+        refuse_undecodable(headers, tree=tree)
         of_dicom = {} if source.folder.patient_pattern else all_patients(layout.pictures, headers, tree=tree)
     layout = leave_out(layout, sheets_among(headers))
     lost = set(damaged)
@@ -257,6 +261,36 @@ def refuse_stacks(headers: Sequence[PictureHeader], *, title: str) -> None:
             received=f"{len(stacks)} of {len(headers)}, with {pages} pages",
             remedy="Write each page as a picture of its own, or keep one page of each file.",
         )
+
+
+def refuse_undecodable(headers: Sequence[PictureHeader], *, tree: Tree) -> None:
+    """Raises SourceError where of a few pictures, evenly spread, none can be decoded: their headers alone are sound.
+
+    Looks at what Pillow decodes by itself; preparation looks at all.
+    """
+    plain = [
+        header
+        for header in headers
+        if header.header.numbers == EIGHT
+        and header.header.facts.format in DECODERS
+        and header.size[0] * header.size[1] <= LOOKED_AT_PIXELS
+    ]
+    chosen = np.unique(np.linspace(0, len(plain) - 1, min(LOOKED_AT, len(plain))).astype(np.int64)).tolist()
+    if not chosen:
+        return
+    for row in chosen:
+        with contextlib.suppress(*UNREADABLE), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with tree.open(plain[row].name) as file, open_picture(file) as image:
+                image.load()
+                return
+    raise SourceError(
+        field=f"{tree.title}: {plain[0].name}",
+        rule="images can be decoded",
+        received=f"none of {len(chosen)} that were looked at, of {len(headers)}: their headers are sound, their pixels "
+        "are damaged",
+        remedy="Copy or download them again.",
+    )
 
 
 def patients_of_headers(headers: Sequence[PictureHeader]) -> dict[str, str]:

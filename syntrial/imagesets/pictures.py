@@ -27,6 +27,10 @@ MOST_PAGES: Final = 10_000
 ORIENTATION: Final = 274
 _BITS, _FORMAT, _PHOTOMETRIC, _SAMPLES, _SUBFILE, _COLORMAP = 258, 339, 262, 277, 254, 320
 _WIDTH, _HEIGHT = 256, 257
+_COMPRESSION, _ROWS_PER_STRIP, _PLANAR, _TILE_WIDTH, _TILE_HEIGHT = 259, 278, 284, 322, 323
+_OFFSETS = (273, 324)
+"""Of strips, of tiles."""
+_OLD_JPEG = 6
 _REDUCED_OR_MASK: Final = 0b101
 """Bits of NewSubfileType: a page that is a smaller copy of another, or its mask."""
 
@@ -131,6 +135,7 @@ def _tiff(file: BinaryIO, *, length: int) -> Header:
     kind = first(tags.get(_FORMAT), 1)
     samples = first(tags.get(_SAMPLES), 1)
     photometric = first(tags.get(_PHOTOMETRIC), 1)
+    _check_places(tags, width=width, height=height, bits=bits * samples, length=length)
     if kind == 3:
         numbers = FLOATING
     elif kind == 2:
@@ -152,6 +157,28 @@ def _tiff(file: BinaryIO, *, length: int) -> Header:
         channels=1 if photometric in {0, 1} or (photometric == 3 and _is_grey_map(tags.get(_COLORMAP))) else 3,
         numbers=numbers,
     )
+
+
+def _check_places(tags: Any, *, width: int, height: int, bits: int, length: int) -> None:
+    """Raises SyntaxError where a page's strips or tiles are too few, or lie outside the file: some decoders fill them
+    with black. `bits` are those of a pixel.
+    """
+    compression = first(tags.get(_COMPRESSION), 1)
+    if compression == _OLD_JPEG:
+        # Its pixels may lie elsewhere.
+        return
+    across = first(tags.get(_TILE_WIDTH), 0)
+    rows = first(tags.get(_TILE_HEIGHT if across else _ROWS_PER_STRIP), height)
+    if rows < 1:
+        raise SyntaxError("a TIFF whose strips have no rows")
+    expected = -(-height // rows) * (-(-width // across) if across else 1)
+    expected *= first(tags.get(_SAMPLES), 1) if first(tags.get(_PLANAR), 1) == 2 else 1
+    places = tags.get(_OFFSETS[bool(across)], ())
+    places = places if isinstance(places, tuple) else (places,)
+    if len(places) < expected:
+        raise SyntaxError(f"a TIFF with {len(places)} of {expected} strips or tiles")
+    if max(places) >= length or (compression == 1 and not across and height * (width * bits // 8) > length):
+        raise SyntaxError("a TIFF whose pixels lie outside the file")
 
 
 PHOTOMETRICS: Final = {

@@ -30,6 +30,7 @@ from syntrial.imagesets.folders import (
     channels_of_headers,
     numbers_of_headers,
     refuse_stacks,
+    refuse_undecodable,
     some_headers,
 )
 from syntrial.imagesets.labelling import label_rows
@@ -144,6 +145,7 @@ def contents(source: Source, path: Path, field: str) -> Contents:
 def _with_headers(table: Table, *, tree: Tree) -> Contents:
     headers = some_headers(table.pictures, tree=tree)
     refuse_stacks(headers, title=tree.title)
+    refuse_undecodable(headers, tree=tree)
     if table.patients is None and (patients := all_patients(table.pictures, headers, tree=tree)):
         table = replace(table, patients=tuple(patients.get(picture.name, picture.name) for picture in table.pictures))
     return replace(foreseen_contents(table, channels=channels_of_headers(headers)), numbers=numbers_of_headers(headers))

@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from syntrial.imagesets.pictures import is_dicom_head, is_tiff_head
 from syntrial_data_prep import dicom, tiff
-from syntrial_data_prep.samples import Samples, of_pillow, plain_png
+from syntrial_data_prep.samples import Samples, has_all_rows, of_pillow, plain_png
 
 
 def decode(file: BinaryIO) -> Samples:
@@ -25,5 +25,10 @@ def decode(file: BinaryIO) -> Samples:
         if head.startswith(b"\x89PNG\r\n\x1a\n"):
             data = file.read()
             fast = plain_png(data)
-            return fast if fast is not None else of_pillow(io.BytesIO(data))
+            if fast is not None:
+                return fast
+            found = of_pillow(io.BytesIO(data))
+            if not found.values[-1].any() and not has_all_rows(data):
+                raise ValueError("a PNG with fewer rows than its header says")
+            return found
         return of_pillow(file)

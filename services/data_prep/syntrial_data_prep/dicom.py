@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.imagesets.dicom import guarded, has_window
+from syntrial.imagesets.dicom import first_of, guarded, has_window, voi_function
 from syntrial_data_prep.samples import Samples
 
 
@@ -91,10 +91,8 @@ def _presented(values: NDArray[Any], found: Any) -> NDArray[np.uint8]:
         bits = int(found.VOILUTSequence[0].LUTDescriptor[2])
         shown = np.asarray(apply_voi(values, found, index=0)).astype(np.float64) / (2**bits - 1)
         return _levels(shown)
-    center, width = _one(found.WindowCenter), _one(found.WindowWidth)
-    function = str(found.get("VOILUTFunction") or "LINEAR").upper()
-    if not width > 0 or (function == "LINEAR" and width < 1):
-        raise ValueError(f"a window of width {width:g}")
+    center, width = first_of(found.WindowCenter), first_of(found.WindowWidth)
+    function = voi_function(found)
     real = values.astype(np.float64)
     if function == "SIGMOID":
         return _levels(1 / (1 + np.exp(-4 * (real - center) / width)))
@@ -104,10 +102,6 @@ def _presented(values: NDArray[Any], found: Any) -> NDArray[np.uint8]:
         return _levels((real > center - 0.5).astype(np.float64))
     # PS3.3 C.11.2.1.2.1
     return _levels((real - (center - 0.5)) / (width - 1) + 0.5)
-
-
-def _one(value: Any) -> float:
-    return float(value[0] if hasattr(value, "__len__") and not isinstance(value, str) else value)
 
 
 def _levels(shares: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes, Labels, relabel
 from syntrial.imagesets.facts import FileFacts, text_of
 from syntrial.imagesets.filetypes import UNREADABLE
+from syntrial.imagesets.folders import MOST_UNREADABLE
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
@@ -159,12 +160,7 @@ def form(
     unreadable = [split.names[row] for row in not_read]
     on_progress(len(split.names))
     if unreadable and not rows:
-        raise SourceError(
-            field=f"{title}: {unreadable[0]}",
-            rule="images can be decoded",
-            received=f"none of {len(unreadable)}",
-            remedy="Copy the files again.",
-        )
+        raise _undecodable(unreadable, of=len(unreadable), title=title)
     return Formed(
         images_NHWC=images[: len(rows)],
         labels=labels[rows],
@@ -176,6 +172,24 @@ def form(
         lost=lost,
         columns={name: tuple(column[row] for row in rows) for name, column in split.columns.items()},
         clipped=filling.clipped,
+    )
+
+
+def check_decoded(parts: Iterable[Formed], *, title: str) -> None:
+    """Raises SourceError where more of a source's images than may be unreadable could not be decoded."""
+    parts = list(parts)
+    unreadable = [name for part in parts for name in part.unreadable]
+    total = len(unreadable) + sum(map(len, parts))
+    if len(unreadable) > MOST_UNREADABLE * total:
+        raise _undecodable(unreadable, of=total, title=title)
+
+
+def _undecodable(names: Sequence[str], *, of: int, title: str) -> SourceError:
+    return SourceError(
+        field=f"{title}: {names[0]}",
+        rule=f"at most {MOST_UNREADABLE:.0%} of the images cannot be decoded",
+        received=f"{len(names)} of {of}, whose headers are sound and whose pixels are damaged",
+        remedy="Copy or download them again, or remove them.",
     )
 
 

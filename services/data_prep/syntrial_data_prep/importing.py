@@ -20,7 +20,7 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, w
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, findings, leaks, scales, sources
-from syntrial_data_prep.form import Formed, counting, form, join
+from syntrial_data_prep.form import Formed, check_decoded, counting, form, join
 from syntrial_data_prep.leak_search import calibrated, near_of, near_pairs
 from syntrial_data_prep.likeness import coefficients, evened
 from syntrial_data_prep.neighbours import within
@@ -82,6 +82,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
             )
         )
         done += len(found.names)
+    check_decoded(parts, title=raw.title)
     images = _fit_task(join(parts, scratch=context.scratch), train=train, title=raw.title)
 
     digests = duplicates.hashes(images.images_NHWC)

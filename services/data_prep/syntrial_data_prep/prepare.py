@@ -18,7 +18,7 @@ from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, s
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, scales, sources
-from syntrial_data_prep.form import Formed, check_size, counting, form
+from syntrial_data_prep.form import Formed, check_decoded, check_size, counting, form
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped
 from syntrial_data_prep.shards import Shards
@@ -62,6 +62,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
             on_progress=counting(context, before=done, total=total, activity="reading"),
         )
         done += len(part.names)
+    check_decoded(formed.values(), title=raw.title)
     whole, origins = _split(formed, rule=request.split, title=raw.title, scratch=context.scratch)
     for name in SPLITS:
         check_split(whole[name].labels, mapped.names, split=name, source=raw.title)

@@ -6,6 +6,7 @@ set's and not a file's (`scales`). docs/reading.md has the table of what is read
 
 import struct
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
@@ -143,6 +144,27 @@ def plain_png(data: bytes) -> Samples | None:
     except Exception:  # noqa: BLE001 - it raises nothing more particular
         return None
     return Samples(values=picture.reshape((height, width, 3) if kind == 2 else (height, width)))
+
+
+def has_all_rows(data: bytes) -> bool:
+    """Whether a PNG's packed rows are as many as its header says: Pillow leaves those that are missing black.
+
+    Raises zlib.error for damage.
+    """
+    width, height, bits, kind, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    if interlaced:
+        return True
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[kind]
+    needed = height * (1 + -(-width * bits * samples // 8))
+    unpacker, place = zlib.decompressobj(), 8
+    while place + 8 <= len(data) and needed > 0:
+        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
+        rest = data[place + 8 : place + 8 + length] if name == b"IDAT" else b""
+        while rest and needed > 0:
+            needed -= len(unpacker.decompress(rest, BAND_PIXELS))
+            rest = unpacker.unconsumed_tail
+        place += 12 + length
+    return bool(needed <= 0)
 
 
 def _has_plain_chunks(data: bytes) -> bool:
