@@ -14,7 +14,7 @@ Called by the verbs. Images are uint8 (N, H, W, C).
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,6 +33,9 @@ COARSE_SIDE: Final = 8
 
 NEIGHBOURS: Final = 12
 """Size of the neighbourhood that a distance is relative to; its members are compared under all shifts."""
+
+SPARE: Final = 4
+"""Copies of a training image among the others that its neighbourhood is calibrated without."""
 
 CALIBRATION_IMAGES: Final = 10_000
 """At most this many training images, drawn at random, calibrate the threshold."""
@@ -187,10 +190,26 @@ def score(
 
     Memory is bounded: a block of queries and one block of distances. `report` is called with the images done.
     """
-    count = min(NEIGHBOURS, len(index.coarse_ND))
     scores = np.ones(len(images_NHWC))
     distances = np.full(len(images_NHWC), np.inf)
     positions = np.full(len(images_NHWC), -1, dtype=np.int64)
+    for rows, found, shifted in _neighbourhoods(images_NHWC, index, count=NEIGHBOURS, apart=apart, report=report):
+        scores[rows], positions[rows], distances[rows] = _relative(shifted, found)
+    return CopyScores(scores=scores, nearest=positions, distances=distances)
+
+
+def _neighbourhoods(
+    images_NHWC: np.ndarray,
+    index: TrainingIndex,
+    *,
+    count: int,
+    apart: tuple[tuple[np.ndarray, np.ndarray], ...],
+    report: Callable[[int], None] | None,
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Of some images at a time: which they are, the training images nearest by thumbnails (-1: nobody), in that order,
+    and the distances to these under all shifts, both (n, K).
+    """
+    count = min(count, len(index.coarse_ND))
     # The middle first; a query may be moved by any whole pixel, as a candidate lost here is not found again.
     moves = sorted(range(-index.reach, index.reach + 1), key=abs)
     for start in range(0, len(images_NHWC), _QUERY_BLOCK):
@@ -204,18 +223,18 @@ def score(
         for first in range(0, len(blurred), _PAIR_BLOCK):
             part = slice(first, min(first + _PAIR_BLOCK, len(blurred)))
             rows = slice(start + part.start, start + part.stop)
-            scores[rows], positions[rows], distances[rows] = _relative(blurred[part], found[part], index)
+            yield (
+                rows,
+                found[part],
+                _shifted_distances(blurred[part], index.blurred_NHWC[found[part]], reach=index.reach),
+            )
         if report is not None:
             report(block.stop)
-    return CopyScores(scores=scores, nearest=positions, distances=distances)
 
 
-def _relative(
-    blurred_NHWC: np.ndarray, found_NK: np.ndarray, index: TrainingIndex
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(scores, nearest, distances) of a few images from their neighbourhoods `found_NK` (-1: nobody)."""
+def _relative(shifted: np.ndarray, found_NK: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(scores, nearest, distances) of a few images from the distances to their neighbourhoods (-1: nobody)."""
     allowed = found_NK >= 0
-    shifted = _shifted_distances(blurred_NHWC, index.blurred_NHWC[found_NK], reach=index.reach)
     items = np.arange(len(shifted))
     best = np.where(allowed, shifted, np.inf).argmin(axis=1)
     usable = allowed[items, best]
@@ -228,6 +247,53 @@ def _relative(
     comparable = usable & (others > 0) & (mean > 1e-3)
     scores = np.where(comparable, shifted[items, best] / np.where(comparable, mean, 1.0), 1.0)
     return scores, positions, distances
+
+
+def dimension(shifted: np.ndarray, found_NK: np.ndarray) -> float:
+    """Of neighbourhoods, by how distances grow from their middle to their end (Levina and Bickel 2004, equation 8).
+
+    Copies of an image stand before its middle; where every image has some, middle and end lie farther out alike. NaN
+    where no neighbourhood is whole.
+    """
+    ordered = np.sort(np.where(found_NK >= 0, shifted, np.inf), axis=1)
+    last, middle = ordered[:, -1], ordered[:, ordered.shape[1] // 2 - 1]
+    whole = np.isfinite(last) & (middle > 1e-3)
+    if ordered.shape[1] < 4 or not whole.any():
+        return float("nan")
+    growth = float(np.log(last[whole] / middle[whole]).mean())
+    harmonic = float((1 / np.arange(ordered.shape[1] // 2, ordered.shape[1])).sum())
+    return harmonic / max(growth, 1e-6)
+
+
+def chance_quantile(quantile: float, *, dimension: float) -> float:
+    """The `quantile`, a small one, of the scores of points strewn evenly in so many dimensions.
+
+    With E_1 < E_2 < … the points of a Poisson process, the i-th nearest lies at E_i^(1/m), and E_1 is evenly
+    distributed up to E_2: a score is at most t with probability t^m E[M^m / E_2], M the mean over the others.
+    """
+    arrivals = np.random.default_rng(0).exponential(size=(4096, NEIGHBOURS)).cumsum(axis=1)
+    means = (arrivals[:, 1:] ** (1 / dimension)).mean(axis=1)
+    return float((quantile / (means**dimension / arrivals[:, 1]).mean()) ** (1 / dimension))
+
+
+def _without_twins(shifted: np.ndarray, found_NK: np.ndarray, *, nearer: float) -> np.ndarray:
+    """The neighbourhoods of `NEIGHBOURS` (-1: nobody) without up to `SPARE` images that are copies of the query.
+
+    Those that are nearest are copies where the last of them is nearer than `nearer` times the mean of the others.
+    """
+    distances = np.where(found_NK >= 0, shifted, np.inf)
+    order = np.argsort(distances, axis=1, kind="stable")
+    ordered = np.take_along_axis(distances, order, axis=1)
+    twins = np.zeros(len(ordered), dtype=np.int64)
+    for number in range(1, min(SPARE, ordered.shape[1] - 2) + 1):
+        others = ordered[:, number : number + NEIGHBOURS - 1]
+        finite = np.isfinite(others)
+        mean = np.where(finite, others, 0.0).sum(axis=1) / np.maximum(finite.sum(axis=1), 1)
+        twins[(ordered[:, number - 1] <= nearer * mean) & (mean > 1e-3)] = number
+    ranks = np.argsort(order, axis=1, kind="stable")
+    kept = np.where(ranks < twins[:, None], -1, found_NK)
+    surplus = (kept >= 0).cumsum(axis=1) > NEIGHBOURS
+    return np.where(surplus, -1, kept)
 
 
 def weibull_quantile(scores: np.ndarray, *, quantile: float) -> float:
@@ -261,19 +327,30 @@ def calibrate(
     statistic under it), and no more than `weibull_quantile`. Where they do not, public sets hold repeats of a patient
     under several names (a quarter of BreastMNIST's training images have one), and the empirical quantile would be
     theirs: it is `weibull_quantile` alone, and the share of training images under it is reported beside it.
+
+    Where most training images have a copy among them (a set that was re-encoded and put beside itself), the upper half
+    of the scores is theirs too. So copies are left out of the neighbourhoods first: images nearer than a tenth of
+    `quantile` lets points come that are strewn in as many dimensions as the far neighbours show.
     """
     chosen = np.arange(len(images_NHWC))
     if len(chosen) > CALIBRATION_IMAGES:
         chosen = np.sort(np.random.default_rng([seed, 3]).choice(chosen, CALIBRATION_IMAGES, replace=False))
     apart = ((index.patients[chosen], index.patients), (index.contents[chosen], index.contents))
-    real = score(images_NHWC[chosen], index, apart=apart, report=report)
-    usable = real.scores[real.nearest >= 0]
+    parts = list(_neighbourhoods(images_NHWC[chosen], index, count=NEIGHBOURS + SPARE, apart=apart, report=report))
+    found, shifted = (np.concatenate([part[place] for part in parts]) for place in (1, 2))
+    scores, nearest_row, _ = _relative(shifted[:, :NEIGHBOURS], found[:, :NEIGHBOURS])
+    usable = scores[nearest_row >= 0]
     if not len(usable):
         return CopyThreshold(value=0.0, quantile=quantile, images=0, real_share=0.0)
-    value = weibull_quantile(usable, quantile=quantile)
+    clean = usable
+    if np.isfinite(dimensions := dimension(shifted[:, :NEIGHBOURS], found[:, :NEIGHBOURS])):
+        nearer = chance_quantile(quantile / 10, dimension=dimensions)
+        scores, nearest_row, _ = _relative(shifted, _without_twins(shifted, found, nearer=nearer))
+        clean = scores[nearest_row >= 0]
+    value = weibull_quantile(clean, quantile=quantile)
     patients_known = len(np.unique(index.patients)) < len(index.patients)
     if patients_known:
-        value = min(value, float(np.quantile(usable, quantile, method="lower")))
+        value = min(value, float(np.quantile(clean, quantile, method="lower")))
     return CopyThreshold(value=value, quantile=quantile, images=len(usable), real_share=float((usable <= value).mean()))
 
 

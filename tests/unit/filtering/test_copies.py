@@ -1,9 +1,14 @@
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 from syntrial_filtering.copies import (
     calibrate,
+    chance_quantile,
     content_codes,
+    dimension,
     index_training,
     is_copy,
     repeated,
@@ -65,6 +70,46 @@ def test_unlabelled_repeats_among_training_images_do_not_blind_the_search(draw):
     assert is_copy(score(planted, index), threshold=threshold).mean() >= 0.95
     # Both sides of the hundred pairs lie under it, and the figures say so.
     assert threshold.real_share == pytest.approx(0.4, abs=0.02)
+
+
+@pytest.mark.parametrize("twins", [1, 3])
+@pytest.mark.parametrize("how", ["re-encoded", "noisy"])
+def test_a_training_set_that_stands_beside_its_own_copies_does_not_blind_the_search(draw, twins, how):
+    originals, new = draw(250, seed=0), draw(400, seed=1)
+    rng = np.random.default_rng(2)
+    copy = {"re-encoded": lambda k: _reencoded(originals, 70 - 10 * k), "noisy": lambda _: _noisy(originals, rng)}[how]
+    copies = [copy(number) for number in range(twins)]
+    clean = calibrate(index_training(originals, patients=np.arange(250)), originals, quantile=0.001, seed=0)
+    train = np.concatenate([originals, *copies])
+    index = index_training(train, patients=np.arange(len(train)))
+    threshold = calibrate(index, train, quantile=0.001, seed=0)
+    assert threshold.value > 0.7 * clean.value
+    planted = _noisy(originals[:60], rng)
+    assert is_copy(score(planted, index), threshold=threshold).mean() >= 0.95
+    assert is_copy(score(new, index), threshold=threshold).mean() <= 0.01
+    assert threshold.real_share > 0.95
+
+
+def _noisy(images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    return _uint8(images + rng.normal(0, 5, images.shape))
+
+
+def _reencoded(images: np.ndarray, quality: int) -> np.ndarray:
+    found = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image[..., 0]).save(file, "JPEG", quality=quality)
+        with Image.open(file, formats=("JPEG",)) as stored:
+            found.append(np.asarray(stored)[..., None])
+    return np.stack(found)
+
+
+def test_points_strewn_by_chance_come_as_near_as_the_quantile_says():
+    rng = np.random.default_rng(3)
+    distances = rng.exponential(size=(100_000, 12)).cumsum(axis=1) ** (1 / 9)
+    scores = distances[:, 0] / distances[:, 1:].mean(axis=1)
+    assert (scores <= chance_quantile(0.001, dimension=9)).mean() == pytest.approx(0.001, rel=0.3)
+    assert dimension(distances, np.zeros(distances.shape, dtype=np.int64)) == pytest.approx(9, rel=0.02)
 
 
 def test_known_repeats_of_a_patient_do_not_enter_the_calibration(draw):
