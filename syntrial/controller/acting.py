@@ -29,15 +29,13 @@ from syntrial.controller.settings import Settings
 from syntrial.controller.snapshot import Refusal, Snapshot, TrialState
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.waiting import JOB_LIMIT
+from syntrial.controller.workqueue import Wake, Why
 from syntrial.errors import ArtifactMissing, DataLoss
 from syntrial.rpc.step import request_record
 from syntrial.trial.run import open_test_split, register, with_looks
 
 ERROR_SECONDS: Final = 5.0
 """After a look that ended in an error of the cluster, or found the store other than it was, until the next."""
-
-FULL_SECONDS: Final = 1.0
-"""Until a look that says of an experiment that it waits for room; most have one before, at the Jobs that they got."""
 
 UNCALLED_SECONDS: Final = 300.0
 """How long an experiment that waits for room asks for none where nobody calls it, which is to happen long before."""
@@ -55,7 +53,7 @@ class Acting:
         jobs: Jobs,
         stores: Stores,
         rooms: Rooms,
-        wake: Callable[[str], None],
+        wake: Wake,
         settings: Settings,
         clock: Callable[[], float],
     ) -> None:
@@ -74,8 +72,13 @@ class Acting:
         snapshot: Snapshot,
         cache: ExperimentCache,
         allowance: Allowance,
+        *,
+        news_seconds: float,
     ) -> float | None:
-        """Does what was decided; returns when to look again, where that is soon."""
+        """Does what was decided; returns when to look again, where that is soon.
+
+        `news_seconds` is how soon what happens to many at a time is said of one.
+        """
         stops = [action for action in actions if isinstance(action, DeleteJob)]
         makes: dict[str, Callable[[], Submission]] = {}
         again: float | None = None
@@ -120,8 +123,8 @@ class Acting:
             return ERROR_SECONDS
         if cache.refusal is snapshot.refusal:
             return again
-        # What was refused is for the status to say: at once, but for what happens to many at a time.
-        return FULL_SECONDS if cache.refusal is not None and cache.refusal.reason == JOB_LIMIT else 0.0
+        # What was refused is for the status to say.
+        return news_seconds if cache.refusal is not None and cache.refusal.reason == JOB_LIMIT else 0.0
 
     def leave(self, uid: str) -> None:
         """Gives up the places that are kept for an experiment, and its turn."""
@@ -224,7 +227,7 @@ class Acting:
 
     def _wake_all(self, uids: Iterable[str]) -> None:
         for uid in uids:
-            self._wake(uid)
+            self._wake(uid, Why.ROOM)
 
 
 def _raise_first(ends: Iterable[Future[Any]]) -> None:

@@ -34,7 +34,7 @@ from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
 from syntrial.controller.state_metrics import DeviceMeter, StateMetrics, Waits
 from syntrial.controller.stores import Stores
 from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, RECONCILE_SECONDS
-from syntrial.controller.workqueue import WorkQueue
+from syntrial.controller.workqueue import Why, WorkQueue
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, DataLoss
 from syntrial.trial.status import shortened
 
@@ -44,6 +44,9 @@ FINISHED_RESYNCS: Final = 12
 EXPERIMENTS_PER_SECOND: Final = 20
 """Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time.
 Namespaces have equal parts of it, however many experiments each has."""
+
+HANDFUL: Final = 64
+"""Of so many places of a namespace, one look is to take at least one, where it wants as many."""
 
 HUNG: Final = 5
 """A look that takes so many times what it may hangs: the process is no longer healthy."""
@@ -163,10 +166,24 @@ class Controller:
             if self._stopping.wait(COUNT_SECONDS):
                 return
 
-    def _wake(self, uid: str) -> None:
+    def _wake(self, uid: str, why: Why) -> None:
         since = self._clock() - self._looked_at.get(uid, float("-inf"))
-        crowding = self._crowding(self.inventory.namespace_of(uid))
-        self.queue.add(uid, after=max(0.0, self._settings.settle_seconds * crowding - since))
+        namespace = self.inventory.namespace_of(uid)
+        match why:
+            case Why.NEWS:
+                between, at_least = self._news_seconds(namespace), 0.0
+            case Why.ROOM:
+                # With a handful of places at once; a single one waits a little for further ones.
+                is_handful = self._rooms.called(uid, namespace) >= self._settings.jobs_per_namespace // HANDFUL
+                between = self._settings.settle_seconds
+                at_least = 0.0 if is_handful else self._settings.call_seconds
+            case Why.WORK:
+                between, at_least = self._settings.settle_seconds * self._crowding(namespace), 0.0
+        self.queue.add(uid, after=max(at_least, between - since))
+
+    def _news_seconds(self, namespace: str) -> float:
+        """Between two times that anything is said of an experiment of which there is nothing urgent to say."""
+        return self._settings.status_seconds * self._crowding(namespace)
 
     def _crowding(self, namespace: str) -> float:
         """How much more rarely each experiment is looked at and spoken of where there are many: 1 or more."""
@@ -271,7 +288,7 @@ class Controller:
         finally:
             self._memory.end(uid)
             for called in self._rooms.end(uid, namespace):
-                self._wake(called)
+                self._wake(called, Why.ROOM)
 
     def _look(self, body: Mapping[str, Any], cache: ExperimentCache) -> float | None:
         uid = body["metadata"]["uid"]
@@ -309,7 +326,9 @@ class Controller:
             self._memory.forget(uid)
             self._finished[uid] = self._clock()
             return None
-        again = self._acting.carry_out(decision.actions, trial, snapshot, cache, allowance)
+        again = self._acting.carry_out(
+            decision.actions, trial, snapshot, cache, allowance, news_seconds=self._news_seconds(trial.namespace)
+        )
         waits = [after for after in (again, decision.look_again_after) if after is not None]
         return min(waits, default=None)
 
@@ -318,7 +337,7 @@ class Controller:
     def _say(self, body: Mapping[str, Any], cache: ExperimentCache, decision: Decision) -> bool:
         """Writes the status where it differs from what the object has, and tells what changed; whether it stands."""
         current = body.get("status") or {}
-        interval = self._settings.status_seconds * self._crowding(body["metadata"]["namespace"])
+        interval = self._news_seconds(body["metadata"]["namespace"])
         is_early = self._clock() - cache.status_written_at < interval
         if is_early and not conditions.told(decision.status, current) and _merged(decision.status, body) != current:
             self.queue.add(body["metadata"]["uid"], after=interval)

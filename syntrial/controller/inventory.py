@@ -19,6 +19,7 @@ from typing import Any, Final, Generic, TypeVar
 from syntrial.cluster.door import LAST_APPLIED
 from syntrial.controller.room import Rooms
 from syntrial.controller.views import JobView, PodView, job_view, pod_view
+from syntrial.controller.workqueue import Wake, Why
 
 Home = tuple[str, str]
 """Namespace and UID of an Experiment, as a Job or a pod names them."""
@@ -42,11 +43,9 @@ class Held(Generic[_View]):
 
 
 class Inventory:
-    """Objects by experiment; `wake` is told the UID of each experiment that an event may concern."""
+    """Objects by experiment; `wake` is told the UID of each experiment that an event may concern, and why."""
 
-    def __init__(
-        self, *, wake: Callable[[str], None], rooms: Rooms, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, *, wake: Wake, rooms: Rooms, clock: Callable[[], float] = time.monotonic) -> None:
         """`rooms` is told of live Jobs, and whoever it then calls is woken."""
         self._wake = wake
         self._rooms = rooms
@@ -77,7 +76,7 @@ class Inventory:
             self._experiments[uid] = _lean(body)
             self._told[uid] = self._clock()
         if not quietly:
-            self._wake(uid)
+            self._wake(uid, Why.WORK)
 
     def drop_experiment(self, uid: str) -> None:
         """An Experiment that is gone; its Jobs go after it, each with an event of its own."""
@@ -85,7 +84,7 @@ class Inventory:
             self._experiments.pop(uid, None)
             self._told.pop(uid, None)
             self._gone[uid] = self._clock()
-        self._wake(uid)
+        self._wake(uid, Why.WORK)
 
     def put_job(self, body: Mapping[str, Any]) -> None:
         """A Job as it is now."""
@@ -99,13 +98,15 @@ class Inventory:
                 return
             held = Held(view=view, version=_version(body), heard=self._clock())
             self._jobs.setdefault(home, {})[view.name] = held
-            released = self._index(view)
-            if not view.is_live and (was is None or was.view.is_live):
-                released |= self._released(view)
-            if (was is None or was.view != view) and self._is_home(home):
-                released.add(view.experiment)
-        for uid in released:
-            self._wake(uid)
+            # Who stands in line can begin nothing more, whatever of its own has ended, until it is called.
+            waits = self._rooms.is_in_line(view.experiment, view.namespace)
+            called = self._index(view)
+            has_ended = not view.is_live and (was is None or was.view.is_live)
+            released = self._released(view) if has_ended else set()
+            is_news = (was is None or was.view != view) and self._is_home(home)
+        if is_news:
+            self._wake(view.experiment, Why.WORK if has_ended and not waits else Why.NEWS)
+        self._wake_all(released, called)
 
     def mark_deleting(self, view: JobView) -> None:
         """A Job whose deletion the API server has accepted: it goes when what it owns has gone."""
@@ -126,11 +127,10 @@ class Inventory:
                 self._gone[view.uid] = self._clock()
             if held is None or (view.uid and held.view.uid and held.view.uid != view.uid):
                 return
-            released = self._remove(home, view.name)
+            released, called = self._remove(home, view.name)
             if self._is_home(home):
                 released.add(view.experiment)
-        for waiting in released:
-            self._wake(waiting)
+        self._wake_all(released, called)
 
     def put_pod(self, body: Mapping[str, Any]) -> None:
         """A pod as it is now."""
@@ -146,7 +146,8 @@ class Inventory:
             self._pods.setdefault(home, {})[view.name] = held
             is_news = (was is None or was.view != view) and self._is_home(home)
         if is_news:
-            self._wake(view.experiment)
+            # What is to be done waits for the pod's Job to end.
+            self._wake(view.experiment, Why.NEWS)
 
     def drop_pod(self, view: PodView) -> None:
         """A pod that is gone."""
@@ -161,7 +162,7 @@ class Inventory:
                 del self._pods[home]
             is_news = self._is_home(home)
         if is_news:
-            self._wake(view.experiment)
+            self._wake(view.experiment, Why.NEWS)
 
     # What lists tell
 
@@ -313,22 +314,29 @@ class Inventory:
         """Experiments that carry a step and are not `uid`; one whose object is gone carries it until its Job is too."""
         return {other for other in self._carriers.get(name, ()) if other != uid and self._is_home((name[0], other))}
 
-    def _index(self, view: JobView) -> set[str]:
+    def _wake_all(self, released: Iterable[str], called: Iterable[str]) -> None:
+        for uid in released:
+            self._wake(uid, Why.WORK)
+        for uid in called:
+            self._wake(uid, Why.ROOM)
+
+    def _index(self, view: JobView) -> list[str]:
         """Notes a Job's keys and its place where it lives; who is called to its place where it does not."""
         if not view.is_live:
-            return set(self._rooms.drop(view.namespace, view.name))
+            return self._rooms.drop(view.namespace, view.name)
         self._rooms.put(view.namespace, view.name)
         for key in view.keys:
             self._carriers.setdefault((view.namespace, key), set()).add(view.experiment)
-        return set()
+        return []
 
-    def _remove(self, home: Home, name: str) -> set[str]:
+    def _remove(self, home: Home, name: str) -> tuple[set[str], list[str]]:
+        """Forgets a Job; who waited for its steps, and who is called to its place."""
         held = self._jobs.get(home, {}).pop(name, None)
         if held is None:
-            return set()
+            return set(), []
         if not self._jobs[home]:
             del self._jobs[home]
-        return self._released(held.view).union(self._rooms.drop(held.view.namespace, name))
+        return self._released(held.view), self._rooms.drop(held.view.namespace, name)
 
     def _released(self, view: JobView) -> set[str]:
         """After a Job ended or went: the experiments that waited for its steps."""

@@ -40,6 +40,16 @@ class Rooms:
                 room.line.pop(uid, None)
             return uid in room.line
 
+    def is_in_line(self, uid: str, namespace: str) -> bool:
+        """Whether an experiment waits to be called."""
+        with self._lock:
+            return uid in self._room(namespace).line
+
+    def called(self, uid: str, namespace: str) -> int:
+        """With how many places an experiment is called that has not begun to look since."""
+        with self._lock:
+            return self._room(namespace).called.get(uid, 0)
+
     def take(self, uid: str, namespace: str, jobs: Sequence[str]) -> int:
         """Takes places for Jobs that are about to be made, until `made`: how many, of which the first come first.
 

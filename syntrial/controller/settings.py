@@ -50,5 +50,7 @@ class Settings:
     """Between two times that everything is read anew, of the cluster and of the store: what no event told."""
     settle_seconds: float = 0.2
     """Between two looks at one experiment: a burst of events amounts to one look."""
+    call_seconds: float = 0.5
+    """From a Job's place becoming free to the look that takes it, at most: further ones go to the same look."""
     status_seconds: float = 1.0
     """Between two writes of a status in which only counts changed."""

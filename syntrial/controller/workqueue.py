@@ -7,8 +7,21 @@ import heapq
 import threading
 import time
 from collections.abc import Callable
+from enum import Enum
 
 from syntrial.controller.fairness import Turns
+
+
+class Why(Enum):
+    """Why an experiment is to be looked at; how soon follows from it."""
+
+    WORK = "there may be something to do"
+    ROOM = "it is called: there is room for its Jobs"
+    NEWS = "there is something to say of it, and nothing to do"
+
+
+Wake = Callable[[str, Why], None]
+"""Has the experiment of a UID looked at."""
 
 
 class WorkQueue:

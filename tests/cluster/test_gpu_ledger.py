@@ -28,7 +28,7 @@ def test_the_count_is_kept_in_the_cluster_and_written_by_one_at_a_time(cluster: 
     clock = itertools.count(time.time())
 
     def ledger(*pods: str) -> GpuLedger:
-        inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=9))
+        inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=9))
         for uid in pods:
             owner = {"apiVersion": "batch/v1", "kind": "Job", "uid": "job", "controller": True}
             metadata = {"name": uid, "namespace": namespace, "uid": uid, "ownerReferences": [owner]}

@@ -147,7 +147,7 @@ class Site:
 
     def restart(self) -> None:
         """Another controller, which knows nothing."""
-        self.inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=9))
+        self.inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=9))
         self.ledger = GpuLedger(
             self.api,
             self.inventory,
@@ -278,7 +278,7 @@ def test_while_the_count_is_not_known_no_job_with_a_gpu_begins_and_it_is_said_wh
 
 
 def test_a_budget_without_a_place_to_count_is_refused() -> None:
-    inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=9))
+    inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=9))
     with pytest.raises(UserError, match="--gpu-ledger"):
         GpuLedger(Api(), inventory, budget=Budget(per_namespace=1.0), place="", namespaces=())
 

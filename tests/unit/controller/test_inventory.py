@@ -6,6 +6,7 @@ from syntrial.cluster.manifests import Batch, Images, Owner, step_job
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.room import Rooms
 from syntrial.controller.views import job_view, pod_view
+from syntrial.controller.workqueue import Why
 from syntrial.experiment.model import Cluster, Placement
 from syntrial.rpc.testing import fake_key
 
@@ -20,7 +21,7 @@ class Clock:
 def build() -> tuple[Inventory, list[str], Clock]:
     woken: list[str] = []
     clock = Clock()
-    return Inventory(wake=woken.append, rooms=Rooms(most=100), clock=clock), woken, clock
+    return Inventory(wake=lambda uid, _why: woken.append(uid), rooms=Rooms(most=100), clock=clock), woken, clock
 
 
 def job(uid: str, *names: str, namespace: str = "trials", ended: str = "") -> dict[str, Any]:
@@ -65,6 +66,25 @@ def test_an_event_wakes_the_experiment_that_it_is_of_and_no_other() -> None:
     assert woken == ["one"], "nothing has changed"
     inventory.put_job(job("one", "a", ended="Complete"))
     assert woken == ["one", "one"]
+
+
+def test_an_end_is_work_and_all_else_that_becomes_of_a_job_is_news() -> None:
+    rooms = Rooms(most=2)
+    told: list[tuple[str, Why]] = []
+    inventory = Inventory(wake=lambda uid, why: told.append((uid, why)), rooms=rooms)
+    for uid in ("one", "two"):
+        inventory.put_experiment(experiment(uid))
+    told.clear()
+    inventory.put_job(job("one", "a"))
+    inventory.put_job(job("two", "b"))
+    assert told == [("one", Why.NEWS), ("two", Why.NEWS)]
+    assert rooms.take("two", "trials", ["another"]) == 0
+    told.clear()
+    inventory.put_job(job("two", "b", ended="Complete"))
+    assert told == [("two", Why.NEWS), ("two", Why.ROOM)], "it can begin nothing until it is called, and it is"
+    told.clear()
+    inventory.put_job(job("one", "a", ended="Complete"))
+    assert told == [("one", Why.WORK)]
 
 
 def test_an_older_version_of_an_experiment_changes_nothing() -> None:
@@ -242,7 +262,7 @@ def test_a_pod_is_of_the_job_that_controls_it() -> None:
 
 
 def test_of_an_experiment_what_others_keep_in_it_is_not_held() -> None:
-    inventory = Inventory(wake=lambda _uid: None, rooms=Rooms(most=100))
+    inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=100))
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "x" * 1000, "syntrial.dev/plan-anew": "key"}
     metadata = {
         "uid": "u",
@@ -271,7 +291,7 @@ def test_who_waits_for_room_in_a_namespace_is_woken_when_any_job_there_ends_or_g
     for end in ("Complete", "deleted"):
         woken: list[str] = []
         rooms = Rooms(most=1)
-        inventory = Inventory(wake=woken.append, rooms=rooms)
+        inventory = Inventory(wake=lambda uid, _why, woken=woken: woken.append(uid), rooms=rooms)  # type: ignore[misc]
         for uid in ("one", "two"):
             inventory.put_experiment(experiment(uid))
         inventory.put_job(job("one", "a"))

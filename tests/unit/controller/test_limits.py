@@ -3,7 +3,7 @@
 from typing import Any
 from unittest.mock import Mock, call, patch
 
-from syntrial.controller.acting import FULL_SECONDS, UNCALLED_SECONDS
+from syntrial.controller.acting import UNCALLED_SECONDS
 from tests.unit.controller.world import SPEC, World
 
 WIDE: dict[str, Any] = {**SPEC, "replicates": 6, "budget": {"steps": 5000}}
@@ -54,7 +54,7 @@ def test_a_namespace_has_so_many_jobs_at_a_time_whichever_experiments_they_are_o
             world.complete(job)
         if all(world.condition("Succeeded", name)[0] == "True" for name in names):
             break
-        world.now += FULL_SECONDS
+        world.now += 1.0
     assert most == 3
     assert waited
     assert all(world.condition("Succeeded", name)[0] == "True" for name in names)
@@ -68,7 +68,7 @@ def test_who_waits_for_room_is_looked_at_when_a_job_of_another_ends_and_no_soone
     world.look(controller)
     world.apply("second", spec=of_patients(9))
     world.look(controller)
-    world.now += FULL_SECONDS
+    world.now += 1.0
     world.look(controller)
     assert pending(world, "second") == {"JobLimit": 1}
     second = world.uid("second")
@@ -85,7 +85,7 @@ def test_who_waits_for_room_is_looked_at_when_a_job_of_another_ends_and_no_soone
     world.look(controller)
     (job,) = world.jobs()
     assert job["metadata"]["labels"]["syntrial.dev/experiment-uid"] == second
-    world.now += FULL_SECONDS
+    world.now += 1.0
     world.look(controller)
     assert not pending(world, "second")
 

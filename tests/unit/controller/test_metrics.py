@@ -154,7 +154,7 @@ def pod(name: str, *, namespace: str = "lab", phase: str = "Running", **limits: 
 
 def test_devices_are_metered_while_pods_run() -> None:
     clock = Clock()
-    inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=100), clock=clock)
+    inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=100), clock=clock)
     meter = DeviceMeter(inventory, clock=clock)
     gpus = {"nvidia.com/gpu": "2", "memory": "4Gi"}
     inventory.put_pod(pod("runs", **gpus))
@@ -231,7 +231,7 @@ def test_the_last_collection_is_told_as_the_store_has_it() -> None:
 
 def known() -> dict[str, set[str]]:
     """Labels by the name of each series that the controller has."""
-    state = of(Inventory(wake=lambda _: None, rooms=Rooms(most=100)))
+    state = of(Inventory(wake=lambda *_: None, rooms=Rooms(most=100)))
     families = [*state.describe(), *(item for item in vars(telemetry).values() if hasattr(item, "_labelnames"))]
     found: dict[str, set[str]] = {}
     for family in families:
@@ -290,7 +290,7 @@ def test_labels_are_words_of_the_code_or_namespaces() -> None:
 
 
 def test_sums_over_experiments_follow_what_changes() -> None:
-    inventory = Inventory(wake=lambda _: None, rooms=Rooms(most=100))
+    inventory = Inventory(wake=lambda *_: None, rooms=Rooms(most=100))
     status: Mapping[str, Any] = {
         "conditions": [{"type": kind, "status": "True", "reason": "x"} for kind in "abcd"],
         "stages": [{"name": name, "total": 9, "done": 3, "running": 1, "failed": 0} for name in "abcde"],

@@ -362,6 +362,7 @@ class World:
             threads=threads,
             acts=threads,
             settle_seconds=0.0,
+            call_seconds=0.0,
             status_seconds=0.0,
             **{**self.settings, **fields},
         )
