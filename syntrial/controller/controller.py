@@ -41,7 +41,7 @@ from syntrial.trial.status import shortened
 FINISHED_RESYNCS: Final = 12
 """Of how many resyncs one looks at trials that are finished: that their artifacts still stand."""
 
-EXPERIMENTS_PER_SECOND: Final = 20
+EXPERIMENTS_PER_SECOND: Final = 10
 """Up to so many experiments, each is looked at and spoken of as soon as `Settings` has it; more share that time.
 Namespaces have equal parts of it, however many experiments each has."""
 

@@ -27,8 +27,9 @@ from syntrial.controller.views import JobView
 from syntrial.plan.steps import Plan
 from syntrial.trial.status import read_verdict
 
-FRESH_SECONDS: Final = 30.0
-"""How long an absence that was read is enough to start a step on."""
+FRESH_SECONDS: Final = 600.0
+"""How long an absence that was read is enough to start a step on: should it be made by others of whom nothing is known
+here, such as a laptop with the same store, meanwhile, then its pod finds it there."""
 
 LOST_SECONDS: Final = GRACE_SECONDS + 30.0
 """From when on a pod that is being deleted counts as lost; it has its grace from whoever deletes it."""
