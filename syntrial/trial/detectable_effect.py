@@ -85,8 +85,8 @@ def _between_classifiers(experiment: Experiment) -> str:
     if other is None or other.classifier == decides.classifier:
         return ""
     return (
-        " Between arms of one classifier, that is: two classifiers agree less over patients, so that what can be "
-        "detected between them may be larger."
+        " This holds between arms of one classifier: two classifiers agree less over patients, so that only larger "
+        "differences between them may be detected."
     )
 
 
