@@ -1,6 +1,5 @@
 """Sources that Jobs bring into the store on a real cluster: from a bucket, and from a PersistentVolumeClaim."""
 
-import io
 import os
 import time
 import tomllib
@@ -10,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from minio import Minio
 
 from syntrial.artifacts.content import folder_digest
 from syntrial.artifacts.s3 import open_s3
@@ -22,6 +20,7 @@ from syntrial.sources.digests import resolve
 from syntrial.sources.ingest import recorded_source
 from syntrial.sources.named import SourceRef
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
+from tests.cluster.sources import credentials, make_claim, minio_of, remove_objects, upload
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
@@ -42,35 +41,17 @@ class Place:
         self.volume = volume
         self.folder = uuid.uuid4().hex
         self.owner = Owner(name="trial", uid=str(uuid.uuid4()), namespace=namespace)
-        credentials = {name: environment[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
-        self.settings = credentials | {"SYNTRIAL_S3_ENDPOINT": environment["S3_ENDPOINT"]}
-        self.minio = Minio(
-            environment["S3_ENDPOINT"].partition("://")[2],
-            access_key=credentials["AWS_ACCESS_KEY_ID"],
-            secret_key=credentials["AWS_SECRET_ACCESS_KEY"],
-            secure=False,
-        )
+        self.settings = credentials(environment)
+        self.minio = minio_of(environment)
         if not self.minio.bucket_exists(BUCKET):
             self.minio.make_bucket(BUCKET)
         self.secret("syntrial-store", SYNTRIAL_STORE=f"s3://{BUCKET}/{self.folder}/store", **self.settings)
-        claim = {"storage": "1Gi"}
-        self.make("v1", "PersistentVolume", self.folder, namespace=None, spec={
-            "capacity": claim,
-            "accessModes": ["ReadWriteOnce"],
-            "storageClassName": self.folder,
-            "hostPath": {"path": str(volume), "type": "Directory"},
-            "claimRef": {"namespace": namespace, "name": "scans"},
-        })  # fmt: skip
-        self.make("v1", "PersistentVolumeClaim", "scans", namespace=namespace, spec={
-            "accessModes": ["ReadWriteOnce"], "storageClassName": self.folder, "resources": {"requests": claim},
-        })  # fmt: skip
-
-    def make(self, version: str, kind: str, name: str, *, namespace: str | None, **parts: Any) -> None:
-        metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
-        assert self.cluster.create({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
+        self.persistent_volume = make_claim(cluster, volume, namespace=namespace, name="scans")
 
     def secret(self, name: str, **entries: str) -> None:
-        self.make("v1", "Secret", name, namespace=self.namespace, stringData=entries)
+        metadata = {"name": name, "namespace": self.namespace}
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": entries}
+        assert self.cluster.create(secret)
 
     def store(self, cache: Path) -> ArtifactStore:
         environment = self.settings | {"SYNTRIAL_CACHE_DIR": str(cache)}
@@ -112,9 +93,8 @@ class Place:
         raise AssertionError(f"the Job did not end in {SECONDS:.0f} s")
 
     def remove(self) -> None:
-        self.cluster.delete("PersistentVolume", None, self.folder)
-        for found in self.minio.list_objects(BUCKET, prefix=f"{self.folder}/", recursive=True):
-            self.minio.remove_object(BUCKET, found.object_name or "")
+        self.cluster.delete("PersistentVolume", None, self.persistent_volume)
+        remove_objects(self.minio, bucket=BUCKET, prefix=self.folder)
 
 
 @pytest.fixture(scope="module")
@@ -144,10 +124,7 @@ def place(
 
 
 def test_a_bucket_s_content_comes_into_the_store(place: Place, tmp_path: Path) -> None:
-    for path in (place.volume / "chest").rglob("*.png"):
-        data = path.read_bytes()
-        name = f"{place.folder}/source/{path.relative_to(place.volume / 'chest')}"
-        place.minio.put_object(BUCKET, name, io.BytesIO(data), len(data))
+    upload(place.minio, place.volume / "chest", bucket=BUCKET, prefix=f"{place.folder}/source")
     place.secret("own", **place.settings)
     address = f"s3://{BUCKET}/{place.folder}/source"
     ended = place.ingest("dataset", address, secret="own")
@@ -176,10 +153,7 @@ def test_of_a_table_s_folder_what_is_read_comes_into_the_store_under_the_laptop_
         path.chmod(0o755)
     source = Source(table=TableSource(files=[TableFile(names=["labels.csv"])], images=["a"]))
     digest = resolve(source, place.volume / "chest", cache=tmp_path / "digests").source.digest
-    for path in (place.volume / "chest").rglob("*.*"):
-        data = path.read_bytes()
-        name = f"{place.folder}/table/{path.relative_to(place.volume / 'chest')}"
-        place.minio.put_object(BUCKET, name, io.BytesIO(data), len(data))
+    upload(place.minio, place.volume / "chest", bucket=BUCKET, prefix=f"{place.folder}/table")
     place.secret("table", **place.settings)
     for address, secret in ((f"s3://{BUCKET}/{place.folder}/table", "table"), ("claim://scans/chest", None)):
         ref = SourceRef(name="dataset", field="dataset", kind="table", address=address, request=source)

@@ -8,12 +8,14 @@ import json
 import logging
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
@@ -23,6 +25,10 @@ from syntrial.artifacts.store import open_store
 from syntrial.cluster.client import connect
 from syntrial.remote.store import remote_store
 from tests.cluster.product import REPOSITORY, Deployed, experiment_on, figures, until
+from tests.cluster.sources import credentials, make_claim, minio_of, remove_objects, upload
+
+if TYPE_CHECKING:
+    from syntrial.cluster.client import Kubernetes
 
 LOG = logging.getLogger(__name__)
 _PIDS = Path("/proc/self/ns/pid").readlink()
@@ -44,6 +50,26 @@ spec:
   encoder: {steps: 100}
 """
 
+NIH = """
+apiVersion: syntrial.dev/v1alpha1
+kind: Experiment
+metadata: {{name: {name}}}
+spec:
+  dataset:
+    table: {{preset: nih-chestxray14, folder: {folder}}}
+    task: {{binary: {{positive: Effusion, negative: none}}}}
+    colorMode: grey
+    size: 16
+{secret}
+  synthetic: [{{name: base, generator: {{pca: {{}}}}, copies: 0}}]
+  arms: [augment-50]
+  replicates: 2
+  exploratoryReplicates: 1
+  budget: {{steps: 5}}
+  encoder: {{steps: 10, batchSize: 16, featureSize: 8}}
+  controls: none
+"""
+
 
 @pytest.fixture(scope="module")
 def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator[Deployed]:
@@ -56,12 +82,17 @@ def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator
     assert left in ([], ["configmap/kube-root-ca.crt"])
 
 
+def run_here(deployed: Deployed, text: str, *, folder: Path, options: tuple[str, ...] = ()) -> None:
+    """Runs a file on this machine, in the folder's own store."""
+    (folder / "laptop.yaml").write_text(experiment_on(False, text))
+    deployed.syntrial("run", "laptop.yaml", "--store", "store", "--out", "local", *options, folder=folder)
+
+
 def compare_with_laptop(deployed: Deployed, name: str, text: str, *, folder: Path, options: tuple[str, ...]) -> None:
     """Runs the same file here, and compares keys, verdict and all figures."""
-    (folder / "laptop.yaml").write_text(experiment_on(False, text))
     status = deployed.experiment(name)["status"]
     deployed.syntrial("report", name, "-n", deployed.namespace, "--out", "fetched", folder=folder)
-    deployed.syntrial("run", "laptop.yaml", "--store", "store", "--out", "local", *options, folder=folder)
+    run_here(deployed, text, folder=folder, options=options)
     local = figures(folder / "local" / "report.json")
     assert figures(folder / "fetched" / "report.json") == local
     assert status["verdict"]["decision"] == local["verdict"]["outcome"]
@@ -90,6 +121,40 @@ def test_a_trial_with_faults_has_the_keys_and_the_verdict_of_the_laptop(deployed
     assert not any(job["status"].get("active") for job in jobs), "nothing runs after the verdict"
     deployed.kubectl("delete", "experiment", name)
     until(lambda: not deployed.objects("jobs", "-l", f"syntrial.dev/experiment={name}"), seconds=60)
+
+
+def test_a_table_from_a_bucket_and_from_a_claim_has_the_keys_and_the_figures_of_the_laptop(
+    deployed: Deployed, cluster: "Kubernetes", shared_data: Path, tmp_path: Path
+) -> None:
+    sample = tmp_path / "nih"
+    shutil.copytree(shared_data / "nih-sample", sample)
+    # The pods' user is another than this one.
+    for path in (sample, *sample.rglob("*")):
+        path.chmod(0o755)
+    minio, bucket = minio_of(deployed.environment), "test-trial-nih"
+    if not minio.bucket_exists(bucket):
+        minio.make_bucket(bucket)
+    upload(minio, sample, bucket=bucket, prefix="nih")
+    entries = [f"--from-literal={name}={value}" for name, value in credentials(deployed.environment).items()]
+    deployed.kubectl("create", "secret", "generic", "nih-bucket", *entries)
+    readable = {"syntrial.dev/readable": "true"}
+    volume = make_claim(cluster, sample, namespace=deployed.namespace, name="nih-claim", labels=readable)
+    addresses = {
+        "nih-from-a-bucket": (f"s3://{bucket}/nih", "    secret: nih-bucket"),
+        "nih-from-a-claim": ("claim://nih-claim", ""),
+    }
+    for name, (address, secret) in addresses.items():
+        (tmp_path / "cluster.yaml").write_text(NIH.format(name=name, folder=address, secret=secret))
+        deployed.kubectl("apply", "-f", str(tmp_path / "cluster.yaml"))
+        here = NIH.format(name=name, folder="nih", secret="")
+        # While the cluster works: what is done here is not run again to be compared.
+        run_here(deployed, here, folder=tmp_path)
+        deployed.verdict(name, seconds=900)
+        compare_with_laptop(deployed, name, here, folder=tmp_path, options=())
+    deployed.kubectl("delete", "experiment", *addresses)
+    deployed.kubectl("delete", "pvc/nih-claim", "secret/nih-bucket")
+    cluster.delete("PersistentVolume", None, volume)
+    remove_objects(minio, bucket=bucket, prefix="nih")
 
 
 def test_the_controller_runs_as_nobody_and_its_secrets_are_in_no_specification(deployed: Deployed) -> None:
