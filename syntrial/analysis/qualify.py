@@ -49,7 +49,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
     )
     found = [qualification for question in questions for qualification in question]
     found.sort(key=lambda qualification: qualification["severity"] != "serious")
-    return [_scope(primary), *found]
+    return [_scope(primary, data=data), *found]
 
 
 def _qualification(kind: str, words: str, *, serious: bool = False, keys: Iterable[str] = ()) -> Json:
@@ -270,21 +270,27 @@ def _copies(report: Json) -> Iterator[Json]:
             )
 
 
-def _scope(primary: Json) -> Json:
+def _scope(primary: Json, *, data: TrialData) -> Json:
     """What the verdict speaks of, and which chance is in its interval: true of every trial, so it stands first."""
     speaks_of = {"these images": "these synthetic images", "these classifiers": "these classifiers as trained here"}
     subject = speaks_of.get(primary["speaks_of"], primary["speaks_of"])
-    sentences = [f"The verdict speaks of {subject} and of one training set of real images."]
+    # Replicates of a probe differ by how much each training patient counts, and by nothing else.
+    replicates = [replicate for side in ("arm", "control") for replicate in data.cells[primary[side]].replicates]
+    resampled = primary["replicates"] > 1 and all(replicate.training.bootstrap for replicate in replicates)
+    samples = "patients like the training patients" if resampled else "one training set of real images"
+    sentences = [f"The verdict speaks of {subject} and of {samples}."]
     if primary["interval_95"]:
         allowed = ["other test patients"]
-        allowed += ["other seeds"] if primary["replicates"] > 1 else []
+        if primary["replicates"] > 1:
+            allowed += ["other training patients (by a Bayesian bootstrap)" if resampled else "other seeds"]
         allowed += ["other trainings of the generator"] if primary["generators"] else []
         listed = " and ".join([*([", ".join(allowed[:-1])] if allowed[1:] else []), allowed[-1]])
-        sentences.append(f"Its interval allows for {listed}, not for other training images.")
-    sentences.append(
-        "With another sample of training patients the effect may be another one; by how much, only several training "
-        "sets can show."
-    )
+        sentences.append(f"Its interval allows for {listed}{'' if resampled else ', not for other training images'}.")
+    if not resampled:
+        sentences.append(
+            "With another sample of training patients the effect may be another one; by how much, only several "
+            "training sets can show."
+        )
     if primary["speaks_of"] == "these images":
         sentences.append("What another training of the generator would give takes three or more replicates of it.")
     return _qualification("scope", " ".join(sentences), keys=primary["keys"])

@@ -15,7 +15,7 @@ class Curves:
     __pydantic_config__ = DOCUMENT
 
     x_unit: str
-    """"images" or "steps"."""
+    """"images", "steps", or "fits": of a probe, one for each strength of the penalty that a phase tries."""
     x: tuple[int, ...]
     series: dict[str, tuple[float | None, ...]]
     """By name, as long as `x`; None where a figure does not exist."""
@@ -35,6 +35,8 @@ class TrainedPhase:
     learning_rate: float
     train: tuple[str, ...] = ()
     """The parts of the network that were trained; empty: all."""
+    l2: float | None = None
+    """Of a probe: the strength of the penalty that was the best on validation."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -70,3 +72,5 @@ class ClassifierTraining:
     convergence: Convergence | None
     """None where the last phase was evaluated less than twice."""
     checkpoint: KeptCheckpoint
+    bootstrap: bool = False
+    """Whether the seed drew how much each training patient counts, and nothing else."""

@@ -1,9 +1,11 @@
 """A classifier: the model, what it begins with and how it is trained, which all arms of an Experiment share."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
+from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, overrides, wrong
 from syntrial.experiment.dataset import Address
 from syntrial.v1.classification_pb2 import TrainingRecipe
@@ -70,6 +72,27 @@ Recipe = overrides(
 )
 
 
+class Probe(Model):
+    """Logistic regression on the features of the network, which itself stays as it is."""
+
+    l2: tuple[Annotated[float, Field(ge=0, le=1e9)], ...] = Field(
+        (10.0, 1.0, 0.1, 0.01, 0.001, 0.0001, 0.00001),
+        min_length=1,
+        max_length=32,
+        description="Strengths of the penalty on squared weights, for features of deviation 1 and the mean loss of an "
+        "image; the best on validation is kept.",
+    )
+
+
+OF_A_PROBE: Final = ("class_weights", "select_by", "normalisation")
+"""Fields of a recipe that a probe has a use for."""
+
+
+def of_a_probe() -> str:
+    """What must hold of a probe's recipe, in words."""
+    return f"of a recipe, a probe has a use for {listed(map(to_camel, OF_A_PROBE), last='and')} alone"
+
+
 class Classifier(Model):
     """A model and how it is trained."""
 
@@ -99,6 +122,11 @@ class Classifier(Model):
         description="Staged unfreezing: every training phase of an arm is made of these, one after another, over the "
         "phase's images, each with a schedule of its own. Default: one, in which the whole network is trained.",
     )
+    probe: Probe | None = Field(
+        None,
+        description="Fit the last layer alone, by logistic regression on features that are computed once and shared by "
+        "all arms and replicates. Default: the network is trained.",
+    )
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
         None, description="How it is trained, where that differs from the recipe of the model's family."
     )
@@ -117,6 +145,23 @@ class Classifier(Model):
         if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
             rule = "the schedule `decay` says after how many epochs the learning rate falls"
             raise wrong("recipe.decayEpochs", rule, None, "Give it, for example 7.", words="none")
+        return self
+
+    @model_validator(mode="after")
+    def _probes(self) -> Self:
+        if self.probe is None:
+            return self
+        if self.pretraining == "none":
+            rule = "a probe is fitted to the features of a network that was trained"
+            raise wrong("pretraining", rule, "none", "Set it to hub or a file, or leave `probe` out.", words="none")
+        if self.stages or self.learning_rate is not None:
+            field = "stages" if self.stages else "learningRate"
+            rule = "a probe fits the last layer in one go, without optimiser steps"
+            raise wrong(field, rule, field, "Leave it out, or leave `probe` out.", words="it beside probe")
+        given: set[str] = self.recipe.model_fields_set if self.recipe else set()
+        unused = sorted(to_camel(name) for name in given if name not in OF_A_PROBE)
+        if unused:
+            raise wrong("recipe", of_a_probe(), unused, "Leave the others out.", words=", ".join(unused))
         return self
 
     @property

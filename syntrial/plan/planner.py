@@ -39,7 +39,13 @@ from syntrial.v1.analysis_pb2 import (
     WriteReportRequest,
 )
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.classification_pb2 import EvaluateClassifierRequest, TrainClassifierRequest
+from syntrial.v1.classification_pb2 import (
+    ClassifierModel,
+    EvaluateClassifierRequest,
+    ExtractFeaturesRequest,
+    TrainClassifierRequest,
+)
+from syntrial.v1.classification_pb2 import Probe as ProbeMessage
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDatasetRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
@@ -315,6 +321,8 @@ class _Planner:
                 evaluation = EvaluateClassifierRequest(
                     classifier=_member(trained, "classifier"), images=self._split("test")
                 )
+                if classifier.probe is not None:
+                    evaluation.features.CopyFrom(self._features(self._split("test"), classifier, about="test"))
                 evaluated = self._add(
                     "ClassificationService/EvaluateClassifier",
                     evaluation,
@@ -333,20 +341,50 @@ class _Planner:
         self.cells[name] = cell
         return cell
 
+    def _features(self, images: MemberRef, classifier: Classifier, *, about: str) -> MemberRef:
+        """Those that a classifier's probe is fitted to: one step for all arms and replicates."""
+        request = ExtractFeaturesRequest(
+            images=images,
+            model=self._model(classifier),
+            train=self._split("train") if requests.normalises_by_training(classifier) else None,
+        )
+        about = f"features of {about} for {classifier.title}"
+        extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
+        return _member(extracted, "features")
+
+    def _probe(self, item: _Set | None, accepted: MemberRef | None, classifier: Classifier) -> ProbeMessage | None:
+        if classifier.probe is None:
+            return None
+        made = None
+        if item is not None and accepted is not None:
+            number, count = item.accepted.index(accepted) + 1, len(item.accepted)
+            about = f"{item.summary.name} {number}/{count}" if count > 1 else item.summary.name
+            made = self._features(accepted, classifier, about=about)
+        return ProbeMessage(
+            train=self._features(self._split("train"), classifier, about="train"),
+            validation=self._features(self._split("validation"), classifier, about="validation"),
+            synthetic=made,
+            l2=classifier.probe.l2,
+        )
+
+    def _model(self, classifier: Classifier) -> ClassifierModel:
+        weights = self.sources.get(weights_name(classifier))
+        return requests.classifier_model(classifier, weights_digest=weights.digest if weights else None)
+
     def _training(
         self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, seed: int
     ) -> TrainClassifierRequest:
-        weights = self.sources.get(weights_name(classifier))
         return TrainClassifierRequest(
             train=self._split("train"),
             validation=self._split("validation"),
             synthetic=accepted,
-            model=requests.classifier_model(classifier, weights_digest=weights.digest if weights else None),
+            model=self._model(classifier),
             phases=requests.training_phases(self.spec, classifier, arm),
             recipe=requests.training_recipe(classifier),
             seed=seed,
             shuffle_synthetic_labels=arm.shuffled_labels,
             balance=requests.balance_name(item.outlined.spec) if item else None,
+            probe=self._probe(item, accepted, classifier),
         )
 
     # Report

@@ -166,10 +166,16 @@ def classifier_model(classifier: Classifier, *, weights_digest: str | None) -> C
 
 
 def training_recipe(classifier: Classifier) -> TrainingRecipe:
-    """The model's recipe with the user's changes."""
-    recipe = recipe_preset(classifier.model)
+    """The model's recipe with the user's changes; of a probe, what it has a use for."""
+    recipe = TrainingRecipe() if classifier.probe else recipe_preset(classifier.model)
     override(recipe, classifier.recipe)
     return recipe
+
+
+def normalises_by_training(classifier: Classifier) -> bool:
+    """Whether a probe's features are of pixels scaled by the training images, and not as published weights were."""
+    chosen = getattr(classifier.recipe, "normalisation", None)
+    return chosen == "measured" if chosen else not classifier.is_published
 
 
 def training_phases(spec: Spec, classifier: Classifier, arm: Arm) -> list[TrainingPhase]:
@@ -186,7 +192,7 @@ def _phase(spec: Spec, classifier: Classifier, phase: Phase, stage: Stage) -> Tr
         real=phase.real,
         synthetic=phase.synthetic,
         duplicated=phase.duplicated,
-        learning_rate=stage.learning_rate or phase.learning_rate or usual,
+        learning_rate=0 if classifier.probe else stage.learning_rate or phase.learning_rate or usual,
         real_proportions=proportions.REAL_PROPORTIONS_AS_SYNTHETIC
         if phase.real_as_synthetic
         else proportions.REAL_PROPORTIONS_AS_IS,
@@ -194,6 +200,8 @@ def _phase(spec: Spec, classifier: Classifier, phase: Phase, stage: Stage) -> Tr
     )
     if stage.begin == "best":
         message.start = TrainingPhase.START_BEST
+    if classifier.probe:
+        return message
     # The nearest of those who say a length says it alone.
     said = next((one for one in (stage, phase, spec.budget) if one and (one.steps or one.epochs)), None)
     if said is not None and said.epochs:

@@ -12,7 +12,7 @@ from typing import Final
 
 from syntrial.errors import UserError
 from syntrial.experiment.endpoint import Side
-from syntrial.experiment.model import MOST_STEPS, Experiment, Spec
+from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 
 STEP_LIMIT: Final = 20_000
@@ -22,6 +22,7 @@ SETTING: Final = "SYNTRIAL_STEP_LIMIT"
 """The environment variable with another limit."""
 
 _TRAINED_AND_EVALUATED: Final = 2
+_SPLITS: Final = 3
 _ALWAYS: Final = 2
 """The data set, the report."""
 
@@ -60,6 +61,9 @@ def size_of(spec: Spec) -> Size:
         trainings, contests = _trainings(spec, sets, primary=primary, before=dict(before), compared=compared)
         steps += times * trainings * _TRAINED_AND_EVALUATED
         comparisons += times * contests
+    for item in spec.classifiers:
+        if item.probe is not None:
+            steps += _extractions(spec, sets, item, cells=cells[item.title])
     return Size(steps=steps, comparisons=comparisons)
 
 
@@ -104,6 +108,20 @@ def _steps_of(item: OutlinedSet) -> int:
         return item.spec.replicates
     made = 1 if item.spec.generator is None else 2
     return item.spec.replicates * (made + 2)
+
+
+def _extractions(
+    spec: Spec, sets: tuple[OutlinedSet, ...], classifier: Classifier, *, cells: Collection[tuple[str, str]]
+) -> int:
+    """Steps that compute a probe's features: of three splits, and of each set that an arm of its trains with.
+
+    `cells` are those (arm, set) that the endpoint asks for.
+    """
+    used = {name for _, name in cells}
+    for item in sets:
+        if any(contest.needs_synthetic for contest in item.wanted(spec, primary=is_primary(spec, classifier))):
+            used.add(item.name)
+    return _SPLITS + sum(item.spec.replicates for item in sets if item.name in used)
 
 
 def _trainings(

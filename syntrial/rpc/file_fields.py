@@ -73,10 +73,17 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "balance": f"{_SYNTHETIC}.balance",
     },
     "AssessImages": {"copies.quantile": f"{_SYNTHETIC}.copies"},
+    "ExtractFeatures": {
+        "model.name": f"{_CLASSIFIER}.model",
+        "model": _CLASSIFIER,
+        "images": "spec.dataset",
+        "train": "spec.dataset",
+    },
     "TrainClassifier": {
         "model.name": f"{_CLASSIFIER}.model",
         "model": _CLASSIFIER,
         "recipe": f"{_CLASSIFIER}.recipe",
+        "probe": f"{_CLASSIFIER}.probe",
         "phases": "spec.arms[].phases",
         "train": "spec.dataset",
         "validation": "spec.dataset",

@@ -222,8 +222,32 @@ class TrainingRecipe(_message.Message):
     normalisation: TrainingRecipe.Normalisation
     def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ..., warmup_epochs: _Optional[float] = ..., decay_epochs: _Optional[float] = ..., decay_factor: _Optional[float] = ..., cycles: _Optional[int] = ..., learning_rate_batch: _Optional[int] = ..., clip_norm: _Optional[float] = ..., layer_decay: _Optional[float] = ..., class_weights: _Optional[_Union[TrainingRecipe.ClassWeights, str]] = ..., sampling: _Optional[_Union[TrainingRecipe.Sampling, str]] = ..., focal_gamma: _Optional[float] = ..., focal_alpha: _Optional[float] = ..., asymmetric_positive: _Optional[float] = ..., asymmetric_negative: _Optional[float] = ..., asymmetric_margin: _Optional[float] = ..., mixup: _Optional[float] = ..., cutmix: _Optional[float] = ..., crop: _Optional[float] = ..., rotation: _Optional[float] = ..., jitter: _Optional[float] = ..., erasing: _Optional[float] = ..., select_by: _Optional[_Union[TrainingRecipe.Selection, str]] = ..., normalisation: _Optional[_Union[TrainingRecipe.Normalisation, str]] = ...) -> None: ...
 
+class ExtractFeaturesRequest(_message.Message):
+    __slots__ = ("header", "images", "model", "train")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    images: _artifacts_pb2.MemberRef
+    model: ClassifierModel
+    train: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
+class Probe(_message.Message):
+    __slots__ = ("train", "validation", "synthetic", "l2")
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
+    L2_FIELD_NUMBER: _ClassVar[int]
+    train: _artifacts_pb2.MemberRef
+    validation: _artifacts_pb2.MemberRef
+    synthetic: _artifacts_pb2.MemberRef
+    l2: _containers.RepeatedScalarFieldContainer[float]
+    def __init__(self, train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., l2: _Optional[_Iterable[float]] = ...) -> None: ...
+
 class TrainClassifierRequest(_message.Message):
-    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance")
+    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance", "probe")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +258,7 @@ class TrainClassifierRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     SHUFFLE_SYNTHETIC_LABELS_FIELD_NUMBER: _ClassVar[int]
     BALANCE_FIELD_NUMBER: _ClassVar[int]
+    PROBE_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     validation: _artifacts_pb2.MemberRef
@@ -244,17 +269,20 @@ class TrainClassifierRequest(_message.Message):
     seed: int
     shuffle_synthetic_labels: bool
     balance: _generation_pb2.Balance
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ...) -> None: ...
+    probe: Probe
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ...) -> None: ...
 
 class EvaluateClassifierRequest(_message.Message):
-    __slots__ = ("header", "classifier", "images")
+    __slots__ = ("header", "classifier", "images", "features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     classifier: _artifacts_pb2.MemberRef
     images: _artifacts_pb2.MemberRef
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class ImportClassifierRequest(_message.Message):
     __slots__ = ("header", "model", "classes", "several_labels", "channels", "side", "mean", "std")

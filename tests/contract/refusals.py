@@ -7,6 +7,7 @@ API = "syntrial.dev/v1alpha1"
 EDM: dict[str, Any] = {"name": "edm", "generator": {"diffusion": {}}}
 IMPORTED: dict[str, Any] = {"name": "made", "images": {"phantom": {}}}
 TWO_CLASSIFIERS: list[dict[str, Any]] = [{"model": "resnet18"}, {"model": "resnet18", "pretraining": "hub"}]
+PROBE: dict[str, Any] = {"model": "resnet18", "name": "probe", "pretraining": "hub", "probe": {}}
 PHASE: dict[str, Any] = {"real": 1, "synthetic": 1}
 
 
@@ -307,6 +308,30 @@ CASES: dict[str, Case] = {
         bad={"classifiers": [{"model": "resnet18", "recipe": {"schedule": "decay"}}]},
         good={"classifiers": [{"model": "resnet18", "recipe": {"schedule": "decay", "decayEpochs": 7}}]},
         message="the schedule `decay` says after how many epochs the learning rate falls",
+        field="spec.classifiers[0].recipe",
+    ),
+    "a probe of random weights": Case(
+        bad={"classifiers": [{"model": "resnet18", "probe": {}}]},
+        good={"classifiers": [{"model": "resnet18", "pretraining": "hub", "probe": {}}]},
+        message="a probe is fitted to the features of a network that was trained",
+        field="spec.classifiers[0].pretraining",
+    ),
+    "a probe with stages": Case(
+        bad={"classifiers": [{**PROBE, "stages": [{"train": ["fc"]}]}]},
+        good={"classifiers": [{**PROBE, "stages": []}]},
+        message="a probe fits the last layer in one go, without optimiser steps",
+        field="spec.classifiers[0]",
+    ),
+    "a probe with a learning rate": Case(
+        bad={"classifiers": [{**PROBE, "learningRate": 0.1}]},
+        good={"classifiers": [{**PROBE, "probe": {"l2": [0.01, 0]}}]},
+        message="a probe fits the last layer in one go, without optimiser steps",
+        field="spec.classifiers[0]",
+    ),
+    "a probe with augmentation": Case(
+        bad={"classifiers": [{**PROBE, "recipe": {"augmentShift": 2, "selectBy": "auroc"}}]},
+        good={"classifiers": [{**PROBE, "recipe": {"normalisation": "imagenet", "selectBy": "auroc"}}]},
+        message="of a recipe, a probe has a use for classWeights, selectBy and normalisation alone",
         field="spec.classifiers[0].recipe",
     ),
     "a primary set that is not there": Case(

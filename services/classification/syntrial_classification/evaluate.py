@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
-from torch import nn
+from torch import Tensor, nn
 
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError, Violation
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
-from syntrial_classification import split_metrics
+from syntrial_classification import features, split_metrics
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model
 from syntrial_classification.table import Normalisation, load_images, predict
@@ -30,22 +30,47 @@ def evaluate_classifier(request: EvaluateClassifierRequest, context: StepContext
     Raises UserError where the images are not of the classifier's classes, task and shape.
     """
     reader = context.open(request.classifier)
-    images = read_image_set(context.open(request.images))
+    images = as_the_classifier_names(read_image_set(context.open(request.images)), reader.json("classifier.json"))
+    if request.HasField("features"):
+        logits = _from_features(reader, context.open(request.features), count=len(images))
+    else:
+        logits = _from_images(reader, images, context=context)
+    scores_NK = probabilities(logits, multi_label=images.task == MULTI_LABEL).cpu().numpy()
+    output = context.output
+    output.array("predictions", "scores.npy", scores_NK)
+    output.array("predictions", "labels.npy", images.labels)
+    output.array("predictions", "patients.npy", images.patients)
+    output.json("predictions", "metrics.json", split_metrics.compute(scores_NK, images.labels, classes=images.classes))
+
+
+def _from_images(reader: MemberReader, images: ImageSet, *, context: StepContext) -> Tensor:
+    """Logits, float32 (N, K), by the whole network."""
     device = compute.device()
     model, head = load_classifier(reader, device=device)
-    images = as_the_classifier_names(images, head)
     constants = Normalisation(mean=tuple(head["normalisation"]["mean"]), std=tuple(head["normalisation"]["std"]))
     logits = []
     for batch in predict(model, load_images(images, device=device), constants=constants):
         logits.append(batch)
         done = sum(len(part) for part in logits)
         context.progress(done, total=len(images), unit="images", activity="predicting")
-    scores_NK = probabilities(torch.cat(logits), multi_label=images.task == MULTI_LABEL).cpu().numpy()
-    output = context.output
-    output.array("predictions", "scores.npy", scores_NK)
-    output.array("predictions", "labels.npy", images.labels)
-    output.array("predictions", "patients.npy", images.patients)
-    output.json("predictions", "metrics.json", split_metrics.compute(scores_NK, images.labels, classes=images.classes))
+    return torch.cat(logits)
+
+
+def _from_features(reader: MemberReader, at_hand: MemberReader, *, count: int) -> Tensor:
+    """Logits, float32 (N, K), by the last layer of a probe."""
+    head: dict[str, Any] = reader.json("classifier.json")
+    found = features.read_features(at_hand, count=count)
+    if "probe" not in head:
+        raise UserError(
+            field="features",
+            rule="features of images stand for them where a probe is evaluated",
+            received="a classifier of which all may have been trained",
+            remedy="Leave `features` out.",
+        )
+    expected = {name: head[name] for name in ("model", "pretraining", "normalisation")}
+    features.require_same(found.network, expected=expected, field="features")
+    weights = read_safetensors(reader.path("weights.safetensors"))
+    return features.head_logits(weights, found.values_ND, head=head["probe"]["head"])
 
 
 def load_classifier(reader: MemberReader, *, device: torch.device) -> tuple[nn.Module, dict[str, Any]]:

@@ -69,6 +69,8 @@ class TrainingPlan:
     """(T,) int64, or (T, K) uint8; those of synthetic images permuted where the request says so."""
     origins: npt.NDArray[np.uint8]
     """(T,) REAL or SYNTHETIC, by the part that the row lies in."""
+    synthetic_numbers: Integers
+    """Numbers within their set of the synthetic images in the table, ascending."""
     phases: tuple[Phase, ...]
 
 
@@ -96,7 +98,9 @@ def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic
         for index, (numbers, missing) in enumerate(chosen)
     ]
     origins = np.repeat(np.arange(2, dtype=np.uint8), [len(train), len(used)])
-    return TrainingPlan(images=images, labels=labels, origins=origins, phases=tuple(phases))
+    return TrainingPlan(
+        images=images, labels=labels, origins=origins, phases=tuple(phases), synthetic_numbers=used.astype(np.int64)
+    )
 
 
 def _phase(
@@ -135,10 +139,13 @@ def _phase(
             received=f"real {phase.real}, synthetic {phase.synthetic} of {len(train)} training images",
             remedy="Raise the shares, or use a larger data set.",
         )
-    batch, size = request.recipe.batch_size, len(pool)
+    whole = request.HasField("probe")
+    # A probe is fitted to all of its pool at once.
+    batch, size = len(pool) if whole else request.recipe.batch_size, len(pool)
     if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
         pool = balanced(pool, labels, seed=request.seed)
-    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(phase.epochs * size)
+    epochs = 1.0 if whole else phase.epochs
+    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(epochs * size)
     if draws < 1:
         raise UserError(
             field=field,
@@ -205,6 +212,7 @@ def _check_balance(train: ImageSet) -> None:
 def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: ImageSet | None) -> None:
     if not len(train):
         raise UserError(field="train", rule="the training split must have images", received="none", remedy="Add some.")
+    stepped = not request.HasField("probe")
     for index, phase in enumerate(request.phases):
         field = f"phases[{index}]"
         needs_set = phase.synthetic > 0 or (
@@ -214,8 +222,15 @@ def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: Image
             (not 0 <= phase.real <= 1, "real", "lies in [0, 1]", phase.real),
             (not 0 <= phase.synthetic <= 1000, "synthetic", "lies in [0, 1000]", phase.synthetic),
             (not 0 <= phase.duplicated <= 1000, "duplicated", "lies in [0, 1000]", phase.duplicated),
-            (not 0 < phase.learning_rate < 100, "learning_rate", "lies above 0 and below 100", phase.learning_rate),
-            (phase.WhichOneof("length") is None, "steps", "steps or epochs are given", "neither"),
+            (
+                stepped and not 0 < phase.learning_rate < 100,
+                "learning_rate",
+                "lies above 0 and below 100",
+                phase.learning_rate,
+            ),
+            (stepped and phase.WhichOneof("length") is None, "steps", "steps or epochs are given", "neither"),
+            (not stepped and phase.WhichOneof("length"), "steps", "a probe's phases have no length", "one"),
+            (not stepped and bool(phase.train), "train", "a probe fits the last layer alone", list(phase.train)),
             (
                 phase.start == TrainingPhase.START_BEST and not index,
                 "start",

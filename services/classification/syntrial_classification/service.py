@@ -6,10 +6,12 @@ from typing import Any, Final
 from syntrial.rpc.context import StepContext
 from syntrial_classification.describe import describe_model
 from syntrial_classification.evaluate import evaluate_classifier
+from syntrial_classification.extract import extract_features
 from syntrial_classification.imported import import_classifier
 from syntrial_classification.train import train_classifier
 
 METHODS: Final[dict[str, Callable[[Any, StepContext], None]]] = {
+    "ExtractFeatures": extract_features,
     "TrainClassifier": train_classifier,
     "EvaluateClassifier": evaluate_classifier,
     "ImportClassifier": import_classifier,

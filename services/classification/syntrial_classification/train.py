@@ -1,27 +1,25 @@
 """The verb TrainClassifier: image sets to a classifier, with what it saw and its predictions on validation."""
 
-from typing import Any
-
 import numpy as np
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.loop import train as run
-from syntrial_training.tensors import to_bytes
+from torch import nn
 
 from syntrial.documents import training as documents
-from syntrial.documents.document import write
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingRecipe
-from syntrial_classification import convergence, split_metrics
-from syntrial_classification.losses import probabilities
-from syntrial_classification.models import ModelSpec, build_model, model_spec
+from syntrial_classification import convergence
+from syntrial_classification.fitting import fit_probe
+from syntrial_classification.initial import initial_model
+from syntrial_classification.models import model_spec
+from syntrial_classification.outcome import Outcome, write_outcome
 from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
 from syntrial_classification.table import normalisation_of
 from syntrial_classification.training import Training
-from syntrial_classification.weights import load_weights_file
 
 
 @reproducible
@@ -34,12 +32,41 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     train = read_image_set(context.open(request.train))
     validation = read_image_set(context.open(request.validation))
     synthetic = read_image_set(context.open(request.synthetic)) if request.HasField("synthetic") else None
-    check_recipe(request.recipe, task=train.task, classes=len(train.classes))
+    is_probe = request.HasField("probe")
+    if not is_probe:
+        check_recipe(request.recipe, task=train.task, classes=len(train.classes))
     _check_validation(train, validation)
     plan = plan_training(request, train=train, synthetic=synthetic)
     side_H, _, channels = train.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
-    model, pretraining = _initial_model(request, spec, context)
+    model, pretraining = initial_model(request.model, spec, context, seed=request.seed)
+    if is_probe:
+        outcome = fit_probe(
+            request,
+            context,
+            model=model,
+            spec=spec,
+            pretraining=pretraining,
+            plan=plan,
+            train=train,
+            validation=validation,
+            synthetic=synthetic,
+        )
+    else:
+        outcome = _optimise(request, context, model=model, plan=plan, train=train, validation=validation)
+    write_outcome(context.output, outcome, spec=spec, pretraining=pretraining, seed=request.seed, validation=validation)
+
+
+def _optimise(
+    request: TrainClassifierRequest,
+    context: StepContext,
+    *,
+    model: nn.Module,
+    plan: TrainingPlan,
+    train: ImageSet,
+    validation: ImageSet,
+) -> Outcome:
+    """Takes the optimiser steps of all phases."""
     constants = normalisation_of(train.images_NHWC, recipe=request.recipe)
     training = Training(
         model,
@@ -61,29 +88,11 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
 
     run(training, context=context, on_step=on_step)
     weights = training.final_weights()
-    scores_NK = probabilities(training.predict_validation(weights), multi_label=train.task == MULTI_LABEL)
-    output = context.output
-    output.write("classifier", "weights.safetensors", to_bytes(weights))
-    output.json(
-        "classifier",
-        "classifier.json",
-        {
-            "schema": 1,
-            "model": spec.json(),
-            "classes": list(train.classes),
-            "task": train.task,
-            "normalisation": {"mean": list(constants.mean), "std": list(constants.std)},
-            "pretraining": pretraining,
-            "seed": request.seed,
-        },
-    )
-    write(output, "training", "training.json", document=training_record(training, plan))
-    validation_scores = scores_NK.cpu().numpy()
-    output.array("validation", "scores.npy", validation_scores)
-    output.array("validation", "labels.npy", validation.labels)
-    output.array("validation", "patients.npy", validation.patients)
-    output.json(
-        "validation", "metrics.json", split_metrics.compute(validation_scores, validation.labels, classes=train.classes)
+    return Outcome(
+        weights=weights,
+        logits_NK=training.predict_validation(weights),
+        constants=constants,
+        record=training_record(training, plan),
     )
 
 
@@ -191,23 +200,3 @@ def _check_validation(train: ImageSet, validation: ImageSet) -> None:
             received=f"{validation.classes} {validation.images_NHWC.shape[1:]}",
             remedy=f"Expected {train.classes} {train.images_NHWC.shape[1:]}.",
         )
-
-
-def _initial_model(
-    request: TrainClassifierRequest, spec: ModelSpec, context: StepContext
-) -> tuple[Any, dict[str, Any]]:
-    """The network with the weights that training starts from, and a record of where they are from."""
-    model = build_model(spec, seed=request.seed)
-    if not request.model.HasField("file"):
-        return model, {"kind": "none"}
-    digest = request.model.file.digest
-    path = context.source_path(digest)
-    if path is None:
-        raise UserError(
-            field="model.pretraining",
-            rule="the weights file must lie on this machine",
-            received=digest,
-            remedy="Give its path as the classifier's `pretraining`.",
-        )
-    replaced = load_weights_file(model, path, spec=spec, digest=digest)
-    return model, {"kind": "file", "digest": digest, "heads_replaced": replaced}

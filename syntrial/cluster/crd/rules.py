@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
+from syntrial.experiment.classifiers import OF_A_PROBE, Recipe, of_a_probe
 from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import Filter
@@ -88,6 +89,9 @@ _TITLE: Final = (
     """(has(c.name) ? c.name : has(c.pretraining) && c.pretraining != 'none' ? c.model + '-hub' : c.model)"""
 )
 _SEEDS: Final = "(has(self.replicates) ? self.replicates : 5)"
+_UNUSED_BY_A_PROBE: Final = " || ".join(
+    f"has(self.recipe.{to_camel(name)})" for name in Recipe.model_fields if name not in OF_A_PROBE
+)
 # One arm of each set: the others are not seen from here. `Spec._countable`.
 _STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
@@ -215,6 +219,20 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             rule="""!has(self.recipe) || !has(self.recipe.schedule) || self.recipe.schedule != 'decay'
             || has(self.recipe.decayEpochs)""",
             message="the schedule `decay` says after how many epochs the learning rate falls",
+            field=".recipe",
+        ),
+        Rule(
+            rule="!has(self.probe) || (has(self.pretraining) && self.pretraining != 'none')",
+            message="a probe is fitted to the features of a network that was trained",
+            field=".pretraining",
+        ),
+        Rule(
+            rule="!has(self.probe) || !((has(self.stages) && self.stages.size() > 0) || has(self.learningRate))",
+            message="a probe fits the last layer in one go, without optimiser steps",
+        ),
+        Rule(
+            rule=f"!has(self.probe) || !has(self.recipe) || !({_UNUSED_BY_A_PROBE})",
+            message=of_a_probe(),
             field=".recipe",
         ),
     ),

@@ -68,6 +68,19 @@ def test_the_first_qualification_claims_no_chance_that_was_not_seen(made_up_tria
     assert "three or more replicates" not in words
 
 
+def test_the_first_qualification_of_probes_allows_for_other_training_patients(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    for members in trial.inputs.values():
+        if isinstance(members, dict) and "training.json" in members:
+            members["training.json"]["bootstrap"] = True
+    words = first(trial)
+    assert words.startswith("The verdict speaks of these synthetic images and of patients like the training patients.")
+    assert "other test patients and other training patients (by a Bayesian bootstrap)." in words
+    assert "seeds" not in words
+
+
 def test_what_is_held_against_one_replicate_says_why_it_is_open(made_up_trial: Callable[..., Any]) -> None:
     trial = made_up_trial().small(replicates=1)
     trial.synthetic("pca", method="pca", control=True)

@@ -84,4 +84,10 @@ def test_a_set_may_lack_a_class_but_no_label(build: Any) -> None:
 
 
 def test_the_service_has_a_verb_for_each_method() -> None:
-    assert set(METHODS) == {"TrainClassifier", "EvaluateClassifier", "ImportClassifier", "DescribeModel"}
+    assert set(METHODS) == {
+        "ExtractFeatures",
+        "TrainClassifier",
+        "EvaluateClassifier",
+        "ImportClassifier",
+        "DescribeModel",
+    }

@@ -290,3 +290,54 @@ def test_where_the_same_content_lies_is_in_no_key_not_even_the_reports() -> None
         # What a report gives is an experiment that can be run where the store has the content.
         validate(yaml.safe_load(to_yaml(science_of(chosen, sources))))
     assert found[0] == found[1]
+
+
+PROBE: dict[str, Any] = {"model": "small-cnn", "name": "probe", "pretraining": "w.safetensors", "probe": {}}
+
+
+def probing(**fields: Any) -> Plan:
+    item = experiment(classifiers=[{**PROBE, **fields}])
+    sources = {ref.name: ref.with_digest(f"sha256:{'0' * 64}") for ref in sources_of(item)}
+    return plan(item, sources)
+
+
+def methods(found: Plan, name: str) -> list[Any]:
+    return [step.request for step in found.steps if step.method.endswith(f"/{name}")]
+
+
+def test_features_are_extracted_once_for_all_arms_and_replicates_of_a_probe() -> None:
+    found = probing()
+    extracted = [step.about for step in found.steps if step.method.endswith("/ExtractFeatures")]
+    sets = ("edm", "gan", "pca-baseline", "edm-random")
+    assert sorted(extracted) == sorted(
+        f"features of {name} for probe" for name in ("train", "validation", "test", *sets)
+    )
+    assert len(methods(found, "TrainClassifier")) > len(extracted)
+
+
+def test_no_training_of_a_probe_is_given_features_of_the_test_split() -> None:
+    found = probing()
+    (test,) = {request.features.key for request in methods(found, "EvaluateClassifier")}
+    trainings = methods(found, "TrainClassifier")
+    assert all(request.HasField("probe") for request in trainings)
+    assert not any(ref.key == test for request in trainings for ref in member_refs(request))
+
+
+def test_fits_of_a_probe_have_neither_steps_nor_a_recipe_of_steps() -> None:
+    (training, *_) = methods(probing(recipe={"selectBy": "auroc"}), "TrainClassifier")
+    assert training.recipe.ByteSize() == type(training.recipe)(select_by="SELECTION_AUROC").ByteSize()
+    assert not any(phase.learning_rate or phase.WhichOneof("length") for phase in training.phases)
+
+
+def test_pixels_are_scaled_as_published_weights_were_and_else_by_the_training_images() -> None:
+    assert all(request.HasField("train") for request in methods(probing(), "ExtractFeatures"))
+    by_constants = probing(recipe={"normalisation": "imagenet"})
+    assert not any(request.HasField("train") for request in methods(by_constants, "ExtractFeatures"))
+    published = probing(pretraining="hub://timm/resnet18.a1_in1k", model="resnet18")
+    assert not any(request.HasField("train") for request in methods(published, "ExtractFeatures"))
+
+
+def test_strengths_of_a_probe_leave_its_features_alone() -> None:
+    first, second = probing(), probing(probe={"l2": [0.5]})
+    assert {step.key for step in first.steps if step.method.endswith("/ExtractFeatures")} <= keys(second)
+    assert not {step.key for step in first.steps if step.method.endswith("/TrainClassifier")} & keys(second)

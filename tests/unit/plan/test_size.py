@@ -28,6 +28,9 @@ ARMS: list[Any] = [
 ]
 
 
+PROBE: dict[str, Any] = {"model": "small-cnn", "name": "c0", "pretraining": "s3://b/w.safetensors", "probe": {}}
+
+
 def experiment(spec: dict[str, Any]) -> Experiment:
     tree = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "x"}}
     return validate({**tree, "spec": {"dataset": {"phantom": {}}, **spec}})
@@ -73,6 +76,9 @@ def specs(draw: st.DrawFn, *, apart: bool) -> dict[str, Any]:
         {"model": "small-cnn", "name": f"c{number}", "learningRate": 0.001 * (number if apart else 0) + 0.001}
         for number in range(draw(st.integers(1, 3)))
     ]
+    # Arms that differ in their steps alone are one for a probe.
+    if not apart and draw(st.booleans()):
+        classifiers[0] = PROBE
     spec: dict[str, Any] = {
         "synthetic": synthetic,
         "arms": arms,
@@ -111,6 +117,17 @@ def test_the_planner_never_makes_more_than_is_counted(spec: dict[str, Any]) -> N
     counted, made = size_of(item.spec), planned(item)
     assert made.steps <= counted.steps
     assert made.comparisons == counted.comparisons
+
+
+def test_features_of_a_probe_are_counted_once_for_all_its_arms() -> None:
+    synthetic = [
+        {"name": "a", "generator": {"pca": {}}, "replicates": 3},
+        {"name": "b", "generator": {"gan": {}}, "arms": ["synthetic"]},
+    ]
+    item = experiment({"synthetic": synthetic, "arms": ["augment-100"], "classifiers": [PROBE], "replicates": 4})
+    trained = size_of(experiment({"synthetic": synthetic, "arms": ["augment-100"], "replicates": 4}).spec)
+    assert size_of(item.spec) == planned(item)
+    assert size_of(item.spec).steps == trained.steps + 3 + 3 + 1
 
 
 @relaxed

@@ -1,0 +1,67 @@
+"""The verb ExtractFeatures: images and a trained network to what its last layer is given of each image."""
+
+from typing import Final
+
+import numpy as np
+import torch
+from syntrial_training import compute
+from syntrial_training.compute import reproducible
+from syntrial_training.tensors import from_bytes, to_bytes
+
+from syntrial.errors import UserError
+from syntrial.imagesets.imageset import read_image_set
+from syntrial.rpc.context import StepContext
+from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainingRecipe
+from syntrial_classification import features
+from syntrial_classification.initial import initial_model
+from syntrial_classification.models import model_spec
+from syntrial_classification.table import MICRO_BATCH, normalisation_of, resident
+
+CHUNK: Final = 16 * MICRO_BATCH
+"""Images that lie on the device at a time: whole micro-batches, so that it does not show in the last bits."""
+
+
+@reproducible
+def extract_features(request: ExtractFeaturesRequest, context: StepContext) -> None:
+    """Writes the member `features`: features.npy, features.json.
+
+    Raises UserError for an unknown model, weights that are missing or do not fit, and a network that has no linear last
+    layer; Cancelled where the step is to stop.
+    """
+    images = read_image_set(context.open(request.images))
+    measured = request.HasField("train")
+    train = read_image_set(context.open(request.train)) if measured else images
+    side_H, _, channels = images.images_NHWC.shape[1:]
+    spec = model_spec(request.model, classes=len(images.classes), channels=channels, side=side_H)
+    # A probe's last layer is fitted: what the network has there by chance is not used.
+    model, pretraining = initial_model(request.model, spec, context, seed=0)
+    if pretraining["kind"] == "none":
+        raise UserError(
+            field="model.pretraining",
+            rule="features are of a network that was trained",
+            received="none",
+            remedy="Give weights to begin with: `pretraining: hub`, or a file.",
+        )
+    heads = features.linear_heads(model)
+    kind = TrainingRecipe.NORMALISATION_MEASURED if measured else TrainingRecipe.NORMALISATION_IMAGENET
+    constants = normalisation_of(train.images_NHWC, recipe=TrainingRecipe(normalisation=kind))
+    device = compute.device()
+    model = model.to(device).to(memory_format=torch.channels_last).eval()
+    values_ND = np.empty((len(images), heads[0].in_features), dtype=np.float32)
+    saved = context.checkpoints.load() or {}
+    done = 0
+    if "features" in saved:
+        before = from_bytes(saved["features"])["features"].numpy()
+        done = len(before)
+        values_ND[:done] = before
+    while done < len(images):
+        stop = min(done + CHUNK, len(images))
+        chunk = resident((images.images_NHWC[done:stop],), device=device)
+        for batch in features.extract(model, chunk, constants=constants):
+            values_ND[done : done + len(batch)] = batch.cpu().numpy()
+            done += len(batch)
+            context.progress(done, total=len(images), unit="images", activity="extracting features")
+        if context.checkpoint_due():
+            context.checkpoints.save({"features": to_bytes({"features": torch.from_numpy(values_ND[:done])})})
+    network = features.network_of(spec, pretraining=pretraining, constants=constants)
+    features.write_features(context.output, values_ND, network=network)

@@ -1,0 +1,31 @@
+"""The network that a training or an extraction begins with."""
+
+from typing import Any
+
+from torch import nn
+
+from syntrial.errors import UserError
+from syntrial.rpc.context import StepContext
+from syntrial.v1.classification_pb2 import ClassifierModel
+from syntrial_classification.models import ModelSpec, build_model
+from syntrial_classification.weights import load_weights_file
+
+
+def initial_model(
+    model: ClassifierModel, spec: ModelSpec, context: StepContext, *, seed: int
+) -> tuple[nn.Module, dict[str, Any]]:
+    """The network with the weights that training starts from, and a record of where they are from."""
+    network = build_model(spec, seed=seed)
+    if not model.HasField("file"):
+        return network, {"kind": "none"}
+    digest = model.file.digest
+    path = context.source_path(digest)
+    if path is None:
+        raise UserError(
+            field="model.pretraining",
+            rule="the weights file must lie on this machine",
+            received=digest,
+            remedy="Give its path as the classifier's `pretraining`.",
+        )
+    replaced = load_weights_file(network, path, spec=spec, digest=digest)
+    return network, {"kind": "file", "digest": digest, "heads_replaced": replaced}
