@@ -193,6 +193,14 @@ def is_picture(name: str) -> bool:
     return splitext(name)[1].lower() in PICTURE_SUFFIXES
 
 
+def may_be_dicom(name: str) -> bool:
+    """Whether a file has no suffix, or digits for one, as hospitals' archives export pictures: IM0001, 1.2.840.5."""
+    last = name.rpartition("/")[2]
+    suffix = splitext(last)[1][1:]
+    # An index of other files, whose head is DICOM's too.
+    return (not suffix or suffix.isdecimal()) and last.upper() != "DICOMDIR"
+
+
 def kind_of(path: Path) -> FileKind:
     """What a file is, by its first bytes, and for a zip archive by the names in it. Raises OSError."""
     with path.open("rb") as file:

@@ -18,11 +18,11 @@ import numpy as np
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, SHEET
 from syntrial.imagesets.contents import Contents, SplitContents
-from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, open_picture, tell_apart
+from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, may_be_dicom, open_picture, tell_apart
 from syntrial.imagesets.headers import EIGHT, Header
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
-from syntrial.imagesets.pictures import read_header
+from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
 from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
@@ -77,11 +77,23 @@ def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -
     """
     names = tree.names()
     labels = listed_labels(tree)
-    layout = lay_out(names, title=tree.title, labels=labels, called=called)
+    unnamed = unnamed_dicom(names, opened=tree.open)
+    layout = lay_out(names, title=tree.title, labels=labels, called=called, unnamed=unnamed)
     layout = without_drawings(layout, tree=tree)
     if labels is None:
         check_outer(layout, title=tree.title)
     return layout
+
+
+def unnamed_dicom(names: Iterable[str], *, opened: Callable[[str], BinaryIO]) -> frozenset[str]:
+    """Which of the files are DICOM without a suffix that says so, by how they begin; what can't be opened is not."""
+    found = set()
+    for name in names:
+        if may_be_dicom(name):
+            with contextlib.suppress(*UNREADABLE), opened(name) as file:
+                if is_dicom_head(file.read(DICOM_HEAD)):
+                    found.add(name)
+    return frozenset(found)
 
 
 def listed_labels(tree: Tree) -> dict[str, str] | None:

@@ -24,6 +24,9 @@ UNSCALED: Final = frozenset((SIGNED, WIDE))
 MOST_PAGES: Final = 10_000
 """Beyond which pages are not counted."""
 
+DICOM_HEAD: Final = 132
+"""Bytes of a file that tell whether it is DICOM."""
+
 ORIENTATION: Final = 274
 _BITS, _FORMAT, _PHOTOMETRIC, _SAMPLES, _SUBFILE, _COLORMAP = 258, 339, 262, 277, 254, 320
 _WIDTH, _HEIGHT = 256, 257
@@ -41,7 +44,7 @@ def read_header(file: BinaryIO, *, length: int) -> Header:
     Raises one of `filetypes.UNREADABLE`, DecompressionBombError for more than `MOST_PIXELS`, and SourceError for a form
     that no file of a set can be read in.
     """
-    head = file.read(132)
+    head = file.read(DICOM_HEAD)
     file.seek(0)
     if is_dicom_head(head):
         # A library of its own, imported by those who have such files.

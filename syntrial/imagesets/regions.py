@@ -65,6 +65,9 @@ class _Owner:
 class _Placed(io.RawIOBase):
     """A file of known length with a position."""
 
+    name = ""
+    """Some readers ask an open file for one; a member of an archive has none that could be opened."""
+
     def __init__(self, length: int) -> None:
         self._length, self._position = length, 0
 

@@ -12,7 +12,7 @@ since one of the ways is silently wrong.
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
@@ -124,17 +124,20 @@ def lay_out(
     title: str,
     labels: Mapping[str, str] | None = None,
     called: Callable[[str], str] = lambda name: name,
+    unnamed: Collection[str] = (),
 ) -> FolderLayout:
     """The layout of a folder that holds files of these names (relative, with '/'); `title` is what errors call it.
 
     `labels` gives the class of each file where a list says it; files that it does not name are left out. `called` is
-    what errors call a file of this name. Raises SourceError for a folder without pictures, for pictures in no class,
+    what errors call a file of this name, `unnamed` are pictures whose names do not say it. Raises SourceError for a
+    folder without pictures, for pictures in no class,
     and for a structure that can be read in two ways.
     """
-    rows = [Row(name, tuple(name.split("/"))) for name in names if is_picture(name)]
+    pictures = {name for name in names if is_picture(name) or name in unnamed}
+    rows = [Row(name, tuple(name.split("/"))) for name in names if name in pictures]
     if not rows:
         raise _no_pictures(names, title=title)
-    left = {name: NO_PICTURE for name in names if not is_picture(name)}
+    left = {name: NO_PICTURE for name in names if name not in pictures}
     if labels is not None:
         placed = {row.name: _Spot(UNSPLIT, labels[row.name], ()) for row in rows if row.name in labels}
         left |= {row.name: NO_CLASS for row in rows if row.name not in labels}

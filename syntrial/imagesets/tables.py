@@ -32,6 +32,7 @@ from syntrial.imagesets.folders import (
     refuse_stacks,
     refuse_undecodable,
     some_headers,
+    unnamed_dicom,
 )
 from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
@@ -97,19 +98,20 @@ def opened_images(tree: Tree, table: TableSource, *, title: str, scratch: Path |
     return with_archives(tree, lambda name: root_of(name, table.images) == name, title=title, scratch=scratch)
 
 
-def listed(names: Sequence[str], *, patient_pattern: str) -> TableSource | None:
+def listed(tree: Tree, *, patient_pattern: str) -> TableSource | None:
     """How a folder is read whose images lie in no classes, but are named by a table at its top or in each split.
 
     None for a folder of classes, whatever tables lie beside them. The columns are those that are called like what they
     hold.
     """
+    names = tree.names()
     top = [name for name in names if "/" not in name and is_table(name)]
     below = [name for name in names if name.count("/") == 1 and is_table(name)]
     parts = {name: split for name in below if (split := split_word(name.partition("/")[0]))}
     if not top and not parts:
         return None
     try:
-        classes = lay_out(names, title="").classes
+        classes = lay_out(names, title="", unnamed=unnamed_dicom(names, opened=tree.open)).classes
     except SourceError:
         classes = ()
     if len(classes) > 1 and not all(map(split_word, classes)):
@@ -124,7 +126,7 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
     """`folders.contents`, or `contents` where a table names the images of a folder without classes."""
     title = f"{field} ({path.name})"
     with open_tree(path, title=title, field=field) as tree:
-        table = listed(tree.names(), patient_pattern=source.folder.patient_pattern)
+        table = listed(tree, patient_pattern=source.folder.patient_pattern)
         if table is None:
             return folders.contents(source, path, field)
         found = read_table(tree.names(), open_file=tree.open, table=table, title=title)
@@ -198,11 +200,9 @@ def read_table(
     taken = (column, patient, split, *table.keep)
     labelled = label_rows(sheet, table.labels, taken=taken)
     tables = {name for file in table.files for name in file.names} | set(table.metadata)
-    pictures = [
-        name
-        for name in names
-        if name not in tables and is_picture(name) and (not table.images or lies_under(name, table.images))
-    ]
+    files = [name for name in names if name not in tables and (not table.images or lies_under(name, table.images))]
+    unnamed = unnamed_dicom(files, opened=open_file)
+    pictures = [name for name in files if is_picture(name) or name in unnamed]
     roots = sorted({root for name in pictures if (root := root_of(name, table.images))})
     places = Places(pictures, roots=roots)
     found = [places.find(value, base=sheet.folder(row)) for row, value in enumerate(values)]
