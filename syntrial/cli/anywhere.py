@@ -174,7 +174,9 @@ def export(  # noqa: PLR0917 - options of a command
 def names(  # noqa: PLR0917 - options of a command
     trial: Annotated[
         str,
-        typer.Argument(metavar="FILE|NAME|DIR", help="A trial, or a folder of images of yours.", show_default=False),
+        typer.Argument(
+            metavar="FILE|NAME|DIR", help="A trial, or images of yours: a folder, an archive.", show_default=False
+        ),
     ],
     words: Annotated[list[str] | None, typer.Argument(metavar="[PSEUDONYM]...", help="Default: all.")] = None,
     store: StoreOption = DEFAULT_STORE,
@@ -184,16 +186,17 @@ def names(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Print which file or patient a pseudonym of a message or report stands for, to whom holds the data."""
-    from syntrial.trial.names import names_in_folder, names_of_trial
+    from syntrial.imagesets.trees import ARCHIVE_SUFFIXES
+    from syntrial.trial.names import is_called, names_in_folder, names_of_trial
 
-    if Path(trial).is_dir():
+    if Path(trial).is_dir() or (trial.lower().endswith(ARCHIVE_SUFFIXES) and Path(trial).is_file()):
         found = names_in_folder(Path(trial))
     else:
         handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
         with handle.store() as opened:
             found = names_of_trial(opened, uid=handle.uid)
     for word, name in found.items():
-        if not words or any(word == asked or word.endswith(f"/{asked.rpartition('/')[2]}") for asked in words):
+        if not words or any(is_called(word, asked) for asked in words):
             console.print(Text(f"{word}  {name}"), soft_wrap=True)
 
 

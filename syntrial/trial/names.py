@@ -8,9 +8,11 @@ from syntrial.documents import document
 from syntrial.documents.names import MEMBER, Names
 from syntrial.errors import ArtifactMissing
 from syntrial.imagesets.pseudonyms import file_words, secret_of_file, secret_of_listing
-from syntrial.imagesets.trees import tree_at
+from syntrial.imagesets.tables import reads
+from syntrial.imagesets.trees import below_top, tree_at, with_archives
 from syntrial.trial.record import read_trial_record
 from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.data_preparation_pb2 import Source, TableSource
 
 
 def names_of_trial(store: ArtifactStore, *, uid: str) -> dict[str, str]:
@@ -34,8 +36,24 @@ def names_of_trial(store: ArtifactStore, *, uid: str) -> dict[str, str]:
 def names_in_folder(folder: Path) -> dict[str, str]:
     """Names by the last part of each file's pseudonym, of a folder or an archive on this machine.
 
-    Raises OSError, and SourceError for what is neither.
+    Archives within a folder count as folders. A table numbers the files that it names, so of its pseudonyms the hash
+    alone is the same here (`is_called`); the key of one that names `images` or lists is of those files alone, and not
+    known here. Raises OSError, and SourceError for what is neither folder nor archive.
     """
-    secret = secret_of_listing(folder_listing(folder)) if folder.is_dir() else secret_of_file(folder)
-    words = file_words(tree_at(folder).names(), secret=secret)
-    return {word: name for name, word in words.items()}
+    tree = tree_at(folder)
+    if folder.is_dir():
+        of_table = reads(Source(table=TableSource()))
+        secrets = [secret_of_listing(folder_listing(folder)), secret_of_listing(folder_listing(folder, reads=of_table))]
+        trees = [tree, with_archives(tree, lambda _: True, title=folder.name)]
+    else:
+        secrets, trees = [secret_of_file(folder)], [tree, below_top(tree)]
+    found: dict[str, str] = {}
+    for secret in secrets:
+        for part in trees:
+            found |= {word: name for name, word in file_words(part.names(), secret=secret).items()}
+    return found
+
+
+def is_called(word: str, asked: str) -> bool:
+    """Whether a pseudonym is the one that is asked for, whatever stands before its hash: a split, a class, a number."""
+    return word.rpartition("-")[2] == asked.rpartition("-")[2]
