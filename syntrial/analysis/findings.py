@@ -25,6 +25,7 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
     dataset                the audit as the data preparation wrote it, with keys
     synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys}]
+    pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
     provenance             [{key, method, stage_version, artifact_digest, provenance}]
@@ -118,6 +119,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         "training_curves": [_training_curves(cell) for cell in data.cells.values()],
         "dataset": {**as_json(data.audit.value), "keys": [data.audit.key]},
         "synthetic": [_synthetic(synthetic) for synthetic in data.synthetic],
+        **_pretraining(data),
         "looks": [
             {"number": look.number, "evaluations": look.evaluations, "changed": list(look.changed)}
             for look in data.request.looks
@@ -395,6 +397,14 @@ def _training_curves(cell: CellData) -> Json:
             "high": _rounded(values_JX.max(axis=0)),
         }
     return {"cell": cell.name, "x_unit": curves[0].x_unit, "x": shared, "series": series, "keys": cell.training_keys}
+
+
+def _pretraining(data: TrialData) -> Json:
+    links = [
+        {"classifier": found.classifier, "audit": as_json(found.audit.value), "keys": [found.audit.key]}
+        for found in data.pretraining
+    ]
+    return {"pretraining": links} if links else {}
 
 
 def _synthetic(synthetic: SyntheticData) -> Json:

@@ -20,6 +20,8 @@ FAR_NEARER = 1.5
 """How many times nearer that other class must lie."""
 NEAR_SHARE = 0.05
 """Near duplicates of test images in another split, over the test images, above which they are serious."""
+OF_TRIAL = "the trial's "
+"""How the audit of a data set for pretraining calls the trial's splits, before their names."""
 HARDWARE_FIELDS = ("processor", "accelerator", "threads", "python", "lock_hash", "image_digest")
 """What of a manifest's provenance must be equal between compared cells."""
 
@@ -30,6 +32,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
     questions = (
         _undecided(primary),
         _lineage(report, data=data),
+        _pretraining(report),
         _leaks(report),
         _budgets(report),
         _undertrained(report),
@@ -76,12 +79,41 @@ def _lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
             )
 
 
+def _pretraining(report: Json) -> Iterator[Json]:
+    """What each classifier of a chain was trained with before, and what of the trial's images was found in it."""
+    for link in report.get("pretraining", ()):
+        audit = link["audit"]
+        dropped = [
+            f"{_count(leak['images'], 'image')} of {leak['kind'].replace('-', ' ')}s in {leak['between'][0]}"
+            for leak in _of_trial(audit)
+            if leak["dropped"]
+        ]
+        yield _qualification(
+            "pretraining",
+            f"{link['classifier']} starts from weights trained on {audit['source']} "
+            f"({_count(audit['splits']['train']['count'], 'image')}), which was searched for this trial's validation "
+            f"and test images: {', '.join(dropped) if dropped else 'none'} were left out.",
+            keys=link["keys"],
+        )
+
+
+def _of_trial(audit: Json) -> list[Json]:
+    """The leaks between a data set for pretraining and the trial's splits."""
+    return [leak for leak in audit["leaks"] if leak["between"][1].startswith(OF_TRIAL)]
+
+
 def _leaks(report: Json) -> Iterator[Json]:
-    audits = [("the data set", report["dataset"], report["dataset"]["keys"])]
-    audits += [(s["name"], s["audit"], s["keys"]) for s in report["synthetic"] if s["audit"]]
-    for name, audit, keys in audits:
+    dataset = report["dataset"]
+    tested = dataset["splits"]["test"]["count"]
+    audits = [("the data set", dataset["leaks"], tested, dataset["keys"])]
+    audits += [(s["name"], s["audit"]["leaks"], 0, s["keys"]) for s in report["synthetic"] if s["audit"]]
+    audits += [
+        (f"what {link['classifier']} was pretrained with", _of_trial(link["audit"]), tested, link["keys"])
+        for link in report.get("pretraining", ())
+    ]
+    for name, leaks, of, keys in audits:
         waived: dict[str, list[Json]] = {}
-        for leak in audit["leaks"]:
+        for leak in leaks:
             if leak["action"] == "waive" and leak["count"]:
                 waived.setdefault(leak["kind"], []).append(leak)
         for kind, found in waived.items():
@@ -90,14 +122,13 @@ def _leaks(report: Json) -> Iterator[Json]:
             yield _qualification(
                 "leaks",
                 f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {counted}{doubt}.",
-                serious=any("test" in leak["between"] and _weighs(leak, audit=audit) for leak in found),
+                serious=any(leak["between"][1].endswith("test") and _weighs(leak, tested=of) for leak in found),
                 keys=keys,
             )
 
 
-def _weighs(leak: Json, *, audit: Json) -> bool:
+def _weighs(leak: Json, *, tested: int) -> bool:
     """Whether a leak that was kept is a reason to doubt: of near duplicates, where they are many beside the test."""
-    tested = audit["splits"]["test"]["count"] if "test" in audit["splits"] else 0
     return leak["kind"] != "near-duplicate" or (tested > 0 and leak["images"] > NEAR_SHARE * tested)
 
 

@@ -105,6 +105,14 @@ class SyntheticData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainingData:
+    """A data set that a classifier was pretrained with."""
+
+    classifier: str
+    audit: Keyed[Audit]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
     """A step that led to the report, as its manifest tells it."""
 
@@ -133,6 +141,8 @@ class TrialData:
     """Images (P, H, W, C) of the audit's findings, in order."""
     train: Pictures
     synthetic: tuple[SyntheticData, ...]
+    pretraining: tuple[PretrainingData, ...]
+    """In the order of training, classifier by classifier."""
     sources: tuple[Source, ...]
 
 
@@ -207,6 +217,10 @@ def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialDat
         audit_pictures=_optional_pairs(audit_reader, name="findings.npy"),
         train=train,
         synthetic=synthetic,
+        pretraining=tuple(
+            PretrainingData(classifier=found.classifier, audit=reader.document(Audit, found.audit, "audit.json"))
+            for found in request.pretraining
+        ),
         sources=reader.sources,
     )
 

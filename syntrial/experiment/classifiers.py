@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from syntrial.errors import listed
-from syntrial.experiment.base import Model, Name, overrides, wrong
-from syntrial.experiment.dataset import Address
+from syntrial.experiment.base import Model, Name, OneOf, overrides, wrong
+from syntrial.experiment.dataset import Address, Dataset
 from syntrial.v1.classification_pb2 import TrainingRecipe
 
 
@@ -93,6 +93,70 @@ def of_a_probe() -> str:
     return f"of a recipe, a probe has a use for {listed(map(to_camel, OF_A_PROBE), last='and')} alone"
 
 
+class Budget(OneOf):
+    """The length of every phase: optimiser steps, or passes over the phase's pool."""
+
+    KINDS = ("steps", "epochs")
+
+    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps of every phase.")
+    epochs: float | None = Field(
+        None, gt=0, le=100_000, description="Passes over the pool of each phase; arms with more images train longer."
+    )
+
+
+LONGEST_CHAIN: Final = 3
+"""Links of a chain: more are not known of, and each is a data set in the schema and in what its rules cost."""
+
+FORM: Final = ("size", "color_mode", "resize", "framing")
+"""Fields of a data set that say in which form images enter: a link's enter in that of the trial's."""
+
+
+class Link(Model):
+    """A data set that a classifier is pretrained with, and how."""
+
+    dataset: Dataset = Field(
+        description="The images and labels, as in spec.dataset. They enter in the form of the trial's images (size, "
+        "channels, resize, framing); what the trial's validation and test splits hold is left out, by `leaks`."
+    )
+    learning_rate: float | None = Field(
+        None, gt=0, lt=100, description="Peak of the learning rate. Default: that of the model's family."
+    )
+    budget: Budget | None = Field(
+        None, description="Length of the training, in steps or in epochs. Default: steps, by the classifier."
+    )
+    stages: tuple[Stage, ...] = Field(
+        (), max_length=16, description="Staged unfreezing. Default: the whole network is trained."
+    )
+    recipe: Recipe | None = Field(  # type: ignore[valid-type]
+        None, description="How it is trained, where that differs from the recipe of the model's family."
+    )
+    replicates: Literal["shared", "each"] = Field(
+        "shared",
+        description="Who begins with it: shared (one pretrained network, for all replicates) or each (one for each "
+        "replicate's seed, where the links after it are so too).",
+    )
+
+    @model_validator(mode="after")
+    def _in_the_trials_form(self) -> Self:
+        for name in FORM:
+            if name in self.dataset.model_fields_set:
+                rule = "a data set of a chain takes the form of the trial's images"
+                received = getattr(self.dataset, name)
+                raise wrong(f"dataset.{to_camel(name)}", rule, received, "Leave it out, or set it in spec.dataset.")
+        _check_training(self.stages, self.recipe)
+        return self
+
+
+def _check_training(stages: tuple[Stage, ...], recipe: Recipe | None) -> None:  # type: ignore[valid-type]
+    """What crosses the fields of a training."""
+    if stages and stages[0].begin == "best":
+        rule = "the first stage has none before it"
+        raise wrong("stages[0].begin", rule, "best", "Leave it out.")
+    if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
+        rule = "the schedule `decay` says after how many epochs the learning rate falls"
+        raise wrong("recipe.decayEpochs", rule, None, "Give it, for example 7.", words="none")
+
+
 class Classifier(Model):
     """A model and how it is trained."""
 
@@ -107,6 +171,12 @@ class Classifier(Model):
         description="Weights to begin with: none (random); hub (the model's published ones, as the model hub has them "
         "when the trial is first planned); hub://ORGANISATION/NAME or hub://ORGANISATION/NAME@REVISION, a repository "
         "of the hub; or the address of a safetensors file, written as for dataset.npz.",
+    )
+    chain: tuple[Link, ...] = Field(
+        (),
+        max_length=LONGEST_CHAIN,
+        description="Data sets that the network is pretrained with, one after another, before the arms: what it "
+        f"begins with (`pretraining`), the first, the second. At most {LONGEST_CHAIN}. Default: none.",
     )
     stem: Literal["auto", "standard", "small"] = Field(
         "auto",
@@ -138,20 +208,19 @@ class Classifier(Model):
             raise ValueError("a classifier that begins with a file of weights needs a `name`")
         if self.is_published and self.stem == "small":
             raise ValueError("published weights have the standard stem: leave `stem` at auto")
-        if self.stages and self.stages[0].begin == "best":
-            rule = "the first stage has none before it"
-            raise wrong("stages[0].begin", rule, "best", "Leave it out.")
-        recipe = self.recipe
-        if recipe is not None and recipe.schedule == "decay" and recipe.decay_epochs is None:
-            rule = "the schedule `decay` says after how many epochs the learning rate falls"
-            raise wrong("recipe.decayEpochs", rule, None, "Give it, for example 7.", words="none")
+        if self.chain and self.name is None:
+            raise ValueError("a classifier with a `chain` of pretraining needs a `name`")
+        _check_training(self.stages, self.recipe)
         return self
 
     @model_validator(mode="after")
     def _probes(self) -> Self:
         if self.probe is None:
             return self
-        if self.pretraining == "none":
+        if any(link.replicates == "each" for link in self.chain):
+            rule = "a probe's features are extracted once, of one network"
+            raise wrong("chain", rule, "each", "Leave `replicates` of the links at shared.", words="replicates: each")
+        if self.pretraining == "none" and not self.chain:
             rule = "a probe is fitted to the features of a network that was trained"
             raise wrong("pretraining", rule, "none", "Set it to hub or a file, or leave `probe` out.", words="none")
         if self.stages or self.learning_rate is not None:

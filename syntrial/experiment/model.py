@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
-from syntrial.experiment.base import Model, Name, OneOf, Seed, wrong
-from syntrial.experiment.classifiers import Classifier, Stage
+from syntrial.experiment.base import Model, Name, Seed, wrong
+from syntrial.experiment.classifiers import Budget, Classifier, Stage
 from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
 from syntrial.experiment.endpoint import Endpoint, Side, check_primary, deciding, named_set
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
@@ -24,6 +24,7 @@ __all__ = [
     "API_VERSION",
     "CONTINUES",
     "PLAN_ANEW",
+    "Budget",
     "Classifier",
     "Cluster",
     "Dataset",
@@ -98,17 +99,6 @@ class ArmSpec(Model):
         description="What the arm is compared with: matched (real images under the same phases, for as many steps), "
         "real, or real-twice (real images, then real images again, each for the budget). Where the budgets differ, the "
         "report says so first.",
-    )
-
-
-class Budget(OneOf):
-    """The length of every phase: optimiser steps, or passes over the phase's pool."""
-
-    KINDS = ("steps", "epochs")
-
-    steps: int | None = Field(None, ge=1, le=10_000_000, description="Optimiser steps of every phase.")
-    epochs: float | None = Field(
-        None, gt=0, le=100_000, description="Passes over the pool of each phase; arms with more images train longer."
     )
 
 

@@ -18,6 +18,7 @@ from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
+    Dataset,
     Experiment,
     Generator,
     Spec,
@@ -27,13 +28,22 @@ from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.steps import Plan, Program, Step
-from syntrial.sources.named import DATASET, class_mappings, science_of, split_rule, synthetic_name, weights_name
+from syntrial.sources.named import (
+    DATASET,
+    chain_name,
+    class_mappings,
+    science_of,
+    split_rule,
+    synthetic_name,
+    weights_name,
+)
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (
     Cell,
     CellComparison,
     Endpoint,
     Look,
+    PretrainingSummary,
     Replicate,
     SyntheticSummary,
     WriteReportRequest,
@@ -43,10 +53,11 @@ from syntrial.v1.classification_pb2 import (
     ClassifierModel,
     EvaluateClassifierRequest,
     ExtractFeaturesRequest,
+    FileWeights,
     TrainClassifierRequest,
 )
 from syntrial.v1.classification_pb2 import Probe as ProbeMessage
-from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, PrepareDatasetRequest, Source
+from syntrial.v1.data_preparation_pb2 import HeldOut, ImportImagesRequest, PrepareDatasetRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
 
@@ -84,6 +95,8 @@ class _Planner:
         self.comparisons: list[CellComparison] = []
         self.compared: set[tuple[str, str]] = set()
         """Cells that the endpoint compares, whatever their arms' controls."""
+        self.pretraining: list[PretrainingSummary] = []
+        self.links: dict[tuple[str, int, int], MemberRef] = {}
 
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
@@ -111,10 +124,13 @@ class _Planner:
     # Data
 
     def _prepare(self) -> str:
-        dataset = self.spec.dataset
-        request = PrepareDatasetRequest(
-            source=self.sources[DATASET],
-            format=requests.image_format(dataset),
+        request = self._preparation(self.spec.dataset, source=self.sources[DATASET])
+        return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
+
+    def _preparation(self, dataset: Dataset, *, source: Source) -> PrepareDatasetRequest:
+        return PrepareDatasetRequest(
+            source=source,
+            format=requests.image_format(self.spec.dataset, levels=dataset),
             split=split_rule(dataset),
             leaks=requests.leak_policy(dataset.leaks),
             class_map=class_mappings(dataset),
@@ -127,7 +143,6 @@ class _Planner:
             train_count=dataset.train_count or 0,
             audit=requests.audit_policy(dataset.audit),
         )
-        return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
     def _encoder(self) -> MemberRef:
         request = TrainEncoderRequest(
@@ -308,7 +323,7 @@ class _Planner:
         for generator, accepted in enumerate(members):
             for replicate in range(seeds):
                 seed = self.spec.seed + replicate
-                request = self._training(uses, accepted, arm, classifier, seed=seed)
+                request = self._training(uses, accepted, arm, classifier, replicate=replicate)
                 number = f"{name} {generator * seeds + replicate + 1}/{len(members) * seeds}"
                 steps = sum(phase.steps for phase in request.phases)
                 trained = self._add(
@@ -345,7 +360,7 @@ class _Planner:
         """Those that a classifier's probe is fitted to: one step for all arms and replicates."""
         request = ExtractFeaturesRequest(
             images=images,
-            model=self._model(classifier),
+            model=self._model(classifier, links=len(classifier.chain), replicate=0),
             train=self._split("train") if requests.normalises_by_training(classifier) else None,
         )
         about = f"features of {about} for {classifier.title}"
@@ -367,25 +382,78 @@ class _Planner:
             l2=classifier.probe.l2,
         )
 
-    def _model(self, classifier: Classifier) -> ClassifierModel:
-        weights = self.sources.get(weights_name(classifier))
-        return requests.classifier_model(classifier, weights_digest=weights.digest if weights else None)
-
     def _training(
-        self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, seed: int
+        self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, replicate: int
     ) -> TrainClassifierRequest:
         return TrainClassifierRequest(
             train=self._split("train"),
             validation=self._split("validation"),
             synthetic=accepted,
-            model=self._model(classifier),
+            model=self._model(classifier, links=len(classifier.chain), replicate=replicate),
             phases=requests.training_phases(self.spec, classifier, arm),
             recipe=requests.training_recipe(classifier),
-            seed=seed,
+            seed=self.spec.seed + replicate,
             shuffle_synthetic_labels=arm.shuffled_labels,
             balance=requests.balance_name(item.outlined.spec) if item else None,
             probe=self._probe(item, accepted, classifier),
         )
+
+    # Pretraining
+
+    def _model(self, classifier: Classifier, *, links: int, replicate: int) -> ClassifierModel:
+        """The network with what it begins with: the last of the first `links` of its chain, or its weights."""
+        if links:
+            return requests.classifier_model(classifier, begin=self._linked(classifier, links - 1, replicate=replicate))
+        weights = self.sources.get(weights_name(classifier))
+        return requests.classifier_model(classifier, begin=FileWeights(digest=weights.digest) if weights else None)
+
+    def _linked(self, classifier: Classifier, number: int, *, replicate: int) -> MemberRef:
+        """The network that a link of the chain, counted from 0, leads to."""
+        link = classifier.chain[number]
+        is_shared = link.replicates == "shared"
+        replicate = 0 if is_shared else replicate
+        place = (classifier.title, number, replicate)
+        if place in self.links:
+            return self.links[place]
+        model = self._model(classifier, links=number, replicate=replicate)
+        about = f"{classifier.title} link {number + 1}/{len(classifier.chain)}"
+        data = self._link_data(classifier, number, about=about)
+        request = TrainClassifierRequest(
+            train=_member(data, "train"),
+            validation=_member(data, "validation"),
+            model=model,
+            phases=requests.link_phases(classifier, link),
+            recipe=requests.link_recipe(classifier, link),
+            seed=self.spec.seed + replicate,
+        )
+        steps = sum(phase.steps for phase in request.phases)
+        trained = self._add(
+            "ClassificationService/TrainClassifier",
+            request,
+            verb="pretrain",
+            about=about if is_shared else f"{about} seed {replicate + 1}",
+            work=float(steps * request.recipe.batch_size),
+        )
+        self.links[place] = _member(trained, "classifier")
+        return self.links[place]
+
+    def _link_data(self, classifier: Classifier, number: int, *, about: str) -> str:
+        """A link's data set, without what the trial's validation and test splits hold."""
+        source = self.sources[chain_name(classifier, number)]
+        request = self._preparation(classifier.chain[number].dataset, source=source)
+        own = self.sources[DATASET]
+        request.held_out.CopyFrom(
+            HeldOut(
+                validation=self._split("validation"),
+                test=self._split("test"),
+                same_source=(source.digest or source) == (own.digest or own),
+            )
+        )
+        key = self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about=f"{about} data")
+        summary = PretrainingSummary(classifier=classifier.title, audit=_member(key, "audit"))
+        if summary not in self.pretraining:
+            self.pretraining.append(summary)
+        return key
 
     # Report
 
@@ -403,6 +471,7 @@ class _Planner:
             synthetic=[item.summary for item in sets],
             looks=looks,
             qualifications=_qualifications(self.spec),
+            pretraining=self.pretraining,
         )
         part: dict[str, Step] = {}
         self._add("AnalysisService/WriteReport", request, verb="write", about="the report", part=part)

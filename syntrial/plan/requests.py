@@ -11,13 +11,15 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from syntrial.experiment.arms import Arm, Phase
+from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
 from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
-from syntrial.experiment.model import Classifier, Dataset, Generator, Leaks, Spec, Stage, Synthetic
+from syntrial.experiment.model import Dataset, Generator, Leaks, Spec, Synthetic
 from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
 from syntrial.experiment.presets.generators import USUAL_MICRO_BATCH, generator_preset, sampler_preset
 from syntrial.plan.steps import Program
+from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
     FileWeights,
@@ -39,14 +41,18 @@ UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
 
 
-def image_format(dataset: Dataset) -> ImageFormat:
-    """How images enter the trial."""
+def image_format(dataset: Dataset, *, levels: Dataset | None = None) -> ImageFormat:
+    """How images enter the trial: in the form of its data set.
+
+    `levels` is the data set that says what their grey levels are, where that is another.
+    """
+    intensity = (levels or dataset).intensity
     return ImageFormat(
         size=dataset.size,
         color_mode=f"COLOR_MODE_{dataset.color_mode.upper()}",
         resize=f"RESIZE_{dataset.resize.upper()}",
         framing=f"FRAMING_{dataset.framing.upper()}",
-        intensity=_intensity(dataset.intensity) if dataset.intensity else None,
+        intensity=_intensity(intensity) if intensity else None,
     )
 
 
@@ -155,13 +161,15 @@ def balance_name(synthetic: Synthetic) -> str:
     return f"BALANCE_{synthetic.balance.upper()}"
 
 
-def classifier_model(classifier: Classifier, *, weights_digest: str | None) -> ClassifierModel:
-    """The model; `weights_digest` is that of the file of weights where it begins with one."""
+def classifier_model(classifier: Classifier, *, begin: FileWeights | MemberRef | None) -> ClassifierModel:
+    """The model, with the weights that it begins with: of a file, or of an earlier training."""
     # Published weights have the standard stem, whatever the images' size.
     stem = "standard" if classifier.is_published else classifier.stem
     model = ClassifierModel(name=classifier.model, stem=f"STEM_{stem.upper()}")
-    if weights_digest is not None:
-        model.file.CopyFrom(FileWeights(digest=weights_digest))
+    if isinstance(begin, FileWeights):
+        model.file.CopyFrom(begin)
+    elif begin is not None:
+        model.trained.CopyFrom(begin)
     return model
 
 
@@ -172,27 +180,53 @@ def training_recipe(classifier: Classifier) -> TrainingRecipe:
     return recipe
 
 
+def link_recipe(classifier: Classifier, link: Link) -> TrainingRecipe:
+    """The recipe of the model's family with what the link says otherwise."""
+    recipe = recipe_preset(classifier.model)
+    override(recipe, link.recipe)
+    return recipe
+
+
 def normalises_by_training(classifier: Classifier) -> bool:
     """Whether a probe's features are of pixels scaled by the training images, and not as published weights were."""
     chosen = getattr(classifier.recipe, "normalisation", None)
-    return chosen == "measured" if chosen else not classifier.is_published
+    return chosen == "measured" if chosen else not classifier.is_published or bool(classifier.chain)
 
 
 def training_phases(spec: Spec, classifier: Classifier, arm: Arm) -> list[TrainingPhase]:
     """The arm's phases with the experiment's budget filled in, each once for every stage of the classifier."""
     return [
-        _phase(spec, classifier, phase, stage) for phase in arm.phases for stage in (classifier.stages or (Stage(),))
+        _phase(
+            classifier.model,
+            phase,
+            stage,
+            rate=classifier.learning_rate,
+            budget=spec.budget,
+            is_probe=classifier.probe is not None,
+        )
+        for phase in arm.phases
+        for stage in (classifier.stages or (Stage(),))
     ]
 
 
-def _phase(spec: Spec, classifier: Classifier, phase: Phase, stage: Stage) -> TrainingPhase:
+def link_phases(classifier: Classifier, link: Link) -> list[TrainingPhase]:
+    """The phases of a link of a classifier's chain: all its images, once for every stage of the link."""
+    return [
+        _phase(classifier.model, Phase(real=1.0), stage, rate=link.learning_rate, budget=link.budget)
+        for stage in (link.stages or (Stage(),))
+    ]
+
+
+def _phase(
+    model: str, phase: Phase, stage: Stage, *, rate: float | None, budget: Budget | None, is_probe: bool = False
+) -> TrainingPhase:
     proportions = TrainingPhase.RealProportions
-    usual = classifier.learning_rate or default_learning_rate(classifier.model)
+    usual = rate or default_learning_rate(model)
     message = TrainingPhase(
         real=phase.real,
         synthetic=phase.synthetic,
         duplicated=phase.duplicated,
-        learning_rate=0 if classifier.probe else stage.learning_rate or phase.learning_rate or usual,
+        learning_rate=0 if is_probe else stage.learning_rate or phase.learning_rate or usual,
         real_proportions=proportions.REAL_PROPORTIONS_AS_SYNTHETIC
         if phase.real_as_synthetic
         else proportions.REAL_PROPORTIONS_AS_IS,
@@ -200,15 +234,15 @@ def _phase(spec: Spec, classifier: Classifier, phase: Phase, stage: Stage) -> Tr
     )
     if stage.begin == "best":
         message.start = TrainingPhase.START_BEST
-    if classifier.probe:
+    if is_probe:
         return message
     # The nearest of those who say a length says it alone.
-    said = next((one for one in (stage, phase, spec.budget) if one and (one.steps or one.epochs)), None)
+    said = next((one for one in (stage, phase, budget) if one and (one.steps or one.epochs)), None)
     if said is not None and said.epochs:
         # A matched control takes as many steps as the arm, over fewer images.
         message.epochs = round(said.epochs * phase.passes, 9) if said is stage else said.epochs
     else:
-        message.steps = (said.steps if said else None) or default_steps(classifier.model)
+        message.steps = (said.steps if said else None) or default_steps(model)
     return message
 
 

@@ -44,6 +44,7 @@ def size_of(spec: Spec) -> Size:
     steps = _ALWAYS + encoders + sum(_steps_of(item) for item in sets)
     reference = spec.reference
     sides = () if reference is None else (spec.primary, *rivals(spec))
+    steps += sum(_pretraining(spec, classifier) for classifier in spec.classifiers)
     # What the endpoint compares, by classifier: cells, and arms with controls of the same classifier.
     cells: dict[str, dict[tuple[str, str], int]] = {item.title: {} for item in spec.classifiers}
     pairs: dict[str, set[tuple[str, str, str]]] = {item.title: set() for item in spec.classifiers}
@@ -122,6 +123,19 @@ def _extractions(
         if any(contest.needs_synthetic for contest in item.wanted(spec, primary=is_primary(spec, classifier))):
             used.add(item.name)
     return _SPLITS + sum(item.spec.replicates for item in sets if item.name in used)
+
+
+def _pretraining(spec: Spec, classifier: Classifier) -> int:
+    """Steps of a classifier's chain: each link's data, and its training, once or for each seed."""
+    seeds = replicates(spec, primary=False)
+    reference = spec.reference
+    if is_primary(spec, classifier) or (reference is not None and reference.classifier.title == classifier.title):
+        seeds = max(seeds, spec.replicates)
+    steps = 0
+    for link in reversed(classifier.chain):
+        seeds = seeds if link.replicates == "each" else 1
+        steps += 1 + seeds
+    return steps
 
 
 def _trainings(

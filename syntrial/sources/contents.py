@@ -24,7 +24,15 @@ from syntrial.imagesets.phantoms import cast, class_names
 from syntrial.imagesets.pictures import check_scalable
 from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut
 from syntrial.sources.medmnist import MEDMNIST
-from syntrial.sources.named import DATASET, SourceRef, class_mappings, sources_of, split_rule, synthetic_name
+from syntrial.sources.named import (
+    DATASET,
+    SourceRef,
+    chain_name,
+    class_mappings,
+    sources_of,
+    split_rule,
+    synthetic_name,
+)
 from syntrial.v1.data_preparation_pb2 import ImageFormat, PhantomSource
 
 
@@ -86,7 +94,7 @@ def look_into(experiment: Experiment, paths: Mapping[str, Path]) -> dict[str, Co
             if contents is not None:
                 found[name] = contents
     if not violations:
-        violations += _against_the_rules(experiment, found)
+        violations = [*_against_the_rules(experiment, found), *_chains_against_the_rules(experiment, found)]
     if violations:
         raise UserError(violations=violations)
     return found
@@ -165,6 +173,21 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
     return violations
 
 
+def _chains_against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) -> list[Violation]:
+    """What of the contents of chains of pretraining is against the rules of data sets."""
+    violations: list[Violation] = []
+    for number, classifier in enumerate(experiment.spec.classifiers):
+        for step, link in enumerate(classifier.chain):
+            contents = found.get(chain_name(classifier, step))
+            try:
+                if contents is not None:
+                    title = f"spec.classifiers[{number}].chain[{step}].dataset"
+                    foreseen(link.dataset, contents, title=title, has_own_form=False)
+            except UserError as error:
+                violations += error.violations
+    return violations
+
+
 def remarks(experiment: Experiment, found: Mapping[str, Contents]) -> list[str]:
     """What the user should know of splits before anything runs, as sentences: who stands in two of them.
 
@@ -192,13 +215,15 @@ def _shared_words(prepared: Contents) -> list[str]:
     ]
 
 
-def foreseen(dataset: Dataset, contents: Contents) -> Contents:
+def foreseen(
+    dataset: Dataset, contents: Contents, *, title: str = "spec.dataset", has_own_form: bool = True
+) -> Contents:
     """The three splits, in the trial's classes, that preparation makes of the contents before leaks are dropped.
 
-    The test split is that which is evaluated on: it loses no leaks. Raises UserError for a class map, a colour mode, a
+    The test split is that which is evaluated on: it loses no leaks. `title` is the data set's field, and
+    `has_own_form` false where its images take the form of others. Raises UserError for a class map, a colour mode, a
     split or a class that preparation would refuse.
     """
-    title = "spec.dataset"
     mapping = class_mappings(dataset)
     classes = map_classes(
         contents.classes,
@@ -208,7 +233,7 @@ def foreseen(dataset: Dataset, contents: Contents) -> Contents:
         source=title,
         task_field=f"{title}.task",
     )
-    if dataset.color_mode == "source":
+    if dataset.color_mode == "source" and has_own_form:
         channels_of(contents.channels, mode=ImageFormat.COLOR_MODE_SOURCE, title=title, field=f"{title}.colorMode")
     check_scalable(contents.numbers, is_told=dataset.intensity is not None, title=title, field=f"{title}.intensity")
     present = {split: _in_classes(found, classes) for split, found in contents.splits.items()}

@@ -11,8 +11,9 @@ from typing import Any, Final, TypeVar
 from syntrial.artifacts.keys import canonical_json, canonical_request
 from syntrial.errors import UserError
 from syntrial.experiment.base import ADDRESS, Model
+from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.dataset import SOURCES, Dataset, SourceFields
-from syntrial.experiment.model import Classifier, Cluster, Experiment, Synthetic
+from syntrial.experiment.model import Cluster, Experiment, Synthetic
 from syntrial.sources.addresses import Address, HubAddress, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
@@ -31,7 +32,8 @@ class SourceRef:
     """A source that an experiment names, before its content is known."""
 
     name: str
-    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME or weights/NAME."""
+    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, weights/NAME or
+    chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
@@ -97,8 +99,13 @@ def weights_name(classifier: Classifier) -> str:
     return f"weights/{classifier.title}"
 
 
+def chain_name(classifier: Classifier, link: int) -> str:
+    """The name of the source of a link of a classifier's chain, counted from 0."""
+    return f"chain/{classifier.title}/{link + 1}"
+
+
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
-    """Every source that the experiment names, in its order: the data set, ready-made images, weights.
+    """Every source that the experiment names, in its order: the data set, ready-made images, weights, data of chains.
 
     Raises UserError for `pretraining: hub` with a model that has no published weights.
     """
@@ -121,6 +128,9 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
                     name=weights_name(classifier), field=_words(place), kind=WEIGHTS, address=address, place=place
                 )
             )
+        for step, link in enumerate(classifier.chain):
+            inside = ("spec", "classifiers", number, "chain", step, "dataset")
+            found.append(_images(chain_name(classifier, step), link.dataset, place=inside, size=size))
     return tuple(found)
 
 
@@ -179,7 +189,15 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
             for item in spec.synthetic
         ),
         "classifiers": tuple(
-            item.model_copy(update={"pretraining": digests.get(weights_name(item), item.pretraining)})
+            item.model_copy(
+                update={
+                    "pretraining": digests.get(weights_name(item), item.pretraining),
+                    "chain": tuple(
+                        link.model_copy(update={"dataset": by_content(link.dataset, chain_name(item, number))})
+                        for number, link in enumerate(item.chain)
+                    ),
+                }
+            )
             for item in spec.classifiers
         ),
     }

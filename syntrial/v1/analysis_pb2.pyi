@@ -81,6 +81,14 @@ class SyntheticSummary(_message.Message):
     audit: _artifacts_pb2.MemberRef
     def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
+class PretrainingSummary(_message.Message):
+    __slots__ = ("classifier", "audit")
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    classifier: str
+    audit: _artifacts_pb2.MemberRef
+    def __init__(self, classifier: _Optional[str] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
 class Endpoint(_message.Message):
     __slots__ = ("metric", "smallest_effect")
     class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -110,7 +118,7 @@ class Look(_message.Message):
     def __init__(self, number: _Optional[int] = ..., evaluations: _Optional[str] = ..., changed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WriteReportRequest(_message.Message):
-    __slots__ = ("header", "title", "experiment", "endpoint", "audit", "train", "cells", "comparisons", "synthetic", "looks", "qualifications")
+    __slots__ = ("header", "title", "experiment", "endpoint", "audit", "train", "cells", "comparisons", "synthetic", "looks", "qualifications", "pretraining")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
@@ -122,6 +130,7 @@ class WriteReportRequest(_message.Message):
     SYNTHETIC_FIELD_NUMBER: _ClassVar[int]
     LOOKS_FIELD_NUMBER: _ClassVar[int]
     QUALIFICATIONS_FIELD_NUMBER: _ClassVar[int]
+    PRETRAINING_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     title: str
     experiment: str
@@ -133,4 +142,5 @@ class WriteReportRequest(_message.Message):
     synthetic: _containers.RepeatedCompositeFieldContainer[SyntheticSummary]
     looks: _containers.RepeatedCompositeFieldContainer[Look]
     qualifications: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., title: _Optional[str] = ..., experiment: _Optional[str] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[CellComparison, _Mapping]]] = ..., synthetic: _Optional[_Iterable[_Union[SyntheticSummary, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Look, _Mapping]]] = ..., qualifications: _Optional[_Iterable[str]] = ...) -> None: ...
+    pretraining: _containers.RepeatedCompositeFieldContainer[PretrainingSummary]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., title: _Optional[str] = ..., experiment: _Optional[str] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[CellComparison, _Mapping]]] = ..., synthetic: _Optional[_Iterable[_Union[SyntheticSummary, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Look, _Mapping]]] = ..., qualifications: _Optional[_Iterable[str]] = ..., pretraining: _Optional[_Iterable[_Union[PretrainingSummary, _Mapping]]] = ...) -> None: ...

@@ -11,7 +11,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ClassifierModel(_message.Message):
-    __slots__ = ("name", "stem", "file")
+    __slots__ = ("name", "stem", "file", "trained")
     class Stem(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         STEM_UNSPECIFIED: _ClassVar[ClassifierModel.Stem]
@@ -25,10 +25,12 @@ class ClassifierModel(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     STEM_FIELD_NUMBER: _ClassVar[int]
     FILE_FIELD_NUMBER: _ClassVar[int]
+    TRAINED_FIELD_NUMBER: _ClassVar[int]
     name: str
     stem: ClassifierModel.Stem
     file: FileWeights
-    def __init__(self, name: _Optional[str] = ..., stem: _Optional[_Union[ClassifierModel.Stem, str]] = ..., file: _Optional[_Union[FileWeights, _Mapping]] = ...) -> None: ...
+    trained: _artifacts_pb2.MemberRef
+    def __init__(self, name: _Optional[str] = ..., stem: _Optional[_Union[ClassifierModel.Stem, str]] = ..., file: _Optional[_Union[FileWeights, _Mapping]] = ..., trained: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class FileWeights(_message.Message):
     __slots__ = ("digest",)

@@ -316,7 +316,7 @@ class OrdinalTask(_message.Message):
     def __init__(self, order: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class PrepareDatasetRequest(_message.Message):
-    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed", "task", "cap_per_label", "train_count", "audit")
+    __slots__ = ("header", "source", "format", "split", "leaks", "class_map", "train_fraction", "train_fraction_seed", "task", "cap_per_label", "train_count", "audit", "held_out")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     FORMAT_FIELD_NUMBER: _ClassVar[int]
@@ -329,6 +329,7 @@ class PrepareDatasetRequest(_message.Message):
     CAP_PER_LABEL_FIELD_NUMBER: _ClassVar[int]
     TRAIN_COUNT_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     source: Source
     format: ImageFormat
@@ -341,7 +342,18 @@ class PrepareDatasetRequest(_message.Message):
     cap_per_label: int
     train_count: int
     audit: AuditPolicy
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ...) -> None: ...
+    held_out: HeldOut
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., split: _Optional[_Union[SplitRule, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train_fraction: _Optional[float] = ..., train_fraction_seed: _Optional[int] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., train_count: _Optional[int] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ..., held_out: _Optional[_Union[HeldOut, _Mapping]] = ...) -> None: ...
+
+class HeldOut(_message.Message):
+    __slots__ = ("validation", "test", "same_source")
+    VALIDATION_FIELD_NUMBER: _ClassVar[int]
+    TEST_FIELD_NUMBER: _ClassVar[int]
+    SAME_SOURCE_FIELD_NUMBER: _ClassVar[int]
+    validation: _artifacts_pb2.MemberRef
+    test: _artifacts_pb2.MemberRef
+    same_source: bool
+    def __init__(self, validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., same_source: _Optional[bool] = ...) -> None: ...
 
 class ImportImagesRequest(_message.Message):
     __slots__ = ("header", "source", "format", "class_map", "train", "validation", "test", "leaks", "allow_copies", "task", "audit", "scale")

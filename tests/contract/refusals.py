@@ -8,6 +8,7 @@ EDM: dict[str, Any] = {"name": "edm", "generator": {"diffusion": {}}}
 IMPORTED: dict[str, Any] = {"name": "made", "images": {"phantom": {}}}
 TWO_CLASSIFIERS: list[dict[str, Any]] = [{"model": "resnet18"}, {"model": "resnet18", "pretraining": "hub"}]
 PROBE: dict[str, Any] = {"model": "resnet18", "name": "probe", "pretraining": "hub", "probe": {}}
+PROBED: dict[str, Any] = {"model": "resnet18", "name": "c", "probe": {}}
 PHASE: dict[str, Any] = {"real": 1, "synthetic": 1}
 
 
@@ -291,6 +292,24 @@ CASES: dict[str, Case] = {
         good={"classifiers": [{"model": "resnet18", "pretraining": "none", "stem": "small"}]},
         message="published weights have the standard stem: leave `stem` at auto",
         field="spec.classifiers[0]",
+    ),
+    "a chain of pretraining without a name": Case(
+        bad={"classifiers": [{"model": "resnet18", "chain": [{"dataset": {"phantom": {}}}]}]},
+        good={"classifiers": [{"model": "resnet18", "name": "c", "chain": [{"dataset": {"phantom": {}}}]}]},
+        message="a classifier with a `chain` of pretraining needs a `name`",
+        field="spec.classifiers[0]",
+    ),
+    "a probe of a network for each replicate": Case(
+        bad={"classifiers": [PROBED | {"chain": [{"dataset": {"phantom": {}}, "replicates": "each"}]}]},
+        good={"classifiers": [PROBED | {"chain": [{"dataset": {"phantom": {}}, "replicates": "shared"}]}]},
+        message="a probe's features are extracted once, of one network",
+        field="spec.classifiers[0].chain",
+    ),
+    "a link in a form of its own": Case(
+        bad={"classifiers": [{"model": "resnet18", "name": "c", "chain": [{"dataset": {"phantom": {}, "size": 64}}]}]},
+        good={"classifiers": [{"model": "resnet18", "name": "c", "chain": [{"dataset": {"phantom": {}}}]}]},
+        message="a data set of a chain takes the form of the trial's images",
+        field="spec.classifiers[0].chain[0].dataset",
     ),
     "a stage with two lengths": Case(
         bad={"classifiers": [{"model": "resnet18", "stages": [{"train": ["fc"], "steps": 5, "epochs": 1}]}]},

@@ -140,6 +140,16 @@ def truncated_weights(folder: Path) -> dict[str, Any]:
     return experiment(classifiers=[{"model": "small-cnn", "name": "ours", "pretraining": "weights.safetensors"}])
 
 
+def link_without_labels(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    for split in ("train", "val", "test"):
+        (folder / "unlabelled" / split / "images").mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (16, 16), number).save(folder / "unlabelled" / split / "images" / f"{number}.png")
+    chain = [{"dataset": {"folder": "unlabelled"}}]
+    return experiment(classifiers=[{"model": "small-cnn", "name": "chain", "chain": chain}])
+
+
 def unknown_preset(folder: Path) -> dict[str, Any]:
     npz(folder)
     return experiment(synthetic=[{"name": "edm", "generator": {"diffusion": {"preset": "nanno"}}}])
@@ -173,6 +183,10 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     "a folder without classes": (folder_without_classes, ["images", "class", "do:"]),
     "an empty folder": (empty_folder, ["images", "empty", "Check the path"]),
     "unreadable images": (unreadable_images, ["images", "do:"]),
+    "a link of a chain whose images have no labels": (
+        link_without_labels,
+        ["spec.classifiers[0].chain[0].dataset", "class"],
+    ),
     "a pickle where weights belong": (pickled_weights, ["weights.pt", "pickle", "safetensors"]),
     "truncated weights": (truncated_weights, ["weights.safetensors", "whole safetensors file", "again"]),
     "an unknown preset": (unknown_preset, ["nanno", "nano"]),

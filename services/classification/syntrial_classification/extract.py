@@ -34,7 +34,7 @@ def extract_features(request: ExtractFeaturesRequest, context: StepContext) -> N
     side_H, _, channels = images.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(images.classes), channels=channels, side=side_H)
     # A probe's last layer is fitted: what the network has there by chance is not used.
-    model, pretraining = initial_model(request.model, spec, context, seed=0)
+    model, pretraining = initial_model(request.model, spec, context, seed=0, images=images)
     if pretraining["kind"] == "none":
         raise UserError(
             field="model.pretraining",

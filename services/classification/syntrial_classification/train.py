@@ -39,7 +39,7 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     plan = plan_training(request, train=train, synthetic=synthetic)
     side_H, _, channels = train.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
-    model, pretraining = initial_model(request.model, spec, context, seed=request.seed)
+    model, pretraining = initial_model(request.model, spec, context, seed=request.seed, images=train)
     if is_probe:
         outcome = fit_probe(
             request,

@@ -1,6 +1,6 @@
-"""Initial weights from a safetensors file: published ones, or the user's. Nothing is ever unpickled."""
+"""Initial weights: of a safetensors file, published or the user's, or of an earlier training. Nothing is unpickled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -9,6 +9,7 @@ from syntrial_training.tensors import under
 from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest
+from syntrial.artifacts.store import MemberReader
 from syntrial.errors import SourceError, UserError
 from syntrial_classification.models import SMALL_CNN, ModelSpec, head_names, read_as_published, timm
 
@@ -20,13 +21,41 @@ def load_weights_file(model: nn.Module, path: Path, *, spec: ModelSpec, digest: 
 
     Every tensor must be there in the model's shape, but for the head: where the file's has another number of classes,
     or is missing, the model's own stays. What does not fit so is read without a prefix that all names share, and then
-    as timm reads published weights. A first convolution of three channels is summed over them where images have one.
+    as timm reads published weights. A first convolution is brought to the images' channels: one of colour is summed for
+    grey ones, one of grey shared out among the colours.
     Raises SourceError for a file that is missing, changed, damaged or not safetensors, and UserError that lists the
     tensors for one that does not fit.
     """
+    return _load(model, _readings(read_safetensors(path, digest=digest), model, spec=spec), spec=spec)
+
+
+def load_trained(
+    model: nn.Module, reader: MemberReader, *, spec: ModelSpec, classes: Sequence[str], task: str
+) -> list[str]:
+    """Loads a `classifier` member into `model`, as `load_weights_file`; its head only where it tells these classes.
+
+    Raises UserError for a classifier of another network.
+    """
+    head = reader.json("classifier.json")
+    if head["model"]["name"] != spec.name:
+        raise UserError(
+            field="model.trained",
+            rule="a network begins with the weights of the same network",
+            received=f"those of {head['model']['name']} for {spec.name}",
+            remedy="Give a classifier of the same model.",
+        )
+    tensors = read_safetensors(reader.path("weights.safetensors"))
+    if (head["classes"], head["task"]) != ([*classes], task):
+        heads = tuple(f"{name}." for name in head_names(model))
+        tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(heads)}
+    return _load(model, [tensors], spec=spec)
+
+
+def _load(model: nn.Module, readings: Iterable[dict[str, Tensor]], *, spec: ModelSpec) -> list[str]:
+    """Loads the first reading that fits; returns the names of the layers that kept their own."""
     nearest: dict[str, list[str]] | None = None
-    for read in _readings(read_safetensors(path, digest=digest), model, spec=spec):
-        tensors = _folded(read, model, spec=spec)
+    for read in readings:
+        tensors = _in_channels(read, model, spec=spec)
         refit, misfits = _compared(model, tensors)
         if not misfits:
             break
@@ -84,24 +113,33 @@ def _compared(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], d
     return refit, {what: names for what, names in parts.items() if names}
 
 
-def _folded(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> dict[str, Tensor]:
-    """With a first convolution over three channels summed over them, where images have one."""
-    if spec.channels != 1:
-        return tensors
+def _in_channels(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> dict[str, Tensor]:
+    """With first convolutions in the images' channels: summed over colours for grey, shared out for colour.
+
+    A grey image in three equal channels then gives what it gave in one.
+    """
     own = model.state_dict()
     found = dict(tensors)
     for name, tensor in tensors.items():
-        if tensor.ndim == 4 and name in own and own[name].ndim == 4:
-            out, channels, *kernel = own[name].shape
-            if tuple(tensor.shape) != (out, 3 * channels, *kernel):
-                continue
-            # Where blocks of pixels are folded into channels, small-cnn has a colour's pixels side by side, timm's
-            # models have a pixel's colours.
+        if tensor.ndim != 4 or name not in own or own[name].ndim != 4 or tensor.shape == own[name].shape:
+            continue
+        out, wanted, *kernel = own[name].shape
+        given = int(tensor.shape[1])
+        if tuple(tensor.shape) != (out, given, *kernel):
+            continue
+        # Where blocks of pixels are folded into channels, small-cnn has a colour's pixels side by side, timm's models
+        # have a pixel's colours.
+        is_folded_by_colour = spec.name == SMALL_CNN
+        if spec.channels == 1 and given == 3 * wanted:
             found[name] = (
-                tensor.reshape(out, 3, channels, *kernel).sum(1)
-                if spec.name == SMALL_CNN
+                tensor.reshape(out, 3, wanted, *kernel).sum(1)
+                if is_folded_by_colour
                 else timm().models.adapt_input_conv(1, tensor)
             )
+        elif spec.channels == 3 and wanted == 3 * given:
+            shared = (tensor / 3).unsqueeze(1 if is_folded_by_colour else 2)
+            shape = (out, 3, given, *kernel) if is_folded_by_colour else (out, given, 3, *kernel)
+            found[name] = shared.expand(shape).reshape(out, wanted, *kernel).contiguous()
     return found
 
 

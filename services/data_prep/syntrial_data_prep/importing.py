@@ -21,9 +21,8 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, findings, leaks, scales, sources
 from syntrial_data_prep.form import Formed, check_decoded, counting, form, join
-from syntrial_data_prep.leak_search import calibrated, near_of, near_pairs
+from syntrial_data_prep.leak_search import Side, calibrated, copies_between, near_of
 from syntrial_data_prep.likeness import coefficients, evened
-from syntrial_data_prep.neighbours import within
 from syntrial_data_prep.prepare import describe_resampling, write_originals
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.shards import Shards
@@ -189,49 +188,26 @@ def _copies(
     close = leaks.action_of(request.leaks.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
     train_likeness, scale, calibration = calibrated(real["train"].images_NHWC, patients=real["train"].patients)
     likeness = evened(coefficients(images.images_NHWC), scale)
-    # Nothing imported is of a patient of the data set, as far as is known: all pairs count.
-    strangers = np.full(len(images), -1, np.int64)
+    imported = Side(title=IMPORTED, names=images.names, digests=digests, likeness=likeness)
     found: list[leaks.Leak] = []
     for number, (name, image_set) in enumerate(real.items()):
-        real_digests = duplicates.hashes(image_set.images_NHWC)
-        held = set(real_digests)
-        real_names = [f"{name}/{file}" for file in image_set.origins.get("file", range(len(image_set)))]
-        nearest = within(
-            likeness,
-            train_likeness if name == "train" else evened(coefficients(image_set.images_NHWC), scale),
+        keeper = Side(
+            title=name,
+            names=[f"{name}/{file}" for file in image_set.origins.get("file", range(len(image_set)))],
+            digests=duplicates.hashes(image_set.images_NHWC),
+            likeness=train_likeness if name == "train" else evened(coefficients(image_set.images_NHWC), scale),
+        )
+        # Nothing imported is of a patient of the data set, as far as is known: all pairs count.
+        found += copies_between(
+            imported,
+            keeper,
             threshold=calibration.threshold,
-            apart=(strangers, np.zeros(len(image_set), np.int64)),
+            exact="keep" if name == "train" else exact,
+            near="keep" if name == "train" else close,
             on_progress=counting(
                 context, before=number * len(images), total=len(real) * len(images), activity="looking for copies"
             ),
         )
-        same = [row for row, digest in enumerate(digests) if digest in held]
-        near = near_pairs(nearest, told=lambda row, held=held: digests[row] in held)  # type: ignore[misc]
-        places = {digest: row for row, digest in reversed(list(enumerate(real_digests)))}
-        for kind, action, concerned, pairs in (
-            (
-                leaks.EXACT,
-                exact,
-                same,
-                [duplicates.Pair(first=row, second=places[digests[row]], distance=0.0) for row in same],
-            ),
-            (
-                leaks.NEAR,
-                close,
-                [pair.first for pair in near],
-                near,
-            ),
-        ):
-            leak = leaks.of_pairs(
-                pairs,
-                kind=kind,
-                between=(IMPORTED, name),
-                action="keep" if name == "train" else action,
-                names=(images.names, real_names),
-                rows=concerned,
-            )
-            if leak is not None:
-                found.append(leak)
     pictures, told = audit.leak_pictures(
         found, {IMPORTED: images.images_NHWC} | {name: image_set.images_NHWC for name, image_set in real.items()}
     )

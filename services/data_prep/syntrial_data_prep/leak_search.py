@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.documents.audit import Near
+from syntrial.documents.audit import LeakAction, Near
 from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import LeakPolicy
 from syntrial_data_prep import duplicates, leaks
@@ -28,6 +28,10 @@ class Searched:
 
     leaks: tuple[leaks.Leak, ...]
     near: Near
+    likeness: Mapping[str, Likeness]
+    """What the images of each split are compared by."""
+    scale: Scale
+    calibration: Calibration
 
 
 def calibrated(images_NHWC: NDArray[np.uint8], *, patients: Codes) -> tuple[Likeness, Scale, Calibration]:
@@ -144,7 +148,62 @@ def search(
                 rows=[pair.first for pair in close_pairs],
             )
         )
-    return Searched(leaks=tuple(leak for leak in found if leak is not None), near=near_of(calibration))
+    return Searched(
+        leaks=tuple(leak for leak in found if leak is not None),
+        near=near_of(calibration),
+        likeness=likeness,
+        scale=scale,
+        calibration=calibration,
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Side:
+    """Images that are looked for copies, or looked through."""
+
+    title: str
+    """What leaks call them."""
+    names: Sequence[str]
+    digests: Sequence[str]
+    likeness: Likeness
+
+
+def copies_between(
+    loser: Side,
+    keeper: Side,
+    *,
+    threshold: float,
+    apart: tuple[Codes, Codes] | None = None,
+    exact: LeakAction,
+    near: LeakAction,
+    on_progress: Callable[[int], None],
+) -> list[leaks.Leak]:
+    """Images of `loser` that are images of `keeper`, exactly or nearly; each with what is done about it.
+
+    `apart` has the numbers of both sides' patients, whose images are no near duplicates of each other; None: all pairs
+    count.
+    """
+    held = set(keeper.digests)
+    strangers = (np.full(len(loser.names), -1, np.int64), np.zeros(len(keeper.names), np.int64))
+    found = within(
+        loser.likeness, keeper.likeness, threshold=threshold, apart=apart or strangers, on_progress=on_progress
+    )
+    same = [row for row, digest in enumerate(loser.digests) if digest in held]
+    places = {digest: row for row, digest in reversed(list(enumerate(keeper.digests)))}
+    equal = [duplicates.Pair(first=row, second=places[loser.digests[row]], distance=0.0) for row in same]
+    close = near_pairs(found, told=lambda row: loser.digests[row] in held)
+    made = (
+        leaks.of_pairs(
+            pairs,
+            kind=kind,
+            between=(loser.title, keeper.title),
+            action=action,
+            names=(loser.names, keeper.names),
+            rows=[pair.first for pair in pairs],
+        )
+        for kind, action, pairs in ((leaks.EXACT, exact, equal), (leaks.NEAR, near, close))
+    )
+    return [leak for leak in made if leak is not None]
 
 
 def patient_codes(whole: Mapping[str, Formed]) -> dict[str, Codes]:

@@ -12,12 +12,12 @@ from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Resampling
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
-from syntrial.imagesets.imageset import write_image_set
+from syntrial.imagesets.imageset import ImageSet, read_image_set, write_image_set
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
-from syntrial_data_prep import audit, duplicates, findings, leak_search, leaks, scales, sources
+from syntrial_data_prep import audit, duplicates, findings, held_out, leak_search, leaks, scales, sources
 from syntrial_data_prep.form import Formed, check_decoded, check_size, counting, form
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped
@@ -37,7 +37,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         on_progress=lambda _: context.check_cancelled(),
     )
     mapped = map_classes(raw.classes, request.class_map, task=request.task)
-    channels = channels_of(raw.channels, mode=image_format.color_mode, title=raw.title)
+    held = _held_out(request, context)
+    channels = _channels(raw, request=request, held=held)
     total, done = sum(len(found.names) for found in raw.splits.values()), 0
     shards = Shards(context)
     scale = shards.scale() or scales.find_scale(
@@ -74,9 +75,23 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         policy=request.leaks,
         on_progress=lambda done, of: context.progress(done, total=of, unit="pairs", activity="looking for leaks"),
     )
-    found_leaks = searched.leaks
-    pictures, told = audit.leak_pictures(found_leaks, {name: part.images_NHWC for name, part in whole.items()})
+    from_trial = held_out.search_held_out(
+        whole,
+        held,
+        digests=digests,
+        searched=searched,
+        policy=request.leaks,
+        same_source=request.held_out.same_source,
+        on_progress=lambda done, of: context.progress(
+            done, total=of, unit="images", activity="looking for the trial's images"
+        ),
+    )
+    found_leaks = (*searched.leaks, *from_trial)
+    pixels = {name: part.images_NHWC for name, part in whole.items()}
+    pixels |= {title: images.images_NHWC for title, images in held.items()}
+    pictures, told = audit.leak_pictures(found_leaks, pixels)
     leaks.stop_if_asked(found_leaks, source=raw.title)
+    held_out.require_others(whole, from_trial, title=raw.title)
     kept = {
         name: part.take(leaks.keep_mask(len(part), found_leaks, split=name), scratch=context.scratch)
         for name, part in whole.items()
@@ -104,7 +119,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         pictures=told,
         shifts=audit.shifts({name: kept[name].labels for name in SPLITS}, mapped.names),
         conflicts=audit.conflicts(
-            {name: (whole[name], digests[name]) for name in SPLITS}, mapped.names, found=found_leaks
+            {name: (whole[name], digests[name]) for name in SPLITS}, mapped.names, found=searched.leaks
         ),
         ranges={name: audit.ranges(kept[name].images_NHWC) for name in SPLITS},
         unreadable=tuple(name for part in formed.values() for name in part.unreadable),
@@ -125,6 +140,30 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     if shown is not None:
         context.output.array("audit", "findings.npy", shown)
     write_originals(raw, context)
+
+
+def _held_out(request: PrepareDatasetRequest, context: StepContext) -> dict[str, ImageSet]:
+    """The trial's splits that the data set must not hold, by their titles; none for the trial's own data set."""
+    if not request.HasField("held_out"):
+        return {}
+    refs = {"validation": request.held_out.validation, "test": request.held_out.test}
+    found = {held_out.title_of(name): read_image_set(context.open(ref)) for name, ref in refs.items()}
+    side = next(iter(found.values())).images_NHWC.shape[1]
+    if request.format.size != side:
+        raise UserError(
+            field="format.size",
+            rule="a data set for pretraining has the size of the trial's images",
+            received=request.format.size,
+            remedy=f"Use {side}.",
+        )
+    return found
+
+
+def _channels(raw: Raw, *, request: PrepareDatasetRequest, held: Mapping[str, ImageSet]) -> int:
+    """Of the trial's images where there are any, else of the source's own."""
+    if held:
+        return int(next(iter(held.values())).images_NHWC.shape[3])
+    return channels_of(raw.channels, mode=request.format.color_mode, title=raw.title)
 
 
 def write_originals(raw: Raw, context: StepContext) -> None:

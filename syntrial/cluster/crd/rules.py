@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
-from syntrial.experiment.classifiers import OF_A_PROBE, Recipe, of_a_probe
+from syntrial.experiment.classifiers import FORM, OF_A_PROBE, Recipe, of_a_probe
 from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import Filter
@@ -138,6 +138,21 @@ _PLACEMENT: Final = (
     ),
 )
 
+_TRAINING: Final = (
+    Rule(
+        rule="""!has(self.stages) || self.stages.size() == 0 || !has(self.stages[0].begin)
+        || self.stages[0].begin != 'best'""",
+        message="the first stage has none before it",
+        field=".stages",
+    ),
+    Rule(
+        rule="""!has(self.recipe) || !has(self.recipe.schedule) || self.recipe.schedule != 'decay'
+        || has(self.recipe.decayEpochs)""",
+        message="the schedule `decay` says after how many epochs the learning rate falls",
+        field=".recipe",
+    ),
+)
+
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Dataset": (
         *one_of_rules(Dataset),
@@ -210,19 +225,13 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="published weights have the standard stem: leave `stem` at auto",
         ),
         Rule(
-            rule="""!has(self.stages) || self.stages.size() == 0 || !has(self.stages[0].begin)
-            || self.stages[0].begin != 'best'""",
-            message="the first stage has none before it",
-            field=".stages",
+            rule="!has(self.chain) || self.chain.size() == 0 || has(self.name)",
+            message="a classifier with a `chain` of pretraining needs a `name`",
         ),
+        *_TRAINING,
         Rule(
-            rule="""!has(self.recipe) || !has(self.recipe.schedule) || self.recipe.schedule != 'decay'
-            || has(self.recipe.decayEpochs)""",
-            message="the schedule `decay` says after how many epochs the learning rate falls",
-            field=".recipe",
-        ),
-        Rule(
-            rule="!has(self.probe) || (has(self.pretraining) && self.pretraining != 'none')",
+            rule="""!has(self.probe) || (has(self.pretraining) && self.pretraining != 'none')
+            || (has(self.chain) && self.chain.size() > 0)""",
             message="a probe is fitted to the features of a network that was trained",
             field=".pretraining",
         ),
@@ -235,6 +244,23 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message=of_a_probe(),
             field=".recipe",
         ),
+        Rule(
+            rule="""!has(self.probe) || !has(self.chain)
+            || self.chain.all(link, !has(link.replicates) || link.replicates == 'shared')""",
+            message="a probe's features are extracted once, of one network",
+            field=".chain",
+        ),
+    ),
+    "Link": (
+        *(
+            Rule(
+                rule=f"!has(self.dataset.{to_camel(name)})",
+                message="a data set of a chain takes the form of the trial's images",
+                field=".dataset",
+            )
+            for name in FORM
+        ),
+        *_TRAINING,
     ),
     "Stage": (
         Rule(

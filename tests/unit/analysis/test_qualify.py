@@ -6,8 +6,9 @@ from typing import Any
 from syntrial.analysis.findings import trial_findings
 from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import Source, read_trial
+from syntrial.documents.document import as_json
 from syntrial.rpc.testing import fake_key
-from syntrial.v1.analysis_pb2 import CellComparison
+from syntrial.v1.analysis_pb2 import CellComparison, PretrainingSummary
 
 Role = CellComparison.Role
 
@@ -355,3 +356,32 @@ def test_what_the_user_chose_is_passed_on(made_up_trial: Callable[..., Any]) -> 
 def test_few_replicates_are_told(made_up_trial: Callable[..., Any]) -> None:
     assert [q["severity"] for q in found(made_up_trial().small(replicates=2))["replicates"]] == ["note"]
     assert "replicates" not in found(made_up_trial().small(replicates=3))
+
+
+def test_what_a_chain_was_trained_with_is_told_with_what_was_left_out_and_what_was_kept(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    audit = as_json(trial.audit())
+    leak = {"count": 2, "images": 3, "examples": []}
+    tests = ["train", "the trial's test"]
+    audit["source"] = "nih"
+    audit["leaks"] = [
+        {**leak, "kind": "exact-duplicate", "between": tests, "dropped": 3, "action": "drop"},
+        {**leak, "kind": "shared-patient", "between": tests, "dropped": 0, "action": "waive"},
+        {**leak, "kind": "exact-duplicate", "between": ["train", "test"], "dropped": 0, "action": "waive"},
+    ]
+    member = trial.put("nih", "audit", {"audit.json": audit})
+    trial.request.pretraining.append(PretrainingSummary(classifier="chain", audit=member))
+    by_kind = found(trial)
+    (told,) = by_kind["pretraining"]
+    assert told["severity"] == "note"
+    assert told["words"] == (
+        "chain starts from weights trained on nih (80 images), which was searched for this trial's validation and test "
+        "images: 3 images of exact duplicates in train were left out."
+    )
+    (kept,) = by_kind["leaks"]
+    assert kept["severity"] == "serious"
+    assert kept["words"] == (
+        "Shared patients in what chain was pretrained with were found and kept: 2 between train and the trial's test."
+    )

@@ -1,6 +1,6 @@
 """Builders that the tests of the classification stage share."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,11 +87,12 @@ def train(
     real: ImageSet,
     validation: ImageSet | None = None,
     synthetic: ImageSet | None = None,
+    inputs: Mapping[tuple[str, str], Any] | None = None,
     **context: Any,
 ) -> FakeContext:
-    """Runs the verb; `context` goes to FakeContext."""
+    """Runs the verb; `inputs` are further members, and `context` goes to FakeContext."""
     sets = {(DATA, "train"): real, (DATA, "validation"): validation or real, (MADE, "accepted"): synthetic or real}
-    fake = FakeContext(sets, **context)
+    fake = FakeContext({**sets, **(inputs or {})}, **context)
     train_classifier(request, fake)
     return fake
 

@@ -3,15 +3,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import save_file
 from syntrial_classification import training as training_module
 from syntrial_classification.models import ModelSpec, SmallCnn, build_model
 from syntrial_classification.pools import Order
+from syntrial_classification.weights import read_safetensors
 from torch import nn
 
 from syntrial.artifacts.content import file_digest
 from syntrial.errors import Cancelled, UserError
-from syntrial.rpc.testing import FakeCheckpoints
+from syntrial.rpc.testing import FakeCheckpoints, fake_key
+from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ClassifierModel, FileWeights, TrainingPhase, TrainingRecipe
 
 BEST = TrainingRecipe.CHECKPOINT_CHOICE_BEST
@@ -226,6 +229,74 @@ def test_training_from_a_file_starts_from_its_weights(build: Any, tmp_path: Any)
     assert pretraining == {"kind": "file", "digest": digest, "heads_replaced": ["head"]}
     with pytest.raises(UserError, match="on this machine"):
         build.train(build.request(model=model), real=build.images(16))
+
+
+PRETRAINED = fake_key("pretrained")
+
+
+def begun_with(build: Any, first: Any, *, images: Any, **fields: Any) -> Any:
+    """A training that begins with the classifier of another, and changes next to nothing of it."""
+    member = first.result("classifier")
+    model = ClassifierModel(name="small-cnn", trained=MemberRef(key=PRETRAINED, member="classifier"))
+    inputs = {
+        (PRETRAINED, "classifier"): {
+            "classifier.json": member.json("classifier.json"),
+            "weights.safetensors": member.read("weights.safetensors"),
+        }
+    }
+    still = TrainingPhase(real=1, steps=1, learning_rate=1e-30)
+    return build.train(build.request(still, model=model, **fields), real=images, inputs=inputs)
+
+
+def test_a_training_begins_with_the_classifier_of_another_as_that_predicted(build: Any) -> None:
+    images = build.images(40, classes=3)
+    first = build.train(build.request(seed=1), real=images)
+    second = begun_with(build, first, images=images, seed=2)
+    before, after = (
+        read_safetensors(found.result("classifier").path("weights.safetensors")) for found in (first, second)
+    )
+    # Norms' statistics move in a step; nothing else does.
+    trained = [name for name in before if "running" not in name and "num_batches" not in name]
+    assert all(torch.equal(before[name], after[name]) for name in trained)
+    scores = [found.result("validation").array("scores.npy") for found in (first, second)]
+    np.testing.assert_allclose(*scores, atol=0.02)
+    record = second.result("classifier").json("classifier.json")["pretraining"]
+    assert record == {"kind": "trained", "key": PRETRAINED, "heads_replaced": []}
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_head_of_other_classes_or_another_task_is_new_though_as_large(build: Any, several: bool) -> None:
+    first = build.train(build.request(seed=1), real=build.images(40, classes=3, several=True))
+    images = build.images(40, classes=3, several=several)
+    if several:
+        images = replace(images, classes=("a", "b", "c"))
+    second = begun_with(build, first, images=images, seed=2)
+    record = second.result("classifier").json("classifier.json")
+    assert record["pretraining"]["heads_replaced"] == ["head"]
+    assert record["task"] == images.task
+
+
+def test_grey_images_begin_with_a_network_of_colour_ones(build: Any) -> None:
+    first = build.train(build.request(seed=1), real=build.images(40, channels=3))
+    second = begun_with(build, first, images=build.images(40), seed=2)
+    assert second.result("classifier").json("classifier.json")["pretraining"]["heads_replaced"] == []
+
+
+def test_the_weights_that_a_training_leaves_are_a_file_to_begin_with(build: Any) -> None:
+    images = build.images(16)
+    first = build.train(build.request(seed=1), real=images)
+    path = first.result("classifier").path("weights.safetensors")
+    digest = file_digest(path)
+    model = ClassifierModel(name="small-cnn", file=FileWeights(digest=digest))
+    second = build.train(build.request(model=model), real=images, sources={digest: path})
+    assert second.result("classifier").json("classifier.json")["pretraining"]["heads_replaced"] == []
+
+
+def test_a_network_does_not_begin_with_the_weights_of_another(build: Any) -> None:
+    images = build.images(16, side=32)
+    first = build.train(build.request(model="test_resnet"), real=images)
+    with pytest.raises(UserError, match="same network; received those of test_resnet for small-cnn"):
+        begun_with(build, first, images=images)
 
 
 @pytest.mark.parametrize(

@@ -55,11 +55,24 @@ def test_colour_weights_of_small_cnn_judge_grey_images_as_if_these_were_grey_in_
     )
 
 
+@pytest.mark.parametrize("name", ["small-cnn", "resnet18", "vit_tiny_patch16_224"])
+def test_grey_weights_judge_grey_images_in_colour_as_they_did_in_grey(name: str, tmp_path: Path) -> None:
+    grey = replace(SPEC, name=name)
+    colour = replace(grey, channels=3)
+    digest = save(tmp_path / "w.safetensors", grey)
+    model = build_model(colour, seed=2)
+    assert load_weights_file(model, tmp_path / "w.safetensors", spec=colour, digest=digest) == []
+    images = torch.rand(4, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        model.eval()(images.expand(-1, 3, -1, -1)), build_model(grey, seed=1).eval()(images), atol=1e-4, rtol=1e-3
+    )
+
+
 def test_weights_of_another_shape_or_model_are_refused_with_their_names(tmp_path: Path) -> None:
-    grey = save(tmp_path / "g.safetensors")
-    colour = replace(SPEC, channels=3)
+    small = save(tmp_path / "g.safetensors")
+    large = replace(SPEC, side=64)
     with pytest.raises(UserError, match=r"features\.0\.weight \(32, 4, 3, 3\) for"):
-        load_weights_file(build_model(colour, seed=0), tmp_path / "g.safetensors", spec=colour, digest=grey)
+        load_weights_file(build_model(large, seed=0), tmp_path / "g.safetensors", spec=large, digest=small)
     extra = save(tmp_path / "e.safetensors", layer9=torch.zeros(1))
     with pytest.raises(UserError, match="1 unknown: layer9"):
         load_weights_file(build_model(SPEC, seed=0), tmp_path / "e.safetensors", spec=SPEC, digest=extra)

@@ -122,6 +122,9 @@ def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
                 "spec.synthetic[].images.table.images",
                 "spec.dataset.task.binary.positive",
                 "spec.dataset.task.binary.negative",
+                "spec.classifiers[].chain[].dataset.table.images",
+                "spec.classifiers[].chain[].dataset.task.binary.positive",
+                "spec.classifiers[].chain[].dataset.task.binary.negative",
             }
         else:
             assert node["type"] in {"object", "array", "string", "integer", "number", "boolean"}, path

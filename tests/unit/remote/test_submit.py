@@ -81,6 +81,19 @@ def test_weights_become_their_digest(folder: Path) -> None:
     assert submission.tree["spec"]["classifiers"] == [classifier | {"pretraining": digest}]
 
 
+def test_the_data_of_a_chain_becomes_its_digest_wherever_it_lies_here(folder: Path) -> None:
+    chain = [{"dataset": {"npz": "data.npz"}}, {"dataset": {"table": {"folder": "s3://bucket/nih", "file": "a.csv"}}}]
+    classifier = {"model": "small-cnn", "name": "chain", "chain": chain}
+    file = write(folder, classifiers=[classifier])
+    submission = prepare(file)
+    digest = digest_of(folder / "data.npz")
+    assert submission.tree["spec"]["classifiers"][0]["chain"] == [{"dataset": {"npz": digest}}, chain[1]]
+    assert [source.field for source in submission.sources] == [
+        "spec.dataset",
+        "spec.classifiers[0].chain[0].dataset",
+    ]
+
+
 @pytest.mark.parametrize("address", ["s3://bucket/data.npz", "claim://data/set.npz", "sha256:" + "0" * 64])
 def test_addresses_that_a_cluster_understands_are_left_as_they_are(folder: Path, address: str) -> None:
     submission = prepare(write(folder, dataset={"npz": address, "size": 16}))
