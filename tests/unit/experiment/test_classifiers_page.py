@@ -20,4 +20,4 @@ def test_the_page_has_blocks() -> None:
 def test_each_block_of_the_page_is_a_classifier(block: str) -> None:
     for tree in yaml.safe_load(block):
         classifier = Classifier.model_validate(tree)
-        assert classifier.recipe is not None or classifier.stages or classifier.probe is not None
+        assert classifier.recipe is not None or classifier.stages or classifier.probe is not None or classifier.chain
