@@ -129,6 +129,17 @@ def test_a_probe_is_fitted_to_features_of_the_chains_last_network() -> None:
     assert size_of(item.spec).steps == len(found.steps)
 
 
+def test_what_a_chain_is_worth_is_a_trial_without_synthetic_images() -> None:
+    scratch = {"model": "small-cnn", "name": "scratch"}
+    primary = {"arm": "real", "classifier": "chain", "against": {"arm": "real", "classifier": "scratch"}}
+    each = [{**link, "replicates": "each"} for link in CHAIN["chain"]]
+    for chain in (CHAIN["chain"], each):
+        item = experiment({**CHAIN, "chain": chain}, scratch, synthetic=[], endpoint={"primary": primary})
+        found = planned(item)
+        assert [(one.arm, one.control) for one in found.comparisons] == [("real chain", "real scratch")]
+        assert size_of(item.spec).steps == len(found.steps)
+
+
 def test_bought_weights_at_the_beginning_of_a_chain_are_said_and_a_chain_from_nothing_is_not() -> None:
     def said(**changes: Any) -> list[str]:
         report = planned(experiment({**CHAIN, **changes})).report[-1].request
