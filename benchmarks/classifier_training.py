@@ -1,16 +1,17 @@
-"""Training of the small network: images a second against the usual loop, on this machine and in this run.
+"""Training of classifiers: images a second against the usual loop, on this machine and in this run, a row a network.
 
 The usual loop is a torch DataLoader over PIL images with torchvision's transforms, the better of 0 and 2 workers, and
 the same network, optimiser and batch size. Both take the same images and as many steps; the usual loop moves the images
 to the device and trains, with nothing else (no moving average, no counting of origins). Rounds alternate; the best of
 each counts.
 
-    python benchmarks/classifier_training.py [--data pneumoniamnist.npz]
+    python benchmarks/classifier_training.py [--data pneumoniamnist.npz] [--rows small-cnn,resnet50]
 
-On a CPU the ratio asked for, 1.5, is that of images per CPU second, an operation having one thread as it has in a
-trial: that keeps every core busy with trainings, so a worker's seconds are taken from another training, and a machine
-that does other work does not decide. The wall clock's rates stand beside it, where workers have the other cores for
-nothing. On a GPU the wall clock's ratio is to be at least 3. Ends with 1 where the ratio is less.
+On a CPU the ratio asked for is that of images per CPU second, an operation having one thread as it has in a trial: that
+keeps every core busy with trainings, so a worker's seconds are taken from another training, and a machine that does
+other work does not decide. The wall clock's rates stand beside it, where workers have the other cores for nothing. On
+a GPU the wall clock's ratio counts. Where the network takes nearly all of the time, on a CPU from ResNet-18 on, both
+loops wait for the same products: there ours is not to be slower. Ends with 1 where a row's ratio is less than asked.
 """
 
 import argparse
@@ -34,12 +35,45 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 
 from syntrial.experiment.presets.classifiers import default_learning_rate, recipe_preset
-from syntrial.imagesets.imageset import ImageSet
+from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingPhase
+from syntrial.v1.classification_pb2 import ClassifierModel, TrainClassifierRequest, TrainingPhase, TrainingRecipe
 
-MODEL = "small-cnn"
-RATIO_CPU, RATIO_GPU = 1.5, 3.0
+SMALL = "small-cnn"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A network, the images that it is trained on, and what is asked of the ratio."""
+
+    model: str
+    side: int = 28
+    channels: int = 1
+    labels: int = 0
+    """Of several labels an image, their number; 0: one class."""
+    batch: int | None = None
+    """None: that of the model's recipe."""
+    steps: int
+    rounds: int = 2
+    images: int
+    """Drawn, where no file is given."""
+    asked_cpu: float
+    asked_gpu: float
+
+    @property
+    def name(self) -> str:
+        """In the table."""
+        return f"{self.model}, {self.side} px" + (f", {self.labels} labels" if self.labels else "")
+
+
+ROWS = (
+    Row(model=SMALL, steps=20, rounds=6, images=4708, asked_cpu=1.5, asked_gpu=3.0),
+    Row(model=SMALL, labels=14, steps=20, rounds=6, images=4708, asked_cpu=1.5, asked_gpu=3.0),
+    Row(model="resnet18", batch=32, steps=2, images=512, asked_cpu=1.0, asked_gpu=3.0),
+    # Batches of 8: on a CPU a step takes seconds, and an image's share of it is that of larger ones.
+    Row(model="resnet50", side=224, channels=3, batch=8, steps=2, images=32, asked_cpu=1.0, asked_gpu=1.3),
+    Row(model="vit_small_patch16_224", side=224, channels=3, batch=8, steps=2, images=32, asked_cpu=1.0, asked_gpu=1.3),
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,13 +99,15 @@ class Watch:
         return Rate(wall=images / (_now(self.device) - self.wall), cpu=images / (_cpu_seconds() - self.cpu))
 
 
-class Pictures(Dataset[tuple[torch.Tensor, int]]):
+class Pictures(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """PIL images, transformed one at a time."""
 
     def __init__(self, images: ImageSet, *, shift: int) -> None:
         found = normalisation(images.images_NHWC)
         self.pictures = [Image.fromarray(image.squeeze()) for image in images.images_NHWC]
-        self.labels = images.labels.tolist()
+        self.labels = torch.from_numpy(images.labels)
+        if images.labels.ndim == 2:
+            self.labels = self.labels.float()
         share = shift / images.images_NHWC.shape[1]
         self.transform = transforms.Compose(
             [
@@ -84,22 +120,32 @@ class Pictures(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         return self.transform(self.pictures[index]), self.labels[index]
 
 
-def small_network(images: ImageSet) -> nn.Module:
-    """The network of the preset with its initial weights."""
+def network(row: Row, images: ImageSet) -> nn.Module:
+    """The row's network with its initial weights."""
     _, side, _, channels = images.images_NHWC.shape
-    spec = model_spec(ClassifierModel(name=MODEL), classes=len(images.classes), channels=channels, side=side)
+    spec = model_spec(ClassifierModel(name=row.model), classes=len(images.classes), channels=channels, side=side)
     return build_model(spec, seed=0)
 
 
-def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
+def recipe_of(row: Row) -> TrainingRecipe:
+    """The recipe of the model's family, with the row's batches."""
+    recipe = recipe_preset(row.model)
+    recipe.batch_size = row.batch or recipe.batch_size
+    recipe.validations = 1
+    return recipe
+
+
+def usual_rate(row: Row, images: ImageSet, *, workers: int) -> Rate:
     """The usual loop, after one batch that starts the workers."""
-    recipe, device = recipe_preset(MODEL), compute.device()
-    model = small_network(images).to(device).train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=default_learning_rate(MODEL), weight_decay=recipe.weight_decay)
+    recipe, device, steps = recipe_of(row), compute.device(), row.steps
+    model = network(row, images).to(device).train()
+    rate = default_learning_rate(row.model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=recipe.weight_decay)
+    criterion = nn.BCEWithLogitsLoss() if row.labels else nn.CrossEntropyLoss()
     loader = DataLoader(
         Pictures(images, shift=recipe.augment_shift),
         batch_size=recipe.batch_size,
@@ -112,7 +158,7 @@ def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
     done, watch = -1, Watch(device)
     while True:
         for batch, targets in loader:
-            loss = nn.functional.cross_entropy(model(batch.to(device)), targets.to(device))
+            loss = criterion(model(batch.to(device)), targets.to(device))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -123,19 +169,18 @@ def usual_rate(images: ImageSet, *, steps: int, workers: int) -> Rate:
                 return watch.rate(steps * recipe.batch_size)
 
 
-def our_rate(images: ImageSet, *, steps: int) -> Rate:
+def our_rate(row: Row, images: ImageSet) -> Rate:
     """Syntrial's loop, with its moving average and its counts, after one step."""
-    recipe, device = recipe_preset(MODEL), compute.device()
-    recipe.validations = 1
+    recipe, device, steps = recipe_of(row), compute.device(), row.steps
     request = TrainClassifierRequest(
         train=MemberRef(key="train"),
-        phases=[TrainingPhase(real=1, steps=steps + 2, learning_rate=default_learning_rate(MODEL))],
+        phases=[TrainingPhase(real=1, steps=steps + 2, learning_rate=default_learning_rate(row.model))],
         recipe=recipe,
     )
     training = Training(
-        small_network(images),
+        network(row, images),
         plan=plan_training(request, train=images, synthetic=None),
-        validation=images.take(np.arange(min(len(images), 64))),
+        validation=images.take(np.arange(2)),
         recipe=recipe,
         constants=normalisation(images.images_NHWC),
         seed=0,
@@ -148,17 +193,21 @@ def our_rate(images: ImageSet, *, steps: int) -> Rate:
     return watch.rate(steps * recipe.batch_size)
 
 
-def load(path: Path | None) -> ImageSet:
-    """The training split of a MedMNIST file, or noise of PneumoniaMNIST's size where none is given."""
-    if path is None:
-        rng = np.random.default_rng(0)
-        images, labels = rng.integers(0, 256, (4708, 28, 28, 1)).astype(np.uint8), rng.integers(0, 2, 4708)
-    else:
+def images_of(row: Row, path: Path | None) -> ImageSet:
+    """The training split of a MedMNIST file where it has the row's images, else noise."""
+    if path is not None and not row.labels and (row.side, row.channels) == (28, 1):
         with np.load(path, allow_pickle=False) as file:
             images, labels = file["train_images"], file["train_labels"].reshape(-1).astype(np.int64)
         images = images[..., None] if images.ndim == 3 else images
-    classes = tuple(str(k) for k in range(int(labels.max()) + 1))
-    return ImageSet(images_NHWC=images, labels=labels, classes=classes, task="multi-class", origins={})
+    else:
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 256, (row.images, row.side, row.side, row.channels)).astype(np.uint8)
+        several = rng.integers(0, 2, (row.images, row.labels)).astype(np.uint8)
+        labels = several if row.labels else rng.integers(0, 2, row.images)
+    count = row.labels or int(labels.max()) + 1
+    classes = tuple(str(k) for k in range(count))
+    task = MULTI_LABEL if row.labels else MULTI_CLASS
+    return ImageSet(images_NHWC=images, labels=labels, classes=classes, task=task, origins={})
 
 
 def _now(device: torch.device) -> float:
@@ -172,42 +221,43 @@ def _cpu_seconds() -> float:
     return time.process_time() + sum(worker.cpu_times().user + worker.cpu_times().system for worker in spent)
 
 
-def measure(images: ImageSet, *, steps: int, rounds: int) -> tuple[float, float]:
-    """Prints the rates; gives the ratios to the usual loop by wall clock and by CPU time."""
+def measure(row: Row, images: ImageSet) -> float:
+    """Prints the row's rates; gives the ratio to the usual loop that counts on this device."""
     loops: dict[str, Callable[[], Rate]] = {
-        "DataLoader, 0 workers": lambda: usual_rate(images, steps=steps, workers=0),
-        "DataLoader, 2 workers": lambda: usual_rate(images, steps=steps, workers=2),
-        "Syntrial": lambda: our_rate(images, steps=steps),
+        "DataLoader, 0 workers": lambda: usual_rate(row, images, workers=0),
+        "DataLoader, 2 workers": lambda: usual_rate(row, images, workers=2),
+        "Syntrial": lambda: our_rate(row, images),
     }
     best: dict[str, Rate] = {}
     with compute.policy():
-        for _ in range(rounds):
+        for _ in range(row.rounds):
             for name, loop in loops.items():
                 best[name] = loop().better(best.get(name))
-    print(f"{compute.device().type}, one thread          images/s   images per CPU second")
+    print(f"{row.name:35} images/s   images per CPU second")
     for name, rate in best.items():
-        print(f"  {name:22}{rate.wall:12.0f}{rate.cpu:14.0f}")
+        print(f"  {name:22}{rate.wall:19.2f}{rate.cpu:14.2f}")
     ours = best.pop("Syntrial")
-    usual = list(best.values())
-    wall = ours.wall / max(rate.wall for rate in usual)
-    cpu = ours.cpu / max(rate.cpu for rate in usual)
-    print(f"  ratio                 {wall:12.2f}{cpu:14.2f}")
-    return wall, cpu
+    wall = ours.wall / max(rate.wall for rate in best.values())
+    cpu = ours.cpu / max(rate.cpu for rate in best.values())
+    is_gpu = compute.device().type == "cuda"
+    ratio, asked = (wall, row.asked_gpu) if is_gpu else (cpu, row.asked_cpu)
+    print(f"  ratio                 {wall:19.2f}{cpu:14.2f}   (asked: {asked})", flush=True)
+    return ratio / asked
 
 
 def main() -> int:
-    """Measures, prints, and says whether the ratio is as asked."""
+    """Measures, prints, and says whether the ratios are as asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data", type=Path, help="a MedMNIST file; default: noise of the same size")
-    parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=6)
+    parser.add_argument("--data", type=Path, help="a MedMNIST file of 28 px; default: noise of the same size")
+    parser.add_argument("--rows", default="", help="models, by commas; default: all")
     options = parser.parse_args()
-    images = load(options.data)
-    gpu = compute.device().type == "cuda"
-    wall, cpu = measure(images, steps=options.steps, rounds=options.rounds)
-    ratio, asked = (wall, RATIO_GPU) if gpu else (cpu, RATIO_CPU)
-    print(f"ratio {ratio:.2f} (asked: at least {asked})")
-    return 0 if ratio >= asked else 1
+    chosen = options.rows.split(",") if options.rows else [row.model for row in ROWS]
+    kind = compute.device().type
+    print(f"{kind}, an operation has one thread" if kind == "cpu" else torch.cuda.get_device_name())
+    if kind == "cpu":
+        print("GPU rows: not measured")
+    shares = [measure(row, images_of(row, options.data)) for row in ROWS if row.model in chosen]
+    return 0 if shares and min(shares) >= 1 else 1
 
 
 if __name__ == "__main__":
