@@ -1,8 +1,9 @@
-"""Commands on one classifier, on this machine: evaluate, predict, and explain, which says what a network is made of."""
+"""Commands on one classifier, on this machine: evaluate, predict, convert; and explain, what a network is made of."""
 
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,9 +15,23 @@ from syntrial.cli.laptop import interruptible
 from syntrial.cli.options import CLASSIFIERS, DEFAULT_STORE, Cores, DataRoot, StoreOption, app, console, errors
 
 if TYPE_CHECKING:
+    from syntrial.artifacts.store import ArtifactStore
     from syntrial.executors.executor import Event
     from syntrial.executors.local import LocalExecutor
+    from syntrial.trial.chosen import ChosenClassifier, ChosenData
     from syntrial.trial.shown import Shown
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Chosen:
+    """A classifier, data, and what it takes to show it the data."""
+
+    classifier: "ChosenClassifier"
+    data: "ChosenData"
+    store: "ArtifactStore"
+    executor: "LocalExecutor"
+    on_event: "Callable[[Event], None]"
+
 
 explain = typer.Typer(no_args_is_help=True, help="Say what a word of an experiment stands for.")
 app.add_typer(explain, name="explain", rich_help_panel=CLASSIFIERS)
@@ -118,6 +133,40 @@ def predict(  # noqa: PLR0917 - options of a command
         errors.print(Text(f"· {note}"), soft_wrap=True)
 
 
+@app.command(rich_help_panel=CLASSIFIERS)
+def convert(  # noqa: PLR0917 - options of a command
+    classifier: Classifier,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the files go.", show_default=False)],
+    form: Annotated[str, typer.Option("--to", help="onnx, or timm: a folder that timm.create_model loads.")] = "onnx",
+    data: Annotated[
+        str | None,
+        typer.Option(
+            help="Images to compare both on, as of evaluate; default: the classifier's own.", show_default=False
+        ),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    cores: Cores = None,
+) -> None:
+    """Write one classifier for other programs, once its scores there are the original's on real images."""
+    from syntrial.trial import networks
+
+    with _chosen(classifier, data, store=store, data_root=data_root, cores=cores) as found:
+        done = networks.convert(
+            found.classifier,
+            found.data,
+            form=form,
+            out=folder,
+            store=found.store,
+            executor=found.executor,
+            on_event=found.on_event,
+        )
+    for file in done.files:
+        console.print(Text(str(file)), soft_wrap=True)
+    words = f"compared on {done.images} images: probabilities differ by at most {done.largest_difference:.2g}"
+    console.print(Text(words), soft_wrap=True)
+
+
 @explain.command()
 def model(
     name: Annotated[str, typer.Argument(help="small-cnn, or the name of a timm model.", show_default=False)],
@@ -127,7 +176,7 @@ def model(
 ) -> None:
     """List the parts of a network by the names that `stages:` trains them by."""
     from syntrial.artifacts.store import open_store
-    from syntrial.trial.shown import describe
+    from syntrial.trial.networks import describe
 
     opened = open_store(store)
     with _executor(opened.url, locations={}, cores=None) as (executor, on_event):
@@ -145,16 +194,33 @@ def model(
 def _show(
     classifier: str, data: str | None, *, split: str | None, store: str, data_root: Path | None, cores: int | None
 ) -> "Shown":
+    from syntrial.trial.shown import show_images
+
+    with _chosen(classifier, data, store=store, data_root=data_root, cores=cores) as found:
+        return show_images(
+            found.classifier,
+            found.data,
+            split=split,
+            store=found.store,
+            executor=found.executor,
+            on_event=found.on_event,
+        )
+
+
+@contextmanager
+def _chosen(
+    classifier: str, data: str | None, *, store: str, data_root: Path | None, cores: int | None
+) -> "Iterator[_Chosen]":
+    """What the words mean, and an executor that may read it."""
     from syntrial.artifacts.store import open_store
     from syntrial.trial.chosen import choose_classifier, choose_data
-    from syntrial.trial.shown import show_images
 
     opened = open_store(store)
     chosen = choose_classifier(classifier, store=opened)
     images = choose_data(data, classifier=chosen, store=opened, data_root=data_root)
     locations = {**images.locations, **chosen.locations}
     with _executor(opened.url, locations=locations, cores=cores) as (executor, on_event):
-        return show_images(chosen, images, split=split, store=opened, executor=executor, on_event=on_event)
+        yield _Chosen(classifier=chosen, data=images, store=opened, executor=executor, on_event=on_event)
 
 
 @contextmanager

@@ -18,16 +18,15 @@ from syntrial.analysis.statistics import FEW_PATIENTS, estimate_arm
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.documents.audit import Audit
 from syntrial.documents.document import read
-from syntrial.documents.parts import ModelParts
 from syntrial.errors import SourceError, SyntrialError, UserError
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, Executor
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.plan.steps import Step
-from syntrial.trial.chosen import ChosenClassifier, ChosenData, step_of
+from syntrial.trial.chosen import ChosenClassifier, ChosenData, Head, step_of
 from syntrial.trial.run import look_of_one_classifier
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.classification_pb2 import ClassifierModel, DescribeModelRequest, EvaluateClassifierRequest
+from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
 
 SPLITS: Final = ("validation", "test", "all")
 """What may be shown of a data set; `all` is its training split too."""
@@ -82,7 +81,7 @@ def show_images(
     fit the classifier, and what else a step raises.
     """
     # What a trial has prepared is there, wherever its sources lie.
-    _run((*classifier.steps, data.step), title=data.title, store=store, executor=executor, on_event=on_event)
+    run_steps((*classifier.steps, data.step), title=data.title, store=store, executor=executor, on_event=on_event)
     audit = read(Audit, store.open(MemberRef(key=data.step.key, member="audit")), "audit.json")
     splits = _chosen_splits(split, data=data, audit=audit)
     steps = [
@@ -92,9 +91,11 @@ def show_images(
         )
         for name in splits
     ]
-    look = _record_look(classifier, data, steps=steps, store=store) if "test" in splits else None
-    _run(steps, title=data.title, store=store, executor=executor, on_event=on_event)
     sets = [read_image_set(store.open(MemberRef(key=data.step.key, member=name))) for name in splits]
+    # Images that do not fit are refused by the step, and nobody has looked at them.
+    is_look = "test" in splits and all(_fits(images, classifier.head) for images in sets)
+    look = _record_look(classifier, data, steps=steps, store=store) if is_look else None
+    run_steps(steps, title=data.title, store=store, executor=executor, on_event=on_event)
     arrays = [store.open(MemberRef(key=step.key, member="predictions")) for step in steps]
     known = all(audit.splits[name].patients_known for name in splits)
     return Shown(
@@ -109,21 +110,6 @@ def show_images(
         look=look,
         notes=tuple(_notes(classifier, data, sets=sets, known=known, look=look, splits=splits, store=store)),
     )
-
-
-def describe(
-    name: str,
-    *,
-    side: int,
-    store: ArtifactStore,
-    executor: Executor,
-    on_event: Callable[[Event], None] = lambda _event: None,
-) -> ModelParts:
-    """The parts of a network by its name, for colour images of that side in pixels; raises UserError for an unknown."""
-    model = ClassifierModel(name=name, stem=ClassifierModel.STEM_AUTO)
-    step = step_of(DescribeModelRequest(model=model, classes=2, channels=3, side=side), label=f"describe {name}")
-    _run((step,), title=name, store=store, executor=executor, on_event=on_event)
-    return read(ModelParts, store.open(MemberRef(key=step.key, member="model")), "model.json")
 
 
 def figures(shown: Shown) -> tuple[list[Figure], list[str]]:
@@ -182,7 +168,7 @@ def _chosen_splits(split: str | None, *, data: ChosenData, audit: Audit) -> tupl
     return _ALL if split == "all" else (split,)
 
 
-def _run(
+def run_steps(
     steps: Sequence[Step],
     *,
     title: str,
@@ -190,6 +176,7 @@ def _run(
     executor: Executor,
     on_event: Callable[[Event], None],
 ) -> None:
+    """Runs steps outside any trial; raises what the first of them that failed raised, in words of the data's title."""
     outcome = drive(steps, store=store, executor=executor, on_event=on_event)
     for failure in outcome.failures:
         raise _of_the_data(failure.error, title=title)
@@ -217,6 +204,14 @@ def _record_look(classifier: ChosenClassifier, data: ChosenData, *, steps: Seque
     )
     number, _ = store.append_look(split, entry)
     return number
+
+
+def _fits(images: ImageSet, head: Head) -> bool:
+    network = head.model
+    shape = (network.side, network.side, network.channels)
+    return (images.task, images.images_NHWC.shape[1:]) == (head.task, shape) and set(images.classes) <= set(
+        head.classes
+    )
 
 
 def _patients(sets: Sequence[ImageSet]) -> NDArray[np.int64]:

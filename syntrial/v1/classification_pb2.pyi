@@ -319,3 +319,23 @@ class DescribeModelRequest(_message.Message):
     channels: int
     side: int
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., classes: _Optional[int] = ..., channels: _Optional[int] = ..., side: _Optional[int] = ...) -> None: ...
+
+class ConvertClassifierRequest(_message.Message):
+    __slots__ = ("header", "classifier", "images", "form")
+    class Form(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        FORM_UNSPECIFIED: _ClassVar[ConvertClassifierRequest.Form]
+        FORM_TIMM: _ClassVar[ConvertClassifierRequest.Form]
+        FORM_ONNX: _ClassVar[ConvertClassifierRequest.Form]
+    FORM_UNSPECIFIED: ConvertClassifierRequest.Form
+    FORM_TIMM: ConvertClassifierRequest.Form
+    FORM_ONNX: ConvertClassifierRequest.Form
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    classifier: _artifacts_pb2.MemberRef
+    images: _artifacts_pb2.MemberRef
+    form: ConvertClassifierRequest.Form
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., form: _Optional[_Union[ConvertClassifierRequest.Form, str]] = ...) -> None: ...

@@ -43,7 +43,7 @@ def test_the_figures_on_the_test_split_are_the_reports_and_the_look_is_counted(c
 def test_a_row_of_scores_is_written_for_each_image_of_the_validation_split(copied: Laptop) -> None:
     done = syntrial(copied, "predict", CLASSIFIER, str(copied.file), "scores.csv")
     assert done.returncode == 0, done.stderr
-    rows = list(csv.DictReader((copied.folder / "scores.csv").open()))
+    rows = list(csv.DictReader((copied.folder / "scores.csv").read_text().splitlines()))
     assert len(rows) == 24
     assert all(row["image"].startswith("validation/") for row in rows)
     assert all(float(row["score normal"]) + float(row["score opacity"]) == pytest.approx(1) for row in rows)
@@ -64,3 +64,14 @@ def test_a_network_is_explained_by_its_parts_and_an_unknown_one_refused(copied: 
     refused = syntrial(copied, "explain", "model", "resnet81")
     assert refused.returncode == 2
     assert "Did you mean" in refused.stderr
+
+
+def test_a_classifier_is_written_as_onnx_and_not_in_a_form_that_has_no_such_network(copied: Laptop) -> None:
+    done = syntrial(copied, "convert", CLASSIFIER, "out")
+    assert done.returncode == 0, done.stderr
+    assert "compared on 24 images" in done.stdout
+    assert {path.name for path in (copied.folder / "out").iterdir()} == {"model.onnx", "converted.json"}
+    refused = syntrial(copied, "convert", CLASSIFIER, "other", "--to", "timm")
+    assert refused.returncode == 2
+    assert "received: small-cnn" in refused.stderr
+    assert not (copied.folder / "other").exists()

@@ -189,6 +189,12 @@ def test_images_of_other_classes_are_refused_in_the_users_words(filled: Path, tm
     folder = write_folder(tmp_path / "other", ["cat", "dog"])
     with pytest.raises(UserError, match="received cat, dog"):
         show(filled, CLASSIFIER, str(folder))
+    store = open_store(filled)
+    chosen = choose_classifier(CLASSIFIER, store=store)
+    data = choose_data(str(folder), classifier=chosen, store=store, data_root=None)
+    split = store.open(MemberRef(key=data.step.key, member="test")).digest
+    number, _ = store.append_look(split, {"evaluations": "of a trial", "endpoint": "", "name": "", "spec": {}})
+    assert number == 1, "what was refused was no look"
 
 
 @pytest.mark.parametrize(

@@ -128,12 +128,14 @@ def seeded(seed: int) -> Iterator[None]:
         yield
 
 
-def create_timm(spec: ModelSpec, **extra: Any) -> nn.Module:
-    """A timm model for the spec's images; vision transformers are told their size."""
-    arguments: dict[str, Any] = {"num_classes": spec.classes, "in_chans": spec.channels, **extra}
-    standard = _default_side(spec.name)
-    if _patch_based(spec.name):
-        patch = _patch_side(spec.name)
+def timm_arguments(spec: ModelSpec) -> dict[str, Any]:
+    """What timm is told to make the spec's network, but for a small stem of convolutions, which it does not make.
+
+    Raises UserError where the side is no multiple of a transformer's patches.
+    """
+    arguments: dict[str, Any] = {"num_classes": spec.classes, "in_chans": spec.channels}
+    if is_patch_based(spec.name):
+        standard, patch = _default_side(spec.name), _patch_side(spec.name)
         if spec.small_stem:
             patch = max(1, round(patch * spec.side / standard))
             arguments["patch_size"] = patch
@@ -141,13 +143,19 @@ def create_timm(spec: ModelSpec, **extra: Any) -> nn.Module:
         if spec.side % patch:
             raise _refused_size(spec, f"the side is no multiple of its patches' {patch} pixels")
         arguments["img_size"] = spec.side
+    return arguments
+
+
+def create_timm(spec: ModelSpec, **extra: Any) -> nn.Module:
+    """A timm model for the spec's images; vision transformers are told their size."""
+    arguments = {**timm_arguments(spec), **extra}
     try:
         model: nn.Module = timm().create_model(spec.name, **arguments)
     except UserError:
         raise
     except (AssertionError, TypeError, ValueError, RuntimeError) as error:
         raise _refused_size(spec, str(error)) from error
-    if spec.small_stem and not _patch_based(spec.name):
+    if spec.small_stem and not is_patch_based(spec.name):
         shrink_stem(model)
     return model
 
@@ -174,7 +182,7 @@ def read_as_published(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, 
     timm reads them as its own, with the published number of classes and channels: names of other libraries are
     translated, embeddings of positions resampled, and every tensor must be there.
     """
-    side = {"img_size": spec.side} if _patch_based(spec.name) else {}
+    side = {"img_size": spec.side} if is_patch_based(spec.name) else {}
     overlay = {"state_dict": tensors, "custom_load": False}
     try:
         with seeded(0):
@@ -256,7 +264,7 @@ def _refused_size(spec: ModelSpec, reason: str) -> UserError:
 
 
 def _has_stem(name: str) -> bool:
-    return name == SMALL_CNN or _patch_based(name) or _stem_layers(name)
+    return name == SMALL_CNN or is_patch_based(name) or _stem_layers(name)
 
 
 def _outline(name: str) -> Any:
@@ -276,7 +284,7 @@ def _stem_layers(name: str) -> bool:
 
 
 @cache
-def _patch_based(name: str) -> bool:
+def is_patch_based(name: str) -> bool:
     """Whether the model is a plain transformer over patches, which takes `img_size` and `patch_size`."""
     model = _outline(name)
     makers = [vars(kind)["__init__"] for kind in type(model).__mro__ if "__init__" in vars(kind)]

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from syntrial.rpc.context import StepContext
+from syntrial_classification.convert import convert_classifier
 from syntrial_classification.describe import describe_model
 from syntrial_classification.evaluate import evaluate_classifier
 from syntrial_classification.extract import extract_features
@@ -16,4 +17,5 @@ METHODS: Final[dict[str, Callable[[Any, StepContext], None]]] = {
     "EvaluateClassifier": evaluate_classifier,
     "ImportClassifier": import_classifier,
     "DescribeModel": describe_model,
+    "ConvertClassifier": convert_classifier,
 }
