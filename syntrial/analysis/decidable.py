@@ -15,6 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
+
 FEWEST_PATIENTS: Final = 10
 """Effective patients that each scored class (and its rest) needs for any outcome."""
 FEWEST_MOVERS: Final = 6
@@ -97,5 +99,5 @@ def too_few_move(patients: float) -> str:
 
 def _few(patients: float) -> str:
     if float(patients).is_integer():
-        return f"{patients:.0f} test patient{'' if patients == 1 else 's'}"
+        return counted(int(patients), "test patient")
     return f"{patients:.1f} test patients in effect"

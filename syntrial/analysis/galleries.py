@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from syntrial.analysis.pictures import choose, members, pair_strip, strip
 from syntrial.analysis.reading import Pictures, SyntheticData, TrialData
+from syntrial.counting import counted
 from syntrial.experiment.filters import FILTERS
 
 PER_STRIP = 12
@@ -136,7 +137,7 @@ def finding_gallery(data: TrialData) -> Gallery | None:
                         detail=finding.grade,
                         address=strip(list(shown)),
                         images=len(shown),
-                        alternative=f"{len(shown)} images that show: {finding.words}",
+                        alternative=f"Shown by {counted(len(shown), 'image')}: {finding.words}",
                     )
                 )
     return (
@@ -154,7 +155,7 @@ def _class_strip(pictures: Pictures, *, class_index: int, name: str, detail: str
         detail=detail,
         address=strip([pictures.images.images_NHWC[index] for index in chosen]),
         images=len(chosen),
-        alternative=f"{len(chosen)} images of class {class_name} from {name}",
+        alternative=f"{counted(len(chosen), 'image')} of class {class_name} from {name}",
     )
 
 
@@ -168,10 +169,10 @@ def _rejected_strips(synthetic: SyntheticData) -> Iterator[Strip]:
         chosen = choose(np.flatnonzero(reasons == reason), count=PER_STRIP, seed=f"{synthetic.name}/{reason}")
         yield Strip(
             name=REASONS.get(reason, reason),
-            detail=f"{counts[reason]} image{'' if counts[reason] == 1 else 's'}",
+            detail=counted(counts[reason], "image"),
             address=strip([images.images_NHWC[index] for index in chosen]),
             images=len(chosen),
-            alternative=f"{len(chosen)} images of {synthetic.name} rejected for {reason}",
+            alternative=f"{counted(len(chosen), 'image')} of {synthetic.name} rejected for {reason}",
         )
 
 
@@ -182,5 +183,5 @@ def _pairs(pairs_P2HWC: NDArray[np.uint8], *, name: str, detail: str) -> Strip:
         detail=detail,
         address=pair_strip(pairs_P2HWC[list(shown)]),
         images=len(shown),
-        alternative=f"{len(shown)} pairs of {name}",
+        alternative=f"{counted(len(shown), 'pair')} of {name}",
     )

@@ -23,6 +23,7 @@ from syntrial.analysis.forest import GROUPS
 from syntrial.analysis.galleries import REASONS, Gallery
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
+from syntrial.counting import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -159,17 +160,17 @@ def test_words(report: Json) -> str:
     """How many images and patients the verdict rests on."""
     test = report["test"]
     if report["dataset"]["splits"]["test"]["patients_known"]:
-        return f"{test['images']} test images of {test['patients']} patients"
-    return f"{test['images']} test images, patients not named"
+        return f"{counted(test['images'], 'test image')} of {counted(test['patients'], 'patient')}"
+    return f"{counted(test['images'], 'test image')}, patients not named"
 
 
 def qualified_words(report: Json) -> str:
     """How many qualifications there are, the serious ones first."""
     serious = sum(qualification["severity"] == "serious" for qualification in report["qualifications"])
     notes = len(report["qualifications"]) - serious
-    counted = [f"{serious} serious qualification{'' if serious == 1 else 's'}"] if serious else []
-    counted += [f"{notes} note{'' if notes == 1 else 's'}"] if notes else []
-    return f"Read with {' and '.join(counted)}"
+    kinds = [counted(serious, "serious qualification")] if serious else []
+    kinds += [counted(notes, "note")] if notes else []
+    return f"Read with {' and '.join(kinds)}"
 
 
 def places(report: Json) -> dict[str, str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from syntrial.analysis.charts import number, signed
 from syntrial.analysis.findings import baseline_cell
 from syntrial.analysis.reading import CellData, Json, TrialData
+from syntrial.counting import counted
 
 FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
@@ -84,14 +85,14 @@ def _pretraining(report: Json) -> Iterator[Json]:
     for link in report.get("pretraining", ()):
         audit = link["audit"]
         dropped = [
-            f"{_count(leak['images'], 'image')} of {leak['kind'].replace('-', ' ')}s in {leak['between'][0]}"
+            f"{counted(leak['images'], 'image')} of {leak['kind'].replace('-', ' ')}s in {leak['between'][0]}"
             for leak in _of_trial(audit)
             if leak["dropped"]
         ]
         yield _qualification(
             "pretraining",
             f"{link['classifier']} starts from weights trained on {audit['source']} "
-            f"({_count(audit['splits']['train']['count'], 'image')}), which was searched for this trial's validation "
+            f"({counted(audit['splits']['train']['count'], 'image')}), which was searched for this trial's validation "
             f"and test images: {', '.join(dropped) if dropped else 'none'} were left out.",
             keys=link["keys"],
         )
@@ -117,11 +118,11 @@ def _leaks(report: Json) -> Iterator[Json]:
             if leak["action"] == "waive" and leak["count"]:
                 waived.setdefault(leak["kind"], []).append(leak)
         for kind, found in waived.items():
-            counted = ", ".join(f"{leak['count']} {_place(leak['between'])}" for leak in found)
+            places = ", ".join(f"{leak['count']} {_place(leak['between'])}" for leak in found)
             doubt = "; each may be one image twice, or two images that look alike" if kind == "near-duplicate" else ""
             yield _qualification(
                 "leaks",
-                f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {counted}{doubt}.",
+                f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {places}{doubt}.",
                 serious=any(leak["between"][1].endswith("test") and _weighs(leak, tested=of) for leak in found),
                 keys=keys,
             )
@@ -153,9 +154,10 @@ def _budgets(report: Json) -> Iterator[Json]:
             if _differ(own, other) or _differ(*seen):
                 yield _qualification(
                     "budget",
-                    f"The budgets differ: {comparison['arm_label']} took {_count(own, 'optimiser step')} over "
-                    f"{number(seen[0])} images, {comparison['control_label']} {other} over {number(seen[1])}. Each was "
-                    "trained as its own recipe has it: what the longer training alone does is part of the difference.",
+                    f"The budgets differ: {comparison['arm_label']} took {counted(own, 'optimiser step')} over "
+                    f"{number(seen[0])} images, {comparison['control_label']} {other:,} over {number(seen[1])}. Each "
+                    "was trained as its own recipe has it: what the longer training alone does is part of the "
+                    "difference.",
                     serious=is_primary,
                     keys=comparison["keys"],
                 )
@@ -164,8 +166,8 @@ def _budgets(report: Json) -> Iterator[Json]:
             continue
         yield _qualification(
             "budget",
-            f"The budgets differ: {comparison['arm_label']} took {_count(own, 'optimiser step')}, "
-            f"{comparison['control_label']} {other}. What the longer training alone does is part of the difference.",
+            f"The budgets differ: {comparison['arm_label']} took {counted(own, 'optimiser step')}, "
+            f"{comparison['control_label']} {other:,}. What the longer training alone does is part of the difference.",
             serious=is_primary,
             keys=comparison["keys"],
         )
@@ -180,7 +182,7 @@ def _undertrained(report: Json) -> Iterator[Json]:
     compared = {report["verdict"]["arm"], report["verdict"]["control"]}
     cells = [arm for arm in report["arms"] if arm["undertrained"]]
     for arm in cells:
-        of_all = _count(arm["generators"] * arm["replicates"], "replicate" if arm["generators"] == 1 else "training")
+        of_all = counted(arm["generators"] * arm["replicates"], "replicate" if arm["generators"] == 1 else "training")
         if arm["cell"] in compared:
             yield _qualification(
                 "undertrained",
@@ -201,7 +203,7 @@ def _missing(report: Json) -> Iterator[Json]:
         if arm["synthetic_missing"]:
             yield _qualification(
                 "missing",
-                f"{arm['label']} was trained on {_count(arm['synthetic_missing'], 'synthetic image')} fewer than the "
+                f"{arm['label']} was trained on {counted(arm['synthetic_missing'], 'synthetic image')} fewer than the "
                 "arm asks for: the set does not have them.",
                 keys=arm["keys"],
             )
@@ -296,7 +298,7 @@ def _copies(report: Json) -> Iterator[Json]:
         if repeated:
             yield _qualification(
                 "collapse",
-                f"{_count(repeated, 'accepted image')} of {synthetic['name']} repeat another one to the pixel.",
+                f"Repeats of others to the pixel: {counted(repeated, 'accepted image')} of {synthetic['name']}.",
                 keys=synthetic["keys"],
             )
 
@@ -438,10 +440,6 @@ def _data(report: Json) -> Iterator[Json]:
 def _chosen(data: TrialData) -> Iterator[Json]:
     for words in data.request.qualifications:
         yield _qualification("chosen", words)
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _effect(found: Json) -> str:

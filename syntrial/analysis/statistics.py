@@ -40,6 +40,7 @@ from syntrial.analysis.readers import (
     obuchowski_rockette,
     one_treatment,
 )
+from syntrial.counting import counted
 
 CovarianceMethod = Literal["jackknife", "delong"]
 
@@ -150,7 +151,8 @@ def compare(
     )
     notes: tuple[str, ...] = ()
     if len(arm_scores) != len(control_scores):
-        notes += (f"{replicates} of {max(len(arm_scores), len(control_scores))} replicates have a pair",)
+        most = max(len(arm_scores), len(control_scores))
+        notes += (f"of {counted(most, 'replicate')}, {counted(replicates, 'has', 'have')} a pair",)
     values_TJ = values_M.reshape(2, replicates)
     published: tuple[float, float] | None = None
     if replicates == 1:
@@ -377,5 +379,5 @@ def _interval(estimate: float, *, pivot: Pivot, standard_error: float) -> tuple[
 
 
 def _notes(*, patients: int) -> tuple[str, ...]:
-    few = f"{patients} test patients: too few for the interval to be trusted"
+    few = f"{counted(patients, 'test patient')}: too few for the interval to be trusted"
     return (few,) if patients < FEW_PATIENTS else ()

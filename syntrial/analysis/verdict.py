@@ -21,6 +21,7 @@ from syntrial.analysis.decidable import FEWEST_MOVERS, too_few_move
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.pivot import detectable_difference
 from syntrial.analysis.statistics import Comparison
+from syntrial.counting import counted
 
 Outcome = Literal["improves", "harms", "equivalent", "inconclusive"]
 
@@ -143,10 +144,11 @@ def _words(
 
 def _bounds(comparison: Comparison, *, outcome: Outcome, margin: float) -> str:
     """The interval and what it rests on."""
-    trained = f"{comparison.replicates} paired replicate{'s' if comparison.replicates > 1 else ''}"
+    trained = counted(comparison.replicates, "paired replicate")
     if comparison.generators is not None:
-        trained = f"{comparison.generators} generators, {comparison.replicates} classifier seeds each"
-    scope = f"{trained}, {comparison.clusters} test patients"
+        seeds = counted(comparison.replicates, "classifier seed")
+        trained = f"{counted(comparison.generators, 'generator')}, {seeds} each"
+    scope = f"{trained}, {counted(comparison.clusters, 'test patient')}"
     if comparison.interval_95 is None:
         return scope
     low, high = comparison.interval_95

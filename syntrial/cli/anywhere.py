@@ -26,6 +26,7 @@ from syntrial.cli.options import (
     errors,
 )
 from syntrial.cli.places import trial_at
+from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.trial.attempts import LogSection
@@ -164,10 +165,11 @@ def export(  # noqa: PLR0917 - options of a command
             picture_format=written_as,
             on_file=lambda item: shown.update(Text(item)),
         )
-    images = f", {done.images:,} images" if done.images else ""
-    console.print(Text(f"{done.folder}: {done.files:,} files, {done.bytes / 2**20:.1f} MiB{images}"), soft_wrap=True)
+    images = f", {counted(done.images, 'image')}" if done.images else ""
+    words = f"{done.folder}: {counted(done.files, 'file')}, {done.bytes / 2**20:.1f} MiB{images}"
+    console.print(Text(words), soft_wrap=True)
     if done.steps_missing:
-        console.print(Text(f"{done.steps_missing} steps are not done; their results are not there", style="yellow"))
+        console.print(Text(f"not there: results of {counted(done.steps_missing, 'step')} not done yet", style="yellow"))
 
 
 @app.command(rich_help_panel=ANYWHERE)

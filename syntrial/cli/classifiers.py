@@ -13,6 +13,7 @@ from rich.text import Text
 
 from syntrial.cli.laptop import interruptible
 from syntrial.cli.options import CLASSIFIERS, DEFAULT_STORE, Cores, DataRoot, StoreOption, app, console, errors
+from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
@@ -98,10 +99,8 @@ def evaluate(  # noqa: PLR0917 - options of a command
         # Not by the console, which breaks long lines.
         typer.echo(json.dumps(tree, indent=1))
         return
-    console.print(
-        Text(f"{classifier} on {', '.join(shown.splits)}: {len(shown.images):,} images, {patients:,} patients"),
-        soft_wrap=True,
-    )
+    count = f"{counted(len(shown.images), 'image')}, {counted(patients, 'patient')}"
+    console.print(Text(f"{classifier} on {', '.join(shown.splits)}: {count}"), soft_wrap=True)
     table = Table("metric", "value", "95% interval", box=None, header_style="bold", pad_edge=False)
     for one in found:
         interval = one.interval_95
@@ -128,7 +127,7 @@ def predict(  # noqa: PLR0917 - options of a command
 
     shown = _show(classifier, data, split=split, store=store, data_root=data_root, cores=cores)
     write_whole(out, csv_text(rows(shown)).encode())
-    console.print(Text(f"{out}: {len(shown.images):,} images of {', '.join(shown.splits)}"), soft_wrap=True)
+    console.print(Text(f"{out}: {counted(len(shown.images), 'image')} of {', '.join(shown.splits)}"), soft_wrap=True)
     for note in shown.notes:
         errors.print(Text(f"· {note}"), soft_wrap=True)
 

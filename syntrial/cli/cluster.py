@@ -21,6 +21,7 @@ from syntrial.cli.options import (
     errors,
 )
 from syntrial.cli.places import connected, experiment_on_cluster, options_words
+from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
@@ -122,7 +123,7 @@ def backup(
     found = restorable(door, namespace=door.namespace)
     text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True, explicit_start=True)
     write_whole(file, text.encode())
-    console.print(Text(f"{file}: {len(found)} experiments of namespace {door.namespace}"), soft_wrap=True)
+    console.print(Text(f"{file}: {counted(len(found), 'experiment')} of namespace {door.namespace}"), soft_wrap=True)
 
 
 def _warn_of_persons(path: Path) -> None:

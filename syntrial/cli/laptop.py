@@ -11,6 +11,7 @@ from rich.text import Text
 
 from syntrial import __version__
 from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, DataRoot, File, Out, StoreOption, app, console, errors
+from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
@@ -111,7 +112,8 @@ def gc(
 
     found = collect(open_store(store), older_than=older_than * 86400.0, dry_run=not delete)
     verb = "removed" if delete else "would remove (--delete does it)"
-    console.print(f"{verb}: {len(found.removed)} objects, {found.bytes / 2**20:.1f} MiB; kept: {len(found.kept)}")
+    objects = counted(len(found.removed), "object")
+    console.print(f"{verb}: {objects}, {found.bytes / 2**20:.1f} MiB; kept: {len(found.kept)}")
 
 
 @app.command()
@@ -216,7 +218,7 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
     name = trial.experiment.metadata.name
     done = store.done(step.key for step in trial.plan.steps)
     require_programs(step for step in trial.plan.steps if step.key not in done)
-    console.print(f"[bold]{name}[/]: {len(trial.plan.steps)} steps, {len(done)} done; store {store.url}")
+    console.print(f"[bold]{name}[/]: {counted(len(trial.plan.steps), 'step')}, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
     _print_remarks(trial)
     with (

@@ -30,6 +30,7 @@ from syntrial.controller.snapshot import Refusal, Snapshot, TrialState
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.waiting import JOB_LIMIT
 from syntrial.controller.workqueue import Wake, Why
+from syntrial.counting import counted
 from syntrial.errors import ArtifactMissing, DataLoss
 from syntrial.rpc.step import request_record
 from syntrial.trial.run import open_test_split, register, with_looks
@@ -161,7 +162,8 @@ class Acting:
             # It asks again after a pause, whatever room there is.
             self.leave(uid)
         elif room < len(makes):
-            words = f"a namespace has {self._settings.jobs_per_namespace} Jobs at a time (controller.jobs.perNamespace)"
+            jobs = counted(self._settings.jobs_per_namespace, "Job")
+            words = f"a namespace has {jobs} at a time (controller.jobs.perNamespace)"
             refusal = Refusal(reason=JOB_LIMIT, message=words, until=self._clock() + UNCALLED_SECONDS)
             found.append(Submission(job=list(makes)[room], keys=(), outcome="refused", refusal=refusal))
         cache.take(found)

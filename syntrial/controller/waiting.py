@@ -8,6 +8,7 @@ from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Snapshot, TrialState
 from syntrial.controller.standing import NODE_LOST, Stand, Standing, ran_out_of_memory
 from syntrial.controller.views import JobView
+from syntrial.counting import counted
 from syntrial.trial.attempts import since_retry
 
 UNSCHEDULABLE: Final = "Unschedulable"
@@ -48,7 +49,7 @@ def pending(trial: TrialState, snapshot: Snapshot, stands: Standing) -> list[dic
     elif snapshot.refusal is not None and snapshot.now < snapshot.refusal.until:
         found.append(Reason(reason=snapshot.refusal.reason, message=snapshot.refusal.message, count=waiting))
     elif room_for_jobs(snapshot) <= 0 and (ready := stands.count(Stand.READY)):
-        words = f"an experiment has {snapshot.job_limit} Jobs at a time (controller.jobs.perExperiment)"
+        words = f"an experiment has {counted(snapshot.job_limit, 'Job')} at a time (controller.jobs.perExperiment)"
         found.append(Reason(reason=JOB_LIMIT, message=words, count=ready))
     if (over := snapshot.over_budget) is not None:
         found.append(Reason(reason=GPU_BUDGET, message=over.message, count=len(held_back(trial, snapshot, stands))))

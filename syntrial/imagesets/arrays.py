@@ -6,8 +6,8 @@ prepared.
 """
 
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -152,25 +152,33 @@ class _Named:
     labels: str
     patients: str
 
+    def called(self, own: Mapping[str, str]) -> "_Named":
+        """As the file calls them; `own` gives its names by those in small letters."""
+        return _Named(**{part: own.get(name, name) for part, name in asdict(self).items()})
+
 
 def _named(arrays: set[str], *, archive: zipfile.ZipFile, title: str) -> dict[str, _Named]:
-    """The names of each split's arrays: MedMNIST's, or those that Keras' data sets made usual (x_train, y_train)."""
+    """The names of each split's arrays: MedMNIST's, or those that Keras' data sets made usual (x_train, y_train).
+
+    In small letters or capitals (X_train), as long as no two differ by these alone.
+    """
+    own = {name.casefold(): name for name in sorted(arrays, reverse=True)}
     found: dict[str, list[_Named]] = {}
     for name, split in SPLIT_NAMES.items():
         for named in (
             _Named(images=f"{name}_images", labels=f"{name}_labels", patients=f"{name}_patients"),
             _Named(images=f"x_{name}", labels=f"y_{name}", patients=f"patients_{name}"),
         ):
-            if named.images in arrays:
-                found.setdefault(split, []).append(named)
+            if named.images in own:
+                found.setdefault(split, []).append(named.called(own))
     doubled = sorted(named.images for several in found.values() if len(several) > 1 for named in several)
     if doubled:
         raise wrong(title, "arrays", "each split has one images array", doubled, "Leave one of them out.")
     if found:
         return {split: several[0] for split, several in found.items()}
     for images, labels in (("images", "labels"), ("x", "y")):
-        if images in arrays:
-            return {UNSPLIT: _Named(images=images, labels=labels, patients="patients")}
+        if images in own:
+            return {UNSPLIT: _Named(images=images, labels=labels, patients="patients").called(own)}
     rule = "the file holds train_images, val_images and test_images with their _labels, or images and labels"
     if not arrays:
         kind = kind_of_zip(archive.namelist())

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-MASK: Final = "masks or other drawings beside images"
-THUMBNAIL: Final = "thumbnails"
-SHEET: Final = "sheets of samples"
-NO_CLASS: Final = "images in no class"
-NO_PICTURE: Final = "files that are no images"
-"""Why files are left out, as words for several."""
+Reason = tuple[str, str]
+"""Why files are left out: what one of them is, and what several are."""
+
+MASK: Final[Reason] = ("mask or other drawing beside an image", "masks or other drawings beside images")
+THUMBNAIL: Final[Reason] = ("thumbnail", "thumbnails")
+SHEET: Final[Reason] = ("sheet of samples", "sheets of samples")
+NO_CLASS: Final[Reason] = ("image in no class", "images in no class")
+NO_PICTURE: Final[Reason] = ("file that is no image", "files that are no images")
 
 _IMAGE_FOLDERS: Final = frozenset({"images", "image", "imgs", "img", "pictures", "pngs", "jpgs"})
 """What says nothing of what lies there."""
@@ -27,7 +29,8 @@ _MASK_WORDS: Final = frozenset(
 _NO_MASKS: Final = frozenset({"no", "non", "with", "without", "wearing", "not"})
 """Beside the word mask they make a class of it."""
 _MASK_NAME: Final = re.compile(
-    r"(?P<before>.*?)[ _.-]*(?:masks?|seg|segmentation|gt|groundtruth|ground_truth|annotation|overlay)"
+    r"(?P<before>.*?)[ _.-]*(?:masks?|seg|segmentation|gt|groundtruth|ground_truth|annotation|annotated|overlay"
+    r"|heat[_-]?map|grad[_-]?cam|saliency|contours?|outlines?|bbox)"
     r"(?:[ _-]?\d{1,3})?$",
     re.IGNORECASE,
 )
@@ -57,7 +60,7 @@ def _words(text: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", _CAMEL.sub(" ", text).lower()) if word]
 
 
-def companions_among(rows: Sequence[Row]) -> dict[str, str]:
+def companions_among(rows: Sequence[Row]) -> dict[str, Reason]:
     """Pictures that are no images of a class, by their names and folders, each with why."""
     folders: dict[tuple[str, ...], set[str]] = defaultdict(set)
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
@@ -73,7 +76,7 @@ def companions_among(rows: Sequence[Row]) -> dict[str, str]:
     }
     sheets = Counter(row.parts[:-1] for row in rows if _SHEET_NAME.fullmatch(_stem(row.parts[-1])))
     sizes = Counter(row.parts[:-1] for row in rows)
-    found: dict[str, str] = {}
+    found: dict[str, Reason] = {}
     for row in rows:
         above, stem = row.parts[:-1], _stem(row.parts[-1])
         if any(part.lower() in _SERVER_FOLDERS for part in above) or stem.startswith(("SYNOPHOTO_", "SYNOFILE_")):

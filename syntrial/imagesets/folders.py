@@ -15,15 +15,16 @@ from typing import BinaryIO
 
 import numpy as np
 
+from syntrial.counting import counted
 from syntrial.errors import SourceError
-from syntrial.imagesets.companions import MASK, SHEET
+from syntrial.imagesets.companions import MASK, SHEET, THUMBNAIL, Reason
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, may_be_dicom, open_picture, tell_apart
 from syntrial.imagesets.headers import EIGHT, Header
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
-from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, told
+from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, of_classes, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
 
@@ -164,7 +165,7 @@ def without_drawings(layout: FolderLayout, *, tree: Tree) -> FolderLayout:
     return leave_out(layout, dict.fromkeys(drawn, MASK))
 
 
-def leave_out(layout: FolderLayout, reasons: Mapping[str, str]) -> FolderLayout:
+def leave_out(layout: FolderLayout, reasons: Mapping[str, Reason]) -> FolderLayout:
     """The layout without some of its pictures, by name, each with why."""
     more = tuple(
         LeftOut(name=picture.name, reason=reasons[picture.name], split=picture.split, label=picture.label)
@@ -193,13 +194,37 @@ def _is_drawn(members: Sequence[PlacedPicture], *, tree: Tree) -> bool:
     return seen > 0
 
 
-def sheets_among(headers: Sequence[PictureHeader]) -> dict[str, str]:
+def sheets_among(headers: Sequence[PictureHeader]) -> dict[str, Reason]:
     """The pictures that are sheets of others: few, and several times as large as nearly all."""
     if len(headers) < SMALLEST_SET:
         return {}
     (usual, count), *_ = Counter(header.size for header in headers).most_common(1)
     found = {header.name: SHEET for header in headers if _is_sheet(header.size, of=usual)}
     return found if count >= MOST_USUAL * len(headers) and len(found) <= MOST_SHEETS * len(headers) else {}
+
+
+def resized_among(
+    headers: Sequence[PictureHeader], *, own_name: Callable[[str], str] = lambda name: name
+) -> dict[str, Reason]:
+    """The pictures of folders that hold nothing but smaller copies of those beside the folder, by names and sizes.
+
+    `own_name` gives a file's own name by the one that it is called.
+    """
+    sizes: dict[tuple[str, str], tuple[int, int]] = {}
+    folders: dict[str, list[tuple[str, PictureHeader]]] = {}
+    for header in headers:
+        folder, _, name = own_name(header.name).rpartition("/")
+        stem = name.rpartition(".")[0]
+        sizes[folder, stem] = header.size
+        folders.setdefault(folder, []).append((stem, header))
+    found: dict[str, Reason] = {}
+    for folder, members in folders.items():
+        above = folder.rpartition("/")[0]
+        larger = [sizes.get((above, stem), (0, 0)) for stem, _ in members]
+        own = [header.size for _, header in members]
+        if all(whole[0] > copy[0] and whole[1] > copy[1] for whole, copy in zip(larger, own, strict=True)):
+            found |= {header.name: THUMBNAIL for _, header in members}
+    return found
 
 
 def _is_sheet(size: tuple[int, int], *, of: tuple[int, int]) -> bool:
@@ -227,11 +252,13 @@ def contents(source: Source, path: Path, field: str) -> Contents:
         notes = []
         if damaged and len(headers) + len(damaged) == len(layout.pictures):
             kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
-            notes.append(f"Left out: {len(damaged)} images that cannot be read ({kinds}).")
+            of_damaged = Counter(picture.label for picture in layout.pictures if picture.name in set(damaged))
+            count = counted(len(damaged), "image")
+            notes.append(f"Left out: {count} that cannot be read{of_classes(of_damaged)}: {kinds}.")
         refuse_stacks(headers, title=title)
         refuse_undecodable(headers, tree=tree)
         of_dicom = {} if source.folder.patient_pattern else all_patients(layout.pictures, headers, tree=tree)
-    layout = leave_out(layout, sheets_among(headers))
+    layout = leave_out(layout, sheets_among(headers) | resized_among(headers))
     lost = set(damaged)
     pattern = source.folder.patient_pattern
     patient_of: Callable[[str], str] = lambda name: of_dicom.get(name, name)  # noqa: E731

@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import Labels, quoted
 from syntrial.imagesets.sheets import Sheet
@@ -154,7 +155,8 @@ def _of_columns(sheet: Sheet, labels: TableLabels) -> Labelled:
             raise SourceError(
                 field=f"{sheet.at(row)}, {name}",
                 rule="a column of labels holds 0 and 1" + (f" unless `labels.{option}` says more" if option else ""),
-                received=f"{cells[row]!r}" + (f" (and so in {len(wrong) - 1} more rows)" if len(wrong) > 1 else ""),
+                received=f"{cells[row]!r}"
+                + (f" (and so in {counted(len(wrong) - 1, 'more row')})" if len(wrong) > 1 else ""),
                 remedy=f"Write `labels: {{{option}: zeros}}`, ones or ignore (the image is left out)."
                 if option
                 else "Mend the cell, or name the columns that are labels in `labels.columns`.",
@@ -182,7 +184,8 @@ def _filled(sheet: Sheet, cells: list[str], labels: TableLabels, *, column: str)
         raise SourceError(
             field=f"{sheet.at(int(empty[0]))}, {column}",
             rule="every image has a label",
-            received="an empty cell" + (f" (and so in {len(empty) - 1} more rows)" if len(empty) > 1 else ""),
+            received="an empty cell"
+            + (f" (and so in {counted(len(empty) - 1, 'more row')})" if len(empty) > 1 else ""),
             remedy="Fill it, or leave such images out: `labels: {blank: ignore}`.",
         )
     return filled
@@ -194,7 +197,7 @@ def _distinct(names: Sequence[str], sheet: Sheet, *, column: str) -> tuple[str, 
         raise SourceError(
             field=f"{sheet.title}: {column}",
             rule=f"a column of labels has few different ones, {MOST_LABELS:,} at most",
-            received=f"{len(found)} in {len(sheet)} rows",
+            received=f"{len(found):,} in {counted(len(sheet), 'row')}",
             remedy="Name the column of the labels in `labels.column`, and the sign between several in "
             "`labels.separator`.",
         )
@@ -203,4 +206,4 @@ def _distinct(names: Sequence[str], sheet: Sheet, *, column: str) -> tuple[str, 
 
 def _left_out(kept: NDArray[np.bool_]) -> tuple[str, ...]:
     count = int((~kept).sum())
-    return (f"{count} rows without a label, or with one that is not certain, were left out.",) if count else ()
+    return (f"Left out: {counted(count, 'row')} without a label, or with one that is not certain.",) if count else ()

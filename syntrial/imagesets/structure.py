@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
-from syntrial.imagesets.companions import NO_CLASS, NO_PICTURE, Row, bare, companions_among
+from syntrial.imagesets.companions import NO_CLASS, NO_PICTURE, Reason, Row, bare, companions_among
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 
@@ -65,8 +66,7 @@ class LeftOut:
 
     name: str
     """Relative to the folder, with '/' between parts."""
-    reason: str
-    """One of this module's words for several."""
+    reason: Reason
     split: str = ""
     """As of a picture there; "" where it lies in none."""
     label: str = ""
@@ -174,7 +174,7 @@ def lay_out(
 def _layout(
     names: Sequence[str],
     placed: Mapping[str, _Spot],
-    left: Mapping[str, str],
+    left: Mapping[str, Reason],
     *,
     of_left: Mapping[str, _Spot] | None = None,
 ) -> FolderLayout:
@@ -199,16 +199,21 @@ def _layout(
 
 
 def told(left_out: Iterable[LeftOut]) -> list[str]:
-    """A sentence on each reason: "3 masks or other drawings beside images were left out ('ill': 3)."""
-    by_reason: dict[str, Counter[str]] = defaultdict(Counter)
+    """A sentence on each reason: "Left out: 3 masks or other drawings beside images ('ill': 3)."."""
+    by_reason: dict[Reason, Counter[str]] = defaultdict(Counter)
     for item in left_out:
         by_reason[item.reason][item.label] += 1
     sentences = []
     for reason, counts in by_reason.items():
         total = sum(counts.values())
-        where = ", ".join(f"{label!r}: {count}" for label, count in sorted(counts.items()) if label)
-        sentences.append(f"Left out: {total} {reason}{f' ({where})' if where else ''}.")
+        sentences.append(f"Left out: {counted(total, *reason)}{of_classes(counts)}.")
     return sentences
+
+
+def of_classes(counts: Mapping[str, int]) -> str:
+    """ " ('ill': 3)": on which classes left-out files fall, "" for none standing for no class."""
+    where = ", ".join(f"{label!r}: {count}" for label, count in sorted(counts.items()) if label)
+    return f" ({where})" if where else ""
 
 
 def _no_pictures(names: Sequence[str], *, title: str) -> SourceError:
@@ -218,7 +223,7 @@ def _no_pictures(names: Sequence[str], *, title: str) -> SourceError:
     return SourceError(
         field=title,
         rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
-        received=f"{len(names)} other files" + (f" ({some})" if some else ""),
+        received=counted(len(names), "other file") + (f" ({some})" if some else ""),
         remedy="An archive in a folder is not opened: give the archive itself." if archives else "Check the path.",
     )
 
@@ -293,10 +298,18 @@ def _splits_above(inner: Sequence[tuple[str, ...]], *, title: str) -> dict[str, 
         if len(parts) > 1:
             tops[parts[0]] = tops.get(parts[0], False) or len(parts) > 2
     strict = {top: found for top in tops if (found := split_word(top)) is not None}
-    if not strict or (not any(tops[top] for top in strict) and len(strict) < len(tops)):
+    splits = {top: found for top in tops if (found := split_word(top, strictly=False)) is not None}
+    if not strict and len(splits) == len(tops) and len(set(splits.values())) > 1:
+        if not all(tops.values()):
+            raise SourceError(
+                field=title,
+                rule="the topmost folders are classes, or splits with the classes in them",
+                received=f"{quoted(sorted(tops))}, each called by a split and more",
+                remedy="Make a folder for each split and one for each class in it: train_a becomes train/a.",
+            )
+    elif not strict or (not any(tops[top] for top in strict) and len(strict) < len(tops)):
         # Classes that happen to be called so.
         return {}
-    splits = {top: found for top in tops if (found := split_word(top, strictly=False)) is not None}
     others = sorted(tops.keys() - splits.keys())
     if others:
         raise SourceError(

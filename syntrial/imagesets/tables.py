@@ -11,6 +11,7 @@ from typing import BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets import folders
 from syntrial.imagesets.classes import Labels, quoted
@@ -218,16 +219,16 @@ def read_table(
     rows = [row for row in chosen if labelled.kept[row] and has_split[row]]
     notes = (*sheet.notes, *labelled.notes, *notes)
     if outside := sum(not has_split[row] for row in chosen):
-        notes += (f"{outside} images that no list of a split names were left out.",)
+        notes += (f"Left out: {counted(outside, 'image')} that no list of a split names.",)
     if repeated := sum(name is not None for name in found) - len(chosen):
-        notes += (f"{repeated} rows that say of an image what a row before says were left out.",)
+        notes += (f"Left out: {counted(repeated, 'row')} in which another is repeated.",)
     if unlisted := sorted(set(pictures) - {name for name in found if name}):
-        notes += (f"{len(unlisted)} files have no row and were left out{_some(unlisted, show)}.",)
+        notes += (f"Left out: {counted(len(unlisted), 'file')} without a row{_some(unlisted, show)}.",)
     if not rows:
         raise SourceError(
             field=sheet.title,
             rule="rows name images of the folder",
-            received=f"{len(sheet)} rows, and none is left",
+            received=f"{counted(len(sheet), 'row')}, and none is left",
             remedy="Check `images`, `path` and the lists of the splits.",
         )
     return Table(
@@ -319,7 +320,7 @@ def _with_metadata(
         if heading and heading != column
     ]
     missing = sum(place is None for place in places)
-    notes = (f"{missing} rows have none in {name}.",) if missing else ()
+    notes = (f"Without a row in {name}: {counted(missing, 'image')}.",) if missing else ()
     return replace(
         sheet,
         headings=(*sheet.headings, *(heading for heading, _ in added)),
@@ -342,10 +343,11 @@ def _check_placed(
     """What is to be said of rows without a file; raises SourceError where these are too many, or a path means two."""
     several = [row for row, name in enumerate(found) if name == AMBIGUOUS]
     if several:
+        more = counted(len(several) - 1, "more row")
         raise SourceError(
             field=f"{sheet.at(several[0])}, {column}",
             rule="a path means one file of the folder",
-            received=f"{show(values[several[0]])}, which several are called (and so in {len(several) - 1} more rows)",
+            received=f"{show(values[several[0]])}, which several are called (and so in {more})",
             remedy="Write paths with their folders, or name the folder of the images by `images`.",
         )
     absent = [row for row, name in enumerate(found) if name is None]
@@ -363,7 +365,7 @@ def _check_placed(
             if len(absent) == len(found)
             else "Bring the files, or write `partial: true` where only a part of the images is meant to be there.",
         )
-    return (f"{len(absent)} rows name a file that is not there and were left out ({some}).",)
+    return (f"Left out: {counted(len(absent), 'row')} without a file ({some}).",)
 
 
 def _once(

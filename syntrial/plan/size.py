@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
@@ -75,12 +76,12 @@ def _trainings_of(spec: Spec, side: Side, *, primary: bool) -> int:
 def check_size(experiment: Experiment, *, limit: int) -> None:
     """Raises UserError where the trial has more than `limit` steps, or compares more than that."""
     size = size_of(experiment.spec)
-    for counted, what in ((size.steps, "steps"), (size.comparisons, "comparisons")):
-        if counted > limit:
+    for found, what in ((size.steps, "steps"), (size.comparisons, "comparisons")):
+        if found > limit:
             raise UserError(
                 field="spec",
                 rule=f"a trial has at most {limit:,} {what}",
-                received=f"{counted:,} {what}: {_factors(experiment.spec)}",
+                received=f"{found:,} {what}: {_factors(experiment.spec)}",
                 remedy="Lower some of these, or split the trial in several. The limit is the environment variable "
                 f"{SETTING} on a laptop, and the value controller.stepLimit of the chart on a cluster; "
                 f"it may be up to {MOST_STEPS:,}.",
@@ -179,7 +180,8 @@ def _factors(spec: Spec) -> str:
             f"{len(spec.real_arms) + 1:,} arms × {len(spec.classifiers):,} classifiers × {seeds:,} seeds (replicates)"
         )
     return (
-        f"{len(spec.synthetic):,} synthetic sets with {sum(generators):,} replicates × up to {arms:,} arms"
-        f"{controls[spec.controls]} × {len(spec.classifiers):,} classifiers × {seeds:,} seeds (replicates), "
+        f"{counted(len(spec.synthetic), 'synthetic set')} with {counted(sum(generators), 'replicate')} × up to "
+        f"{counted(arms, 'arm')}{controls[spec.controls]} × {counted(len(spec.classifiers), 'classifier')} × "
+        f"{counted(seeds, 'seed')} (replicates), "
         "each trained and evaluated"
     )

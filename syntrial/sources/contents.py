@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from syntrial.artifacts.content import folder_files
+from syntrial.counting import counted
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.dataset import SOURCES, Dataset
 from syntrial.experiment.model import Experiment
@@ -110,11 +111,13 @@ def _check_apart(refs: list[SourceRef], paths: Mapping[str, Path]) -> None:
     for inner, place in folders:
         for outer, around in folders:
             if place != around and place.is_relative_to(around) and _reads_below(outer, around, place):
+                beside = around.parent / place.name
                 raise SourceError(
                     field=inner.field,
                     rule="the folders of two sources lie beside each other",
                     received=f"{place}, inside {around} ({outer.field})",
-                    remedy="Move it out, or give for each the folder that holds its own classes.",
+                    remedy=f"Move it out, `mv '{place}' '{beside}'`, and name it there, `folder: {beside}` (with "
+                    "`syntrial judge`: that path), or give for each the folder that holds its own classes.",
                 )
 
 
@@ -209,7 +212,7 @@ def _shared_words(prepared: Contents) -> list[str]:
         for loser, keeper in (("validation", "test"), ("train", "test"), ("train", "validation"))
     }
     return [
-        f"{count} {'patients have' if count > 1 else 'patient has'} images in {loser} and {keeper}"
+        f"{counted(count, 'patient has', 'patients have')} images in {loser} and {keeper}"
         for (loser, keeper), count in counts.items()
         if count
     ]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import is_picture
 from syntrial.imagesets.trees import Tree, tree_at
@@ -102,7 +103,4 @@ def sign_in_content(name: str, head: bytes) -> str | None:
 
 def warnings_for(signs: Iterable[Sign]) -> list[str]:
     """A sentence on each."""
-    return [
-        f"{sign.count} file{'s' if sign.count > 1 else ''} with {sign.what}, for example {sign.example}"
-        for sign in signs
-    ]
+    return [f"{counted(sign.count, 'file')} with {sign.what}, for example {sign.example}" for sign in signs]

@@ -8,6 +8,7 @@ from typing import Final
 from syntrial.analysis.decidable import undecidable_before
 from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
+from syntrial.counting import counted
 from syntrial.experiment.dataset import Dataset
 from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import SplitContents
@@ -73,8 +74,9 @@ def detectable_words(experiment: Experiment, sources: Sources) -> str:
     which = "That is" if least > smallest else "The larger is"
     warning = "" if most <= smallest else f" {which} more than the smallest effect of interest, {smallest:g}."
     return (
-        f"With {_words(found)} and {spec.replicates} replicates this trial detects {_size(least, metric)} in "
-        f"{metric.words} where the control has {high:g}, and {_size(most, metric)} where it has {low:g} (80% power), "
+        f"With {_words(found)} and {counted(spec.replicates, 'replicate')} this trial detects "
+        f"{_size(least, metric)} in {metric.words} where the control has {high:g}, and {_size(most, metric)} where "
+        f"it has {low:g} (80% power), "
         f"{PlanningAssumptions().words}.{warning}{_between_classifiers(experiment)}"
     )
 
@@ -118,10 +120,10 @@ def _size(effect: float, metric: Metric) -> str:
 def _words(found: Evaluated) -> str:
     if found.by_class is None:
         how = "each label on half of them" if found.is_multi_label else "as many of each class"
-        return f"{found.patients} test patients ({how} is assumed: their labels are not at hand)"
+        return f"{counted(found.patients, 'test patient')} ({how} is assumed: their labels are not at hand)"
     pairs = [f"{count} {name!r}" for name, count in zip(found.classes, found.by_class, strict=True)]
-    more = f" and {len(pairs) - MOST_CLASSES} classes more" if len(pairs) > MOST_CLASSES else ""
-    return f"{found.patients} test patients ({', '.join(pairs[:MOST_CLASSES])}{more})"
+    more = f" and {counted(len(pairs) - MOST_CLASSES, 'class', 'classes')} more" if len(pairs) > MOST_CLASSES else ""
+    return f"{counted(found.patients, 'test patient')} ({', '.join(pairs[:MOST_CLASSES])}{more})"
 
 
 def _training_images(dataset: Dataset, train: SplitContents) -> int:

@@ -313,7 +313,7 @@ def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
     }
     present = [f"- `{name}`: {words}" for name, words in lines.items() if (folder / name).exists()]
     missing = len(trial.labels) - len(trial.manifests)
-    state = f"\n{missing} of {len(trial.labels)} steps are not done: their results are not here.\n" if missing else ""
+    state = f"\nNot done, and so without results here: {missing} of {len(trial.labels)} steps.\n" if missing else ""
     heading = f"# Trial `{name}`\n\nExported by Syntrial {__version__}. `sha256sum -c SHA256SUMS` checks the files.\n"
     return heading + state + "\n" + "\n".join(present) + "\n"
 

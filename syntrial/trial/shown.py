@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.statistics import FEW_PATIENTS, estimate_arm
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.counting import counted
 from syntrial.documents.audit import Audit
 from syntrial.documents.document import read
 from syntrial.errors import SourceError, SyntrialError, UserError
@@ -261,7 +262,7 @@ def _notes(
         )
     patients = sum(len(np.unique(images.patients)) for images in sets)
     if patients < FEW_PATIENTS:
-        yield f"{patients} patients in {', '.join(splits)}: too few for the intervals to be trusted."
+        yield f"{counted(patients, 'patient')} in {', '.join(splits)}: too few for the intervals to be trusted."
 
 
 def _seen_in_training(classifier: ChosenClassifier, sets: Sequence[ImageSet], *, store: ArtifactStore) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from syntrial.artifacts.store import ArtifactStore
+from syntrial.counting import counted
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan
 from syntrial.stages import STAGES, stage_of
@@ -77,13 +78,13 @@ def condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any
 
 def planned(plan: Plan) -> dict[str, Any]:
     """The condition Valid of a trial that is planned."""
-    return condition(VALID, "True", "Planned", f"{len(plan.steps)} steps")
+    return condition(VALID, "True", "Planned", counted(len(plan.steps), "step"))
 
 
 def kept(plan: Plan) -> dict[str, Any]:
     """The condition Valid of a trial that another version planned and brought to its verdict."""
     words = "as another version planned and finished them; `syntrial retry` plans and runs them anew with this one"
-    return condition(VALID, "True", PLANNED_BEFORE, f"{len(plan.steps)} steps, {words}")
+    return condition(VALID, "True", PLANNED_BEFORE, f"{counted(len(plan.steps), 'step')}, {words}")
 
 
 def audited(plan: Plan, *, done: Collection[str], failed: Mapping[str, StepFailure]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.imagesets.quotas import class_quota, total_quota
@@ -136,7 +137,7 @@ def _phase(
         raise UserError(
             field=field,
             rule="a phase needs at least one image",
-            received=f"real {phase.real}, synthetic {phase.synthetic} of {len(train)} training images",
+            received=f"real {phase.real}, synthetic {phase.synthetic} of {counted(len(train), 'training image')}",
             remedy="Raise the shares, or use a larger data set.",
         )
     whole = request.HasField("probe")
@@ -150,7 +151,7 @@ def _phase(
         raise UserError(
             field=field,
             rule="a phase shows at least one image",
-            received=f"{phase.epochs} epochs of {len(pool)} images",
+            received=f"{phase.epochs:g} epochs of {counted(len(pool), 'image')}",
             remedy="Give a longer budget.",
         )
     return Phase(
@@ -188,7 +189,7 @@ def _synthetic_numbers(
         raise UserError(
             field="synthetic",
             rule="the synthetic set must have images of the classes that are asked for",
-            received=f"none of {wanted} images, classes of the set: {synthetic.class_counts.tolist()}",
+            received=f"none of {counted(wanted, 'image')}, classes of the set: {synthetic.class_counts.tolist()}",
             remedy="Check the set's classes and the filters' decisions, or set `balance`.",
         )
     return np.sort(numbers), wanted - len(numbers)

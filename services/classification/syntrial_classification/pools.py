@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial_classification.streams import UInt64s, item_codes, stream
 
@@ -116,7 +117,7 @@ def resample(labels: Integers, *, proportions: Integers, total: int, seed: int) 
             raise UserError(
                 field="phases.real_proportions",
                 rule="real images can be resampled only to classes that the training split has",
-                received=f"{count} images asked of class {klass}, which has none",
+                received=f"{counted(count, 'image')} asked of class {klass}, which has none",
                 remedy="Leave the resampled control out, or map the synthetic set's classes to the data set's.",
             )
         own = own[np.argsort(stream(codes[own], seed, _CHOICE), kind="stable")]

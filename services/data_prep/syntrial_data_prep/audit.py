@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import chdtrc
 
+from syntrial.counting import counted
 from syntrial.documents.audit import Conflicts, GreyLevels, PairPicture, Shift, Split
 from syntrial.imagesets.classes import Labels, count_classes
 from syntrial_data_prep.duplicates import Pair
@@ -184,7 +185,7 @@ def range_warnings(found: Mapping[str, GreyLevels]) -> list[str]:
     warnings: list[str] = []
     for split, levels in found.items():
         if levels.constant:
-            warnings.append(f"{levels.constant} images of {split} have one grey level throughout.")
+            warnings.append(f"Of one grey level throughout: {counted(levels.constant, 'image')} of {split}.")
         if levels.bright < DARK:
             warnings.append(
                 f"The images of {split} are nearly black (999 of 1000 pixels are below {DARK} of 255): "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
+from syntrial.counting import counted
 from syntrial.documents.audit import Finding, Grade
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import Labels
@@ -251,13 +252,13 @@ def _omissions(lost: Mapping[str, Mapping[str, int]], *, kept: Mapping[str, int]
         grade: Grade = "pass"
         if share >= LOST_SHARE and (p_value < LEVEL or alone):
             grade = "stop"
-        falls = "fall on" if grade == "stop" else "are of"
+        falls = counted(count, *(("falls on", "fall on") if grade == "stop" else ("is of", "are of")))
         found.append(
             Pictured(
                 finding=Finding(
                     kind="omissions",
                     grade=grade,
-                    words=f"{count} of the {total} images that could not be read {falls} {name} ({share:.1%} of it, "
+                    words=f"Of {counted(total, 'image')} that could not be read, {falls} {name} ({share:.1%} of it, "
                     f"p {_p(p_value)}).",
                     about=name,
                     against="class",

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
 from syntrial.documents import document
 from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Near, PairPicture
@@ -93,7 +94,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         raise UserError(
             field=raw.title,
             rule="an imported set holds images that are no copies of validation or test images",
-            received=f"{len(images)} images, none of which may stay",
+            received=f"{counted(len(images), 'image')}, none of which may stay",
             remedy="These are images of the data set itself: import others.",
         )
     of_train = [leak for leak in found_leaks if leak.kind == leaks.EXACT and leak.between[1] == "train"]
@@ -102,7 +103,7 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
         raise UserError(
             field=raw.title,
             rule="an imported set holds images that are no copies of real ones",
-            received=f"{len(kept)} images that may stay, each equal to a training image, pixel for pixel",
+            received=f"{counted(len(kept), 'image')} that may stay, each equal to a training image, pixel for pixel",
             remedy="These are images of the data set itself: import others, or take copies by `copies: 0` of the set.",
         )
     betrays = findings.of_imported(
@@ -234,9 +235,10 @@ def _warnings(audited: Audit, *, kept: Formed, train: ImageSet) -> list[str]:
         )
     for leak in audited.leaks:
         if leak.between[1] == "train":
-            found.append(f"{leak.count} imported images are {leak.kind}s of training images.")
+            kind = leak.kind.replace("-", " ").capitalize()
+            found.append(f"{kind}s of training images: {counted(leak.count, 'imported image')}.")
     if audited.unreadable:
-        found.append(f"{len(audited.unreadable)} images could not be decoded and were left out.")
+        found.append(f"Left out: {counted(len(audited.unreadable), 'image')} that could not be decoded.")
     if abs(imported.mean - real.mean) > real.deviation / 2:
         found.append(
             f"Imported images have a mean grey level of {imported.mean:.0f} where the training images have "

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
 from syntrial.documents import document, names
 from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Resampling
@@ -262,11 +263,11 @@ def _warnings(audited: Audit, *, size: int) -> list[str]:
         )
     if audited.conflicts is not None and audited.conflicts.near:
         found.append(
-            f"Near duplicates have different labels: {audited.conflicts.near} pairs "
+            f"Near duplicates have different labels: {counted(audited.conflicts.near, 'pair')} "
             f"(for example {'; '.join(audited.conflicts.near_examples[0])})."
         )
     if audited.unreadable:
-        found.append(f"{len(audited.unreadable)} images could not be decoded and were left out.")
+        found.append(f"Left out: {counted(len(audited.unreadable), 'image')} that could not be decoded.")
     smallest, largest = audited.resampling.sides
     if smallest < size:
         found.append(f"Images from {smallest} pixels were enlarged to {size}: they hold no more detail than before.")

@@ -16,6 +16,7 @@ from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tens
 from torch import Tensor, nn
 from torch.nn import functional
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial_filtering.network import THUMBNAIL, EncoderNetwork, pool, shift_at_random, to_inputs
 
@@ -125,7 +126,7 @@ class EncoderTraining:
             raise UserError(
                 field="train",
                 rule="an encoder needs at least two training images",
-                received=f"{len(images_NHWC)} images",
+                received=counted(len(images_NHWC), "image"),
                 remedy="Use a larger training split.",
             )
         self.images_NHWC = images_NHWC

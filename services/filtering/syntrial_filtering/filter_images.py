@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from syntrial_training.compute import reproducible
 
+from syntrial.counting import counted
 from syntrial.documents import decisions as documents
 from syntrial.documents.document import extended, write
 from syntrial.errors import UserError, Violation, listed
@@ -149,8 +150,8 @@ def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int,
             missing.append(
                 Violation(
                     field=f"class {names[group]!r}",
-                    rule=f"{needed} synthetic images are needed",
-                    received=f"{accepted} accepted of {int(members.sum())} candidates ({told})",
+                    rule=f"needs {counted(needed, 'synthetic image')}",
+                    received=f"{accepted} accepted of {counted(int(members.sum()), 'candidate')} ({told})",
                     remedy=_remedy(accepted, of=int(members.sum()), reasons=set(reasons)),
                 )
             )

@@ -15,6 +15,7 @@ from safetensors.numpy import save as save_arrays
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import PARTS, side_by_side
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.imagesets.quotas import candidates, class_quota, total_quota
@@ -64,7 +65,7 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
         raise UserError(
             field="ratio",
             rule="at least one image must be asked for",
-            received=f"{request.ratio} of {len(train)} training images",
+            received=f"{request.ratio} of {counted(len(train), 'training image')}",
             remedy="Raise the ratio.",
         )
     sampling = FAMILIES[family].open(

@@ -175,6 +175,13 @@ ARRAYS: dict[str, tuple[Any, tuple[str, ...]]] = {
         },
         ("0", "1"),
     ),
+    "names of Keras in capitals": (
+        lambda found: {
+            f"{'X' if name.endswith('images') else 'Y'}_{name.partition('_')[0]}": array
+            for name, array in found.items()
+        },
+        ("0", "1"),
+    ),
     "big-endian": (lambda found: {name: array.astype(">u2") for name, array in found.items()}, ("0", "1")),
 }
 

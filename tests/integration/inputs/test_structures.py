@@ -20,6 +20,7 @@ from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.testing import FakeContext
 from syntrial.sources.contents import foreseen
 from syntrial.sources.resolve import resolve_sources
+from syntrial.trial.detectable_effect import detectable_words
 from syntrial.trial.run import draft
 from tests.integration.inputs.drawing import draw_classes, draw_splits, encoded, grey, mask, trial, write
 
@@ -72,6 +73,22 @@ def thumbnails(root: Path) -> None:
     draw_classes(root, save=save)
 
 
+def smaller_copies(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        write(path, grey(label, number))
+        write(path.parent / "small" / path.name, grey(label, number, size=(8, 8)))
+
+    draw_classes(root, save=save)
+
+
+def named_after_images(root: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        write(path, grey(label, number))
+        write(path.with_name(f"{path.stem}_heatmap.png"), grey(label, number, noise=0))
+
+    draw_classes(root, save=save)
+
+
 def sheet(root: Path) -> None:
     draw_classes(root)
     write(root / "ill" / "overview.png", np.tile(grey(0, 0), (4, 4)))
@@ -110,6 +127,13 @@ def browsers(root: Path) -> None:
     draw_classes(root, save=save)
 
 
+def flat_with_table(root: Path) -> None:
+    for number in range(40):
+        write(root / f"IMG_{number}.png", grey(number % 2, number))
+    rows = [f"IMG_{number}.png,{('ill', 'well')[number % 2]}" for number in range(40)]
+    write(root / "labels.csv", "\n".join(["image,label", *rows]).encode())
+
+
 def wrapped(root: Path) -> None:
     draw_splits(root / "chest_xray" / "chest_xray", splits={"TRAIN": 12, "dev": 5, "Test_Images": 6})
 
@@ -122,15 +146,27 @@ READ: dict[str, tuple[Make, dict[str, list[int]], str]] = {
         "",
     ),
     "splits below classes": (splits_below, {"train": [12, 12], "validation": [5, 5], "test": [6, 6]}, ""),
+    "splits of a year each": (
+        lambda root: draw_splits(root, splits={"train_2019": 12, "test_2020": 6}),
+        {"train": [12, 12], "test": [6, 6]},
+        "",
+    ),
     "splits in two folders that wrap them": (wrapped, {"train": [12, 12], "validation": [5, 5], "test": [6, 6]}, ""),
     "images and masks": (images_and_masks, {"all": [20, 20]}, r"40 masks .*'ill': 20, 'well': 20"),
     "masks of another name": (masks_of_another_name, {"all": [20, 20]}, "40 masks"),
     "thumbnails in subfolders": (thumbnails, {"all": [20, 20]}, "40 thumbnails"),
-    "a sheet of samples": (sheet, {"all": [20, 20]}, "1 sheets of samples"),
-    "one huge, one tiny and one stray file": (one_huge_and_one_stray, {"all": [40, 40]}, "1 files that are no images"),
-    "a few pointers": (a_few_pointers, {"all": [40, 40]}, "3 images that cannot be read .3 Git LFS pointers"),
-    "a generator's list of labels": (generator, {"all": [20, 20]}, "1 files that are no images"),
+    "smaller copies in subfolders": (smaller_copies, {"all": [20, 20]}, "40 thumbnails"),
+    "heat maps named after images": (named_after_images, {"all": [20, 20]}, "40 masks or other drawings"),
+    "a sheet of samples": (sheet, {"all": [20, 20]}, "1 sheet of samples"),
+    "one huge, one tiny and one stray file": (one_huge_and_one_stray, {"all": [40, 40]}, "1 file that is no image"),
+    "a few pointers": (
+        a_few_pointers,
+        {"all": [40, 40]},
+        r"3 images that cannot be read \('well': 3\): 3 Git LFS pointers",
+    ),
+    "a generator's list of labels": (generator, {"all": [20, 20]}, "1 file that is no image"),
     "half of a class as JFIF, the rest WebP": (browsers, {"all": [20, 20]}, ""),
+    "a flat folder with a table in it": (flat_with_table, {"all": [20, 20]}, ""),
 }
 
 
@@ -146,7 +182,10 @@ def test_a_folder_is_read_for_what_it_is_and_what_is_left_out_is_told(name: str,
         assert found.notes == ()
 
 
-@pytest.mark.parametrize("name", ["images and masks", "a sheet of samples", "one huge, one tiny and one stray file"])
+@pytest.mark.parametrize(
+    "name",
+    ["images and masks", "smaller copies in subfolders", "a sheet of samples", "one huge, one tiny and one stray file"],
+)
 @pytest.mark.parametrize("packed", ["", "zip", "gztar"])
 def test_preparation_reads_what_was_planned_from_a_folder_and_from_archives(
     name: str, packed: str, tmp_path: Path
@@ -199,6 +238,10 @@ REFUSED: dict[str, tuple[Make, str]] = {
     "splits beside another folder": (mixture, "the splits 'test', 'train', 'val' beside 'chest_xray'"),
     "a test folder without classes": (no_classes_in_test, "images of 'test' in no class"),
     "a synthetic folder inside the real one": (refused_set, "'synthetic' beside 'ill', 'well'"),
+    "splits and classes in one name": (
+        lambda root: [draw_classes(root, classes=(f"{split}A", f"{split}B"), count=8) for split in ("train", "test")],
+        "'testA', 'testB', 'trainA', 'trainB', each called by a split and more",
+    ),
     "two test folders": (
         lambda root: draw_splits(root, splits={"TRAIN": 8, "TEST": 4, "TEST_SIMPLE": 4}),
         "'TEST', 'TEST_SIMPLE' for test",
@@ -240,3 +283,28 @@ def test_patients_that_are_folders_are_found_in_the_path(tmp_path: Path) -> None
     draw_classes(tmp_path / "real", save=lambda p, k, n: write(p.parent / f"pat{n // 2}" / p.name, grey(k, n)))
     found = looked_at(tmp_path, {"folder": "real", "patientPattern": r"/(pat\d+)/"})["dataset"]
     assert len(set(found.splits["all"].patients)) == 10
+
+
+def test_synthetic_images_are_read_in_any_format_of_the_real_ones(tmp_path: Path) -> None:
+    for seed, name in enumerate(("real", "made")):
+
+        def save(path: Path, label: int, number: int, seed: int = seed) -> object:
+            return write(path, encoded(grey(label, number, seed=seed), "WEBP", lossless=True))
+
+        draw_classes(tmp_path / name, suffix=".webp", save=save)
+    found = looked_at(tmp_path, {"folder": "real"}, {"folder": "made"})
+    assert {name: counted(contents) for name, contents in found.items()} == {
+        "dataset": {"all": [20, 20]},
+        "synthetic/given": {"all": [20, 20]},
+    }
+
+
+def test_few_images_of_one_class_are_told_with_the_fields_that_help_before_anything_is_trained(tmp_path: Path) -> None:
+    draw_classes(tmp_path / "real", classes=("well",), count=100)
+    draw_classes(tmp_path / "real", classes=("ill",), count=6)
+    experiment = trial({"folder": "real"})
+    words = detectable_words(experiment, resolve_sources(experiment, base=tmp_path))
+    assert "(1 'ill', 25 'well')" in words
+    assert "no outcome but inconclusive: a scored class has 1 test patient, and 10 are needed" in words
+    assert "`dataset.split.test`" in words
+    assert "`dataset.classMap`" in words

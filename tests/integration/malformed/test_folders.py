@@ -70,7 +70,7 @@ def both_forms(root: Path) -> None:
 FOLDERS: dict[str, tuple[Make, str]] = {
     "an empty folder": (lambda root: root.mkdir(), "which is empty"),
     "hidden files alone": (lambda root: write(root / ".cache" / "1.png", b""), "which is empty"),
-    "no pictures": (lambda root: write(root / "ill" / "1.txt", b"x"), r"1 other files \(1 \.txt\)"),
+    "no pictures": (lambda root: write(root / "ill" / "1.txt", b"x"), r"1 other file \(1 \.txt\)"),
     "an archive in the folder": (lambda root: (root.mkdir(), archived(root)), "give the archive itself"),
     "masks alone": (
         lambda root: draw_classes(root / "masks", save=lambda path, *_: write(path, np.eye(9, dtype=np.uint8))),

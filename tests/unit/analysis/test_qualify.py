@@ -119,7 +119,7 @@ def test_unequal_budgets_are_serious_in_the_primary_comparison(made_up_trial: Ca
     assert "budget" not in found(made_up_trial().small())
     (told,) = found(made_up_trial().small(steps=1000))["budget"]
     assert told["severity"] == "serious"
-    assert "took 1000 optimiser steps" in told["words"]
+    assert "took 1,000 optimiser steps" in told["words"]
     trial = made_up_trial().small()
     trial.compare(trial.cell("mine", "edm", steps=250), "real small-cnn", Role.ROLE_EXPLORATORY)
     assert [q["severity"] for q in found(trial)["budget"]] == ["note"]
@@ -321,7 +321,7 @@ def test_missing_images_and_repeated_ones_are_told(made_up_trial: Callable[..., 
     for replicate in trial.request.cells[1].replicates:
         trial.inputs[replicate.training.key, "training"]["training.json"]["phases"][0]["synthetic_missing"] = 7
     by_kind = found(trial)
-    assert "4 accepted images of edm repeat" in by_kind["collapse"][0]["words"]
+    assert "Repeats of others to the pixel: 4 accepted images of edm" in by_kind["collapse"][0]["words"]
     assert "7 synthetic images fewer" in by_kind["missing"][0]["words"]
 
 

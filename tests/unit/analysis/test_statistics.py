@@ -164,7 +164,7 @@ def test_a_replicate_without_a_pair_is_not_used_and_is_mentioned() -> None:
     fewer = {**parts, "arm_scores": parts["arm_scores"][:2]}
     pairs = {**fewer, "control_scores": parts["control_scores"][:2]}
     assert figures(run(fewer)) == pytest.approx(figures(run(pairs)), nan_ok=True, rel=0.0, abs=0.0)
-    assert "2 of 5 replicates have a pair" in run(fewer).notes
+    assert "of 5 replicates, 2 have a pair" in run(fewer).notes
 
 
 def test_few_patients_qualify_the_interval() -> None:

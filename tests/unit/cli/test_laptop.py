@@ -109,7 +109,7 @@ def test_a_trial_of_too_many_steps_is_refused_before_anything_is_read(
     for words in (
         "error: spec",
         "a trial has at most 12 steps",
-        "received: 37 steps: 1 synthetic sets with 1 replicates",
+        "received: 37 steps: 1 synthetic set with 1 replicate",
     ):
         assert words in err
     assert "SYNTRIAL_STEP_LIMIT" in err

@@ -123,7 +123,7 @@ def test_splits_classes_and_patients_come_from_folders_and_names(tmp_path: Path)
     assert raw.originals is not None
     assert [raw.originals.patients[word] for word in train.patients or ()] == list(train.identities)
     assert raw.originals.files[train.names[0]] == "Training/a/deep/p0_1.PNG"
-    assert "Left out: 1 files that are no images." in raw.notes
+    assert "Left out: 1 file that is no image." in raw.notes
 
 
 def test_a_few_unreadable_files_are_left_out_and_named(tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def test_a_shortfall_names_each_class_unless_it_is_allowed(inputs):
     with pytest.raises(UserError) as caught:
         _filter(inputs, ratio=3.0)
     assert [violation.field for violation in caught.value.violations] == ["class 'dark'", "class 'bright'"]
-    assert "90 synthetic images are needed" in str(caught.value)
+    assert "needs 90 synthetic images" in str(caught.value)
     assert "oversample" in str(caught.value)
     assert len(read_image_set(_filter(inputs, ratio=3.0, allow_shortfall=True).result("accepted"))) > 60
 

@@ -42,7 +42,7 @@ def test_a_class_may_be_called_like_a_split_where_it_holds_images_itself() -> No
         (["train/a/1.png", "test/1.png"], r"images of 'test' in no class"),
         (["1.png", "2.png"], r"1.png and 1 more in no class"),
         (["train/1.png", "test/2.png"], r"train/1.png and 1 more in no class"),
-        (["a/1.txt"], r"1 other files"),
+        (["a/1.txt"], r"1 other file\b"),
         ([], r"0 other files"),
     ],
 )
@@ -168,8 +168,8 @@ def test_what_is_left_out_has_its_class_and_split_and_is_told() -> None:
         (NO_PICTURE, "test", "a"),
     ]
     assert told(layout.left_out) == [
-        "Left out: 1 masks or other drawings beside images ('a': 1).",
-        "Left out: 1 files that are no images ('a': 1).",
+        "Left out: 1 mask or other drawing beside an image ('a': 1).",
+        "Left out: 1 file that is no image ('a': 1).",
     ]
 
 

@@ -147,7 +147,10 @@ CASES: dict[str, tuple[Callable[[Path], Experiment], str]] = {
         named_otherwise,
         r"spec\.synthetic\[0\]\.images\.classMap.*'0_normal': 'normal'.*--class-map 1_tumor=tumor",
     ),
-    "synthetic images among the real ones": (inside, r"spec\.synthetic\[0\]\.images.*inside.*\(spec\.dataset\)"),
+    "synthetic images among the real ones": (
+        inside,
+        r"spec\.synthetic\[0\]\.images.*inside.*\(spec\.dataset\)\. Move it out, `mv .*`folder: ",
+    ),
     "zipped pictures as arrays": (zipped, r"no arrays: this is a zip archive of pictures\. Give it as `folder:`"),
     "one array": (one_array, r"a single NumPy array.*savez_compressed"),
     "a class map of another class": (wrong_map, r"spec\.dataset\.classMap.*'tumour'\. Did you mean 'tumor'"),

@@ -144,7 +144,7 @@ def test_an_unfinished_trial_is_exported_as_far_as_it_is(finished: ArtifactStore
     file_plan(finished, ["filter edm", "assess edm", "write another report"], uid="young")
     done = export_trial(finished, uid="young", name="young", out=tmp_path / "out")
     assert done.steps_missing == 2
-    assert "2 of 3 steps are not done" in (tmp_path / "out" / "README.md").read_text()
+    assert "without results here: 2 of 3 steps" in (tmp_path / "out" / "README.md").read_text()
     assert not (tmp_path / "out" / "report.json").exists()
 
 

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from syntrial.artifacts.content import file_digest, folder_listing, listing_digest
+from syntrial.counting import counted
 from syntrial.documents.names import Names
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import Labels
-from syntrial.imagesets.companions import SHEET
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, UNREADABLE
 from syntrial.imagesets.folders import (
     PictureHeader,
@@ -24,6 +24,7 @@ from syntrial.imagesets.folders import (
     read_headers,
     refuse_damaged,
     refuse_stacks,
+    resized_among,
     sheets_among,
 )
 from syntrial.imagesets.patterns import patient_rule
@@ -111,9 +112,10 @@ def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[in
     """Reads the headers of picture files; `tree` holds them by the names they are called."""
     title, notes, originals = tree.title, list(known.notes), known.originals
     entries, damaged = read_headers(known.pictures, tree=tree, on_progress=on_progress)
-    if known.may_be_sheets and (sheets := sheets_among(entries)):
-        entries = [entry for entry in entries if entry.name not in sheets]
-        notes.append(f"Left out: {len(sheets)} {SHEET}.")
+    if known.may_be_sheets:
+        odd = sheets_among(entries) | resized_among(entries, own_name=originals.__getitem__)
+        entries = [entry for entry in entries if entry.name not in odd]
+        notes += [f"Left out: {counted(count, *reason)}." for reason, count in Counter(odd.values()).items()]
     refuse_stacks(entries, title=title)
     places = {picture.name: row for row, picture in enumerate(known.pictures)}
     of_dicom = {} if known.has_patients else patients_of_headers(entries)
@@ -127,7 +129,7 @@ def raw_of(known: Known, *, tree: Tree, secret: bytes, on_progress: Callable[[in
     if damaged:
         kinds = refuse_damaged(damaged, of=len(known.pictures), tree=tree)
         some = ", ".join(damaged[:8])
-        notes.append(f"{len(damaged)} images could not be read and were left out ({kinds}): {some}.")
+        notes.append(f"Left out: {counted(len(damaged), 'image')} that could not be read ({kinds}): {some}.")
     of_damaged = set(damaged)
     is_single = known.labels.ndim == 1
     lost = Counter(
@@ -290,14 +292,14 @@ def mixtures(entries: Sequence[PictureHeader]) -> list[str]:
         pages = sum(entry.header.facts.frames - 1 for entry in stacks)
         some = ", ".join(entry.name for entry in stacks[:8])
         found.append(
-            f"{len(stacks)} files hold several pages or frames: the first of each was read, {pages} were left out "
-            f"({some})."
+            f"Left out: {counted(pages, 'page or frame', 'pages or frames')} after the first of "
+            f"{counted(len(stacks), 'file')} ({some})."
         )
     burnt = [entry for entry in entries if entry.header.burnt_in]
     if burnt:
         some = ", ".join(entry.name for entry in burnt[:8])
         found.append(
-            f"{len(burnt)} DICOM files say that text is burnt into their pixels, or are of a kind that often has some "
-            f"({some}): look at them, since text may tell the class and name patients."
+            f"{counted(len(burnt), 'DICOM file')} with text burnt into the pixels by their tags, or of a kind that "
+            f"often has some ({some}): look at them, since text may tell the class and name patients."
         )
     return found
