@@ -26,6 +26,10 @@ STRENGTHS: Final[Mapping[tuple[str, str], tuple[float, float | None]]] = {
     ("file", "class"): (0.1, 0.5),
     ("file", "split"): (0.2, None),
     ("file", "origin"): (0.3, None),
+    # What pixels need is known to a few parts in a hundred, and detail may be the class's own.
+    ("length", "class"): (0.3, 0.6),
+    ("length", "split"): (0.3, None),
+    ("length", "origin"): (0.5, None),
     ("edge", "class"): (0.2, 0.5),
     ("edge", "split"): (0.3, None),
     ("edge", "origin"): (0.3, None),
@@ -139,7 +143,7 @@ def _group(splits: Mapping[str, Formed]) -> _Group:
     columns: list[Column] = []
     for place in range(2):
         tables = (
-            [of_files(part.files) if part.files else [] for part in parts]
+            [of_files(part.files, part.images_NHWC) if part.files else [] for part in parts]
             if place == 0
             else [of_pixels(part.images_NHWC) for part in parts]
         )
@@ -279,7 +283,7 @@ def _probes(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[Pictur
         ("borders", [probe.borders(part.images_NHWC) for part in (train, validation)]),
     ]
     if train.files and validation.files:
-        columns = [of_files(part.files) for part in (train, validation) if part.files]
+        columns = [of_files(part.files, part.images_NHWC) for part in (train, validation) if part.files]
         features = [probe.file_features(column, like=columns[0]) for column in columns]
         if features[0].shape[1] and (features[0].std(0) > 0).any():
             looks.append(("files", features))

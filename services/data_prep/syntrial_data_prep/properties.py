@@ -1,17 +1,24 @@
 """Properties of images that should say nothing of their labels: of their files, of their edges, of their extremes."""
 
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from syntrial.imagesets.facts import FileFacts
+from syntrial_data_prep.workers import in_order
 
 MARK_CONTRAST: Final = 90
 """Grey levels by which a mark stands out from its corner."""
 MARK_LEVEL: Final = 235
+LENGTH: Final = "bytes over what pixels need"
+NEEDED_ROWS: Final = 64
+"""So many rows in the middle of an image tell how many bytes it needs."""
 CORNER: Final = 5
 """A corner is this part of a side."""
 
@@ -22,13 +29,17 @@ class Column:
 
     name: str
     of: str
-    """file, edge or levels: what it is a property of, by which its strength is judged."""
+    """file, length, edge or levels: what it is a property of, by which its strength is judged."""
     values: NDArray[Any]
     """(N,): texts or numbers."""
 
 
-def of_files(files: Sequence[FileFacts]) -> list[Column]:
-    """Properties that headers tell; those that are the same for all images are there too."""
+def of_files(files: Sequence[FileFacts], images_NHWC: NDArray[np.uint8]) -> list[Column]:
+    """Properties that headers tell; those that are the same for all images are there too.
+
+    How long a file is hangs on what it shows: a picture of more detail is longer. So its length is taken over what the
+    pixels themselves need (`needed_bytes`), and is then the program's and its settings'.
+    """
     area = np.array([facts.width * facts.height for facts in files], float)
     sizes = np.array([f"{facts.width}×{facts.height}" for facts in files])
     columns: dict[str, NDArray[Any]] = {
@@ -39,10 +50,26 @@ def of_files(files: Sequence[FileFacts]) -> list[Column]:
         # Many sizes are a number, few are values of their own.
         "size": sizes if len(np.unique(sizes)) <= 8 else area,
         "aspect": np.array([round(facts.width / facts.height, 2) for facts in files]),
-        "bytes a pixel": np.array([facts.bytes for facts in files]) / np.maximum(area, 1),
+        LENGTH: np.array([facts.bytes for facts in files]) / np.maximum(area, 1) / needed_bytes(images_NHWC),
         "JPEG coarseness": np.array([0.0 if facts.coarseness is None else facts.coarseness for facts in files]),
     }
-    return [Column(name=name, of="file", values=values) for name, values in columns.items()]
+    return [
+        Column(name=name, of="length" if name == LENGTH else "file", values=values) for name, values in columns.items()
+    ]
+
+
+def needed_bytes(images_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """(N,): bytes a pixel that the middle of each image needs without loss, as a PNG."""
+    height = images_NHWC.shape[1]
+    top = max(0, (height - NEEDED_ROWS) // 2)
+
+    def needed(image: NDArray[np.uint8]) -> float:
+        middle = np.ascontiguousarray(image[top : top + NEEDED_ROWS])
+        file = io.BytesIO()
+        Image.fromarray(middle[:, :, 0] if middle.shape[2] == 1 else middle).save(file, "PNG")
+        return float(file.tell() / (middle.shape[0] * middle.shape[1]))
+
+    return np.array(list(in_order(partial(needed, image) for image in images_NHWC)))
 
 
 def of_pixels(images_NHWC: NDArray[np.uint8]) -> list[Column]:

@@ -9,10 +9,12 @@ import pytest
 from syntrial_data_prep import findings
 from syntrial_data_prep.association import associate, codes_of, table_of
 from syntrial_data_prep.form import Formed
+from syntrial_data_prep.properties import LENGTH
 
 from syntrial.documents.audit import Finding
 from syntrial.errors import UserError
 from syntrial.imagesets.facts import FileFacts
+from tests.integration.inputs.drawing import encoded
 from tests.unit.data_prep.drawn_images import Images, chests
 
 CLASSES = ("normal", "tumor")
@@ -98,7 +100,7 @@ FILES: dict[str, tuple[Facts, str]] = {
     "format and JPEG quality": (lambda _random, _l, _r: {"format": "JPEG", "coarseness": 12.0}, "format"),
     "mode": (lambda _random, _l, _r: {"mode": "RGB"}, "mode"),
     "depth": (lambda _random, _l, _r: {"depth": 16}, "bits a channel"),
-    "compression": (lambda random, _l, _r: {"bytes": int(random.normal(2000, 100))}, "bytes a pixel"),
+    "compression": (lambda random, _l, _r: {"bytes": int(random.normal(2000, 100))}, LENGTH),
     "aspect": (lambda _random, _l, _r: {"width": 64, "height": 48, "bytes": 2150}, "aspect"),
 }
 
@@ -126,6 +128,24 @@ def test_what_is_at_edges_or_extremes_and_tells_the_class_is_found(name: str) ->
     draw, about, grade = DRAWN[name]
     found = {f.about: f.grade for f in found_in(dataset(draw=draw)) if f.against == "class"}
     assert found[about] == grade
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_pictures_of_more_detail_make_longer_files_and_that_is_no_finding(seed: int) -> None:
+    def detailed(images: Images, labels: np.ndarray[Any, Any]) -> Images:
+        noise = np.random.default_rng(seed).normal(0, 6, images.shape)
+        return np.where(labels[:, None, None, None] == 1, np.clip(images + noise, 0, 255), images).astype(np.uint8)
+
+    splits = dataset(seed=seed, draw=detailed)
+    for name, part in splits.items():
+        lengths = [len(encoded(image[..., 0])) for image in part.images_NHWC]
+        files = tuple(
+            replace(found, width=32, height=32, bytes=length)
+            for found, length in zip(part.files or (), lengths, strict=True)
+        )
+        splits[name] = replace(part, files=files)
+    found = found_in(splits)
+    assert {f.grade for f in found if f.about in {LENGTH, "files"}} <= {"pass"}
 
 
 def test_omissions_that_fall_on_one_class_are_a_stop() -> None:
