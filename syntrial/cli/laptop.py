@@ -16,25 +16,45 @@ from syntrial.counting import counted
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
     from syntrial.experiment.model import Experiment
+    from syntrial.trial.device_time import Estimate
     from syntrial.trial.run import Trial
 
 
 @app.command(rich_help_panel=HERE)
-def run(
+def run(  # noqa: PLR0917 - options of a command
     file: File,
     store: StoreOption = DEFAULT_STORE,
     data_root: DataRoot = None,
     out: Out = None,
     cores: Cores = None,
+    at_most: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Measure first, and start nothing where the estimate of device time is over this: 90s, 30m, 2h.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Run an experiment to its verdict; what is finished is never run again."""
     from syntrial.experiment.file import read_experiment
 
-    run_here(read_experiment(file), base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
+    experiment = read_experiment(file)
+    if at_most is not None:
+        _require_time(experiment, at_most, base=file.parent, store=store, data_root=data_root)
+    run_here(experiment, base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
 
 
 @app.command(rich_help_panel=HERE)
-def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = None) -> None:
+def plan(
+    file: File,
+    store: StoreOption = DEFAULT_STORE,
+    data_root: DataRoot = None,
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", help="Estimate the trial's device time from short runs; prepares the data set."),
+    ] = False,
+) -> None:
     """Print every step with its key, what the store has, and the effect that the trial could detect."""
     from syntrial.artifacts.store import open_store
     from syntrial.cli.terminal import plan_view
@@ -45,6 +65,8 @@ def plan(file: File, store: StoreOption = DEFAULT_STORE, data_root: DataRoot = N
     done = opened.done(step.key for step in trial.plan.steps)
     console.print(plan_view(trial.plan, done=done, detectable=_detectable(trial)))
     _print_remarks(trial)
+    if measure:
+        console.print(Text(_measured(trial, store=opened).words))
 
 
 @app.command(rich_help_panel=HERE)
@@ -175,6 +197,30 @@ def _can_prepare(experiment: "Experiment", *, store: str, data_root: Path | None
     trial = draft_of(experiment, base=Path.cwd(), store=opened, data_root=data_root)
     with closing(LocalExecutor(opened.url, source_locations=trial.sources.locations)) as executor:
         return prepare(trial, store=opened, executor=executor).is_complete
+
+
+def _measured(trial: "Trial", *, store: "ArtifactStore") -> "Estimate":
+    """The trial's device time, measured on this machine."""
+    from syntrial.executors.local import LocalExecutor
+    from syntrial.trial.device_time import measured_here
+
+    with (
+        interruptible("nothing of the trial was started"),
+        closing(LocalExecutor(store.url, source_locations=trial.sources.locations)) as executor,
+    ):
+        return measured_here(trial.plan, store=store, executor=executor)
+
+
+def _require_time(experiment: "Experiment", at_most: str, *, base: Path, store: str, data_root: Path | None) -> None:
+    """Prints the estimate of the trial's device time; refuses one over `at_most`."""
+    from syntrial.artifacts.store import open_store
+    from syntrial.trial.device_time import check_at_most, seconds_of
+
+    limit = seconds_of(at_most)
+    opened = open_store(store)
+    estimate = _measured(draft_of(experiment, base=base, store=opened, data_root=data_root), store=opened)
+    console.print(Text(estimate.words))
+    check_at_most(estimate, limit)
 
 
 def _detectable(trial: "Trial") -> str:

@@ -8,7 +8,7 @@ import pytest
 from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
 from syntrial.sources.resolve import resolve_sources
-from tests.e2e.conftest import Laptop
+from tests.e2e.conftest import SMALL, Laptop
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -18,6 +18,18 @@ def test_an_example_can_be_planned(name: str) -> None:
     experiment = read_experiment(EXAMPLES / name)
     found = plan(experiment, resolve_sources(experiment, base=EXAMPLES).by_name)
     assert found.evaluation
+
+
+@pytest.mark.e2e
+def test_a_trial_over_its_limit_of_device_time_is_refused_before_it_starts(tmp_path: Path) -> None:
+    laptop = Laptop(folder=tmp_path, store=str(tmp_path / "store"))
+    laptop.write(SMALL)
+    assert "trainings of" in laptop.run("plan", "--measure", timeout_s=250)
+    refused = laptop.start("run", "--at-most", "1s")
+    output, _ = refused.communicate(timeout=250)
+    assert refused.returncode == 2
+    assert "received: an estimate of" in output
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.e2e
