@@ -156,7 +156,11 @@ def count_classes(labels: Labels, names: Sequence[str]) -> dict[str, int]:
 
 
 def check_split(labels: Labels, names: Sequence[str], *, split: str, source: str) -> None:
-    """Raises UserError for an empty split and for a class with no images in it."""
+    """Raises UserError for an empty split and for a class with no images in it.
+
+    Of several labels one may be missing in validation and test, where it is no part of the metrics (`unscored`), as
+    long as another is not.
+    """
     if len(labels) == 0:
         raise UserError(
             field=f"{source}: {split}",
@@ -164,11 +168,15 @@ def check_split(labels: Labels, names: Sequence[str], *, split: str, source: str
             received="none are left",
             remedy="Look at `leaks` and `classMap`, or change `split`.",
         )
+    if labels.ndim == 2 and split != "train" and len(unscored(labels, names)) < len(names):
+        return
     empty = [name for name, count in count_classes(labels, names).items() if count == 0]
     if empty:
         raise UserError(
             field=f"{source}: {split}",
-            rule="every class has images in every split",
+            rule="every class has images in every split"
+            if labels.ndim == 1
+            else "every label has images in training, and one at least in every other split",
             received=f"none of {quoted(empty)}",
             remedy="Add images, merge the class into another or leave it out by `classMap`, or change `split`.",
         )
@@ -179,6 +187,13 @@ def check_split(labels: Labels, names: Sequence[str], *, split: str, source: str
             received=f"{quoted(full)} in all of them",
             remedy="Leave the label out by `classMap`.",
         )
+
+
+def unscored(labels: Labels, names: Sequence[str]) -> list[str]:
+    """Of several labels those that no image has, or all: no AUROC of them exists. None where each image has a class."""
+    if labels.ndim == 1:
+        return []
+    return [name for name, column in zip(names, labels.T, strict=True) if column.all() or not column.any()]
 
 
 def quoted(names: Sequence[str]) -> str:

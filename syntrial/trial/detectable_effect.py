@@ -9,6 +9,7 @@ from syntrial.analysis.decidable import undecidable_before
 from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.counting import counted
+from syntrial.errors import listed
 from syntrial.experiment.dataset import Dataset
 from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import SplitContents
@@ -20,6 +21,9 @@ from syntrial.sources.resolve import Sources
 
 MOST_CLASSES: Final = 10
 """Classes whose patients are said one by one."""
+FEWEST_SCORED: Final = 2
+"""Test patients of a label below which it is no part of a metric: without one of them, there is no value
+(`analysis.metrics.leave_one_out`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +49,15 @@ class Evaluated:
         if self.by_class is None:
             return [[total - total // 2, total // 2]]
         # Of a label that all patients have, some have images without it too.
-        return [[max(1, total - positive), positive] for positive in self.by_class]
+        return [[max(1, total - positive), positive] for positive in self.by_class if positive >= FEWEST_SCORED] or [
+            [max(1, total - 1), 1]
+        ]
+
+    def unscored(self) -> list[str]:
+        """Labels that too few test patients have to be a part of a metric by class."""
+        if not self.is_multi_label or self.by_class is None:
+            return []
+        return [name for name, count in zip(self.classes, self.by_class, strict=True) if count < FEWEST_SCORED]
 
 
 def detectable_words(experiment: Experiment, sources: Sources) -> str:
@@ -58,6 +70,8 @@ def detectable_words(experiment: Experiment, sources: Sources) -> str:
         return "The effect that this trial could detect is known once the data set is prepared: it depends on its size."
     spec = experiment.spec
     metric = METRICS[spec.endpoint.metric]
+    missing = listed(list(map(repr, found.unscored())), last="and") if metric.by_class and found.unscored() else ""
+    left_out = f" No part of {metric.words}, for want of test patients: {missing}." if missing else ""
     low, high = metric.planned_range
     most, least = (effect(found, metric=metric, replicates=spec.replicates, value=value) for value in (low, high))
     if least is None or most is None:
@@ -69,6 +83,7 @@ def detectable_words(experiment: Experiment, sources: Sources) -> str:
         return (
             f"With {_words(found)} this trial can end in no outcome but inconclusive: {'; '.join(reasons)}. "
             "More `replicates`, a larger share in `dataset.split.test`, or classes made one by `dataset.classMap` help."
+            f"{left_out}"
         )
     smallest = spec.endpoint.smallest_effect
     which = "That is" if least > smallest else "The larger is"
@@ -77,7 +92,7 @@ def detectable_words(experiment: Experiment, sources: Sources) -> str:
         f"With {_words(found)} and {counted(spec.replicates, 'replicate')} this trial detects "
         f"{_size(least, metric)} in {metric.words} where the control has {high:g}, and {_size(most, metric)} where "
         f"it has {low:g} (80% power), "
-        f"{PlanningAssumptions().words}.{warning}{_between_classifiers(experiment)}"
+        f"{PlanningAssumptions().words}.{warning}{left_out}{_between_classifiers(experiment)}"
     )
 
 

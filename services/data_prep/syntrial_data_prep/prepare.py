@@ -1,6 +1,6 @@
 """PrepareDataset: a source becomes train, validation and test, without leaks, with an audit of what was found."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from syntrial.counting import counted
 from syntrial.documents import document, names
 from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Resampling
-from syntrial.errors import UserError
-from syntrial.imagesets.classes import Classes, check_split, map_classes, relabel
+from syntrial.errors import UserError, listed
+from syntrial.imagesets.classes import Classes, Labels, check_split, map_classes, relabel, unscored
 from syntrial.imagesets.imageset import ImageSet, read_image_set, write_image_set
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, subset_of
@@ -131,7 +131,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     )
     clipped = sum((part.clipped for part in formed.values()), Clipped())
     saturated = scales.saturation(clipped, scale, what="the images", shares=scales.asked(image_format.intensity))
-    found = replace(found, warnings=(*_warnings(found, size=image_format.size), *saturated))
+    left_out = [text for name in SPLITS for text in _unscored(kept[name].labels, mapped.names, split=name)]
+    found = replace(found, warnings=(*_warnings(found, size=image_format.size), *left_out, *saturated))
     for name in SPLITS:
         write_image_set(context.output, name, kept[name].image_set(mapped.names))
     document.write(context.output, "audit", "audit.json", document=found)
@@ -252,6 +253,18 @@ def _split(
     for name in ("train", *(name for name, _ in missing)):
         whole[name] = base.take(places == name, scratch=scratch)
     return whole, origins
+
+
+def _unscored(labels: Labels, names: Sequence[str], *, split: str) -> list[str]:
+    """A warning where a split cannot score all of several labels: known before anything is trained or evaluated."""
+    missing = unscored(labels, names)
+    if not missing:
+        return []
+    which = listed(list(map(repr, missing)), last="and")
+    return [
+        f"In {split} these labels can't be scored, since none of its images has them or each does: {which}. They are "
+        f"no part of the metrics there; AUROC is the mean over the other {len(names) - len(missing)}."
+    ]
 
 
 def _warnings(audited: Audit, *, size: int) -> list[str]:

@@ -225,6 +225,37 @@ def test_several_labels_an_image_are_kept_and_compared_label_by_label(tmp_path: 
     assert {shift["degrees_of_freedom"] for shift in audit["shifts"]} == {1}
 
 
+def of_labels(folder: Path, **columns: tuple[str, int]) -> Path:
+    """An .npz with three labels at random, of which (split, value) columns have one value alone."""
+    labels = {
+        f"{split}_labels": np.random.default_rng(5).integers(0, 2, (count, 3), dtype=np.uint8)
+        for split, count in (("train", 40), ("val", 10), ("test", 12))
+    }
+    for name, (split, value) in columns.items():
+        labels[f"{split}_labels"][:, "abc".index(name)] = value
+    return npz(folder, **labels)
+
+
+def test_a_label_that_the_test_split_lacks_is_told_and_the_others_are_scored(tmp_path: Path) -> None:
+    source = Source(npz=NpzSource(classes=["a", "b", "c"]))
+    _, audit = prepare(source, of_labels(tmp_path, b=("test", 0), c=("val", 1)), tmp_path / "cache", size=12)
+    told = [text for text in audit["warnings"] if "can't be scored" in text]
+    assert [("In test" in text, "'b'." in text, "'c'." in text) for text in told] == [
+        (False, False, True),
+        (True, True, False),
+    ]
+    assert "mean over the other 2" in told[1]
+
+
+@pytest.mark.parametrize("columns", [{"b": ("train", 0)}, {"a": ("test", 0), "b": ("test", 0), "c": ("test", 0)}])
+def test_labels_that_training_lacks_and_a_test_split_without_any_are_refused(
+    tmp_path: Path, columns: dict[str, tuple[str, int]]
+) -> None:
+    source = Source(npz=NpzSource(classes=["a", "b", "c"]))
+    with pytest.raises(UserError, match="every label has images in training"):
+        prepare(source, of_labels(tmp_path, **columns), tmp_path / "cache", size=12)
+
+
 def test_the_same_request_gives_the_same_bytes(tmp_path: Path) -> None:
     digests = []
     for _ in range(2):

@@ -113,3 +113,17 @@ def test_between_two_classifiers_the_words_say_that_more_may_be_needed(tmp_path:
     given = experiment({"medmnist": "breastmnist"}, **tree)
     words = detectable_words(given, resolve_sources(given, base=tmp_path))
     assert "two classifiers agree less over patients" in words
+
+
+def test_a_label_that_the_test_split_lacks_is_named_and_the_others_are_planned_for(tmp_path: Path) -> None:
+    labels = {split: np.zeros((count, 3), np.uint8) for split, count in (("train", 60), ("val", 30), ("test", 45))}
+    for split, rows in labels.items():
+        rows[::2, 0], rows[::3, 1], rows[::5, 2] = 1, 1, split != "test"
+    npz(tmp_path, **{f"{split}_labels": rows for split, rows in labels.items()})
+    given = experiment({"npz": "data.npz", "classes": ["a", "b", "rare"]})
+    who = found({"npz": "data.npz", "classes": ["a", "b", "rare"]}, base=tmp_path)
+    assert who.by_class == (23, 15, 0)
+    assert [list(cases) for cases in who.scored()] == [[22, 23], [30, 15]]
+    words = detectable_words(given, resolve_sources(given, base=tmp_path))
+    assert "detects differences" in words
+    assert words.endswith("No part of AUROC, for want of test patients: 'rare'.")
