@@ -6,12 +6,11 @@ is what was planned.
 
 import errno
 import hashlib
+import json
 import os
 import unicodedata
 from collections.abc import Callable, Iterator
 from pathlib import Path
-
-from syntrial.artifacts.keys import canonical_digest
 
 CHUNK_BYTES = 1 << 20
 
@@ -44,15 +43,19 @@ def folder_places(
 ) -> list[tuple[str, str]]:
     """As `folder_files` has them, with paths as text: of a hundred thousand files that saves seconds."""
     bounds = within.resolve() if within is not None else None
-    named = (
-        (name if name.isascii() else unicodedata.normalize("NFC", name), path, is_there)
-        for name, path, is_there in _walk(folder, prefix="", above=(), within=bounds)
-    )
-    found = sorted(item for item in named if reads is None or reads(item[0]))
-    for _, path, is_there in found:
-        if not is_there:
+    found: list[tuple[str, str]] = []
+    to_nothing: set[str] = set()
+    for name, path, is_there in _walk(folder, prefix="", above=(), within=bounds):
+        composed = name if name.isascii() else unicodedata.normalize("NFC", name)
+        if reads is None or reads(composed):
+            found.append((composed, path))
+            if not is_there:
+                to_nothing.add(path)
+    found.sort()
+    for _, path in found if to_nothing else ():
+        if path in to_nothing:
             raise FileNotFoundError(errno.ENOENT, "a link to a file that is not there", path)
-    return [(name, path) for name, path, _ in found]
+    return found
 
 
 def _walk(
@@ -100,8 +103,12 @@ def folder_listing(
 
 
 def listing_digest(listing: list[list[str | int]]) -> str:
-    """The digest of a folder with this listing, as "sha256:…"."""
-    return f"sha256:{canonical_digest(listing)}"
+    """The digest of a folder with this listing, as "sha256:…": over its canonical JSON (RFC 8785).
+
+    Of lists of text and whole numbers that is what Python's own encoder writes, in a twentieth of the time.
+    """
+    encoded = json.dumps(listing, ensure_ascii=False, separators=(",", ":")).encode()
+    return f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def folder_digest(

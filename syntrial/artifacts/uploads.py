@@ -292,7 +292,8 @@ def set_aside(store: ArtifactStore, digest: str, /) -> None:
 
 def check_names(names: Sequence[str], *, title: str) -> None:
     """Raises SourceError unless a folder can hold files of these names, and `folder_files` finds them all there."""
-    folders = {folder for name in names for folder in _folders_of(name)}
+    nearest = {above for name in names if (above := name.rpartition("/")[0])}
+    folders = nearest | {folder for above in nearest for folder in _folders_of(above)}
     seen: set[str] = set()
     for name in names:
         if not _is_safe(name):
@@ -457,15 +458,26 @@ def _plain(name: str) -> str:
 
 
 def _is_safe(name: str) -> bool:
+    above, slash, last = name.rpartition("/")
+    return _is_safe_part(last) and (not slash or _is_safe_folder(above))
+
+
+@functools.lru_cache(maxsize=4096)
+def _is_safe_folder(name: str) -> bool:
+    return all(map(_is_safe_part, name.split("/")))
+
+
+def _is_safe_part(part: str) -> bool:
+    if not part or part[0] == ".":
+        return False
+    if part.isascii() and part.isprintable():
+        return len(part) <= _LONGEST_NAME
     try:
-        parts = [part.encode() for part in name.split("/")]
+        length = len(part.encode())
     except UnicodeEncodeError:
         return False
-    return (
-        all(part and not part.startswith(b".") and len(part) <= _LONGEST_NAME for part in parts)
-        and not any(ord(letter) < 32 for letter in name)
-        and unicodedata.is_normalized("NFC", name)
-    )
+    is_plain = not any(ord(letter) < 32 for letter in part) and unicodedata.is_normalized("NFC", part)
+    return length <= _LONGEST_NAME and is_plain
 
 
 def _folders_of(name: str) -> Iterator[str]:

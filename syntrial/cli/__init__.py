@@ -13,6 +13,7 @@ interrupted, and the same command goes on where it was. Commands import what the
 is quick.
 """
 
+import gc
 import sys
 
 from rich.text import Text
@@ -26,6 +27,8 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Runs the command line; the process's exit code says how it ended."""
+    # A plan of 100,000 files makes a million objects that stay: looking for cycles in them took a quarter of its time.
+    gc.set_threshold(200_000, 20, 100)
     try:
         app(standalone_mode=True)
     except UserError as error:

@@ -7,6 +7,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 Reason = tuple[str, str]
@@ -66,8 +67,9 @@ def companions_among(rows: Sequence[Row]) -> dict[str, Reason]:
     stems: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for row in rows:
         stems[row.parts[:-1]].add(_stem(row.parts[-1]))
-        for depth, part in enumerate(row.parts[:-1]):
-            folders[row.parts[:depth]].add(part)
+    for above in stems:
+        for depth, part in enumerate(above):
+            folders[above[:depth]].add(part)
     masks = {
         (*above, part)
         for above, parts in folders.items()
@@ -76,13 +78,15 @@ def companions_among(rows: Sequence[Row]) -> dict[str, Reason]:
     }
     sheets = Counter(row.parts[:-1] for row in rows if _SHEET_NAME.fullmatch(_stem(row.parts[-1])))
     sizes = Counter(row.parts[:-1] for row in rows)
+    of_servers = {above for above in sizes if any(part.lower() in _SERVER_FOLDERS for part in above)}
+    of_masks = {above for above in sizes if any(above[: depth + 1] in masks for depth in range(len(above)))}
     found: dict[str, Reason] = {}
     for row in rows:
         above, stem = row.parts[:-1], _stem(row.parts[-1])
-        if any(part.lower() in _SERVER_FOLDERS for part in above) or stem.startswith(("SYNOPHOTO_", "SYNOFILE_")):
+        if above in of_servers or stem.startswith(("SYNOPHOTO_", "SYNOFILE_")):
             found[row.name] = THUMBNAIL
         elif (
-            any(row.parts[: depth + 1] in masks for depth in range(len(above)))
+            above in of_masks
             or _beside(_MASK_NAME.fullmatch(stem), stems[above])
             or _beside(_MASK_FIRST.fullmatch(stem), stems[above])
         ):
@@ -114,10 +118,14 @@ def _stem(name: str) -> str:
 
 def bare(row: Row, *, is_companion: bool) -> Row:
     """Without folders that say nothing: those called images, and a companion's own."""
-    parts = tuple(
+    return Row(row.name, (*_bare(row.parts[:-1], is_companion=is_companion), row.parts[-1]))
+
+
+@lru_cache(maxsize=4096)
+def _bare(folders: tuple[str, ...], *, is_companion: bool) -> tuple[str, ...]:
+    return tuple(
         part
-        for part in row.parts[:-1]
+        for part in folders
         if part.lower() not in _IMAGE_FOLDERS
         and not (is_companion and (part.lower() in _SERVER_FOLDERS or _is_of_masks(part)))
     )
-    return Row(row.name, (*parts, row.parts[-1]))

@@ -38,7 +38,7 @@ class SplitContents:
         )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False, weakref_slot=True)
 class Contents:
     """What a source holds."""
 

@@ -10,7 +10,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -102,7 +102,7 @@ def listed_labels(tree: Tree) -> dict[str, str] | None:
 
     Raises SourceError for a list that is damaged, or gives several classes.
     """
-    lists = [name for name in tree.names() if PurePosixPath(name).name == LIST]
+    lists = [name for name in tree.names() if name.rpartition("/")[2] == LIST]
     if not lists:
         return None
     place = min(lists, key=lambda name: (name.count("/"), name))
@@ -238,26 +238,30 @@ def _is_sheet(size: tuple[int, int], *, of: tuple[int, int]) -> bool:
 
 def contents(source: Source, path: Path, field: str) -> Contents:
     """What the folder that an experiment names in `field` holds; raises SourceError for what preparation refuses."""
-    title = f"{field} ({path.name})"
-    with open_tree(path, title=title, field=field) as tree:
-        if not tree.names():
-            raise SourceError(
-                field=field,
-                rule="the folder holds images",
-                received=f"{path}, which is empty",
-                remedy="Check the path.",
-            )
-        layout = layout_of(tree)
-        headers, damaged = sample_headers(layout.pictures, tree=tree)
-        notes = []
-        if damaged and len(headers) + len(damaged) == len(layout.pictures):
-            kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
-            of_damaged = Counter(picture.label for picture in layout.pictures if picture.name in set(damaged))
-            count = counted(len(damaged), "image")
-            notes.append(f"Left out: {count} that cannot be read{of_classes(of_damaged)}: {kinds}.")
-        refuse_stacks(headers, title=title)
-        refuse_undecodable(headers, tree=tree)
-        of_dicom = {} if source.folder.patient_pattern else all_patients(layout.pictures, headers, tree=tree)
+    with open_tree(path, title=f"{field} ({path.name})", field=field) as tree:
+        return contents_of_tree(source, tree, path=path, field=field)
+
+
+def contents_of_tree(source: Source, tree: Tree, *, path: Path, field: str) -> Contents:
+    """`contents`, of a folder that is open."""
+    if not tree.names():
+        raise SourceError(
+            field=field,
+            rule="the folder holds images",
+            received=f"{path}, which is empty",
+            remedy="Check the path.",
+        )
+    layout = layout_of(tree)
+    headers, damaged = sample_headers(layout.pictures, tree=tree)
+    notes = []
+    if damaged and len(headers) + len(damaged) == len(layout.pictures):
+        kinds = refuse_damaged(damaged, of=len(layout.pictures), tree=tree)
+        of_damaged = Counter(picture.label for picture in layout.pictures if picture.name in set(damaged))
+        count = counted(len(damaged), "image")
+        notes.append(f"Left out: {count} that cannot be read{of_classes(of_damaged)}: {kinds}.")
+    refuse_stacks(headers, title=tree.title)
+    refuse_undecodable(headers, tree=tree)
+    of_dicom = {} if source.folder.patient_pattern else all_patients(layout.pictures, headers, tree=tree)
     layout = leave_out(layout, sheets_among(headers) | resized_among(headers))
     lost = set(damaged)
     pattern = source.folder.patient_pattern

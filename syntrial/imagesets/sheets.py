@@ -19,7 +19,6 @@ import re
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any, BinaryIO, Final
 
 from rapidfuzz import process
@@ -366,4 +365,4 @@ def _cell(value: object) -> str:
 
 def is_table(name: str) -> bool:
     """Whether a file of this name may be a table that was not named."""
-    return PurePosixPath(name).name.lower().endswith(TABLE_SUFFIXES)
+    return name.lower().endswith(TABLE_SUFFIXES)

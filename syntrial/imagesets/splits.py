@@ -199,12 +199,14 @@ def _strata(labels: Labels, patients: Sequence[str]) -> tuple[dict[str, NDArray[
     """
     member = _members(labels)
     by_rarity = np.argsort(member.sum(0), kind="stable")
+    # Each image's rarest class, as its place in that order.
+    rarest = member[:, by_rarity].argmax(1).tolist()
     rows: dict[str, list[int]] = {}
     for row, patient in enumerate(patients):
         rows.setdefault(patient, []).append(row)
     groups = {patient: np.array(found) for patient, found in rows.items()}
-    strata = [int(by_rarity[np.flatnonzero(member[found].any(0)[by_rarity])[0]]) for found in groups.values()]
-    return groups, np.array(strata, dtype=np.int64)
+    strata = by_rarity[[min(rarest[row] for row in found) for found in rows.values()]]
+    return groups, strata.astype(np.int64)
 
 
 def _ordered(

@@ -129,7 +129,7 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
     with open_tree(path, title=title, field=field) as tree:
         table = listed(tree, patient_pattern=source.folder.patient_pattern)
         if table is None:
-            return folders.contents(source, path, field)
+            return folders.contents_of_tree(source, tree, path=path, field=field)
         found = read_table(tree.names(), open_file=tree.open, table=table, title=title)
         return _with_headers(found, tree=tree)
 

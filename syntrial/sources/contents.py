@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from syntrial.artifacts.content import folder_files
 from syntrial.counting import counted
@@ -225,8 +226,21 @@ def foreseen(
 
     The test split is that which is evaluated on: it loses no leaks. `title` is the data set's field, and
     `has_own_form` false where its images take the form of others. Raises UserError for a class map, a colour mode, a
-    split or a class that preparation would refuse.
+    split or a class that preparation would refuse. What was found of the same contents is not worked out again.
     """
+    asked = (dataset, title, has_own_form)
+    known = _FORESEEN.get(contents)
+    if known is None or known[0] != asked:
+        found = _foreseen(dataset, contents, title=title, has_own_form=has_own_form)
+        known = _FORESEEN[contents] = (asked, found)
+    return known[1]
+
+
+_FORESEEN: Final[WeakKeyDictionary[Contents, tuple[tuple[Dataset, str, bool], Contents]]] = WeakKeyDictionary()
+"""What was foreseen of contents that are still held: a plan asks three times."""
+
+
+def _foreseen(dataset: Dataset, contents: Contents, *, title: str, has_own_form: bool) -> Contents:
     mapping = class_mappings(dataset)
     classes = map_classes(
         contents.classes,

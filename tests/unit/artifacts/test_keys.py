@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from syntrial.artifacts.content import listing_digest
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_digest, canonical_json, canonical_request, step_key
 from syntrial.stages import METHODS
 from syntrial.v1.artifacts_pb2 import Execution, MemberRef, SourceLocation, StepHeader
@@ -169,3 +170,11 @@ def test_keys_stay_what_they_are() -> None:
 def test_what_json_cannot_carry_is_refused(value: float) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - rfc8785 has errors of its own beneath it
         canonical_json({"x": value})
+
+
+def test_a_listing_has_the_digest_of_its_canonical_json() -> None:
+    names = ["a/1.png", 'quote"\\back', "tab\tand\u001f\u007f", "é/ü漢字😀", "line\u2028end", "b\bf\fn\nr\r"]
+    listing: list[list[str | int]] = [[name, number, "0" * 64] for number, name in enumerate(names)]
+    listing.append(["large", 2**53 - 1, "f" * 64])
+    assert listing_digest(listing) == f"sha256:{canonical_digest(listing)}"
+    assert listing_digest([]) == f"sha256:{canonical_digest([])}"
