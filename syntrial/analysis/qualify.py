@@ -10,6 +10,7 @@ from syntrial.analysis.charts import number, signed
 from syntrial.analysis.findings import baseline_cell
 from syntrial.analysis.reading import CellData, Json, TrialData
 from syntrial.counting import counted
+from syntrial.documents.training import TrainedPhase
 
 FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
@@ -37,6 +38,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _leaks(report),
         _budgets(report),
         _undertrained(report),
+        _reversed(data, report=report),
         _missing(report),
         _baseline(data, report=report),
         _filters(report),
@@ -48,6 +50,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _shift(report),
         _findings(report),
         _labels_by_distance(report, data=data),
+        _sharpness(data, report=report),
         _data(report),
         _chosen(data),
     )
@@ -196,6 +199,28 @@ def _undertrained(report: Json) -> Iterator[Json]:
         names = ", ".join(arm["label"] for arm in others)
         keys = [key for arm in others for key in arm["keys"]]
         yield _qualification("undertrained", f"Undertrained beside the primary pair: {names}.", keys=keys)
+
+
+def _reversed(data: TrialData, *, report: Json) -> Iterator[Json]:
+    """Arms that see real images first and end on synthetic ones alone: fine-tuning the other way round."""
+    compared = {report["verdict"]["arm"], report["verdict"]["control"]}
+    for arm in report["arms"]:
+        *before, last = data.cells[arm["cell"]].replicates[0].training.phases
+        ends_on_synthetic = _seen(last, "synthetic") > 0 and not _seen(last, "real", "duplicated")
+        if ends_on_synthetic and any(_seen(phase, "real", "duplicated") for phase in before):
+            yield _qualification(
+                "order",
+                f"{arm['label']} is fine-tuning in reverse: it was trained with real images first, and in its last "
+                f"phase on synthetic ones alone ({number(_seen(last, 'synthetic'))}, counted with repetition). What it "
+                "lost there of what real images had taught it is part of its result.",
+                serious=arm["cell"] in compared,
+                keys=arm["keys"],
+            )
+
+
+def _seen(phase: TrainedPhase, *origins: str) -> int:
+    """Images of these origins that the phase's batches held."""
+    return sum(phase.images_seen.get(origin, 0) for origin in origins)
 
 
 def _missing(report: Json) -> Iterator[Json]:
@@ -419,6 +444,26 @@ def _labels_by_distance(report: Json, *, data: TrialData) -> Iterator[Json]:
                     serious=synthetic["name"] in used,
                     keys=synthetic["keys"],
                 )
+
+
+def _sharpness(data: TrialData, *, report: Json) -> Iterator[Json]:
+    """Imported sets whose images were larger than the real ones, where those were enlarged to the trial's size."""
+    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
+    real = data.audit.value.resampling
+    largest = real.sides[1]
+    for synthetic in data.synthetic:
+        if synthetic.audit is None or largest >= real.to:
+            continue
+        smallest = synthetic.audit.value.resampling.sides[0]
+        if smallest > largest:
+            yield _qualification(
+                "sharpness",
+                f"The real images were enlarged from {largest} to {real.to} pixels ({real.method}); those of "
+                f"{synthetic.name} come from {smallest} pixels or more. Sharpness alone may tell real from synthetic, "
+                f"and with it the class where proportions differ. With `size: {largest}` nothing is enlarged.",
+                serious=synthetic.name in used,
+                keys=[data.audit.key, synthetic.audit.key],
+            )
 
 
 def _data(report: Json) -> Iterator[Json]:

@@ -111,6 +111,7 @@ class _Planner:
             for item in sets:
                 for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
                     self._compare(item, contest, classifier)
+        self._assert_held_out()
         report = self._report(sets, looks) if looks else ()
         return Plan(
             training=tuple(self.training.values()),
@@ -120,6 +121,22 @@ class _Planner:
             cells=tuple(self.cells.values()),
             comparisons=tuple(self.comparisons),
         )
+
+    def _assert_held_out(self) -> None:
+        """Each classifier is chosen on the validation images beside its training images, and sees no test split."""
+        steps = self.training.values()
+        extracted = {
+            step.key
+            for step in steps
+            if isinstance(step.request, ExtractFeaturesRequest) and step.request.images.member == "test"
+        }
+        for step in steps:
+            if isinstance(step.request, TrainClassifierRequest):
+                own, chosen_on = step.request.train, step.request.validation
+                assert chosen_on == _member(own.key, "validation"), f"{step.label} is chosen on {chosen_on.member}"
+                given = {ref.member for ref in member_refs(step.request)}
+                assert "test" not in given, f"{step.label} is given the test split"
+                assert extracted.isdisjoint(step.after), f"{step.label} is given features of the test split"
 
     # Data
 

@@ -59,14 +59,15 @@ def set_trained(model: nn.Module, parts: Sequence[str]) -> None:
     statistics and their dropout is off.
     """
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not parts or _is_within(name, parts))
+        parameter.requires_grad_(not parts or is_within(name, parts))
     model.train()
     if not parts:
         return
     for name, module in model.named_modules():
-        if not _is_within(name, parts) and not any(_is_within(part, (name,)) for part in parts):
+        if not is_within(name, parts) and not any(is_within(part, (name,)) for part in parts):
             module.eval()
 
 
-def _is_within(name: str, parts: Sequence[str]) -> bool:
+def is_within(name: str, parts: Sequence[str]) -> bool:
+    """Whether a module or a weight of this full name is one of the parts or lies in one."""
     return any(not part or name == part or name.startswith(f"{part}.") for part in parts)

@@ -21,9 +21,9 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import distort, mixing, split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
-from syntrial_classification.freezing import set_trained, trained_parts
+from syntrial_classification.freezing import is_within, set_trained, trained_parts
 from syntrial_classification.losses import class_weights, image_losses, probabilities
-from syntrial_classification.models import layer_groups
+from syntrial_classification.models import head_names, layer_groups
 from syntrial_classification.phases import Phase, TrainingPlan
 from syntrial_classification.pools import ORIGINS, REAL
 from syntrial_classification.schedule import learning_rate, peak_rate, validation_steps
@@ -115,6 +115,8 @@ class Training:
             device=device,
         )
         self._enter(0)
+        # Several labels turned into the likeliest one would be trained by softmax without a word.
+        assert self._targets.ndim == validation.labels.ndim, "the targets have not the form of the data set's labels"
         assert int((plan.origins == REAL).sum()) == len(plan.images[0])
 
     @property
@@ -156,6 +158,8 @@ class Training:
             losses = own * losses + (1 - own) * others
         loss = losses.mean()
         loss.backward()
+        if local == 0:
+            self._assert_heads_learn(index)
         if self.recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
         self.optimizer.step()
@@ -241,6 +245,13 @@ class Training:
         assert seen == expected, f"phase {index} saw {seen}, and was to see {expected}"
         assert sum(seen.values()) == phase.draws
         assert done == self.starts[index + 1], f"phase {index} ended after {done} steps"
+
+    def _assert_heads_learn(self, index: int) -> None:
+        """Every head that the phase trains has a gradient: a distilled transformer is evaluated by both of its own."""
+        heads = head_names(self.model)
+        for name, parameter in self.model.named_parameters():
+            if parameter.requires_grad and is_within(name, heads):
+                assert parameter.grad is not None, f"phase {index} leaves the head {name} untrained"
 
     def predict_validation(self, weights: dict[str, Tensor]) -> Tensor:
         """Logits, float32 (N, K), of the validation split with these weights."""
