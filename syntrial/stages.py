@@ -49,7 +49,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="data_prep",
             service=_service(data_preparation_pb2.DESCRIPTOR, "DataPreparationService"),
-            version=4,
+            version=5,
             module="syntrial_data_prep",
             footprint=Footprint(threads=1, memory_mib=1024, accelerator=False),
         ),
