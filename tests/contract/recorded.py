@@ -149,7 +149,7 @@ def main() -> None:
     with RECORD.open("a") as record:
         for stage, found in figures.items():
             line = {"stage": stage, "version": STAGES[stage].version, "source": source_digest(stage), "figures": found}
-            if not known[stage] or known[stage][-1]["source"] != line["source"]:
+            if not known[stage] or any(known[stage][-1][name] != line[name] for name in ("source", "version")):
                 record.write(json.dumps(line, sort_keys=True) + "\n")
 
 
