@@ -137,9 +137,15 @@ def explained(kubectl: Kubectl, field: str, expected: str, *options: str) -> boo
 @pytest.mark.parametrize(
     ("field", "expected"),
     [
-        ("experiment.spec", "A trial: real data, synthetic sets or none, arms, classifiers that each arm trains, and what decides."),
+        (
+            "experiment.spec",
+            "A trial: real data, synthetic sets or none, arms, classifiers that each arm trains, and what decides.",
+        ),
         ("experiment.spec", "Ways to train a classifier, each compared with the control `real`, which always runs."),
-        ("experiment.spec", "or an object with a name and phases. Without synthetic sets none but `real`. Default: augment-100."),
+        (
+            "experiment.spec",
+            "or an object with a name and phases. Without synthetic sets none but `real`. Default: augment-100.",
+        ),
         ("exp.spec.synthetic.generator.gan", "Weight of the R1 and R2 penalties. Default: as the preset has it."),
         ("exp.spec.arms.phases", "Share of the real training images in the pool. Default: 0."),
         ("exp.spec.cluster.stages.generation", "Size of /dev/shm, in memory, for example 1Gi."),
