@@ -79,6 +79,11 @@ class TableSplits(Model):
         None, description="File that names images for training, of which validation is cut by `split.validation`."
     )
 
+    ignore: bool | None = Field(
+        None,
+        description="Syntrial splits by `split`, whatever the table, its lists or its preset say. Default: false.",
+    )
+
     @model_validator(mode="after")
     def _one_way(self) -> Self:
         lists = [name for name in ("train", "validation", "test", "trainval") if getattr(self, name)]
@@ -86,6 +91,8 @@ class TableSplits(Model):
             raise wrong("column", "splits are in a column or in lists", lists, "Give one of them.")
         if self.trainval and (self.train or self.validation):
             raise wrong("trainval", "holds both training and validation", lists, "Give it or the two.")
+        if self.ignore and (self.column or lists):
+            raise wrong("ignore", "splits that are named are not ignored", True, "Leave them, or `ignore`, out.")
         return self
 
 
@@ -178,7 +185,8 @@ def table_source(table: Table) -> TableSource:
     files = [
         TableFile(names=_names(name), split=split) for split, name in (given.get("files") or {}).items() if name
     ] or ([TableFile(names=_names(given["file"]))] if given.get("file") else [])
-    labels, splits = given.get("labels", {}), given.get("splits", {})
+    labels, splits = given.get("labels", {}), dict(given.get("splits", {}))
+    is_ignored = splits.pop("ignore", False)
     return TableSource(
         files=files,
         metadata=_names(given.get("metadata")),
@@ -199,6 +207,7 @@ def table_source(table: Table) -> TableSource:
         own_patients=given.get("empty_patients") == "own",
         split=splits.get("column") or "",
         lists=TableLists(**{name: value for name, value in splits.items() if name != "column" and value}),
+        ignore_splits=is_ignored,
         keep=given.get("keep") or (),
         partial=given.get("partial", False),
         encoding=given.get("encoding") or "",

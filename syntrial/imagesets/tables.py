@@ -197,7 +197,10 @@ def read_table(
     if table.metadata:
         sheet = _with_metadata(sheet, values, names, open_file=open_file, table=table, title=title)
     patient = table.patient or ("" if table.patient_pattern else sheet.usual(USUAL_PATIENTS))
-    split = table.split or ("" if table.lists.ByteSize() or any(of_file) else sheet.usual(USUAL_SPLITS))
+    if table.ignore_splits:
+        of_file = [""] * len(of_file)
+    has_own = table.ignore_splits or table.lists.ByteSize() or any(of_file)
+    split = table.split or ("" if has_own else sheet.usual(USUAL_SPLITS))
     taken = (column, patient, split, *table.keep)
     labelled = label_rows(sheet, table.labels, taken=taken)
     tables = {name for file in table.files for name in file.names} | set(table.metadata)

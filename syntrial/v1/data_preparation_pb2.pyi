@@ -57,7 +57,7 @@ class FolderSource(_message.Message):
     def __init__(self, patient_pattern: _Optional[str] = ...) -> None: ...
 
 class TableSource(_message.Message):
-    __slots__ = ("files", "metadata", "images", "columns", "path", "labels", "patient", "patient_pattern", "own_patients", "split", "lists", "keep", "partial", "encoding", "delimiter")
+    __slots__ = ("files", "metadata", "images", "columns", "path", "labels", "patient", "patient_pattern", "own_patients", "split", "lists", "keep", "partial", "encoding", "delimiter", "ignore_splits")
     FILES_FIELD_NUMBER: _ClassVar[int]
     METADATA_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class TableSource(_message.Message):
     PARTIAL_FIELD_NUMBER: _ClassVar[int]
     ENCODING_FIELD_NUMBER: _ClassVar[int]
     DELIMITER_FIELD_NUMBER: _ClassVar[int]
+    IGNORE_SPLITS_FIELD_NUMBER: _ClassVar[int]
     files: _containers.RepeatedCompositeFieldContainer[TableFile]
     metadata: _containers.RepeatedScalarFieldContainer[str]
     images: _containers.RepeatedScalarFieldContainer[str]
@@ -88,7 +89,8 @@ class TableSource(_message.Message):
     partial: bool
     encoding: str
     delimiter: str
-    def __init__(self, files: _Optional[_Iterable[_Union[TableFile, _Mapping]]] = ..., metadata: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., labels: _Optional[_Union[TableLabels, _Mapping]] = ..., patient: _Optional[str] = ..., patient_pattern: _Optional[str] = ..., own_patients: _Optional[bool] = ..., split: _Optional[str] = ..., lists: _Optional[_Union[TableLists, _Mapping]] = ..., keep: _Optional[_Iterable[str]] = ..., partial: _Optional[bool] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ...) -> None: ...
+    ignore_splits: bool
+    def __init__(self, files: _Optional[_Iterable[_Union[TableFile, _Mapping]]] = ..., metadata: _Optional[_Iterable[str]] = ..., images: _Optional[_Iterable[str]] = ..., columns: _Optional[_Iterable[str]] = ..., path: _Optional[str] = ..., labels: _Optional[_Union[TableLabels, _Mapping]] = ..., patient: _Optional[str] = ..., patient_pattern: _Optional[str] = ..., own_patients: _Optional[bool] = ..., split: _Optional[str] = ..., lists: _Optional[_Union[TableLists, _Mapping]] = ..., keep: _Optional[_Iterable[str]] = ..., partial: _Optional[bool] = ..., encoding: _Optional[str] = ..., delimiter: _Optional[str] = ..., ignore_splits: _Optional[bool] = ...) -> None: ...
 
 class TableFile(_message.Message):
     __slots__ = ("names", "split")

@@ -91,6 +91,12 @@ CASES: dict[str, Case] = {
         message="splits are in a column or in lists",
         field="spec.dataset.table.splits.column",
     ),
+    "splits that are named and ignored": Case(
+        bad={"dataset": {"table": {"folder": "s3://b/a", "splits": {"ignore": True, "test": "b.txt"}}}},
+        good={"dataset": {"table": {"folder": "s3://b/a", "splits": {"ignore": True}}}},
+        message="splits that are named are not ignored",
+        field="spec.dataset.table.splits.ignore",
+    ),
     "a list for training and validation beside one for training": Case(
         bad={"dataset": {"table": {"folder": "s3://b/a", "splits": {"trainval": "a.txt", "train": "b.txt"}}}},
         good={"dataset": {"table": {"folder": "s3://b/a", "splits": {"trainval": "a.txt"}}}},

@@ -184,6 +184,12 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="holds both training and validation",
             field=".trainval",
         ),
+        Rule(
+            rule="""!has(self.ignore) || !self.ignore || !(has(self.column) || has(self.train) || has(self.validation)
+            || has(self.test) || has(self.trainval))""",
+            message="splits that are named are not ignored",
+            field=".ignore",
+        ),
     ),
     "Filter": one_of_rules(Filter),
     "Generator": one_of_rules(Generator),

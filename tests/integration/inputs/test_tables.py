@@ -169,6 +169,20 @@ def test_images_lie_in_several_folders_and_a_part_of_them_is_there(tmp_path: Pat
     assert total(binary) == 45
     named = {**table, "labels": {"none": ""}}
     assert "No Finding" in prepared(tmp_path, {"table": named})["train"].classes
+    anew = prepared(
+        tmp_path, {"table": {**table, "splits": {"ignore": True}}, "split": {"validation": 0.1, "test": 0.5}}
+    )
+    assert len(anew["test"]) == 30
+    assert total(anew) == COUNT
+
+
+def test_a_column_of_splits_may_be_ignored(tmp_path: Path) -> None:
+    flat(tmp_path)
+    rows = [f"{png(n)},{'ab'[n % 2]},{('train', 'train', 'train', 'val', 'test')[n // 2 % 5]}" for n in range(COUNT)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label,split", *rows]))
+    assert len(prepared(tmp_path, {"table": {}})["test"]) == 12
+    split = {"validation": 0.1, "test": 0.5}
+    assert len(prepared(tmp_path, {"table": {"splits": {"ignore": True}}, "split": split})["test"]) == 30
 
 
 def packed_parts(folder: Path, *, count: int = 2) -> None:
