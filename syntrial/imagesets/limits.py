@@ -1,5 +1,7 @@
 """What pictures must be to enter a trial: their sides, the type of their pixels, and which are grey."""
 
+from typing import Final
+
 import numpy as np
 
 from syntrial.errors import SourceError, UserError
@@ -37,6 +39,10 @@ def check_dtype(dtype: np.dtype[np.generic], *, name: str) -> None:
 def is_grey(mode: str) -> bool:
     """Whether a Pillow mode holds one channel of brightness."""
     return mode in {"1", "L", "LA", "La", "F", *SIXTEEN_BIT_MODES}
+
+
+COLORS: Final = {1: "grey", 3: "rgb"}
+"""What a data set's `colorMode` calls so many channels."""
 
 
 def channels_of(found: int, *, mode: int, title: str, field: str = "format.color_mode") -> int:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from syntrial.artifacts.keys import step_key
 from syntrial.artifacts.references import member_refs
 from syntrial.experiment.arms import Arm
 from syntrial.experiment.base import words_of
@@ -18,7 +17,6 @@ from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
-    Dataset,
     Experiment,
     Generator,
     Spec,
@@ -26,38 +24,32 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
+from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
-from syntrial.plan.steps import Plan, Program, Step
+from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
 from syntrial.sources.named import (
     DATASET,
-    chain_name,
     class_mappings,
     science_of,
-    split_rule,
     synthetic_name,
-    weights_name,
 )
-from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import (
     Cell,
     CellComparison,
     Endpoint,
     Look,
-    PretrainingSummary,
     Replicate,
     SyntheticSummary,
     WriteReportRequest,
 )
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
-    ClassifierModel,
     EvaluateClassifierRequest,
     ExtractFeaturesRequest,
-    FileWeights,
     TrainClassifierRequest,
 )
 from syntrial.v1.classification_pb2 import Probe as ProbeMessage
-from syntrial.v1.data_preparation_pb2 import HeldOut, ImportImagesRequest, PrepareDatasetRequest, Source
+from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
 
@@ -95,11 +87,10 @@ class _Planner:
         self.comparisons: list[CellComparison] = []
         self.compared: set[tuple[str, str]] = set()
         """Cells that the endpoint compares, whatever their arms' controls."""
-        self.pretraining: list[PretrainingSummary] = []
-        self.links: dict[tuple[str, int, int], MemberRef] = {}
 
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
+        self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
         if self.spec.synthetic:
             self.encoder = self._encoder()
         sets = [self._set(item) for item in outline(self.spec)]
@@ -133,7 +124,7 @@ class _Planner:
         for step in steps:
             if isinstance(step.request, TrainClassifierRequest):
                 own, chosen_on = step.request.train, step.request.validation
-                assert chosen_on == _member(own.key, "validation"), f"{step.label} is chosen on {chosen_on.member}"
+                assert chosen_on == member_of(own.key, "validation"), f"{step.label} is chosen on {chosen_on.member}"
                 given = {ref.member for ref in member_refs(step.request)}
                 assert "test" not in given, f"{step.label} is given the test split"
                 assert extracted.isdisjoint(step.after), f"{step.label} is given features of the test split"
@@ -141,25 +132,8 @@ class _Planner:
     # Data
 
     def _prepare(self) -> str:
-        request = self._preparation(self.spec.dataset, source=self.sources[DATASET])
+        request = requests.preparation(self.spec.dataset, source=self.sources[DATASET], form=self.spec.dataset)
         return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
-
-    def _preparation(self, dataset: Dataset, *, source: Source) -> PrepareDatasetRequest:
-        return PrepareDatasetRequest(
-            source=source,
-            format=requests.image_format(self.spec.dataset, levels=dataset),
-            split=split_rule(dataset),
-            leaks=requests.leak_policy(dataset.leaks),
-            class_map=class_mappings(dataset),
-            train_fraction=dataset.train_fraction,
-            train_fraction_seed=dataset.train_fraction_seed
-            if dataset.train_fraction < 1 or dataset.train_count or dataset.cap_per_label
-            else 0,
-            task=task_message(dataset.task),
-            cap_per_label=dataset.cap_per_label or 0,
-            train_count=dataset.train_count or 0,
-            audit=requests.audit_policy(dataset.audit),
-        )
 
     def _encoder(self) -> MemberRef:
         request = TrainEncoderRequest(
@@ -168,12 +142,12 @@ class _Planner:
             **self.spec.encoder.model_dump(),
         )
         work = float(request.steps * request.batch_size)
-        return _member(
+        return member_of(
             self._add("FilteringService/TrainEncoder", request, verb="train", about="the encoder", work=work), "encoder"
         )
 
     def _split(self, name: str) -> MemberRef:
-        return _member(self.dataset, name)
+        return member_of(self.dataset, name)
 
     # Synthetic sets
 
@@ -211,14 +185,14 @@ class _Planner:
                 verb="filter",
                 about=f"{name}{suffix}",
             )
-            summary.accepted.append(_member(filtered, "accepted"))
-            summary.rejected.append(_member(filtered, "rejected"))
-            summary.decisions.append(_member(filtered, "decisions"))
+            summary.accepted.append(member_of(filtered, "accepted"))
+            summary.rejected.append(member_of(filtered, "rejected"))
+            summary.decisions.append(member_of(filtered, "decisions"))
             if not random:
                 assessed = self._add(
                     "FilteringService/AssessImages",
                     AssessImagesRequest(
-                        images=_member(filtered, "accepted"),
+                        images=member_of(filtered, "accepted"),
                         train=self._split("train"),
                         encoder=self.encoder,
                         copies=CopyFilter(quantile=item.copies),
@@ -227,7 +201,7 @@ class _Planner:
                     verb="assess",
                     about=f"{name}{suffix}",
                 )
-                summary.quality.append(_member(assessed, "quality"))
+                summary.quality.append(member_of(assessed, "quality"))
         return _Set(outlined=outlined, summary=summary)
 
     def _generate(
@@ -251,9 +225,9 @@ class _Planner:
             program=requests.program_of(generator),
             work=float(getattr(config, "images", 0)),
         )
-        summary.curves.append(_member(trained, "curves"))
+        summary.curves.append(member_of(trained, "curves"))
         sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate)
-        sampling.generator.CopyFrom(_member(trained, "generator"))
+        sampling.generator.CopyFrom(member_of(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))
         sampled = self._add(
             "GenerationService/SampleImages",
@@ -262,7 +236,7 @@ class _Planner:
             about=f"{item.name}{suffix}",
             program=requests.program_of(generator),
         )
-        return _member(sampled, "images")
+        return member_of(sampled, "images")
 
     def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
         assert item.images is not None
@@ -284,8 +258,8 @@ class _Planner:
             verb="import",
             about=item.name,
         )
-        summary.audit.CopyFrom(_member(imported, "audit"))
-        return _member(imported, "images")
+        summary.audit.CopyFrom(member_of(imported, "audit"))
+        return member_of(imported, "images")
 
     # Cells
 
@@ -351,10 +325,10 @@ class _Planner:
                     work=float(steps * request.recipe.batch_size),
                 )
                 evaluation = EvaluateClassifierRequest(
-                    classifier=_member(trained, "classifier"), images=self._split("test")
+                    classifier=member_of(trained, "classifier"), images=self._split("test")
                 )
                 if classifier.probe is not None:
-                    evaluation.features.CopyFrom(self._features(self._split("test"), classifier, about="test"))
+                    evaluation.features.CopyFrom(self.networks.features(self._split("test"), classifier, about="test"))
                 evaluated = self._add(
                     "ClassificationService/EvaluateClassifier",
                     evaluation,
@@ -364,25 +338,14 @@ class _Planner:
                 )
                 cell.replicates.append(
                     Replicate(
-                        training=_member(trained, "training"),
-                        predictions=_member(evaluated, "predictions"),
+                        training=member_of(trained, "training"),
+                        predictions=member_of(evaluated, "predictions"),
                         generator=generator,
                         seed=seed,
                     )
                 )
         self.cells[name] = cell
         return cell
-
-    def _features(self, images: MemberRef, classifier: Classifier, *, about: str) -> MemberRef:
-        """Those that a classifier's probe is fitted to: one step for all arms and replicates."""
-        request = ExtractFeaturesRequest(
-            images=images,
-            model=self._model(classifier, links=len(classifier.chain), replicate=0),
-            train=self._split("train") if requests.normalises_by_training(classifier) else None,
-        )
-        about = f"features of {about} for {classifier.title}"
-        extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
-        return _member(extracted, "features")
 
     def _probe(self, item: _Set | None, accepted: MemberRef | None, classifier: Classifier) -> ProbeMessage | None:
         if classifier.probe is None:
@@ -391,10 +354,10 @@ class _Planner:
         if item is not None and accepted is not None:
             number, count = item.accepted.index(accepted) + 1, len(item.accepted)
             about = f"{item.summary.name} {number}/{count}" if count > 1 else item.summary.name
-            made = self._features(accepted, classifier, about=about)
+            made = self.networks.features(accepted, classifier, about=about)
         return ProbeMessage(
-            train=self._features(self._split("train"), classifier, about="train"),
-            validation=self._features(self._split("validation"), classifier, about="validation"),
+            train=self.networks.features(self._split("train"), classifier, about="train"),
+            validation=self.networks.features(self._split("validation"), classifier, about="validation"),
             synthetic=made,
             l2=classifier.probe.l2,
         )
@@ -406,7 +369,7 @@ class _Planner:
             train=self._split("train"),
             validation=self._split("validation"),
             synthetic=accepted,
-            model=self._model(classifier, links=len(classifier.chain), replicate=replicate),
+            model=self.networks.model(classifier, links=len(classifier.chain), replicate=replicate),
             phases=requests.training_phases(self.spec, classifier, arm),
             recipe=requests.training_recipe(classifier),
             seed=self.spec.seed + replicate,
@@ -414,63 +377,6 @@ class _Planner:
             balance=requests.balance_name(item.outlined.spec) if item else None,
             probe=self._probe(item, accepted, classifier),
         )
-
-    # Pretraining
-
-    def _model(self, classifier: Classifier, *, links: int, replicate: int) -> ClassifierModel:
-        """The network with what it begins with: the last of the first `links` of its chain, or its weights."""
-        if links:
-            return requests.classifier_model(classifier, begin=self._linked(classifier, links - 1, replicate=replicate))
-        weights = self.sources.get(weights_name(classifier))
-        return requests.classifier_model(classifier, begin=FileWeights(digest=weights.digest) if weights else None)
-
-    def _linked(self, classifier: Classifier, number: int, *, replicate: int) -> MemberRef:
-        """The network that a link of the chain, counted from 0, leads to."""
-        link = classifier.chain[number]
-        is_shared = link.replicates == "shared"
-        replicate = 0 if is_shared else replicate
-        place = (classifier.title, number, replicate)
-        if place in self.links:
-            return self.links[place]
-        model = self._model(classifier, links=number, replicate=replicate)
-        about = f"{classifier.title} link {number + 1}/{len(classifier.chain)}"
-        data = self._link_data(classifier, number, about=about)
-        request = TrainClassifierRequest(
-            train=_member(data, "train"),
-            validation=_member(data, "validation"),
-            model=model,
-            phases=requests.link_phases(classifier, link),
-            recipe=requests.link_recipe(classifier, link),
-            seed=self.spec.seed + replicate,
-        )
-        steps = sum(phase.steps for phase in request.phases)
-        trained = self._add(
-            "ClassificationService/TrainClassifier",
-            request,
-            verb="pretrain",
-            about=about if is_shared else f"{about} seed {replicate + 1}",
-            work=float(steps * request.recipe.batch_size),
-        )
-        self.links[place] = _member(trained, "classifier")
-        return self.links[place]
-
-    def _link_data(self, classifier: Classifier, number: int, *, about: str) -> str:
-        """A link's data set, without what the trial's validation and test splits hold."""
-        source = self.sources[chain_name(classifier, number)]
-        request = self._preparation(classifier.chain[number].dataset, source=source)
-        own = self.sources[DATASET]
-        request.held_out.CopyFrom(
-            HeldOut(
-                validation=self._split("validation"),
-                test=self._split("test"),
-                same_source=(source.digest or source) == (own.digest or own),
-            )
-        )
-        key = self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about=f"{about} data")
-        summary = PretrainingSummary(classifier=classifier.title, audit=_member(key, "audit"))
-        if summary not in self.pretraining:
-            self.pretraining.append(summary)
-        return key
 
     # Report
 
@@ -488,7 +394,7 @@ class _Planner:
             synthetic=[item.summary for item in sets],
             looks=looks,
             qualifications=_qualifications(self.spec),
-            pretraining=self.pretraining,
+            pretraining=self.networks.pretraining,
         )
         part: dict[str, Step] = {}
         self._add("AnalysisService/WriteReport", request, verb="write", about="the report", part=part)
@@ -506,29 +412,11 @@ class _Planner:
         program: Program = Program(),  # noqa: B008 - frozen
     ) -> str:
         """Adds a step unless one of the same key is there; returns its key."""
-        full = f"syntrial.v1.{method}"
-        version = stage_of(full).version
-        key = step_key(full, request, stage_version=version)
+        step = step_of(
+            f"syntrial.v1.{method}", request, label=f"{verb} {about}", about=about, work=work, program=program
+        )
         part = self.training if part is None else part
-        if key not in part:
-            request.header.key = key
-            request.header.stage_version = version
-            inputs = tuple(dict.fromkeys(ref.key for ref in member_refs(request)))
-            part[key] = Step(
-                key=key,
-                method=full,
-                request=request,
-                label=f"{verb} {about}",
-                about=about,
-                after=inputs,
-                work=work,
-                program=program,
-            )
-        return key
-
-
-def _member(key: str, name: str) -> MemberRef:
-    return MemberRef(key=key, member=name)
+        return part.setdefault(step.key, step).key
 
 
 def _qualifications(spec: Spec) -> list[str]:

@@ -18,7 +18,9 @@ from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Dataset, Generator, Leaks, Spec, Synthetic
 from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
 from syntrial.experiment.presets.generators import USUAL_MICRO_BATCH, generator_preset, sampler_preset
+from syntrial.experiment.tasks import task_message
 from syntrial.plan.steps import Program
+from syntrial.sources.named import class_mappings, split_rule
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
@@ -29,6 +31,8 @@ from syntrial.v1.classification_pb2 import (
 from syntrial.v1.data_preparation_pb2 import (
     ImageFormat,
     LeakPolicy,
+    PrepareDatasetRequest,
+    Source,
 )
 from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
@@ -39,6 +43,25 @@ COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
+
+
+def preparation(dataset: Dataset, *, source: Source, form: Dataset) -> PrepareDatasetRequest:
+    """A data set is prepared from its source; its images enter in the form of those of the trial's, `form`."""
+    return PrepareDatasetRequest(
+        source=source,
+        format=image_format(form, levels=dataset),
+        split=split_rule(dataset),
+        leaks=leak_policy(dataset.leaks),
+        class_map=class_mappings(dataset),
+        train_fraction=dataset.train_fraction,
+        train_fraction_seed=dataset.train_fraction_seed
+        if dataset.train_fraction < 1 or dataset.train_count or dataset.cap_per_label
+        else 0,
+        task=task_message(dataset.task),
+        cap_per_label=dataset.cap_per_label or 0,
+        train_count=dataset.train_count or 0,
+        audit=audit_policy(dataset.audit),
+    )
 
 
 def image_format(dataset: Dataset, *, levels: Dataset | None = None) -> ImageFormat:

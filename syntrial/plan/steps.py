@@ -4,11 +4,15 @@
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from google.protobuf.message import Message
 
-from syntrial.artifacts.keys import canonical_digest
+from syntrial.artifacts.keys import canonical_digest, step_key
+from syntrial.artifacts.references import member_refs
+from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Cell, CellComparison
+from syntrial.v1.artifacts_pb2 import MemberRef
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +44,36 @@ class Step:
     """Where it is to be found is no part of the key; what it is stands in the request."""
     work: float = 0.0
     """Estimated work in images passed through a network, forward and backward counted as one."""
+
+
+def step_of(
+    method: str,
+    request: Any,
+    *,
+    label: str,
+    about: str = "",
+    work: float = 0.0,
+    program: Program = Program(),
+) -> Step:
+    """The step that `method` makes of a request, whose header's key and stage version are filled in."""
+    version = stage_of(method).version
+    key = step_key(method, request, stage_version=version)
+    request.header.key, request.header.stage_version = key, version
+    return Step(
+        key=key,
+        method=method,
+        request=request,
+        label=label,
+        about=about,
+        after=tuple(dict.fromkeys(ref.key for ref in member_refs(request))),
+        work=work,
+        program=program,
+    )
+
+
+def member_of(key: str, name: str) -> MemberRef:
+    """A member of the artifact of a step."""
+    return MemberRef(key=key, member=name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -14,19 +14,17 @@ from typing import Annotated, Any, Final, Literal
 from google.protobuf.message import Message
 from pydantic import Field, TypeAdapter, ValidationError
 
-from syntrial.artifacts.keys import step_key
-from syntrial.artifacts.references import member_refs
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.dataset import SOURCES
 from syntrial.experiment.file import read_experiment
 from syntrial.experiment.templates import of_data_alone
+from syntrial.imagesets.limits import COLORS
 from syntrial.plan.planner import plan
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Step, step_of
 from syntrial.rpc.calls import asked, method_of
 from syntrial.sources.digests import resolve_weights
 from syntrial.sources.resolve import resolve_sources
-from syntrial.stages import stage_of
 from syntrial.trial.record import find_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
@@ -39,7 +37,6 @@ from syntrial.v1.data_preparation_pb2 import ImageFormat, PrepareDatasetRequest
 
 WEIGHTS: Final = "weights.safetensors"
 HEAD: Final = "classifier.json"
-COLORS: Final = {1: "grey", 3: "rgb"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,14 +93,9 @@ class ChosenData:
     """Whether the classifier was trained on its training split."""
 
 
-def step_of(request: Message, *, label: str) -> Step:
-    """A step outside any trial's plan; the request's header is filled in."""
-    method = method_of(request)
-    version = stage_of(method).version
-    key = step_key(method, request, stage_version=version)
-    request.header.key, request.header.stage_version = key, version  # type: ignore[attr-defined]
-    after = tuple(dict.fromkeys(ref.key for ref in member_refs(request)))
-    return Step(key=key, method=method, request=request, label=label, about=label.partition(" ")[2], after=after)
+def own_step(request: Message, *, label: str) -> Step:
+    """A step outside any trial's plan."""
+    return step_of(method_of(request), request, label=label, about=label.partition(" ")[2])
 
 
 def choose_classifier(word: str, *, store: ArtifactStore) -> ChosenClassifier:
@@ -156,7 +148,7 @@ def _imported(path: Path, *, title: str) -> ChosenClassifier:
         mean=head.normalisation.mean,
         std=head.normalisation.std,
     )
-    step = step_of(request, label=f"import {folder.name}")
+    step = own_step(request, label=f"import {folder.name}")
     return ChosenClassifier(
         title=title,
         ref=MemberRef(key=step.key, member="classifier"),
@@ -215,7 +207,7 @@ def choose_data(
                 remedy="Give an experiment's file, medmnist:NAME, an .npz file or a folder of images.",
             )
         request = asked(store, own, PrepareDatasetRequest)
-        step = replace(step_of(request, label="prepare the data set"), key=own)
+        step = replace(own_step(request, label="prepare the data set"), key=own)
         return ChosenData(title="the classifier's data set", step=step, locations={}, is_own=True)
     path = Path(word)
     if path.suffix in {".yaml", ".yml"}:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from syntrial.artifacts.keys import canonical_digest, step_key
+from syntrial.artifacts.keys import canonical_digest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.documents.audit import Audit
 from syntrial.documents.document import read
 from syntrial.errors import UserError
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, Executor, StepStarted, StepSucceeded
-from syntrial.plan.steps import Plan, Step
+from syntrial.plan.steps import Plan, Step, step_of
 from syntrial.stages import stage_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase
@@ -257,14 +257,4 @@ def _short(step: Step, template: Any, *, steps: int, validations: int, seed: int
         config = _config(request)
         assert config is not None
         config.images = steps * config.batch_size
-    version = stage_of(step.method).version
-    key = step_key(step.method, request, stage_version=version)
-    request.header.key, request.header.stage_version = key, version
-    return Step(
-        key=key,
-        method=step.method,
-        request=request,
-        label=f"measure: {step.label}",
-        after=(request.train.key,),
-        program=step.program,
-    )
+    return step_of(step.method, request, label=f"measure: {step.label}", program=step.program)

@@ -13,7 +13,7 @@ from syntrial.documents.document import read
 from syntrial.documents.parts import ModelParts
 from syntrial.errors import UserError
 from syntrial.executors.executor import Event, Executor
-from syntrial.trial.chosen import ChosenClassifier, ChosenData, step_of
+from syntrial.trial.chosen import ChosenClassifier, ChosenData, own_step
 from syntrial.trial.export import write_whole
 from syntrial.trial.shown import run_steps
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -46,7 +46,7 @@ def describe(
 ) -> ModelParts:
     """The parts of a network by its name, for colour images of that side in pixels; raises UserError for an unknown."""
     model = ClassifierModel(name=name, stem=ClassifierModel.STEM_AUTO)
-    step = step_of(DescribeModelRequest(model=model, classes=2, channels=3, side=side), label=f"describe {name}")
+    step = own_step(DescribeModelRequest(model=model, classes=2, channels=3, side=side), label=f"describe {name}")
     run_steps((step,), title=name, store=store, executor=executor, on_event=on_event)
     return read(ModelParts, store.open(MemberRef(key=step.key, member="model")), "model.json")
 
@@ -69,7 +69,7 @@ def convert(
         raise UserError(field="--to", rule=f"is one of {', '.join(FORMS)}", received=form, remedy="Name one of these.")
     run_steps((*classifier.steps, data.step), title=data.title, store=store, executor=executor, on_event=on_event)
     images = MemberRef(key=data.step.key, member="validation")
-    step = step_of(
+    step = own_step(
         ConvertClassifierRequest(classifier=classifier.ref, images=images, form=FORMS[form]), label=f"convert to {form}"
     )
     run_steps((step,), title=data.title, store=store, executor=executor, on_event=on_event)

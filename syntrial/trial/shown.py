@@ -24,7 +24,7 @@ from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, Executor
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.plan.steps import Step
-from syntrial.trial.chosen import ChosenClassifier, ChosenData, Head, step_of
+from syntrial.trial.chosen import ChosenClassifier, ChosenData, Head, own_step
 from syntrial.trial.run import look_of_one_classifier
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
@@ -86,7 +86,7 @@ def show_images(
     audit = read(Audit, store.open(MemberRef(key=data.step.key, member="audit")), "audit.json")
     splits = _chosen_splits(split, data=data, audit=audit)
     steps = [
-        step_of(
+        own_step(
             EvaluateClassifierRequest(classifier=classifier.ref, images=MemberRef(key=data.step.key, member=name)),
             label=f"evaluate {name}",
         )

@@ -18,6 +18,7 @@ from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import read_trial
 from syntrial.errors import UserError
 from syntrial.plan import planner
+from syntrial.plan.networks import Networks
 from syntrial.v1.analysis_pb2 import CellComparison
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ClassifierModel, TrainingPhase
@@ -106,13 +107,13 @@ def test_test_images_reach_no_training_by_way_of_another_input(monkeypatch: pyte
     with pytest.raises(AssertionError, match="is given the test split"):
         planned()
     monkeypatch.undo()
-    features = planner._Planner._features
+    features = Networks.features
 
     def of_the_test_split(self: Any, images: MemberRef, *args: Any, **options: Any) -> Any:
         return features(self, self._split("test") if images.member == "validation" else images, *args, **options)
 
     probing()
-    monkeypatch.setattr(planner._Planner, "_features", of_the_test_split)
+    monkeypatch.setattr(Networks, "features", of_the_test_split)
     with pytest.raises(AssertionError, match="is given features of the test split"):
         probing()
 

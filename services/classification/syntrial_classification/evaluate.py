@@ -1,7 +1,7 @@
 """The verb EvaluateClassifier: a classifier and a split to predictions and metrics."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError, Violation
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
+from syntrial.imagesets.limits import COLORS
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
 from syntrial_classification import features, split_metrics
@@ -19,8 +20,6 @@ from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model
 from syntrial_classification.table import Normalisation, load_images, predict
 from syntrial_classification.weights import read_safetensors
-
-_COLORS: Final = {1: "grey", 3: "rgb"}
 
 
 @reproducible
@@ -117,7 +116,7 @@ def as_the_classifier_names(images: ImageSet, head: dict[str, Any]) -> ImageSet:
                 field="images.format",
                 rule=f"images to predict are of the classifier's size and colours: {_shape(side, side, channels)}",
                 received=_shape(found_H, found_W, found_C),
-                remedy=f"Set the data set's `size` to {side} and its `colorMode` to {_COLORS[channels]}.",
+                remedy=f"Set the data set's `size` to {side} and its `colorMode` to {COLORS[channels]}.",
             )
         )
     if not len(images):
@@ -136,4 +135,4 @@ def as_the_classifier_names(images: ImageSet, head: dict[str, Any]) -> ImageSet:
 
 
 def _shape(height: int, width: int, channels: int) -> str:
-    return f"{height}×{width} pixels, {_COLORS[channels]}"
+    return f"{height}×{width} pixels, {COLORS[channels]}"

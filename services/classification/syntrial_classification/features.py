@@ -68,7 +68,7 @@ def extract(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) 
     Where a network has two last layers, whose scores it averages, the mean of what they are given. Raises UserError for
     a network whose scores are not what its last layer gives.
     """
-    heads = [model.get_submodule(name) for name in head_names(model)]
+    heads = linear_heads(model)
     caught: list[Tensor] = []
 
     def catch(_: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -120,12 +120,9 @@ def require_same(found: Mapping[str, Any], *, expected: Mapping[str, Any], field
 
 
 @torch.inference_mode()
-def _check_linear(heads: list[nn.Module], given: list[Tensor], logits: Tensor) -> None:
+def _check_linear(heads: list[nn.Linear], given: list[Tensor], logits: Tensor) -> None:
     if len(given) != len(heads) or any(one.ndim != 2 for one in given):
         raise _not_linear(f"its last layer is given {[tuple(one.shape) for one in given]}")
-    for head in heads:
-        if not isinstance(head, nn.Linear):
-            raise _not_linear(f"it ends in {type(head).__name__}")
     scores = torch.stack([head(one).float() for head, one in zip(heads, given, strict=True)]).mean(dim=0)
     if not torch.allclose(scores, logits, rtol=_ROUNDING, atol=_ROUNDING):
         raise _not_linear("its scores are changed after its last layer")

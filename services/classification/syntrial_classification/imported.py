@@ -11,7 +11,7 @@ from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import ImportClassifierRequest
 from syntrial_classification.models import build_model, head_names, model_spec
-from syntrial_classification.weights import read_safetensors
+from syntrial_classification.weights import read_safetensors, weights_path
 
 _LISTED = 4
 
@@ -26,14 +26,7 @@ def import_classifier(request: ImportClassifierRequest, context: StepContext) ->
     spec = model_spec(request.model, classes=len(request.classes), channels=request.channels, side=request.side)
     model = build_model(spec, seed=0)
     digest = request.model.file.digest
-    path = context.source_path(digest)
-    if path is None:
-        raise UserError(
-            field="model.file",
-            rule="the weights file must lie on this machine",
-            received=digest,
-            remedy="Give its path.",
-        )
+    path = weights_path(context, digest, field="model.file", remedy="Give its path.")
     tensors = read_safetensors(path, digest=digest)
     _check_weights(tensors, model)
     model.load_state_dict({**model.state_dict(), **tensors})

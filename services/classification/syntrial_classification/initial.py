@@ -4,12 +4,11 @@ from typing import Any
 
 from torch import nn
 
-from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import ClassifierModel
 from syntrial_classification.models import ModelSpec, build_model
-from syntrial_classification.weights import load_trained, load_weights_file
+from syntrial_classification.weights import load_trained, load_weights_file, weights_path
 
 
 def initial_model(
@@ -24,13 +23,7 @@ def initial_model(
     if not model.HasField("file"):
         return network, {"kind": "none"}
     digest = model.file.digest
-    path = context.source_path(digest)
-    if path is None:
-        raise UserError(
-            field="model.pretraining",
-            rule="the weights file must lie on this machine",
-            received=digest,
-            remedy="Give its path as the classifier's `pretraining`.",
-        )
+    remedy = "Give its path as the classifier's `pretraining`."
+    path = weights_path(context, digest, field="model.pretraining", remedy=remedy)
     replaced = load_weights_file(network, path, spec=spec, digest=digest)
     return network, {"kind": "file", "digest": digest, "heads_replaced": replaced}

@@ -11,9 +11,18 @@ from torch import Tensor, nn
 from syntrial.artifacts.content import file_digest
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import SourceError, UserError
+from syntrial.rpc.context import StepContext
 from syntrial_classification.models import SMALL_CNN, ModelSpec, head_names, read_as_published, timm
 
 _LISTED = 6
+
+
+def weights_path(context: StepContext, digest: str, *, field: str, remedy: str) -> Path:
+    """Where the file of weights with this digest lies on this machine; raises UserError where it does not."""
+    path = context.source_path(digest)
+    if path is None:
+        raise UserError(field=field, rule="the weights file must lie on this machine", received=digest, remedy=remedy)
+    return path
 
 
 def load_weights_file(model: nn.Module, path: Path, *, spec: ModelSpec, digest: str) -> list[str]:

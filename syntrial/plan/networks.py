@@ -1,0 +1,110 @@
+"""The networks that classifiers begin with, as steps: chains of pretraining, and the features that probes need.
+
+Called by the planner, whose part it is; pure, as that is.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from syntrial.experiment.classifiers import Classifier
+from syntrial.experiment.model import Spec
+from syntrial.plan import requests
+from syntrial.plan.steps import member_of
+from syntrial.sources.named import DATASET, chain_name, weights_name
+from syntrial.v1.analysis_pb2 import PretrainingSummary
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.classification_pb2 import (
+    ClassifierModel,
+    ExtractFeaturesRequest,
+    FileWeights,
+    TrainClassifierRequest,
+)
+from syntrial.v1.data_preparation_pb2 import HeldOut, Source
+
+
+class Add(Protocol):
+    """Adds a step to the plan unless it is there, and returns its key."""
+
+    def __call__(self, method: str, request: Any, *, verb: str, about: str, work: float = 0.0) -> str:
+        """`method` is without its package; `work` as of a `Step`."""
+        ...
+
+
+class Networks:
+    """The networks of one plan; links that classifiers share are one step."""
+
+    def __init__(self, spec: Spec, sources: Mapping[str, Source], *, dataset: str, add: Add) -> None:
+        """`dataset` is the key of the trial's prepared data."""
+        self._spec, self._sources, self._dataset, self._add = spec, sources, dataset, add
+        self._links: dict[tuple[str, int, int], MemberRef] = {}
+        self.pretraining: list[PretrainingSummary] = []
+        """What the report says of each link's data."""
+
+    def model(self, classifier: Classifier, *, links: int, replicate: int) -> ClassifierModel:
+        """The network with what it begins with: the last of the first `links` of its chain, or its weights."""
+        if links:
+            return requests.classifier_model(classifier, begin=self._linked(classifier, links - 1, replicate=replicate))
+        weights = self._sources.get(weights_name(classifier))
+        return requests.classifier_model(classifier, begin=FileWeights(digest=weights.digest) if weights else None)
+
+    def _linked(self, classifier: Classifier, number: int, *, replicate: int) -> MemberRef:
+        """The network that a link of the chain, counted from 0, leads to."""
+        link = classifier.chain[number]
+        is_shared = link.replicates == "shared"
+        replicate = 0 if is_shared else replicate
+        place = (classifier.title, number, replicate)
+        if place in self._links:
+            return self._links[place]
+        model = self.model(classifier, links=number, replicate=replicate)
+        about = f"{classifier.title} link {number + 1}/{len(classifier.chain)}"
+        data = self._link_data(classifier, number, about=about)
+        request = TrainClassifierRequest(
+            train=member_of(data, "train"),
+            validation=member_of(data, "validation"),
+            model=model,
+            phases=requests.link_phases(classifier, link),
+            recipe=requests.link_recipe(classifier, link),
+            seed=self._spec.seed + replicate,
+        )
+        steps = sum(phase.steps for phase in request.phases)
+        trained = self._add(
+            "ClassificationService/TrainClassifier",
+            request,
+            verb="pretrain",
+            about=about if is_shared else f"{about} seed {replicate + 1}",
+            work=float(steps * request.recipe.batch_size),
+        )
+        self._links[place] = member_of(trained, "classifier")
+        return self._links[place]
+
+    def _link_data(self, classifier: Classifier, number: int, *, about: str) -> str:
+        """A link's data set, without what the trial's validation and test splits hold."""
+        source = self._sources[chain_name(classifier, number)]
+        request = requests.preparation(classifier.chain[number].dataset, source=source, form=self._spec.dataset)
+        own = self._sources[DATASET]
+        request.held_out.CopyFrom(
+            HeldOut(
+                validation=self._split("validation"),
+                test=self._split("test"),
+                same_source=(source.digest or source) == (own.digest or own),
+            )
+        )
+        key = self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about=f"{about} data")
+        summary = PretrainingSummary(classifier=classifier.title, audit=member_of(key, "audit"))
+        if summary not in self.pretraining:
+            self.pretraining.append(summary)
+        return key
+
+    def features(self, images: MemberRef, classifier: Classifier, *, about: str) -> MemberRef:
+        """Those that a classifier's probe is fitted to: one step for all arms and replicates."""
+        request = ExtractFeaturesRequest(
+            images=images,
+            model=self.model(classifier, links=len(classifier.chain), replicate=0),
+            train=self._split("train") if requests.normalises_by_training(classifier) else None,
+        )
+        about = f"features of {about} for {classifier.title}"
+        extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
+        return member_of(extracted, "features")
+
+    def _split(self, name: str) -> MemberRef:
+        return member_of(self._dataset, name)
