@@ -88,7 +88,7 @@ lock: $(UV) ## Resolve all dependencies again into requirements.lock
 	UV=$(abspath $(UV)) $(PYTHON) images/locks.py
 
 record: .venv/.installed ## Record the results of stages whose source or version changed
-	$(PYTHON) -m tests.contract.recorded
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.contract.recorded
 
 verify: .venv/.installed ## Fail where generated files differ from their sources
 	$(PYTHON) protos/generate.py --check

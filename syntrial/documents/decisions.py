@@ -45,7 +45,13 @@ class FilterStep:
     keep: float | None = None
     """Of a filter that keeps a share of each class."""
     largest_kept: dict[str, float | None] | None = None
-    """The last score that such a filter kept, by the number of the class."""
+    """The last score that a filter kept which keeps the lowest ones, by the number of the class."""
+    top: int | None = None
+    """Of a filter that keeps so many of each class."""
+    smallest_kept: dict[str, float | None] | None = None
+    """The last score that a filter kept which keeps the highest ones, by the number of the class."""
+    barred: int | None = None
+    """Of a filter that also rejects by another rule than the scores': how many of those it saw that rule rejects."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

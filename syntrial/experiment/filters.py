@@ -10,13 +10,37 @@ from typing import Any, Final
 
 from pydantic import Field
 
-from syntrial.experiment.base import Model, one_of
+from syntrial.experiment.base import Model, OneOf, one_of
 
 
-class CentroidFilter(Model):
-    """Keeps the share of each class's candidates nearest to the centroid of the class's real features."""
+class CentroidFilter(OneOf):
+    """Keeps those of each class's candidates nearest to the centroid of the class's real features: exactly one of
+    {kinds} says how many.
+    """
 
-    keep: float = Field(gt=0, le=1, description="Share of the candidates that is kept.")
+    KINDS = ("keep", "top")
+
+    keep: float | None = Field(None, gt=0, le=1, description="Share of the class's candidates that is kept.")
+    top: int | None = Field(None, ge=1, le=1_000_000, description="Candidates of each class that are kept.")
+    own: bool = Field(
+        False, description="Whether a candidate is rejected to which another class's centroid is nearer than its own."
+    )
+
+
+class RealismFilter(OneOf):
+    """Keeps each class's candidates that lie deepest among its real images (realism, Kynkäänniemi et al. 2019):
+    exactly one of {kinds} says which.
+    """
+
+    KINDS = ("keep", "minimum")
+
+    keep: float | None = Field(None, gt=0, le=1, description="Share of the class's candidates that is kept.")
+    minimum: float | None = Field(
+        None, gt=0, le=100, description="Least realism; at 1 a candidate lies within the real images' manifold."
+    )
+    neighbours: int = Field(
+        3, ge=1, le=100, description="The neighbour that gives a real image's radius, counted from the nearest."
+    )
 
 
 class ConfidenceFilter(Model):
@@ -27,6 +51,11 @@ class ConfidenceFilter(Model):
 
 def unknown_share(_: Any) -> None:
     """For filters of which nobody can say beforehand what they keep."""
+
+
+def centroid_share(own: CentroidFilter) -> float | None:
+    """What is kept, where no candidate is rejected for what it looks like."""
+    return None if own.own else own.keep
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,8 +73,9 @@ class FilterKind:
 
 
 FILTERS: Final[Mapping[str, FilterKind]] = {
-    "centroid": FilterKind(model=CentroidFilter, share=lambda own: own.keep, rejected="far from its class"),
+    "centroid": FilterKind(model=CentroidFilter, share=centroid_share, rejected="far from its class"),
     "confidence": FilterKind(model=ConfidenceFilter, share=unknown_share, rejected="not taken for its class"),
+    "realism": FilterKind(model=RealismFilter, share=lambda own: own.keep, rejected="unlike real images"),
 }
 """The filters by their names in `syntrial.v1.Filter`. Its `random` is missing: the plan adds it as a control."""
 

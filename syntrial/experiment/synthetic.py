@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, create_model, model_validator
 
 from syntrial.errors import listed
-from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides
+from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, wrong
 from syntrial.experiment.dataset import SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
@@ -68,6 +68,11 @@ class Synthetic(OneOf):
     oversample: float | None = Field(
         None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
     )
+    accept: Literal["first", "best"] = Field(
+        "first",
+        description="Which candidates are taken where more pass than are needed: those drawn first, or those that the "
+        "last filter scores best. The best are more alike.",
+    )
     replicates: int = Field(
         1,
         ge=1,
@@ -87,4 +92,10 @@ class Synthetic(OneOf):
     def _one_replicate(self) -> Self:
         if self.images is not None and self.replicates != 1:
             raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
+        return self
+
+    @model_validator(mode="after")
+    def _best_by_a_filter(self) -> Self:
+        if self.accept == "best" and not self.filters:
+            raise wrong("accept", "takes the best by the last of `filters`", "best", "Name a filter, or leave it out.")
         return self

@@ -184,6 +184,11 @@ def balance_name(synthetic: Synthetic) -> str:
     return f"BALANCE_{synthetic.balance.upper()}"
 
 
+def acceptance_name(synthetic: Synthetic) -> str:
+    """Which candidates are taken where more pass than are needed: a name of the enumeration `Acceptance`."""
+    return f"ACCEPTANCE_{synthetic.accept.upper()}"
+
+
 def classifier_model(classifier: Classifier, *, begin: FileWeights | MemberRef | None) -> ClassifierModel:
     """The model, with the weights that it begins with: of a file, or of an earlier training."""
     # Published weights have the standard stem, whatever the images' size.

@@ -2,12 +2,20 @@ from google.longrunning import operations_pb2 as _operations_pb2
 from syntrial.v1 import artifacts_pb2 as _artifacts_pb2
 from syntrial.v1 import generation_pb2 as _generation_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
 from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class Acceptance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ACCEPTANCE_FIRST: _ClassVar[Acceptance]
+    ACCEPTANCE_BEST: _ClassVar[Acceptance]
+ACCEPTANCE_FIRST: Acceptance
+ACCEPTANCE_BEST: Acceptance
 
 class TrainEncoderRequest(_message.Message):
     __slots__ = ("header", "train", "seed", "steps", "batch_size", "feature_size")
@@ -26,10 +34,24 @@ class TrainEncoderRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., feature_size: _Optional[int] = ...) -> None: ...
 
 class CentroidFilter(_message.Message):
-    __slots__ = ("keep",)
+    __slots__ = ("keep", "top", "own")
     KEEP_FIELD_NUMBER: _ClassVar[int]
+    TOP_FIELD_NUMBER: _ClassVar[int]
+    OWN_FIELD_NUMBER: _ClassVar[int]
     keep: float
-    def __init__(self, keep: _Optional[float] = ...) -> None: ...
+    top: int
+    own: bool
+    def __init__(self, keep: _Optional[float] = ..., top: _Optional[int] = ..., own: _Optional[bool] = ...) -> None: ...
+
+class RealismFilter(_message.Message):
+    __slots__ = ("keep", "minimum", "neighbours")
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    MINIMUM_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    keep: float
+    minimum: float
+    neighbours: int
+    def __init__(self, keep: _Optional[float] = ..., minimum: _Optional[float] = ..., neighbours: _Optional[int] = ...) -> None: ...
 
 class ConfidenceFilter(_message.Message):
     __slots__ = ("minimum",)
@@ -44,14 +66,16 @@ class RandomFilter(_message.Message):
     def __init__(self, keep: _Optional[float] = ...) -> None: ...
 
 class Filter(_message.Message):
-    __slots__ = ("centroid", "confidence", "random")
+    __slots__ = ("centroid", "confidence", "random", "realism")
     CENTROID_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     RANDOM_FIELD_NUMBER: _ClassVar[int]
+    REALISM_FIELD_NUMBER: _ClassVar[int]
     centroid: CentroidFilter
     confidence: ConfidenceFilter
     random: RandomFilter
-    def __init__(self, centroid: _Optional[_Union[CentroidFilter, _Mapping]] = ..., confidence: _Optional[_Union[ConfidenceFilter, _Mapping]] = ..., random: _Optional[_Union[RandomFilter, _Mapping]] = ...) -> None: ...
+    realism: RealismFilter
+    def __init__(self, centroid: _Optional[_Union[CentroidFilter, _Mapping]] = ..., confidence: _Optional[_Union[ConfidenceFilter, _Mapping]] = ..., random: _Optional[_Union[RandomFilter, _Mapping]] = ..., realism: _Optional[_Union[RealismFilter, _Mapping]] = ...) -> None: ...
 
 class CopyFilter(_message.Message):
     __slots__ = ("quantile",)
@@ -60,7 +84,7 @@ class CopyFilter(_message.Message):
     def __init__(self, quantile: _Optional[float] = ...) -> None: ...
 
 class FilterImagesRequest(_message.Message):
-    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall")
+    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall", "acceptance")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +95,7 @@ class FilterImagesRequest(_message.Message):
     BALANCE_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     ALLOW_SHORTFALL_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -81,7 +106,8 @@ class FilterImagesRequest(_message.Message):
     balance: _generation_pb2.Balance
     seed: int
     allow_shortfall: bool
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ...) -> None: ...
+    acceptance: Acceptance
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ...) -> None: ...
 
 class AssessImagesRequest(_message.Message):
     __slots__ = ("header", "images", "train", "encoder", "copies", "seed")

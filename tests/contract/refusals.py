@@ -160,13 +160,31 @@ CASES: dict[str, Case] = {
     "a filter of two kinds": Case(
         bad={"synthetic": [EDM | {"filters": [{"centroid": {"keep": 0.5}, "confidence": {"minimum": 0.5}}]}]},
         good={"synthetic": [EDM | {"filters": [{"centroid": {"keep": 0.5}}, {"confidence": {"minimum": 0.5}}]}]},
-        message="needs exactly one of centroid and confidence",
+        message="needs exactly one of centroid, confidence and realism",
         field="spec.synthetic[0].filters[0]",
+    ),
+    "a filter that keeps a share and a number": Case(
+        bad={"synthetic": [EDM | {"filters": [{"centroid": {"keep": 0.5, "top": 300}}]}]},
+        good={"synthetic": [EDM | {"filters": [{"centroid": {"top": 300, "own": True}}]}]},
+        message="needs exactly one of keep and top",
+        field="spec.synthetic[0].filters[0].centroid",
+    ),
+    "a filter that keeps nothing in particular": Case(
+        bad={"synthetic": [EDM | {"filters": [{"realism": {"neighbours": 5}}]}]},
+        good={"synthetic": [EDM | {"filters": [{"realism": {"minimum": 1, "neighbours": 5}}]}]},
+        message="needs exactly one of keep and minimum",
+        field="spec.synthetic[0].filters[0].realism",
+    ),
+    "the best by no filter": Case(
+        bad={"synthetic": [EDM | {"accept": "best"}]},
+        good={"synthetic": [EDM | {"accept": "best", "filters": [{"confidence": {"minimum": 0.5}}]}]},
+        message="takes the best by the last of `filters`",
+        field="spec.synthetic[0].accept",
     ),
     "a filter of no kind": Case(
         bad={"synthetic": [EDM | {"filters": [{}]}]},
         good={"synthetic": [EDM | {"filters": []}]},
-        message="needs exactly one of centroid and confidence",
+        message="needs exactly one of centroid, confidence and realism",
         field="spec.synthetic[0].filters[0]",
     ),
     "a generator of two families": Case(

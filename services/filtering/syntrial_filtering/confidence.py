@@ -21,7 +21,7 @@ def score(settings: ConfidenceFilter, given: Given, field: str) -> ScoredFilter:
             remedy="Give for example 0.5.",
         )
     values = confidences(given.embedding.probabilities_NK, given.candidates.labels)
-    return ScoredFilter(kind="confidence", scores=values, minimum=settings.minimum)
+    return ScoredFilter(kind="confidence", scores=values, minimum=settings.minimum, highest=True)
 
 
 def confidences(probabilities_NK: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 
 from syntrial.documents.decisions import FilterStep
 from syntrial_filtering.random_choice import item_uniforms
-from syntrial_filtering.ranking import first_of_each, lowest_share
+from syntrial_filtering.ranking import lowest_of_each, share_of_each
 from syntrial_filtering.scoring import ScoredFilter
 
 ACCEPTED: Final = ""
@@ -49,21 +49,24 @@ def decide(
     numbers: np.ndarray,
     copies: np.ndarray | None,
     quota: dict[int, int] | None,
+    best_first: bool = False,
 ) -> Decisions:
     """Applies the filters in order, each to what the ones before it left, then removes copies, then fills the quota.
 
     `groups` int64: the class, by which every filter keeps; `numbers` int64: the candidate's number within its class;
-    `copies` bool, or None where they stay; `quota` by group, or None where everything that passed is accepted.
+    `copies` bool, or None where they stay; `quota` by group, or None where everything that passed is accepted;
+    `best_first`: whether the last filter's best fill it, not the first by number.
     """
     reasons = np.full(len(groups), ACCEPTED, dtype=object)
     left = np.ones(len(groups), dtype=bool)
     described = []
     for item in filters:
-        if item.keep is not None:
-            kept = lowest_share(item.scores, groups=groups, numbers=numbers, keep=item.keep, among=left)
+        able = left if item.barred is None else left & ~item.barred
+        if item.minimum is not None:
+            kept = able & (item.scores >= item.minimum)
         else:
-            assert item.minimum is not None
-            kept = left & (item.scores >= item.minimum)
+            most = _most(item, groups[left])
+            kept = lowest_of_each(item.ranks, groups=groups, numbers=numbers, quota=most, among=able)
         reasons[left & ~kept] = item.kind
         described.append(_description(item, groups=groups, before=left, kept=kept))
         left = kept
@@ -72,21 +75,38 @@ def decide(
         left = left & ~copies
     passed = left
     if quota is not None:
-        left = first_of_each(groups=groups, numbers=numbers, quota=quota, among=left)
+        ranks = filters[-1].ranks if best_first and filters else numbers
+        left = lowest_of_each(ranks, groups=groups, numbers=numbers, quota=quota, among=left)
         reasons[passed & ~left] = SURPLUS
     return Decisions(reasons=reasons.astype(str), passed=passed, filters=tuple(described))
 
 
+def _most(item: ScoredFilter, groups: np.ndarray) -> dict[int, int]:
+    """How many of each group a filter keeps that ranks them; `groups` of the candidates that it sees."""
+    if item.keep is not None:
+        return share_of_each(groups, keep=item.keep)
+    assert item.top is not None
+    return dict.fromkeys(np.unique(groups).tolist(), item.top)
+
+
 def _description(item: ScoredFilter, *, groups: np.ndarray, before: np.ndarray, kept: np.ndarray) -> FilterStep:
-    """The filter, how many it saw and kept, and for a share the last score kept of each group."""
-    step = FilterStep(kind=item.kind, candidates=int(before.sum()), kept=int(kept.sum()), minimum=item.minimum)
+    """The filter, how many it saw and kept, and for one that ranks the last score kept of each group."""
+    step = FilterStep(
+        kind=item.kind,
+        candidates=int(before.sum()),
+        kept=int(kept.sum()),
+        minimum=item.minimum,
+        barred=None if item.barred is None else int((before & item.barred).sum()),
+    )
     if item.minimum is not None:
         return step
     bounds = {}
     for group in np.unique(groups[kept]).tolist():
-        bound = float(item.scores[kept & (groups == group)].max())
+        scores = item.scores[kept & (groups == group)]
+        bound = float(scores.min() if item.highest else scores.max())
         bounds[str(group)] = bound if np.isfinite(bound) else None
-    return replace(step, keep=item.keep, largest_kept=bounds)
+    step = replace(step, keep=item.keep, top=item.top)
+    return replace(step, smallest_kept=bounds) if item.highest else replace(step, largest_kept=bounds)
 
 
 def shown_rejections(reasons: np.ndarray, *, groups: np.ndarray, numbers: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from syntrial.errors import UserError, Violation, listed
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
 from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.rpc.context import StepContext
-from syntrial.v1.filtering_pb2 import FilterImagesRequest
+from syntrial.v1.filtering_pb2 import Acceptance, FilterImagesRequest
 from syntrial.v1.generation_pb2 import Balance
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import search_copies
@@ -61,15 +61,17 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
         numbers=numbers,
         seed=request.seed,
     )
+    quota = _quota(request, train)
+    _require_room(request, quota)
     filters = _scored(request, given)
     search = search_copies(context, candidates.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
-    quota = _quota(request, train)
     decisions = decide(
         filters,
         groups=groups,
         numbers=numbers,
         copies=search.found if request.copies.quantile > 0 else None,
         quota=quota,
+        best_first=request.acceptance == Acceptance.ACCEPTANCE_BEST,
     )
     if quota is not None and not request.allow_shortfall:
         _require_quota(decisions, groups=groups, quota=quota, names=group_names(train))
@@ -136,6 +138,21 @@ def _quota(request: FilterImagesRequest, train: ImageSet) -> dict[int, int] | No
         return {0: total_quota(len(train), ratio=request.ratio)}
     counts = [int(count) for count in train.class_counts]
     return dict(enumerate(class_quota(counts, ratio=request.ratio, balance=request.balance)))
+
+
+def _require_room(request: FilterImagesRequest, quota: dict[int, int] | None) -> None:
+    """Raises UserError for a filter that keeps fewer of each class than the class that needs most has to have."""
+    if quota is None or request.allow_shortfall:
+        return
+    most = max(quota.values())
+    for place, item in enumerate(request.filters):
+        if item.WhichOneof("kind") == "centroid" and 0 < item.centroid.top < most:
+            raise UserError(
+                field=f"filters[{place}].centroid.top",
+                rule=f"keeps as many of each class as are needed: {most}",
+                received=item.centroid.top,
+                remedy="Raise it, or let the arms need fewer synthetic images.",
+            )
 
 
 def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int], names: tuple[str, ...]) -> None:

@@ -1,10 +1,11 @@
-"""Keeping a share of each class: the rule that every ranking filter shares.
+"""Keeping the first of each class by a score: the rule that every ranking filter and the quota share.
 
 Pure. Arrays are by candidate (N,): `scores` (lower is better), `groups` int64 (the class), `numbers` int64 (the
 candidate's number within its class). Decisions depend on these alone, never on the order of the candidates.
 """
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -17,26 +18,22 @@ def kept_count(candidates: int, *, keep: float) -> int:
     return min(candidates, math.ceil(keep * candidates - _ROUNDING))
 
 
-def lowest_share(
-    scores: np.ndarray, *, groups: np.ndarray, numbers: np.ndarray, keep: float, among: np.ndarray
+def share_of_each(groups: np.ndarray, *, keep: float) -> dict[int, int]:
+    """How many a share `keep` is of each group."""
+    found, counts = np.unique(groups, return_counts=True)
+    return {int(group): kept_count(int(count), keep=keep) for group, count in zip(found, counts, strict=True)}
+
+
+def lowest_of_each(
+    scores: np.ndarray, *, groups: np.ndarray, numbers: np.ndarray, quota: Mapping[int, int], among: np.ndarray
 ) -> np.ndarray:
-    """bool (N,): of the candidates `among` (bool), the share `keep` of each group that has the lowest scores.
+    """bool (N,): of the candidates `among` (bool), the `quota` of each group that have the lowest scores.
 
-    Equal scores are told apart by the lower number.
+    Equal scores are told apart by the lower number; a group without a quota keeps none.
     """
-    kept = np.zeros(len(scores), dtype=bool)
-    for group in np.unique(groups[among]):
-        members = np.flatnonzero(among & (groups == group))
-        order = members[np.lexsort((numbers[members], scores[members]))]
-        kept[order[: kept_count(len(order), keep=keep)]] = True
-    return kept
-
-
-def first_of_each(*, groups: np.ndarray, numbers: np.ndarray, quota: dict[int, int], among: np.ndarray) -> np.ndarray:
-    """bool (N,): of the candidates `among` (bool), the first `quota` of each group by number; no quota: none."""
     kept = np.zeros(len(groups), dtype=bool)
     for group in np.unique(groups[among]):
         members = np.flatnonzero(among & (groups == group))
-        order = members[np.argsort(numbers[members], kind="stable")]
+        order = members[np.lexsort((numbers[members], scores[members]))]
         kept[order[: quota.get(int(group), 0)]] = True
     return kept

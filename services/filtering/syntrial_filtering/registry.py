@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-from syntrial_filtering import centroid, confidence, random_choice
+from syntrial_filtering import centroid, confidence, random_choice, realism
 from syntrial_filtering.scoring import Score
 
 FILTERS: Final[Mapping[str, Score]] = {
     "centroid": centroid.score,
     "confidence": confidence.score,
     "random": random_choice.score,
+    "realism": realism.score,
 }
 """What `filter_images` knows of filters."""

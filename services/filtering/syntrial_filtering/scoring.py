@@ -19,16 +19,27 @@ from syntrial_filtering.inputs import embed_with_progress
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScoredFilter:
-    """A filter whose scores are known: keeps a share of each class, or what reaches a bound."""
+    """A filter whose scores are known: keeps a share of each class, so many of each, or what reaches a bound."""
 
     kind: str
     """The filter's name in `Filter`, for example "centroid": also the reason that it gives."""
     scores: np.ndarray
     """float64 (N,)."""
     keep: float | None = None
-    """Share of each class to keep, of the lowest scores."""
+    """Share of each class to keep."""
+    top: int | None = None
+    """How many of each class to keep."""
     minimum: float | None = None
     """Least score to keep."""
+    highest: bool = False
+    """Whether the highest scores are the best, not the lowest."""
+    barred: np.ndarray | None = None
+    """bool (N,): candidates that are rejected whatever their score."""
+
+    @property
+    def ranks(self) -> np.ndarray:
+        """float64 (N,): the lower, the better."""
+        return -self.scores if self.highest else self.scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +71,24 @@ class Given:
 
 Score = Callable[[Any, Given, str], ScoredFilter]
 """The filter's message, what it may look at, and what errors call the filter: "filters[0].centroid"."""
+
+
+def how_many(settings: Any, share: str, other: str, *, field: str) -> dict[str, Any]:
+    """Which of two rules a filter's message gives, as an argument of `ScoredFilter`; 0 stands for a field left out.
+
+    Raises UserError where it gives both or none, or a share of candidates that keeps none or more than all.
+    """
+    found = {name: getattr(settings, name) for name in (share, other) if getattr(settings, name)}
+    if len(found) != 1:
+        raise UserError(
+            field=field,
+            rule=f"needs exactly one of {share} and {other}",
+            received=" and ".join(f"{name} {value:g}" for name, value in found.items()) or "none of them",
+            remedy="Give one of them.",
+        )
+    if share in found:
+        require_share(found[share], field=f"{field}.{share}")
+    return found
 
 
 def require_share(keep: float, *, field: str) -> None:

@@ -15,7 +15,7 @@ from syntrial.experiment.base import ADDRESS, OneOf, Option
 from syntrial.experiment.classifiers import FORM, OF_A_PROBE, Recipe, of_a_probe
 from syntrial.experiment.dataset import Intensity
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
-from syntrial.experiment.filters import Filter
+from syntrial.experiment.filters import CentroidFilter, Filter, RealismFilter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import (
     CLUSTERS_CLASSES,
@@ -192,6 +192,8 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Filter": one_of_rules(Filter),
+    "CentroidFilter": one_of_rules(CentroidFilter),
+    "RealismFilter": one_of_rules(RealismFilter),
     "Generator": one_of_rules(Generator),
     "ExternalGenerator": (
         Rule(
@@ -212,6 +214,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         Rule(
             rule="!has(self.images) || !has(self.replicates) || self.replicates == 1",
             message="a ready-made set has one replicate; `replicates` repeats a generator's training",
+        ),
+        Rule(
+            rule="!has(self.accept) || self.accept != 'best' || (has(self.filters) && size(self.filters) > 0)",
+            message="takes the best by the last of `filters`",
+            field=".accept",
         ),
         Rule(
             rule="!has(self.arms) || self.arms.exists(arm, arm != 'real')",

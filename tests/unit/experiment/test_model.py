@@ -62,7 +62,7 @@ MISTAKES = {
     "a filter of two kinds": (
         "{centroid: {keep: 0.8}}",
         "{centroid: {keep: 0.8}, confidence: {minimum: 0.5}}",
-        ["filters[0]", "exactly one of centroid and confidence"],
+        ["filters[0]", "exactly one of centroid, confidence and realism"],
     ),
     "an unknown arm": ("augment-200", "augmnt-200", ["spec.arms[2]", "did you mean 'augment-200'"]),
     "a replacement of more than all": ("augment-200", "replace-150", ["spec.arms[2]", "from 1 to 99"]),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from syntrial_filtering.centroid import centroid_distances, centroids
+from syntrial_filtering.centroid import centroid_distances, centroids, nearer_to_others
 from syntrial_filtering.confidence import confidences
 from syntrial_filtering.decisions import (
     COPY,
@@ -23,7 +23,7 @@ def test_each_filter_sees_what_the_ones_before_it_left_and_gives_its_reason():
     decisions = decide(
         [
             ScoredFilter(kind="centroid", scores=distances, keep=0.75),
-            ScoredFilter(kind="confidence", scores=confidence, minimum=0.5),
+            ScoredFilter(kind="confidence", scores=confidence, minimum=0.5, highest=True),
         ],
         groups=_GROUPS,
         numbers=_NUMBERS,
@@ -35,6 +35,39 @@ def test_each_filter_sees_what_the_ones_before_it_left_and_gives_its_reason():
     assert decisions.accepted.tolist() == [reason == "" for reason in expected]
     assert [item.kept for item in decisions.filters] == [6, 5]
     assert decisions.filters[0].largest_kept == {"0": 3.0, "1": 3.0}
+
+
+def test_so_many_of_each_class_are_kept_and_none_of_those_barred():
+    scores = np.array([1.0, 4.0, 2.0, 3.0, 1.0, 4.0, 2.0, 3.0])
+    barred = np.array([True, False, False, False, True, True, True, False])
+    filters = [ScoredFilter(kind="centroid", scores=scores, top=2, barred=barred)]
+    decisions = decide(filters, groups=_GROUPS, numbers=_NUMBERS, copies=None, quota=None)
+    assert np.flatnonzero(decisions.accepted).tolist() == [2, 3, 7]
+    (told,) = decisions.filters
+    assert (told.top, told.keep, told.barred, told.largest_kept) == (2, None, 4, {"0": 3.0, "1": 3.0})
+
+
+def test_a_share_is_of_all_candidates_seen_where_some_are_barred():
+    scores, barred = np.arange(8.0), np.array([True, True, True, False] * 2)
+    filters = [ScoredFilter(kind="centroid", scores=scores, keep=0.5, barred=barred)]
+    decisions = decide(filters, groups=_GROUPS, numbers=_NUMBERS, copies=None, quota=None)
+    assert np.flatnonzero(decisions.accepted).tolist() == [3, 7]
+
+
+def test_where_more_pass_than_are_needed_the_first_or_the_best_are_accepted():
+    realism = np.array([1.0, 2.0, 3.0, 0.5, 1.5, 1.0, 4.0, 2.0])
+    filters = [ScoredFilter(kind="realism", scores=realism, minimum=1.0, highest=True)]
+    accepted = [
+        decide(filters, groups=_GROUPS, numbers=_NUMBERS, copies=None, quota={0: 2, 1: 1}, best_first=best).accepted
+        for best in (False, True)
+    ]
+    assert [np.flatnonzero(one).tolist() for one in accepted] == [[0, 1, 4], [1, 2, 6]]
+
+
+def test_a_filter_of_the_highest_tells_the_smallest_that_it_kept():
+    filters = [ScoredFilter(kind="realism", scores=np.arange(8.0), keep=0.5, highest=True)]
+    (told,) = decide(filters, groups=_GROUPS, numbers=_NUMBERS, copies=None, quota=None).filters
+    assert (told.smallest_kept, told.largest_kept) == ({"0": 2.0, "1": 6.0}, None)
 
 
 def test_without_quota_everything_that_passes_is_accepted_and_copies_may_stay():
@@ -61,6 +94,21 @@ def test_candidates_without_usable_numbers_are_numbered_within_their_class(given
 
 def test_generated_images_keep_their_numbers():
     assert item_numbers(np.array([0, 1, 0]), given=[7, 7, 3]).tolist() == [7, 7, 3]
+
+
+def test_a_candidate_may_be_nearer_to_another_class_than_to_its_own():
+    centres = np.array([[0.0, 0.0], [10.0, 0.0], [np.nan, np.nan]])
+    features = np.array([[4.0, 0.0], [6.0, 0.0], [6.0, 0.0], [0.0, 0.0]])
+    assert nearer_to_others(features, np.array([0, 0, 1, 2]), centres_KF=centres).tolist() == [
+        False, True, False, True,
+    ]  # fmt: skip
+
+
+def test_with_several_labels_the_nearest_centre_is_that_of_one_of_them_or_of_none():
+    centres = np.array([[0.0], [10.0], [20.0]])
+    features = np.array([[1.0], [9.0], [19.0], [19.0]])
+    labels = np.array([[1, 1], [1, 1], [0, 1], [0, 0]], dtype=np.uint8)
+    assert nearer_to_others(features, labels, centres_KF=centres).tolist() == [False, False, True, False]
 
 
 def test_distances_are_to_the_centre_of_the_real_images_of_the_same_class():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from syntrial_filtering.random_choice import item_uniforms
-from syntrial_filtering.ranking import first_of_each, kept_count, lowest_share
+from syntrial_filtering.ranking import kept_count, lowest_of_each, share_of_each
 
 
 @pytest.mark.parametrize(
@@ -27,14 +27,15 @@ def _candidates(draw):
 def test_each_class_keeps_its_share_of_the_lowest_in_whatever_order_they_come(candidates, keep, random):
     groups, scores, numbers = candidates
     everyone = np.ones(len(groups), dtype=bool)
-    kept = lowest_share(scores, groups=groups, numbers=numbers, keep=keep, among=everyone)
+    quota = share_of_each(groups, keep=keep)
+    kept = lowest_of_each(scores, groups=groups, numbers=numbers, quota=quota, among=everyone)
     for group in np.unique(groups):
         members = groups == group
         assert kept[members].sum() == kept_count(int(members.sum()), keep=keep)
         if (members & ~kept).any():
             assert scores[members & kept].max() <= scores[members & ~kept].min()
     order = np.array(random.sample(range(len(groups)), len(groups)))
-    shuffled = lowest_share(scores[order], groups=groups[order], numbers=numbers[order], keep=keep, among=everyone)
+    shuffled = lowest_of_each(scores[order], groups=groups[order], numbers=numbers[order], quota=quota, among=everyone)
     assert np.array_equal(shuffled, kept[order])
 
 
@@ -43,15 +44,17 @@ def test_each_class_keeps_its_share_of_the_lowest_in_whatever_order_they_come(ca
 def test_a_quota_takes_the_first_by_number_and_a_larger_one_takes_them_too(candidates, size):
     groups, _, numbers = candidates
     everyone = np.ones(len(groups), dtype=bool)
-    some = first_of_each(groups=groups, numbers=numbers, quota=dict.fromkeys(range(4), size), among=everyone)
-    more = first_of_each(groups=groups, numbers=numbers, quota=dict.fromkeys(range(4), size + 1), among=everyone)
+    some = lowest_of_each(numbers, groups=groups, numbers=numbers, quota=dict.fromkeys(range(4), size), among=everyone)
+    more = lowest_of_each(
+        numbers, groups=groups, numbers=numbers, quota=dict.fromkeys(range(4), size + 1), among=everyone
+    )
     assert (numbers[some] < size).all()
     assert (more | ~some).all()
 
 
 def test_a_class_without_a_quota_gets_none():
     groups, numbers = np.array([0, 1]), np.array([0, 0])
-    kept = first_of_each(groups=groups, numbers=numbers, quota={0: 5}, among=np.ones(2, dtype=bool))
+    kept = lowest_of_each(numbers, groups=groups, numbers=numbers, quota={0: 5}, among=np.ones(2, dtype=bool))
     assert kept.tolist() == [True, False]
 
 

@@ -7,6 +7,7 @@ from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.filtering_pb2 import (
+    Acceptance,
     AssessImagesRequest,
     CentroidFilter,
     ConfidenceFilter,
@@ -14,6 +15,7 @@ from syntrial.v1.filtering_pb2 import (
     Filter,
     FilterImagesRequest,
     RandomFilter,
+    RealismFilter,
     TrainEncoderRequest,
 )
 from syntrial.v1.generation_pb2 import Balance
@@ -108,6 +110,42 @@ def test_the_random_control_accepts_as_many_and_others(inputs):
     assert one.origins["index"] != two.origins["index"]
 
 
+def test_the_best_by_the_last_filter_fill_the_quota_where_asked(inputs):
+    filters = [Filter(realism=RealismFilter(keep=0.8, neighbours=3))]
+    scores = {}
+    for acceptance in (Acceptance.ACCEPTANCE_FIRST, Acceptance.ACCEPTANCE_BEST):
+        context = _filter(inputs, filters=filters, acceptance=acceptance)
+        assert read_image_set(context.result("accepted")).class_counts.tolist() == [15, 15]
+        reader = context.result("decisions")
+        assert reader.json("decisions.json")["filters"][0]["smallest_kept"].keys() == {"0", "1"}
+        realism = reader.array("scores.npy")[:, 0]
+        accepted = set(read_image_set(context.result("accepted")).origins["index"])
+        scores[acceptance] = np.mean([realism[2 * n] + realism[2 * n + 1] for n in accepted])
+    assert scores[Acceptance.ACCEPTANCE_BEST] > scores[Acceptance.ACCEPTANCE_FIRST]
+
+
+def test_candidates_nearer_to_another_class_are_rejected_where_asked(inputs):
+    images = inputs[_IMAGES.key, "images"]
+    labels = images.labels.copy()
+    labels[::8] = 1 - labels[::8]
+    swapped = _image_set(images.images_NHWC, labels, index=list(range(80)))
+    context = _filter(
+        inputs | {(_IMAGES.key, "images"): swapped},
+        filters=[Filter(centroid=CentroidFilter(top=80, own=True))],
+        ratio=0,
+        copies=CopyFilter(),
+    )
+    (told,) = context.result("decisions").json("decisions.json")["filters"]
+    kept = read_image_set(context.result("accepted")).origins["index"]
+    assert told["barred"] == 80 - len(kept)
+    # From 70 on all show one image, of whichever class.
+    swapped_kept, others_kept = (
+        sum(place < 70 and (place % 8 == 0) == is_swapped for place in kept) for is_swapped in (True, False)
+    )
+    assert swapped_kept <= 2
+    assert others_kept >= 0.7 * 61
+
+
 def test_a_ratio_of_0_accepts_all_that_pass(inputs):
     assert len(read_image_set(_filter(inputs, ratio=0, copies=CopyFilter()).result("accepted"))) == 80
 
@@ -153,8 +191,15 @@ def test_where_copies_are_what_is_missing_the_remedy_names_their_setting(inputs)
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"filters": [Filter(centroid=CentroidFilter(keep=0))]}, r"filters\[0\].centroid.keep"),
+        ({"filters": [Filter(centroid=CentroidFilter(keep=0))]}, r"filters\[0\].centroid: needs exactly one"),
+        ({"filters": [Filter(centroid=CentroidFilter(keep=1.5))]}, r"filters\[0\].centroid.keep"),
         ({"filters": [Filter(confidence=ConfidenceFilter(minimum=1.5))]}, r"filters\[0\].confidence.minimum"),
+        (
+            {"filters": [Filter(centroid=CentroidFilter(keep=0.5, top=300))]},
+            r"filters\[0\].centroid: needs exactly one",
+        ),
+        ({"filters": [Filter(centroid=CentroidFilter(top=3))]}, r"filters\[0\].centroid.top: keeps as many"),
+        ({"filters": [Filter(realism=RealismFilter(minimum=1))]}, r"filters\[0\].realism.neighbours"),
         ({"filters": [Filter()]}, r"filters\[0\]"),
         ({"copies": CopyFilter(quantile=1.0)}, "copies.quantile"),
         ({"ratio": -1}, "ratio"),
