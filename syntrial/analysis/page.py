@@ -195,6 +195,8 @@ def synthetic_row(synthetic: Json) -> Json:
     quality = synthetic["quality"][0] if synthetic["quality"] else None
     frechet = (quality and quality["frechet"]) or {}
     manifold = (quality and quality["precision_recall"]) or {}
+    diversities = {name: one for name, one in ((quality or {}).get("diversity_by_class") or {}).items() if one}
+    least = min(diversities, key=lambda name: diversities[name]["ratio"], default=None)
     return {
         "name": synthetic["name"],
         "method": synthetic["method"],
@@ -212,6 +214,7 @@ def synthetic_row(synthetic: Json) -> Json:
             "ratio": frechet.get("ratio_to_floor"),
             "precision": manifold.get("precision"),
             "recall": manifold.get("recall"),
+            "diversity": None if least is None else {"class": least, **diversities[least]},
             "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
         },
     }

@@ -20,6 +20,10 @@ FAR_RATIO = 3.0
 """Over its floor from which a class's distance is far, where another class lies nearer."""
 FAR_NEARER = 1.5
 """How many times nearer that other class must lie."""
+LOW_DIVERSITY = 0.8
+"""A class is little diverse where all of the interval of its diversity over that of real images lies below this."""
+COLLAPSED = 0.5
+"""And collapsed where it lies below this."""
 NEAR_SHARE = 0.05
 """Near duplicates of test images in another split, over the test images, above which they are serious."""
 OF_TRIAL = "the trial's "
@@ -44,6 +48,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _filters(report),
         _negative_controls(report),
         _copies(report),
+        _diversity(report, data=data),
         _replicates(primary),
         _looks(report),
         _hardware(data, primary=primary),
@@ -324,6 +329,36 @@ def _copies(report: Json) -> Iterator[Json]:
             yield _qualification(
                 "collapse",
                 f"Repeats of others to the pixel: {counted(repeated, 'accepted image')} of {synthetic['name']}.",
+                keys=synthetic["keys"],
+            )
+
+
+def _diversity(report: Json, *, data: TrialData) -> Iterator[Json]:
+    """Classes whose images differ less among themselves than real images of the class do."""
+    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
+    for synthetic in report["synthetic"]:
+        if synthetic["control"]:
+            continue
+        for name in report["classes"]:
+            found = [quality.get("diversity_by_class", {}).get(name) for quality in synthetic["quality"]]
+            low = [
+                one for one in found if one and one["interval_95"][1] < LOW_DIVERSITY and one["ratio"] < one["floor"]
+            ]
+            if not low:
+                continue
+            least = min(low, key=lambda one: one["ratio"])
+            collapsed = least["interval_95"][1] < COLLAPSED
+            words = "has collapsed: its images are much alike" if collapsed else "is little diverse"
+            several = f" in {len(low)} of {len(found)} replicates of the generator" if len(found) > 1 else ""
+            yield _qualification(
+                "collapse",
+                f"The class {name!r} of {synthetic['name']} {words}{several}. "
+                f"{counted(least['sample_size'], 'image')} of it are as diverse as {least['synthetic']:.1f} that have "
+                f"nothing in common, as many real ones as {least['real']:.1f} (Vendi scores); the ratio is "
+                f"{least['ratio']:.2f}, 95% interval "
+                f"{least['interval_95'][0]:.2f} to {least['interval_95'][1]:.2f}, where halves of the real images show "
+                f"{least['floor']:.2f} or more of each other.",
+                serious=collapsed and synthetic["name"] in used,
                 keys=synthetic["keys"],
             )
 

@@ -59,6 +59,23 @@ class PrecisionRecall:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Diversity:
+    """How much the images of a class differ among themselves: Vendi scores of samples of one size."""
+
+    sample_size: int
+    synthetic: float
+    """From 1 (all alike) to the sample size (none like another)."""
+    real: float
+    """The same of real images of the class."""
+    ratio: float
+    """Synthetic over real."""
+    interval_95: tuple[float, float]
+    """Of the ratio; images count as independent."""
+    floor: float
+    """The lowest ratio that halves of the real images show of each other."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CopyPair:
     """A synthetic image and its nearest training image, by their positions."""
 
@@ -94,5 +111,7 @@ class Quality:
     memorised: Memorised
     repeated: int
     """Images that repeat an earlier one exactly."""
+    diversity_by_class: dict[str, Diversity | None] = field(default_factory=dict)
+    """None where a class has too few images; of several labels, among the images that bear the label."""
     nearest_class: dict[str, NearestClass] = field(default_factory=dict)
     """Of each class that lies far from its own real images: which class it is nearest to."""

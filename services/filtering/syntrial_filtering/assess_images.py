@@ -1,6 +1,7 @@
 """The verb AssessImages: how far a synthetic set is from real images, and whether it holds copies of them.
 
-Wiring only: see `frechet`, `precision_recall` and `copies`. `quality.json` is a `syntrial.documents.quality.Quality`.
+Wiring only: see `frechet`, `precision_recall`, `diversity` and `copies`. `quality.json` is a
+`syntrial.documents.quality.Quality`.
 """
 
 from typing import Final
@@ -16,6 +17,7 @@ from syntrial.v1.filtering_pb2 import AssessImagesRequest
 from syntrial_filtering import frechet
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import CopySearch, search_copies
+from syntrial_filtering.diversity import diversity
 from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
 from syntrial_filtering.precision_recall import precision_recall
 
@@ -67,6 +69,10 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
             pairs=tuple(_pair(search, position) for position in nearest.tolist()),
         ),
         repeated=repeated(synthetic.images_NHWC),
+        diversity_by_class={
+            name: diversity(fake_NF[_bearing(fake, label)], real_NF[_bearing(real, label)], seed=request.seed)
+            for label, name in enumerate(real.classes)
+        },
         nearest_class=_nearest_class(fake, fake_NF, real, real_NF, by_class=by_class, seed=request.seed),
     )
     write(context.output, "quality", "quality.json", document=quality)
@@ -93,6 +99,11 @@ def _frechet_by_class(
         figures = frechet.compare(fake_NF[fake.labels == label], real_NF[real.labels == label], seed=seed)
         rows[name] = None if figures is None else figures.document()
     return rows
+
+
+def _bearing(image_set: ImageSet, label: int) -> np.ndarray:
+    """bool (N,): the images of a class, or those that bear the label where there are several."""
+    return np.asarray(image_set.labels[:, label] > 0 if image_set.task == MULTI_LABEL else image_set.labels == label)
 
 
 def _nearest_class(

@@ -385,3 +385,39 @@ def test_what_a_chain_was_trained_with_is_told_with_what_was_left_out_and_what_w
     assert kept["words"] == (
         "Shared patients in what chain was pretrained with were found and kept: 2 between train and the trial's test."
     )
+
+
+def diversity(ratio: float, *, error: float = 0.05, floor: float = 0.85) -> dict[str, Any]:
+    return {
+        "sample_size": 100,
+        "synthetic": 40 * ratio,
+        "real": 40.0,
+        "ratio": ratio,
+        "interval_95": [ratio - error, ratio + error],
+        "floor": floor,
+    }
+
+
+def test_a_collapsed_class_is_named_with_its_figures(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    quality = trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]
+    quality["diversity_by_class"] = {"normal": diversity(0.1), "pneumonia": diversity(0.97)}
+    (collapse,) = found(trial)["collapse"]
+    assert collapse["severity"] == "serious"
+    assert "class 'normal' of edm has collapsed" in collapse["words"]
+    assert "ratio is 0.10, 95% interval 0.05 to 0.15" in collapse["words"]
+
+
+def test_a_class_of_little_diversity_is_a_note_and_one_within_the_floor_is_not(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    quality = trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]
+    quality["diversity_by_class"] = {"normal": diversity(0.7), "pneumonia": diversity(0.7, floor=0.65)}
+    (low,) = found(trial)["collapse"]
+    assert low["severity"] == "note"
+    assert "class 'normal' of edm is little diverse" in low["words"]
+    quality["diversity_by_class"] = {"normal": diversity(0.9), "pneumonia": None}
+    assert "collapse" not in found(trial)

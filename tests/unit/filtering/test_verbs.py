@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from syntrial_filtering.assess_images import _bearing
 from syntrial_filtering.service import METHODS
 
 from syntrial.errors import Cancelled, UserError
@@ -229,6 +230,8 @@ def test_quality_holds_the_figures_and_the_nearest_pairs_and_is_the_same_twice(i
     assert digests[0] == digests[1]
     assert quality["frechet"]["gaussian_real"] > quality["frechet"]["floor"] > 0
     assert 0 <= quality["precision_recall"]["recall"] <= 1
+    assert set(quality["diversity_by_class"]) == {"dark", "bright"}
+    assert quality["diversity_by_class"]["dark"]["sample_size"] == 15
     assert quality["memorised"]["exact"] == 4
     pictures = reader.array("copies.npy")
     assert pictures.shape == (16, 2, 16, 16, 1)
@@ -242,4 +245,28 @@ def test_an_empty_set_is_assessed_without_figures(inputs):
     METHODS["AssessImages"](AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER), context)
     quality = context.result("quality").json("quality.json")
     assert quality["frechet"] is None
+    assert quality["diversity_by_class"] == {"dark": None, "bright": None}
     assert quality["memorised"]["count"] == 0
+
+
+def test_a_class_that_repeats_one_image_is_told_by_its_diversity(inputs):
+    candidates = inputs[_IMAGES.key, "images"].take(np.arange(4, 70))
+    noise = np.random.default_rng(0).integers(0, 6, candidates.images_NHWC.shape, dtype=np.uint8)
+    collapsed = np.where(
+        (candidates.labels == 0)[:, None, None, None], candidates.images_NHWC[0] // 2 + noise, candidates.images_NHWC
+    )
+    planted = _image_set(collapsed, candidates.labels)
+    context = FakeContext({**inputs, (_IMAGES.key, "images"): planted})
+    METHODS["AssessImages"](AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER), context)
+    found = context.result("quality").json("quality.json")["diversity_by_class"]
+    assert found["dark"]["interval_95"][1] < 0.5 < found["bright"]["ratio"]
+
+
+def test_images_of_several_labels_are_compared_with_those_that_bear_the_label():
+    images = ImageSet(
+        images_NHWC=np.zeros((3, 2, 2, 1), np.uint8),
+        labels=np.array([[1, 0], [1, 1], [0, 0]], np.uint8),
+        classes=("a", "b"),
+        task="multi-label",
+    )
+    assert [_bearing(images, label).tolist() for label in (0, 1)] == [[True, True, False], [False, True, False]]
