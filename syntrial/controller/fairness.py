@@ -30,6 +30,11 @@ class Turns:
         """How many names are ready."""
         return self._length
 
+    @property
+    def has_turn(self) -> bool:
+        """Whether `take` has a name to give."""
+        return bool(self._turn)
+
     def put(self, name: str, group: str) -> None:
         """Adds a ready name at the end of its group."""
         names = self._ready.setdefault(group, deque())

@@ -1,4 +1,4 @@
-"""The whole controller but for kopf, in a world in memory."""
+"""The whole controller but for its watches, in a world in memory."""
 
 import threading
 import time
@@ -134,7 +134,7 @@ def test_a_source_that_is_not_uploaded_yet_is_looked_for_again() -> None:
     world.look(controller)
     assert world.condition("Valid")[0] == "False"
     world.now += 31
-    assert controller.queue.take(timeout=0.0) == world.uid()
+    assert controller.queue.take(wait=False) == world.uid()
 
 
 def test_nothing_starts_or_stops_while_the_store_is_away_and_all_goes_on_after() -> None:
@@ -411,7 +411,7 @@ def test_a_deleted_experiment_is_forgotten_and_its_memory_with_it() -> None:
     world.api.remove("Experiment", NAMESPACE, "small")
     world.look(controller)
     assert not world.jobs()
-    assert controller.queue.take(timeout=0.0) is None
+    assert controller.queue.take(wait=False) is None
 
 
 def test_an_experiment_that_is_done_is_found_done_by_a_new_controller() -> None:
@@ -467,7 +467,7 @@ def test_of_a_finished_trial_nothing_is_remembered_and_its_artifacts_are_looked_
     for _ in range(5):
         world.now += 300
         controller.resync()
-        assert controller.queue.take(timeout=0.0) is None
+        assert controller.queue.take(wait=False) is None
     world.now += 3600
     controller.resync()
     world.look(controller)
@@ -486,7 +486,7 @@ def test_a_spec_that_was_admitted_before_and_has_too_many_steps_is_not_valid_and
     assert "a trial has at most 20,000 steps" in valid["message"]
     assert "60 classifiers" in valid["message"]
     world.now += 3600
-    assert controller.queue.take(timeout=0.0) is None, "it is looked at again only once it is changed"
+    assert controller.queue.take(wait=False) is None, "it is looked at again only once it is changed"
     world.apply(spec=SPEC)
     world.settle(controller)
     assert world.condition("Valid")[0] == "True"

@@ -133,10 +133,10 @@ def test_the_first_of_the_queue_says_how_long_it_waits() -> None:
     queue.add("first")
     clock.now += 3.0
     assert queue.oldest_wait() == 7.0
-    assert queue.take(timeout=0.0) == "first"
+    assert queue.take(wait=False) == "first"
     assert queue.oldest_wait() == 3.0
     queue.add("later", after=10.0)
-    assert queue.take(timeout=0.0) == "second"
+    assert queue.take(wait=False) == "second"
     assert queue.oldest_wait() == 0.0
 
 

@@ -150,7 +150,7 @@ class Soak:
         free, queue = self.places, self.controller.queue
 
         def promote() -> None:
-            with queue._condition:
+            with queue._lock:
                 queue._promote()
 
         for tenths in range(1, int(seconds * 10)):
@@ -163,7 +163,7 @@ class Soak:
             else:
                 do()
             self._deliver()
-            while free and (uid := self.controller.queue.take(timeout=0.0)) is not None:
+            while free and (uid := self.controller.queue.take(wait=False)) is not None:
                 free -= 1
                 self._look(uid)
 

@@ -67,7 +67,7 @@ def test_a_look_that_fails_ends_only_when_nothing_of_it_is_under_way() -> None:
 
     world.api.on_change = answer
     world.deliver(controller)
-    uid = controller.queue.take(timeout=0.0)
+    uid = controller.queue.take(wait=False)
     assert uid is not None
     failures: list[Exception] = []
 

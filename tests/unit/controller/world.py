@@ -1,6 +1,7 @@
 """A world for the controller in memory: an API server, a store that may be away, and pods that do as they are told.
 
-The controller that runs in it is the whole one but for kopf; its watches may lag, and it may be killed at any call.
+The controller that runs in it is the whole one but for its watches, which the world plays: they may lag, and the
+controller may be killed at any call.
 """
 
 # ruff: noqa: ARG002 - the methods of `Api` are those of `syntrial.cluster.client.Kubernetes`
@@ -417,7 +418,7 @@ class World:
         """Delivers events and lets the controller look at what it wants to look at, until it rests."""
         for _ in range(most):
             self.deliver(controller, lag=lag)
-            uid = controller.queue.take(timeout=0.0)
+            uid = controller.queue.take(wait=False)
             if uid is None:
                 return
             told = controller.inventory.experiment(uid) or {"spec": {}}
