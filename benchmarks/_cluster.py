@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -124,12 +123,12 @@ def until(condition: Callable[[], bool], *, seconds: float = 60.0, every: float 
 class Watch:
     """Tells of every change to the objects of a kind in a namespace, from a thread of its own."""
 
-    def __init__(self, cluster: Kubernetes, path: str, tell: Callable[[str, Manifest], None]) -> None:
-        """`path` is that of the list; `tell` gets "ADDED", "MODIFIED" or "DELETED" and the object."""
+    def __init__(self, cluster: Kubernetes, kind: str, namespace: str, tell: Callable[[str, Manifest], None]) -> None:
+        """`tell` gets "ADDED", "MODIFIED" or "DELETED" and the object."""
         self._cluster = cluster
-        self._path = path
+        self._kind, self._namespace = kind, namespace
         self._tell = tell
-        self._version = json.loads(self._send({"limit": "1"}).data)["metadata"]["resourceVersion"]
+        self._version = cluster.list_with_version(kind, namespace)[1]
         self._ended = False
         threading.Thread(target=self._follow, daemon=True).start()
 
@@ -137,26 +136,14 @@ class Watch:
         """Tells nothing more."""
         self._ended = True
 
-    def _send(self, query: Mapping[str, str]) -> Any:
-        # The product watches by way of kopf, so the door to Kubernetes has no method for it.
-        url, headers = self._cluster._headers("GET", f"{self._path}?{urlencode(query)}")
-        client = self._cluster._client.rest_client
-        return client.request("GET", url, headers=headers, _request_timeout=(5.0, None)).response
-
     def _follow(self) -> None:
         while not self._ended:
-            rest = b""
-            response = self._send({"watch": "true", "resourceVersion": self._version})
-            for chunk in response.stream(amt=None):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    event = json.loads(line)
-                    if self._ended:
-                        return
-                    if event["type"] == "ERROR":
-                        raise RuntimeError(f"the watch broke off: {event['object']}")
-                    self._version = event["object"]["metadata"]["resourceVersion"]
-                    self._tell(event["type"], event["object"])
+            for change, body in self._cluster.watch(self._kind, self._namespace, since=self._version):
+                if self._ended:
+                    return
+                self._version = body["metadata"]["resourceVersion"]
+                if change != "BOOKMARK":
+                    self._tell(change, body)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ class Progress:
         self.last = 0.0
         """When the last Job was seen to be complete."""
         self._on_job = on_job
-        self._watch = Watch(cluster, f"/apis/batch/v1/namespaces/{namespace}/jobs", self._tell)
+        self._watch = Watch(cluster, "Job", namespace, self._tell)
 
     def close(self) -> None:
         """Watches no more."""
@@ -192,7 +192,7 @@ def latencies(cluster: Kubernetes, name: str, *, applies: int) -> list[float]:
             if pod["status"].get("phase") in {"Running", "Succeeded", "Failed"}:
                 runs.set()
 
-        watch = Watch(cluster, f"/api/v1/namespaces/{name}/pods", tell)
+        watch = Watch(cluster, "Pod", name, tell)
         tree = in_namespace(experiment(f"quick-{number}", seed=1000 + number), name)
         began = time.monotonic()
         cluster.apply(tree, field_manager="kubectl")

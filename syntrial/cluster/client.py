@@ -21,6 +21,7 @@ from urllib.parse import quote, urlencode
 
 import urllib3
 from kubernetes.client import ApiClient, ApiException
+from pydantic_core import from_json
 from urllib3.exceptions import HTTPError
 from urllib3.response import BaseHTTPResponse
 
@@ -55,6 +56,15 @@ FRESH_SECONDS: Final = 5.0
 
 PAGE: Final = 500
 """Objects of a list that the API gives at a time."""
+
+WATCH_SECONDS: Final = 300
+"""How long the API server tells of changes at a time; then it is asked again."""
+
+QUIET_SECONDS: Final = 60.0
+"""After so long without a word a watch is asked for anew: a connection that is dead says nothing either."""
+
+Change = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+"""What became of an object; of a BOOKMARK, which tells a version alone, nothing did."""
 
 _PLURALS: Final = {
     "ConfigMap": ("v1", "configmaps"),
@@ -125,6 +135,12 @@ class Kubernetes:
 
         As everywhere in the API, items of a list do not say their kind.
         """
+        return self.list_with_version(kind, namespace, labels=labels, fields=fields)[0]
+
+    def list_with_version(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", fields: str = ""
+    ) -> tuple[Manifests, str]:
+        """As `list`; and the version of the whole, from which on `watch` tells what changes."""
         query = {"labelSelector": labels, "fieldSelector": fields, "limit": str(PAGE)}
         items: Manifests = []
         while True:
@@ -138,8 +154,40 @@ class Kubernetes:
                 continue
             items += page["items"]
             if not (token := page["metadata"].get("continue")):
-                return items
+                return items, page["metadata"].get("resourceVersion", "")
             query["continue"] = token
+
+    def watch(
+        self, kind: str, namespace: str | None = None, *, labels: str = "", since: str
+    ) -> Iterator[tuple[Change, Manifest]]:
+        """What changes after the version `since`, as it comes; ends where the connection does, and now and then.
+
+        Whoever goes on asks again with the version of the last object. Raises ClusterRefused with status 410 where the
+        API server no longer knows what came after `since`: all is then to be listed.
+        """
+        query = {
+            "watch": "true",
+            "labelSelector": labels,
+            "resourceVersion": since,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(WATCH_SECONDS),
+        }
+        response = self._send("GET", _path(kind, namespace), query, timeout=(TIMEOUT[0], QUIET_SECONDS))
+        return self._changes(response, asked=f"watch {kind}")
+
+    def _changes(self, response: BaseHTTPResponse, *, asked: str) -> Iterator[tuple[Change, Manifest]]:
+        try:
+            for line in _lines(response):
+                event = from_json(line)
+                if event["type"] == "ERROR":
+                    told = event["object"]
+                    raise refusal(
+                        int(told.get("code") or 500), json.dumps(told).encode(), server=self.server, asked=asked
+                    )
+                yield event["type"], event["object"]
+        except (HTTPError, ValueError):
+            # Silent, broken off, or cut in the midst of a line: the next watch tells it again.
+            return
 
     def create(self, obj: Mapping[str, Any]) -> Manifest | None:
         """Makes an object and returns it; None where one of this name exists, whatever is in it."""
@@ -222,7 +270,7 @@ class Kubernetes:
         try:
             if follow:
                 response = self._send("GET", path, query | {"follow": "true"}, timeout=(TIMEOUT[0], None))
-                return _lines(response)
+                return _log_lines(response)
             text = self._send("GET", path, query).data
         except ClusterRefused as error:
             # 400: the container waits to start.
@@ -414,16 +462,21 @@ def _path(kind: str, namespace: str | None, name: str | None = None) -> str:
     return "/" + "/".join(parts)
 
 
-def _lines(response: BaseHTTPResponse) -> Iterator[str]:
-    """The lines of a response as they come; ends where the connection does."""
+def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
+    """The lines of a response as they come, the last one also where it is not whole. Raises HTTPError."""
     rest = b""
     try:
         for chunk in response.stream(amt=None, decode_content=True):
             *lines, rest = (rest + chunk).split(b"\n")
-            yield from (line.decode(errors="replace") for line in lines)
-    except HTTPError as error:
-        raise ClusterUnavailable(f"the log broke off: {error}") from error
+            yield from lines
     finally:
         response.close()
     if rest:
-        yield rest.decode(errors="replace")
+        yield rest
+
+
+def _log_lines(response: BaseHTTPResponse) -> Iterator[str]:
+    try:
+        yield from (line.decode(errors="replace") for line in _lines(response))
+    except HTTPError as error:
+        raise ClusterUnavailable(f"the log broke off: {error}") from error

@@ -84,8 +84,8 @@ def serve(  # noqa: PLR0917 - options of a command
     from syntrial.cluster.pod_resources import defaults_from
     from syntrial.controller.controller import Controller
     from syntrial.controller.gpu_hours import budget_from
-    from syntrial.controller.handlers import serve as serve_events
     from syntrial.controller.metered import metered_api
+    from syntrial.controller.serving import serve as serve_until_stopped
     from syntrial.controller.settings import Settings
     from syntrial.controller.stores import open_from_secret
     from syntrial.experiment.allowed import allowed_from
@@ -125,7 +125,7 @@ def serve(  # noqa: PLR0917 - options of a command
     REGISTRY.register(controller.metrics)
     if metrics_port:
         start_http_server(metrics_port)
-    serve_events(controller, settings, liveness=f"http://0.0.0.0:{liveness_port}/healthz")
+    serve_until_stopped(controller, cluster, settings, liveness_port=liveness_port)
 
 
 @app.command()

@@ -30,7 +30,7 @@ from syntrial.controller.reconcile import (
 )
 from syntrial.controller.remembering import Remembered
 from syntrial.controller.room import Rooms
-from syntrial.controller.settings import FIELD_MANAGER, MANAGED, Settings
+from syntrial.controller.settings import FIELD_MANAGER, WATCHED, Settings
 from syntrial.controller.state_metrics import DeviceMeter, StateMetrics, Waits
 from syntrial.controller.stores import Stores
 from syntrial.controller.telemetry import LOOK_ERRORS, LOOK_SECONDS, RECONCILE_SECONDS
@@ -116,8 +116,7 @@ class Controller:
     # Life
 
     def start(self) -> None:
-        """Reads what the cluster holds, and starts the threads that look."""
-        self.repair()
+        """Starts the threads that look, at what the inventory holds by now and is told from then on."""
         works = [(f"look-{number}", self._work) for number in range(self._settings.threads)]
         for name, work in [*works, ("resync", self._resync_for_ever), ("count", self._count_for_ever)]:
             thread = threading.Thread(target=work, name=name, daemon=True)
@@ -135,7 +134,7 @@ class Controller:
         """Lists all that is served, so that the inventory holds what is there and nothing else."""
         for namespace in self._settings.namespaces or (None,):
             within = None if namespace is None else (namespace,)
-            for kind, labels in (("Experiment", ""), ("Job", MANAGED), ("Pod", MANAGED)):
+            for kind, labels in WATCHED.items():
                 since = self._clock()
                 items = self._cluster.list(kind, namespace, labels=labels)
                 self.inventory.repair(namespaces=within, since=since, kind=kind, items=items)

@@ -15,6 +15,9 @@ FIELD_MANAGER: Final = "syntrial-controller"
 MANAGED: Final = "app.kubernetes.io/managed-by=syntrial-controller"
 """What chooses the controller's Jobs and their pods."""
 
+WATCHED: Final = {"Experiment": "", "Job": MANAGED, "Pod": MANAGED}
+"""The kinds that are watched, with the labels that choose their objects."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:

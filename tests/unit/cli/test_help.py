@@ -8,7 +8,6 @@ import pytest
 
 LATER = (
     "kubernetes",
-    "kopf",
     "minio",
     "numpy",
     "grpc",

@@ -244,6 +244,59 @@ def test_a_list_whose_pages_were_forgotten_is_read_anew(cluster: Kubernetes, api
     assert api.asked[-1].path == "/api/v1/pods"
 
 
+def test_a_watch_tells_what_changes_and_ends_where_the_connection_does(cluster: Kubernetes, api: Api) -> None:
+    told = [{"type": "ADDED", "object": {"a": 1}}, {"type": "BOOKMARK", "object": {"a": 2}}]
+    lines = b"".join(json.dumps(event).encode() + b"\n" for event in told)
+    api.answers = [
+        (200, {"metadata": {"resourceVersion": "7"}, "items": []}),
+        (200, lines),
+        (200, lines + b'{"type": "AD'),
+    ]
+    assert cluster.list_with_version("Job", "n", labels="a=b") == ([], "7")
+    changes = [("ADDED", {"a": 1}), ("BOOKMARK", {"a": 2})]
+    assert list(cluster.watch("Job", "n", labels="a=b", since="7")) == changes
+    assert list(cluster.watch("Job", "n", since="7")) == changes, "what is cut off is told by the next one"
+    asked = api.asked[1]
+    assert asked.path == "/apis/batch/v1/namespaces/n/jobs"
+    assert asked.query == {
+        "watch": "true",
+        "labelSelector": "a=b",
+        "resourceVersion": "7",
+        "allowWatchBookmarks": "true",
+        "timeoutSeconds": "300",
+    }
+
+
+def test_a_watch_whose_version_is_forgotten_says_so_at_once_or_later(cluster: Kubernetes, api: Api) -> None:
+    event = {"type": "ERROR", "object": {"code": 410, "reason": "Expired", "message": "too old resource version"}}
+    api.answers = [refused(410, "Expired"), (200, json.dumps(event).encode() + b"\n")]
+    for _ in range(2):
+        with pytest.raises(ClusterRefused) as caught:
+            list(cluster.watch("Job", "n", since="7"))
+        assert caught.value.status == 410
+
+
+def test_a_watch_that_hears_nothing_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes, "QUIET_SECONDS", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            connection.recv(1 << 16)
+            line = b'{"type": "ADDED", "object": {}}\n'
+            head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+            connection.sendall(head + f"{len(line):x}".encode() + b"\r\n" + line + b"\r\n")
+            assert connection.recv(1) == b"", "the client hangs up"
+            connection.close()
+
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        cluster = connected(server.getsockname()[1], tmp_path, monkeypatch)
+        assert list(cluster.watch("Job", "n", since="7")) == [("ADDED", {})]
+        thread.join(10)
+        assert not thread.is_alive()
+
+
 def test_a_secret_is_decoded(cluster: Kubernetes, api: Api) -> None:
     data = {"AWS_ACCESS_KEY_ID": base64.b64encode(b"id").decode()}
     api.answers = [(200, {"data": data}), (200, {}), refused(404, "NotFound")]
