@@ -7,7 +7,6 @@ import pytest
 
 from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
-from syntrial.plan.size import STEP_LIMIT, size_of
 from syntrial.sources.resolve import resolve_sources
 from tests.e2e.conftest import SMALL, Laptop
 
@@ -31,22 +30,6 @@ def test_a_trial_over_its_limit_of_device_time_is_refused_before_it_starts(tmp_p
     assert refused.returncode == 2
     assert "received: an estimate of" in output
     assert not (tmp_path / "runs").exists()
-
-
-@pytest.mark.parametrize("name", sorted(path.name for path in (EXAMPLES / "studies").glob("*.yaml")))
-def test_a_study_is_a_sound_experiment_with_one_comparison_that_decides(name: str) -> None:
-    experiment = read_experiment(EXAMPLES / "studies" / name)
-    assert experiment.spec.endpoint.primary is not None
-    assert size_of(experiment.spec).steps <= STEP_LIMIT
-
-
-@pytest.mark.parametrize("name", ["chest-synthetic-quick.yaml", "nih-transfer-quick.yaml"])
-def test_a_quick_study_can_be_planned_on_the_data_that_it_names(name: str, shared_data: Path, tmp_path: Path) -> None:
-    (tmp_path / "nih-sample").symlink_to(shared_data / "nih-sample")
-    experiment = read_experiment(EXAMPLES / "studies" / name)
-    sources = resolve_sources(experiment, base=tmp_path, data_root=shared_data / "medmnist")
-    found = plan(experiment, sources.by_name)
-    assert any(step.label.startswith("pretrain ") for step in found.training)
 
 
 @pytest.mark.e2e

@@ -51,9 +51,8 @@ RECIPES: Final[Mapping[str, RecipePreset]] = {
         steps=750,
         models=("small-cnn",),
     ),
-    # MedMNIST v2's protocol (Yang et al. 2023) is Adam 1e-3, batch 128, 100 epochs, ×0.1 at 50 and 75, best validation
-    # score: state `schedule: steps, checkpoint: best, optimizer: adam, augmentShift: 0` and `epochs: 100` for it.
-    # The default is shorter, and free of selection: one cycle and the last moving average.
+    # Shorter than MedMNIST v2's protocol (examples/medmnist-protocol.yaml), and free of selection: one cycle and the
+    # last moving average.
     "resnet": RecipePreset(
         batch_size=128,
         optimizer="ADAMW",

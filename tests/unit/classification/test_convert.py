@@ -47,8 +47,8 @@ def standard(name: str) -> ClassifierModel:
     [
         ("small-cnn", False),
         ("small-cnn", True),
-        (standard("resnet18"), False),
-        (ClassifierModel(name="resnet18"), False),
+        (standard("test_resnet"), False),
+        (ClassifierModel(name="test_resnet"), False),
     ],
 )
 def test_an_onnx_model_turns_pixels_into_the_trainings_scores(build: Any, model: Any, several: bool) -> None:
@@ -69,7 +69,7 @@ def test_an_onnx_model_turns_pixels_into_the_trainings_scores(build: Any, model:
 
 
 @pytest.mark.parametrize(
-    ("name", "side", "channels"), [("resnet18", 32, 1), ("resnet18", 32, 3), ("deit_tiny_patch16_224", 32, 3)]
+    ("name", "side", "channels"), [("test_resnet", 32, 1), ("resnet18", 32, 3), ("deit_tiny_patch16_224", 32, 3)]
 )
 def test_timm_loads_what_is_written_by_its_folder_alone(
     build: Any, tmp_path: Path, name: str, side: int, channels: int
@@ -91,7 +91,7 @@ def test_timm_loads_what_is_written_by_its_folder_alone(
 
 def test_timm_has_neither_the_small_network_nor_the_stem_for_small_images(build: Any) -> None:
     images = build.images(12, side=32)
-    for model, words in (("small-cnn", "small-cnn"), ("resnet18", "resnet18 with the stem for small images")):
+    for model, words in (("small-cnn", "small-cnn"), ("test_resnet", "test_resnet with the stem for small images")):
         trained = build.train(build.request(model=model), real=images)
         with pytest.raises(UserError, match=f"received {words}"):
             converted(trained, images, form=TIMM)

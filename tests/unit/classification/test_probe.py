@@ -135,10 +135,10 @@ def test_a_probe_is_a_whole_network_that_scores_images_as_it_scores_their_featur
 
 
 def test_two_last_layers_are_fitted_as_one(build: Any, tmp_path: Path) -> None:
-    network = Network(tmp_path, name="deit_tiny_distilled_patch16_224", side=32)
-    trained = network.fit(**sets_of(build, side=32))
-    test = build.images(10, seed=7, side=32)
-    by_features = evaluate(trained, test, features=network.extract(test, scaled_by=build.images(60, side=32)))
+    network = Network(tmp_path, name="deit_tiny_distilled_patch16_224", side=64)
+    trained = network.fit(**sets_of(build, side=64))
+    test = build.images(10, seed=7, side=64)
+    by_features = evaluate(trained, test, features=network.extract(test, scaled_by=build.images(60, side=64)))
     by_images = evaluate(trained, test, features=None)
     scores = [found.result("predictions").array("scores.npy") for found in (by_features, by_images)]
     assert np.allclose(*scores, atol=1e-4)

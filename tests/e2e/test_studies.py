@@ -1,0 +1,215 @@
+"""The studies of `examples/studies`: each a sound experiment, each run at the smallest size, the quick ones whole.
+
+The smallest ones are made of the quick ones' files: drawn images in the place of real ones, and fewer steps. So what is
+run here is the studies' own arms, chains and comparisons.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from syntrial.artifacts.store import open_store
+from syntrial.experiment.file import read_experiment
+from syntrial.plan.planner import plan
+from syntrial.plan.size import STEP_LIMIT, size_of
+from syntrial.sources.resolve import resolve_sources
+from tests.e2e.conftest import Laptop
+from tests.e2e.test_trial import successes
+
+STUDIES = Path(__file__).resolve().parents[2] / "examples" / "studies"
+OUTCOMES = {"improves", "harms", "equivalent", "inconclusive"}
+FINDINGS = (
+    *("Cardiomegaly", "Emphysema", "Effusion", "Hernia", "Infiltration", "Mass", "Nodule", "Atelectasis"),
+    *("Pneumothorax", "Pleural_Thickening", "Pneumonia", "Fibrosis", "Edema", "Consolidation"),
+)
+SIDE = 16
+PHANTOM: Mapping[str, Any] = {"phantom": {"trainPatients": 24, "validationPatients": 12, "testPatients": 24}}
+OF_ONE, OF_CARDIOMEGALY, OF_NONE = 10, 60, 80
+"""Patients with an image of each finding, of cardiomegaly alone and of none: a fifth has ten with cardiomegaly."""
+CAP = 15
+
+
+def spec_of(name: str) -> dict[str, Any]:
+    """The `spec` of a study's file."""
+    found: dict[str, Any] = yaml.safe_load((STUDIES / f"{name}.yaml").read_text())["spec"]
+    return found
+
+
+def laptop_with(folder: Path, spec: Mapping[str, Any]) -> Laptop:
+    """A folder with this trial and a drawn archive in NIH's layout beside it."""
+    laptop = Laptop(folder=folder, store=str(folder / "store"))
+    head = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "small"}}
+    laptop.write(yaml.safe_dump({**head, "spec": dict(spec)}))
+    draw_archive(folder / "nih-sample")
+    return laptop
+
+
+def draw_archive(folder: Path) -> None:
+    """Drawn chests in the layout of NIH ChestX-ray14: a finding is a brighter square in a place of its own."""
+    random = np.random.default_rng(5)
+    (folder / "images").mkdir(parents=True)
+    labels = [{finding} for finding in FINDINGS for _ in range(OF_ONE)]
+    labels += [{FINDINGS[0]}] * (OF_CARDIOMEGALY - OF_ONE) + [set[str]()] * OF_NONE
+    labels[1::OF_ONE] = [{finding, "Effusion"} for finding in FINDINGS] + labels[len(FINDINGS) * OF_ONE + 1 :: OF_ONE]
+    with (folder / "Data_Entry_2017.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["Image Index", "Finding Labels", "Patient ID"])
+        for number, found in enumerate(labels):
+            pixels = random.normal(100, 20, (4, 4)).repeat(4, axis=0).repeat(4, axis=1)
+            for finding in found:
+                row, column = divmod(FINDINGS.index(finding), 4)
+                pixels[4 * row : 4 * row + 4, 4 * column : 4 * column + 4] += 80
+            name = f"{number:08}_000.png"
+            Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(folder / "images" / name)
+            rows.writerow([name, "|".join(sorted(found)) or "No Finding", number])
+
+
+def killed_after(laptop: Laptop, step: str, *, then_s: float) -> None:
+    """Runs the trial, kills it once this step is done, and runs it to its end: nothing is done twice."""
+    process = laptop.start("run")
+    assert process.stdout is not None
+    done = next((line for line in process.stdout if re.match(rf"done in .*: {re.escape(step)}$", line)), None)
+    process.kill()
+    rest, _ = process.communicate()
+    assert done is not None, rest
+    output = laptop.run("run", timeout_s=then_s)
+    assert f": {step}\n" not in output
+    assert set(successes(open_store(laptop.store)).values()) == {1}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in STUDIES.glob("*.yaml")))
+def test_a_study_is_a_sound_experiment_with_one_comparison_that_decides(name: str) -> None:
+    experiment = read_experiment(STUDIES / name)
+    assert experiment.spec.endpoint.primary is not None
+    assert size_of(experiment.spec).steps <= STEP_LIMIT
+
+
+@pytest.mark.parametrize("name", ["chest-synthetic-quick.yaml", "nih-transfer-quick.yaml"])
+def test_a_quick_study_can_be_planned_on_the_data_that_it_names(name: str, shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "nih-sample").symlink_to(shared_data / "nih-sample")
+    experiment = read_experiment(STUDIES / name)
+    sources = resolve_sources(experiment, base=tmp_path, data_root=shared_data / "medmnist")
+    found = plan(experiment, sources.by_name)
+    assert any(step.label.startswith("pretrain ") for step in found.training)
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1000)
+def test_the_study_of_synthetic_x_rays_ends_in_a_verdict_on_drawn_images(tmp_path: Path) -> None:
+    spec = spec_of("chest-synthetic-quick")
+    pico = {"preset": "pico", "images": 160, "channels": [16, 32], "batchSize": 16}
+    spec |= {
+        "dataset": {**PHANTOM, "size": SIDE},
+        "synthetic": [{**spec["synthetic"][0], "generator": {"diffusion": pico}}],
+        "budget": {"steps": 8},
+        "replicates": 2,
+        "encoder": {"steps": 20, "batchSize": 16, "featureSize": 16},
+    }
+    spec["classifiers"][1]["chain"][0]["budget"] = {"steps": 8}
+    laptop = laptop_with(tmp_path, spec)
+    laptop.run("run", timeout_s=800)
+
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    against = {item["arm"]: item["control"] for item in report["comparisons"]}
+    assert against["finetune edm small-cnn"] == "real-twice small-cnn"
+    assert against["real-then-synthetic edm nih"] == "real-twice nih"
+    (link,) = report["pretraining"]
+    assert sorted(link["audit"]["classes"]) == sorted(FINDINGS)
+    seen = {arm["cell"]: arm["images_seen"] for arm in report["arms"]}
+    mixed = seen["augment-100 edm small-cnn"]
+    assert mixed["synthetic"] == pytest.approx(mixed["real"], rel=0.1)
+    assert seen["synthetic edm nih"]["real"] == 0
+    assert "fine-tuning in reverse" in " ".join(found["words"] for found in report["qualifications"])
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1000)
+def test_the_study_of_transfer_that_is_killed_between_links_ends_in_a_verdict_between_chains(tmp_path: Path) -> None:
+    spec = spec_of("nih-transfer-quick")
+    spec["dataset"] |= {"split": {"validation": 0.1, "test": 0.2}, "size": SIDE}
+    spec |= {"budget": {"steps": 8}, "replicates": 2, "exploratoryReplicates": 1}
+    first, second = spec["classifiers"][0]["chain"]
+    first |= {"dataset": dict(PHANTOM), "budget": {"steps": 4}}
+    second["dataset"]["capPerLabel"] = CAP
+    for stage in second["stages"]:
+        stage["steps"] = 4
+    laptop = laptop_with(tmp_path, spec)
+    killed_after(laptop, "pretrain pneumonia-nih link 1/2", then_s=800)
+
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    sides = (report["verdict"]["arm_label"], report["verdict"]["control_label"])
+    assert sides == ("pneumonia-nih", "scratch")
+    assert {arm["classifier"] for arm in report["arms"]} == {"scratch", "pneumonia", "nih", "pneumonia-nih"}
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1000)
+def test_fourteen_findings_with_focal_loss_stages_and_a_cap_are_judged_label_by_label(tmp_path: Path) -> None:
+    spec = spec_of("nih-networks")
+    recipe = {**spec["classifiers"][0]["recipe"], "batchSize": 16}
+    stages = [{"train": ["fc"], "steps": 4}, {"train": ["layer4", "fc"], "steps": 4, "begin": "best"}]
+    table = {"preset": "nih-chestxray14", "folder": "nih-sample", "splits": {"ignore": True}}
+    spec |= {
+        "dataset": {**spec["dataset"], "table": table, "size": SIDE, "capPerLabel": CAP},
+        "classifiers": [
+            {"model": "resnet10t", "recipe": recipe, "stages": stages},
+            {"model": "small-cnn", "recipe": recipe},
+        ],
+        "budget": {"steps": 8},
+        "replicates": 2,
+    }
+    spec["endpoint"]["primary"] = {"classifier": "resnet10t", "against": {"classifier": "small-cnn"}}
+    laptop = laptop_with(tmp_path, spec)
+    killed_after(laptop, "train real resnet10t 1/2", then_s=800)
+
+    report = json.loads(laptop.report)
+    assert sorted(report["classes"]) == sorted(FINDINGS)
+    assert report["verdict"]["outcome"] in OUTCOMES
+
+
+def whole(folder: Path, name: str, shared_data: Path) -> Laptop:
+    """A folder with a quick study and the data that it names; only its name is another."""
+    laptop = Laptop(
+        folder=folder,
+        store=str(folder / "store"),
+        environment={"SYNTRIAL_DATA_ROOT": str(shared_data / "medmnist")},
+    )
+    laptop.write((STUDIES / f"{name}.yaml").read_text().replace(f"name: {name}", "name: small"))
+    (folder / "nih-sample").symlink_to(shared_data / "nih-sample")
+    return laptop
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_quick_study_of_synthetic_x_rays_ends_in_a_verdict(shared_data: Path, tmp_path: Path) -> None:
+    laptop = whole(tmp_path, "chest-synthetic-quick", shared_data)
+    laptop.run("run", timeout_s=7000)
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    assert report["test"] == {"images": 624, "patients": 624}
+    shuffled = next(item for item in report["comparisons"] if item["shuffled_labels"])
+    assert shuffled["outcome"] != "improves"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_quick_study_of_transfer_that_is_killed_ends_in_a_verdict_between_chains(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    laptop = whole(tmp_path, "nih-transfer-quick", shared_data)
+    killed_after(laptop, "pretrain nih link 1/1", then_s=7000)
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    assert (report["verdict"]["arm_label"], report["verdict"]["control_label"]) == ("pneumonia-nih", "scratch")
+    fourteen = [link["audit"] for link in report["pretraining"] if sorted(link["audit"]["classes"]) == sorted(FINDINGS)]
+    assert fourteen
