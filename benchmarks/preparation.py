@@ -1,46 +1,75 @@
-"""Decoding and resizing PNGs beside a Pillow pool of as many processes, in one run: 1024 px to 224 px.
+"""The whole preparation of a folder of PNGs beside a Pillow pool of as many processes, in one run: 1024 px to 224 px.
 
-    python benchmarks/preparation.py [--images 1500] [--side 1024] [--size 224] [--workers CORES]
+    python -m benchmarks.preparation [--images 1600] [--side 1024] [--size 224] [--workers CORES]
 
-The peer is the usual one: open, convert, resize bicubic with antialiasing, and give the array back. Prints images a
-second of both, their ratio, and the peak memory of this process.
+Ours is all that a user waits for: the digest of the source, headers, decoding, resizing, shards, splits, the search for
+leaks, the audit with its probes, and the artifact in a store. The peer is the usual script: open, convert, resize
+bicubic with antialiasing, and one file of all pictures. Each runs in a process of its own; ours with half of the images
+too, which says whether memory grows with them. Files are read once before, so that neither waits for the disk alone.
+
+Times are those of the clock and of the processor over all processes: the second is what a machine that does other work
+too can say. Memory is what the process holds itself, not the pages of files that the kernel may drop.
 """
 
 import argparse
 import multiprocessing
+import os
+import re
 import resource
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Final
+
+from syntrial.rpc.main import THREAD_ENVIRONMENT
+
+os.environ.update(THREAD_ENVIRONMENT)  # as in a stage, before NumPy reads it
 
 import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
-from syntrial_data_prep import resample
-from syntrial_data_prep.decoding import decode
-from syntrial_data_prep.resample import Form
-from syntrial_data_prep.workers import in_order, threads_here
+from syntrial_data_prep.prepare import prepare_dataset
+from syntrial_data_prep.workers import threads_here
 
-KINDS = 24
-"""Different pictures: the others are links to these."""
+from syntrial.artifacts.store import open_store
+from syntrial.imagesets.imageset import read_image_set
+from syntrial.rpc.testing import run_step
+from syntrial.sources.digests import resolve
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.data_preparation_pb2 import FolderSource, ImageFormat, PrepareDatasetRequest, Source, SplitRule
+
+GRAINS: Final = 16
+"""Different noises: each picture has one of them, moved, on shadows of its own."""
 
 
-def draw(folder: Path, *, images: int, side: int) -> list[Path]:
-    """Grey pictures like radiographs: smooth shadows and noise."""
-    y, x = np.mgrid[0:side, 0:side]
-    paths = []
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Measured:
+    """What one of both took."""
+
+    seconds: float
+    processor: float
+    """Of all of its processes, in seconds."""
+    peak_mib: float
+
+
+def draw(folder: Path, *, images: int, side: int) -> None:
+    """Grey pictures like radiographs, smooth shadows and noise, in two classes."""
+    y, x = np.mgrid[0:side, 0:side].astype(np.float32) / side
+    grains = [np.random.default_rng(number).normal(0, 4, (side, side)).astype(np.float32) for number in range(GRAINS)]
     for number in range(images):
-        path = folder / f"{number:06d}.png"
-        if number < KINDS:
-            random = np.random.default_rng(number)
-            shadows = 100 + 60 * np.sin(x / 170 + number) * np.cos(y / 130) + random.normal(0, 4, (side, side))
-            Image.fromarray(shadows.clip(0, 255).astype(np.uint8)).save(path)
-        else:
-            path.symlink_to(paths[number % KINDS])
-        paths.append(path)
-    return paths
+        random = np.random.default_rng([1, number])
+        picture = 110 + np.roll(grains[number % GRAINS], tuple(random.integers(0, side, 2)), axis=(0, 1))
+        for _ in range(6):
+            (u, v), phase = random.uniform(-9, 9, 2), random.uniform(0, 6.3)
+            picture += np.float32(random.uniform(4, 16)) * np.sin(np.float32(u) * x + np.float32(v) * y + phase)
+        path = folder / ("sick" if number % 3 else "well") / f"{number:06d}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(picture.clip(0, 255).astype(np.uint8)).save(path)
 
 
 def usual(path: Path, size: int) -> NDArray[np.uint8]:
@@ -49,40 +78,111 @@ def usual(path: Path, size: int) -> NDArray[np.uint8]:
         return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BICUBIC))
 
 
-def ours(paths: list[Path], shape: Form, workers: int) -> Iterator[NDArray[np.uint8]]:
-    """What data preparation does with each file."""
+def peer(folder: Path, target: Path, *, size: int, workers: int) -> None:
+    """The usual script."""
+    paths = sorted(folder.rglob("*.png"))
+    images = open_memmap(target, mode="w+", dtype=np.uint8, shape=(len(paths), size, size))
+    with multiprocessing.get_context("fork").Pool(workers) as pool:
+        for row, picture in enumerate(pool.imap(partial(usual, size=size), paths, chunksize=16)):
+            images[row] = picture
+        pool.close()
+        pool.join()
+    images.flush()
 
-    def work(path: Path) -> NDArray[np.uint8]:
-        with path.open("rb") as file:
-            return resample.fit(decode(file).values, shape)
 
-    return in_order(((lambda path=path: work(path)) for path in paths), threads=workers)  # type: ignore[misc]
+def ours(folder: Path, target: Path, *, size: int) -> None:
+    """What data preparation does, with the source's digest before it."""
+    resolved = resolve(Source(folder=FolderSource()), folder, cache=target / "digests")
+    request = PrepareDatasetRequest(
+        source=resolved.source,
+        format=ImageFormat(size=size, color_mode=ImageFormat.COLOR_MODE_GREY),
+        split=SplitRule(validation=0.1, test=0.2),
+    )
+    store = open_store(str(target / "store"))
+    key = run_step(prepare_dataset, request, store, sources={resolved.source.digest: folder})
+    made = sum(
+        len(read_image_set(store.open(MemberRef(key=key, member=split))).labels)
+        for split in ("train", "validation", "test")
+    )
+    assert made == len(list(folder.rglob("*.png"))), "an image is missing"
+
+
+def measured(work: Callable[[], None]) -> Measured:
+    """Runs it in a process of its own."""
+    ends, theirs = multiprocessing.Pipe(duplex=False)
+    process = multiprocessing.get_context("fork").Process(target=_measure, args=(work, theirs))
+    process.start()
+    found: Measured = ends.recv()
+    process.join()
+    return found
+
+
+def _measure(work: Callable[[], None], answer: "multiprocessing.connection.Connection") -> None:
+    over, seen = threading.Event(), [own_mib()]
+
+    def watch() -> None:
+        while not over.wait(0.05):
+            seen.append(own_mib())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    before, started = _processor(), time.perf_counter()
+    work()
+    seconds, processor = time.perf_counter() - started, _processor() - before
+    over.set()
+    watcher.join()
+    answer.send(Measured(seconds=seconds, processor=processor, peak_mib=max(seen)))
+
+
+def own_mib() -> float:
+    """Memory of this process that no file stands behind."""
+    found = re.search(r"RssAnon:\s+(\d+)", Path("/proc/self/status").read_text(encoding="ascii"))
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def _processor() -> float:
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(times.ru_utime + times.ru_stime for times in used)
 
 
 def main() -> None:
     """Measures both, the peer first."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    for name, default in (("images", 1500), ("side", 1024), ("size", 224), ("workers", threads_here())):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name, default in (("images", 1600), ("side", 1024), ("size", 224), ("workers", threads_here())):
         parser.add_argument(f"--{name}", type=int, default=default)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        paths = draw(Path(folder), images=given.images, side=given.side)
-        target = open_memmap(
-            Path(folder) / "images.npy", mode="w+", dtype=np.uint8, shape=(given.images, given.size, given.size, 1)
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        counts = (given.images // 2, given.images)
+        for count in counts:
+            (place / f"{count}").mkdir()
+        whole, half = place / f"{counts[1]}", place / f"{counts[0]}"
+        draw(whole, images=given.images, side=given.side)
+        for path in sorted(whole.rglob("*.png"))[::2]:
+            (half / path.parent.name).mkdir(exist_ok=True)
+            os.link(path, half / path.parent.name / path.name)
+        for path in whole.rglob("*.png"):
+            path.read_bytes()
+        (place / "a").mkdir()
+        (place / "b").mkdir()
+        theirs = measured(partial(peer, whole, place / "peer.npy", size=given.size, workers=given.workers))
+        smaller = measured(partial(ours, half, place / "a", size=given.size))
+        larger = measured(partial(ours, whole, place / "b", size=given.size))
+    for title, found, count in (
+        (f"a Pillow pool of {given.workers}", theirs, counts[1]),
+        (f"preparation, {threads_here()} threads", larger, counts[1]),
+        (f"preparation, {threads_here()} threads", smaller, counts[0]),
+    ):
+        print(
+            f"{title:<26}{count:>7,} images: {found.seconds:.1f} s, {count / found.seconds:.0f}/s; "
+            f"of the processor {found.processor:.1f} s, {1000 * found.processor / count:.1f} ms an image; "
+            f"memory {found.peak_mib:.0f} MiB"
         )
-        started = time.perf_counter()
-        with multiprocessing.get_context("fork").Pool(given.workers) as pool:
-            jobs = pool.starmap(usual, [(path, given.size) for path in paths], chunksize=16)
-        peer = given.images / (time.perf_counter() - started)
-        started = time.perf_counter()
-        for row, picture in enumerate(ours(paths, Form(size=given.size, channels=1), given.workers)):
-            target[row] = picture
-        rate = given.images / (time.perf_counter() - started)
-        same = all((target[row, :, :, 0] == jobs[row]).all() for row in range(0, given.images, 7))
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-    print(f"a Pillow pool of {given.workers}: {peer:.0f} images/s")
-    print(f"data preparation, {given.workers} threads: {rate:.0f} images/s; the same bytes: {same}; {memory} MiB")
-    print(f"ratio: {rate / peer:.2f}")
+    print(
+        f"times as fast: {theirs.seconds / larger.seconds:.2f} by the clock, "
+        f"{theirs.processor / larger.processor:.2f} by the processor's time"
+    )
 
 
 if __name__ == "__main__":

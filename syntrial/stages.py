@@ -18,7 +18,8 @@ class Footprint:
     """What one step of a stage takes of a machine."""
 
     threads: int
-    """Cores that a step can keep busy: threads of its own, each on a part of its work; an operation has one."""
+    """Cores that a step's pod asks for where nothing else is said: the step has threads of its own, each on a part of
+    its work, and an operation has one. Stages that train use so many anywhere, data preparation what it is given."""
     memory_mib: int
     """Resident memory to plan with, in MiB."""
     accelerator: bool
@@ -49,9 +50,9 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="data_prep",
             service=_service(data_preparation_pb2.DESCRIPTOR, "DataPreparationService"),
-            version=5,
+            version=6,
             module="syntrial_data_prep",
-            footprint=Footprint(threads=1, memory_mib=1024, accelerator=False),
+            footprint=Footprint(threads=2, memory_mib=1024, accelerator=False),
         ),
         Stage(
             name="generation",

@@ -76,6 +76,11 @@ _ENVIRONMENT: Final = MappingProxyType(
     }
 )
 
+_CORES: Final = MappingProxyType(
+    {"name": "SYNTRIAL_CORES", "valueFrom": {"resourceFieldRef": {"resource": "requests.cpu"}}}
+)
+"""What the container asks for, in whole cores rounded up: a process sees all of its node's."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Images:
@@ -318,7 +323,7 @@ def _job(
             "imagePullPolicy": images.pull_policy,
             "command": command,
             "args": arguments,
-            "env": [{"name": key, "value": value} for key, value in environment.items()],
+            "env": [*({"name": key, "value": value} for key, value in environment.items()), dict(_CORES)],
             "envFrom": environment_from,
             "resources": resources,
             "volumeMounts": [*scratch_mounts, *mounts],

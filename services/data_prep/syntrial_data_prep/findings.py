@@ -73,7 +73,8 @@ def of_dataset(
     splits: Mapping[str, Formed], classes: Sequence[str], *, lost: Mapping[str, Mapping[str, int]]
 ) -> list[Pictured]:
     """All findings of a data set that is split; `lost`: how many images of each class no split could read."""
-    group = _group(splits)
+    files = _of_files(splits)
+    group = _group(splits, files)
     labels = np.concatenate([part.labels for part in splits.values()])
     names = list(splits)
     split_codes = np.concatenate([np.full(len(part), number) for number, part in enumerate(splits.values())])
@@ -87,17 +88,18 @@ def of_dataset(
     found = _properties(group, targets)
     kept = {name: sum(int(held[k]) for held in _counts(splits, classes)) for k, name in enumerate(classes)}
     found += _omissions(lost, kept=kept)
-    found += _probes(splits, classes)
+    found += _probes(splits, classes, files=files)
     return _sorted(found)
 
 
 def of_imported(imported: Formed, *, train: Formed, validation: Formed, classes: Sequence[str]) -> list[Pictured]:
     """All findings of an imported set beside the data set's training and validation images."""
     both = {"train": train, "imported": imported}
+    files = _of_files(both)
     codes = np.repeat([0, 1], [len(train), len(imported)])
-    found = _properties(_group(both), [("origin", "", codes, ("real", "synthetic"))])
+    found = _properties(_group(both, files), [("origin", "", codes, ("real", "synthetic"))])
     if imported.labels.ndim == 1:
-        alone = _group({"imported": imported})
+        alone = _group({"imported": imported}, files)
         found += _properties(alone, [("class", "", imported.labels.astype(np.int64), classes)])
     kept = {name: int(count) for name, count in zip(classes, _counts({"": imported}, classes)[0], strict=True)}
     found += _omissions({"imported": imported.lost}, kept=kept)
@@ -138,15 +140,15 @@ def _counts(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[NDArra
     return [probe.one_hot(part.labels, len(classes)).sum(0) for part in splits.values()]
 
 
-def _group(splits: Mapping[str, Formed]) -> _Group:
+def _of_files(splits: Mapping[str, Formed]) -> dict[str, list[Column]]:
+    """What the files of each split tell; nothing where a split's files are not known."""
+    return {name: of_files(part.files, part.images_NHWC) if part.files else [] for name, part in splits.items()}
+
+
+def _group(splits: Mapping[str, Formed], files: Mapping[str, list[Column]]) -> _Group:
     parts = list(splits.values())
     columns: list[Column] = []
-    for place in range(2):
-        tables = (
-            [of_files(part.files, part.images_NHWC) if part.files else [] for part in parts]
-            if place == 0
-            else [of_pixels(part.images_NHWC) for part in parts]
-        )
+    for tables in ([files[name] for name in splits], [of_pixels(part.images_NHWC) for part in parts]):
         if all(tables):
             for same in zip(*tables, strict=True):
                 values = [column.values for column in same]
@@ -274,7 +276,9 @@ def _omissions(lost: Mapping[str, Mapping[str, int]], *, kept: Mapping[str, int]
     return found
 
 
-def _probes(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[Pictured]:
+def _probes(
+    splits: Mapping[str, Formed], classes: Sequence[str], *, files: Mapping[str, list[Column]]
+) -> list[Pictured]:
     train, validation = splits["train"], splits["validation"]
     truth = [probe.one_hot(part.labels, len(classes)) for part in (train, validation)]
     looks: list[tuple[str, list[Any]]] = [
@@ -282,8 +286,8 @@ def _probes(splits: Mapping[str, Formed], classes: Sequence[str]) -> list[Pictur
         ("middle", [probe.thumbnails(_middle(part.images_NHWC)) for part in (train, validation)]),
         ("borders", [probe.borders(part.images_NHWC) for part in (train, validation)]),
     ]
-    if train.files and validation.files:
-        columns = [of_files(part.files, part.images_NHWC) for part in (train, validation) if part.files]
+    columns = [files[name] for name in ("train", "validation")]
+    if all(columns):
         features = [probe.file_features(column, like=columns[0]) for column in columns]
         if features[0].shape[1] and (features[0].std(0) > 0).any():
             looks.append(("files", features))

@@ -27,18 +27,19 @@ EDGE: Final = 0.125
 """The margin that an inner view leaves out: a line of text and a frame lie within it."""
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R 601-2, as Pillow's grey."""
-PREFIX: Final = 6
-"""Frequencies with u² + v² below its square come first: `prefix` of them bounds the whole."""
+_BLOCK_PIXELS: Final = 1 << 24
+"""Of images that are reduced at once: what this takes of memory."""
 
 _u, _v = np.mgrid[0:SIDE, 0:SIDE]
 _KEPT = np.flatnonzero((_u + _v > 0) & (_u**2 + _v**2 < REACH**2))
-# The lowest first, so that a prefix of the vector is a coarser look that the symmetries map onto itself.
 _KEPT = _KEPT[np.argsort((_u**2 + _v**2).ravel()[_KEPT], kind="stable")]
 _U, _V = _u.ravel()[_KEPT], _v.ravel()[_KEPT]
 _PLACE = {(int(u), int(v)): place for place, (u, v) in enumerate(zip(_U, _V, strict=True))}
 _TURNED = np.array([_PLACE[int(v), int(u)] for u, v in zip(_U, _V, strict=True)])
 SIZE: Final = len(_KEPT)
-PREFIX_SIZE: Final = int((_U**2 + _V**2 < PREFIX**2).sum())
+_ACROSS, _DOWN = np.where(_V % 2, -1, 1).astype(np.float32), np.where(_U % 2, -1, 1).astype(np.float32)
+_SIGNS = np.stack([np.ones(SIZE, np.float32), _ACROSS, _DOWN, _ACROSS * _DOWN])
+"""(4, SIZE): of the positions that leave sides where they are; the other four exchange u and v first."""
 
 POSITIONS: Final = (
     "as it is",
@@ -85,12 +86,13 @@ def coefficients(images_NHWC: NDArray[np.uint8]) -> Likeness:
     count, height, width, channels = images_NHWC.shape
     views = [np.empty((count, SIZE), np.float32) for _ in (0.0, ZOOM, EDGE)]
     grids = [(_reducing(height, margin=margin), _reducing(width, margin=margin)) for margin in (0.0, ZOOM, EDGE)]
-    for start in range(0, count, 1024):
-        block = np.asarray(images_NHWC[start : start + 1024])
+    most = max(1, _BLOCK_PIXELS // (height * width * channels))
+    for start in range(0, count, most):
+        block = np.asarray(images_NHWC[start : start + most])
         # In floating point, since rounding to 256 levels would part two exposures of one image.
         grey = block[..., 0].astype(np.float32) if channels == 1 else block.astype(np.float32) @ LUMA
         for view, (rows, columns) in zip(views, grids, strict=True):
-            view[start : start + 1024] = _transformed(np.asarray(rows @ grey @ columns.T, dtype=np.float32))
+            view[start : start + most] = _transformed(np.asarray(rows @ grey @ columns.T, dtype=np.float32))
     return Likeness(plain=views[0], closer=views[1], inner=views[2])
 
 
@@ -131,16 +133,29 @@ def evened(found: Likeness, scale: Scale) -> Likeness:
 
 def positions(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """The vectors (N, SIZE) of the images in the eight positions of a square (`POSITIONS`), itself first."""
-    across, down = np.where(_V % 2, -1, 1).astype(np.float32), np.where(_U % 2, -1, 1).astype(np.float32)
-    turned = vectors[:, _TURNED]
-    return [view * sign for view in (vectors, turned) for sign in (np.float32(1), across, down, across * down)]
+    return [view * sign for view in (vectors, vectors[:, _TURNED]) for sign in _SIGNS]
 
 
-def bounding(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(N, PREFIX_SIZE + 1): the lowest frequencies, and the length of the rest.
+def nearest(moved: NDArray[np.float32], still: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Of N pairs of vectors (N, SIZE) the least distance over the positions of the first, and that position (N,).
 
-    The product of two of these is at least that of the whole vectors (Cauchy and Schwarz), so what it leaves out is
-    left out rightly.
+    Distances are rounded to six digits, so that no machine's order of sums shows in them.
     """
-    rest = np.linalg.norm(vectors[:, PREFIX_SIZE:], axis=1, keepdims=True)
-    return np.concatenate([vectors[:, :PREFIX_SIZE], rest], axis=1).astype(np.float32)
+    still = still.astype(np.float64)
+    products = np.concatenate([moved * still @ _SIGNS.T, moved[:, _TURNED] * still @ _SIGNS.T], axis=1)
+    distances = np.round(np.sqrt(np.maximum(2 - 2 * products, 0)), 6)
+    position = distances.argmin(1)
+    return np.take_along_axis(distances, position[:, None], 1)[:, 0], position
+
+
+def folded(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(N, SIZE): vectors that are the same for all positions of an image.
+
+    Positions change signs and exchange u and v. So whatever sign can change is left out, and each pair of exchanged
+    coefficients is put in order: the product of two folded vectors is at least that of the vectors themselves in any
+    position, coefficient by coefficient (ab ≤ |a||b|) and pair by pair (rearrangement inequality: Hardy, Littlewood
+    and Pólya 1934, "Inequalities", theorem 368).
+    """
+    unsigned = np.where(_U % 2 + _V % 2 > 0, np.abs(vectors), vectors)
+    exchanged = unsigned[:, _TURNED]
+    return np.where(_U < _V, np.minimum(unsigned, exchanged), np.maximum(unsigned, exchanged))

@@ -1,11 +1,11 @@
 """The exact search for pairs of images nearer than a threshold, in all eight positions and a little closer.
 
-Blocked matrix products in float32: of a prefix of the vectors first, whose product with the lengths of the rest bounds
-that of the whole, then of the whole for the pairs that this lets through. What is found does not hang on block sizes;
-memory is that of the vectors and of one block for each thread.
+Blocked matrix products in float32 of folded vectors (`likeness.folded`), each of which bounds a pair in all positions
+at once; what this lets through is compared in full. What is found does not hang on block sizes; memory is that of the
+vectors, of their folded ones, and of one block for each thread.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -13,17 +13,16 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial_data_prep.likeness import Likeness, bounding, positions
+from syntrial_data_prep.likeness import Likeness, folded, nearest, positions
 from syntrial_data_prep.workers import in_order
 
 Codes = NDArray[np.int64]
 
 _ROWS: Final = 512
-_COLUMNS: Final = 2048
+_COLUMNS: Final = 1024
 """Pairs of a block: its products stay in a core's cache."""
-_DENSE: Final = 0.01
-"""Share of a block's pairs that the bound may let through before all are compared by one product."""
-_PAIRS: Final = 1 << 16
+_PAIRS: Final = 1 << 14
+"""Pairs that are compared in full at once."""
 _QUERIES: Final = 128
 _SLACK: Final = 1e-5
 """What float32 may round in a product of two vectors of length 1."""
@@ -52,94 +51,65 @@ def within(
     """For each query the nearest image at a distance below `threshold`, in any position, closer or not.
 
     `among` None looks for each image's nearest *earlier* image of the same set. `apart` holds a code for each query
-    and each other image: only pairs of different codes count. `on_progress` is told how many queries are done.
+    and each other image: only pairs of different codes count. `on_progress` is told how much is done, in queries.
     """
-    best = _Best(len(queries))
-    if among is None:
-        passes = [(queries.plain, queries.plain, False), (queries.inner, queries.inner, False)]
-        passes.append((queries.closer, queries.plain, False))
-    else:
-        passes = [(queries.plain, among.plain, False), (queries.inner, among.inner, False)]
-        passes += [(queries.closer, among.plain, False), (among.closer, queries.plain, True)]
-    for number, (moved, still, swapped) in enumerate(passes):
-        pairs = _search(moved, still, threshold=threshold, codes=(apart[1], apart[0]) if swapped else apart)
-        for done, some in pairs:
-            for rows, columns, distances, position in some:
-                if among is None:
-                    # Each pair belongs to its later image.
-                    best.add(np.maximum(rows, columns), np.minimum(rows, columns), distances, position)
-                else:
-                    best.add(*((columns, rows) if swapped else (rows, columns)), distances, position)
-            if on_progress is not None:
-                on_progress((number * len(queries) + done * len(queries) // max(len(moved), 1)) // len(passes))
-    return best.found()
-
-
-class _Best:
-    """The nearest so far, by row; the lower row of two that are as near."""
-
-    def __init__(self, count: int) -> None:
-        self._rows = np.full(count, -1, np.int64)
-        self._distances = np.full(count, np.inf)
-        self._positions = np.zeros(count, np.int64)
-
-    def add(self, queries: Codes, others: Codes, distances: NDArray[np.float64], position: int) -> None:
-        order = np.lexsort((others, distances, queries))
-        queries, others, distances = queries[order], others[order], distances[order]
-        first = np.flatnonzero(np.diff(queries, prepend=-1))
-        queries, others, distances = queries[first], others[first], distances[first]
-        held = self._distances[queries]
-        nearer = (distances < held) | ((distances == held) & (others < self._rows[queries]))
-        chosen = queries[nearer]
-        self._rows[chosen], self._distances[chosen] = others[nearer], distances[nearer]
-        self._positions[chosen] = position
-
-    def found(self) -> Found:
-        return Found(rows=self._rows, distances=self._distances, positions=self._positions)
-
-
-_Some = list[tuple[Codes, Codes, NDArray[np.float64], int]]
-
-
-def _search(
-    moved: NDArray[np.float32], still: NDArray[np.float32], *, threshold: float, codes: tuple[Codes, Codes]
-) -> Iterator[tuple[int, _Some]]:
-    """Compares each of `moved` in all positions with `still`: how many of `moved` are done, and what was near.
-
-    Of one set with itself each pair comes once, and none is an image with itself.
-    """
+    earlier = among is None
+    others = among or queries
+    views = [(queries.plain, others.plain), (queries.inner, others.inner)]
+    views += [(queries.closer, others.plain), (queries.plain, others.closer)]
+    bounds = {id(view): folded(view) for pair in views for view in pair}
     least = np.float32(1 - threshold**2 / 2 - _SLACK)
-    views = positions(moved)
-    bounds = [bounding(view) for view in views]
-    still_bounds = np.ascontiguousarray(bounding(still).T)
-    halved = moved is still
 
-    def block(top: int, bottom: int) -> tuple[int, _Some]:
-        some: _Some = []
-        for left in range(0, bottom if halved else len(still), _COLUMNS):
-            right = min(left + _COLUMNS, len(still))
-            for position, (view, bound) in enumerate(zip(views, bounds, strict=True)):
-                upper = bound[top:bottom] @ still_bounds[:, left:right]
-                rows, columns = _places(upper, least=least)
-                if len(rows) > _DENSE * upper.size:
-                    rows, columns = _places(view[top:bottom] @ still[left:right].T, least=least)
+    def block(top: int, bottom: int) -> _Best:
+        best = _Best(bottom - top)
+        for left in range(0, bottom if earlier else len(others), _COLUMNS):
+            right = min(left + _COLUMNS, len(others))
+            for moved, still in views:
+                rows, columns = _places(bounds[id(moved)][top:bottom] @ bounds[id(still)][left:right].T, least=least)
                 rows, columns = rows + top, columns + left
-                kept = codes[0][rows] != codes[1][columns]
-                if halved:
+                kept = apart[0][rows] != apart[1][columns]
+                if earlier:
                     kept &= columns < rows
                 rows, columns = rows[kept], columns[kept]
                 for start in range(0, len(rows), _PAIRS):
                     here, there = rows[start : start + _PAIRS], columns[start : start + _PAIRS]
-                    products = np.einsum("nd,nd->n", view[here], still[there], dtype=np.float64)
-                    distances = np.round(np.sqrt(np.maximum(2 - 2 * products, 0)), 6)
+                    distances, position = nearest(moved[here], still[there])
                     near = distances < threshold
-                    if near.any():
-                        some.append((here[near], there[near], distances[near], position))
-        return bottom, some
+                    best.add(here[near] - top, there[near], distances[near], position[near])
+        return best
 
     # A block of rows is a thread's: products release the interpreter, and each has one thread of its own.
-    ends = [(top, min(top + _ROWS, len(moved))) for top in range(0, len(moved), _ROWS)]
-    yield from in_order(partial(block, top, bottom) for top, bottom in ends)
+    total = len(queries)
+    ends = [(top, min(top + _ROWS, total)) for top in range(0, total, _ROWS)]
+    best = [_Best(0)]
+    for (_, bottom), found in zip(ends, in_order(partial(block, *end) for end in ends), strict=True):
+        best.append(found)
+        if on_progress is not None:
+            on_progress(bottom * bottom // total if earlier else bottom)
+    return Found(
+        rows=np.concatenate([part.rows for part in best]),
+        distances=np.concatenate([part.distances for part in best]),
+        positions=np.concatenate([part.positions for part in best]),
+    )
+
+
+class _Best:
+    """The nearest so far of each query of a block; the lower row of two that are as near."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = np.full(count, -1, np.int64)
+        self.distances = np.full(count, np.inf)
+        self.positions = np.zeros(count, np.int64)
+
+    def add(self, queries: Codes, others: Codes, distances: NDArray[np.float64], position: Codes) -> None:
+        order = np.lexsort((others, distances, queries))
+        order = order[np.flatnonzero(np.diff(queries[order], prepend=-1))]
+        queries, others, distances = queries[order], others[order], distances[order]
+        held = self.distances[queries]
+        nearer = (distances < held) | ((distances == held) & (others < self.rows[queries]))
+        chosen = queries[nearer]
+        self.rows[chosen], self.distances[chosen] = others[nearer], distances[nearer]
+        self.positions[chosen] = position[order][nearer]
 
 
 def _places(products: NDArray[np.float32], *, least: np.float32) -> tuple[Codes, Codes]:

@@ -22,6 +22,8 @@ BORDER_CELLS: Final = 16
 RIDGE: Final = 0.01
 """Penalty over the number of training images, for features of deviation 1."""
 PERMUTATIONS: Final = 400
+BLOCK_IMAGES: Final = 64
+"""Images that are reduced at once."""
 Vectors = NDArray[np.float64]
 
 
@@ -71,7 +73,14 @@ def fit(features: Vectors, truth: Vectors) -> Model:
 
 def aurocs(scores: Vectors, truth: Vectors) -> Vectors:
     """(K,): the area under each column's ROC curve (Mann and Whitney); NaN where a class is absent or is all."""
-    ranks = np.stack([rankdata(column) for column in scores.T], axis=1)
+    return _areas(_ranks(scores), truth)
+
+
+def _ranks(scores: Vectors) -> Vectors:
+    return np.stack([rankdata(column) for column in scores.T], axis=1)
+
+
+def _areas(ranks: Vectors, truth: Vectors) -> Vectors:
     positives = truth.sum(0)
     negatives = len(truth) - positives
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -82,10 +91,10 @@ def probe(look: str, train: tuple[Vectors, Vectors], validation: tuple[Vectors, 
     """Fits to (features, truth) of training images, and judges on those of validation images beside chance."""
     scores = fit(*train).scores(validation[0])
     truth = validation[1]
-    by_class = aurocs(scores, truth)
-    ranks = np.stack([rankdata(column) for column in scores.T], axis=1)
+    ranks = _ranks(scores)
+    by_class = _areas(ranks, truth)
     random = np.random.default_rng([seed, 11])
-    chance = [_mean(aurocs(ranks, truth[random.permutation(len(truth))])) for _ in range(PERMUTATIONS)]
+    chance = [_mean(_areas(ranks, truth[random.permutation(len(truth))])) for _ in range(PERMUTATIONS)]
     return Probed(
         look=look,
         auroc=_mean(by_class),
@@ -107,11 +116,11 @@ def thumbnails(images_NHWC: NDArray[np.uint8], *, cells: int = CELLS) -> Vectors
         np.maximum(np.minimum(edges[1:, None], np.arange(side) + 1) - np.maximum(edges[:-1, None], np.arange(side)), 0)
         for edges, side in ((rows, height), (columns, width))
     ]
-    reduce = [weights / weights.sum(1, keepdims=True) for weights in reduce]
+    down, across = ((weights / weights.sum(1, keepdims=True)).astype(np.float32) for weights in reduce)
     found = np.empty((count, cells, cells, channels))
-    for start in range(0, count, 1024):
-        planes = np.moveaxis(np.asarray(images_NHWC[start : start + 1024], np.float32), 3, 1)
-        found[start : start + 1024] = np.moveaxis(reduce[0] @ planes @ reduce[1].T, 1, 3)
+    for start in range(0, count, BLOCK_IMAGES):
+        planes = np.moveaxis(np.asarray(images_NHWC[start : start + BLOCK_IMAGES], np.float32), 3, 1)
+        found[start : start + BLOCK_IMAGES] = np.moveaxis(down @ planes @ across.T, 1, 3)
     return found.reshape(count, -1)
 
 

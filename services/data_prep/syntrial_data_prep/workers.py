@@ -14,15 +14,18 @@ from typing import Final, TypeVar
 IN_FLIGHT: Final = 4
 """Pieces under way for each thread: enough that none waits for the one before it."""
 MOST_THREADS: Final = 8
-"""A pod on a large node sees all of its cores, whatever its limit: so many threads hold no more than it asks for."""
+"""Above these, what is under way would take more memory than the stage plans with."""
+CORES: Final = "SYNTRIAL_CORES"
+"""The variable by which a pod says how many cores it asked for (`syntrial.cluster.manifests`): it sees all of its
+node's."""
 
 T = TypeVar("T")
 
 
 def threads_here() -> int:
-    """As many threads as this process may use cores, within `MOST_THREADS`."""
+    """As many threads as this process was given cores, within `MOST_THREADS`: those that its pod asked for, or all."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return max(1, min(cores, int(os.environ.get(CORES) or cores), MOST_THREADS))
 
 
 def in_order(work: Iterable[Callable[[], T]], *, threads: int | None = None) -> Iterator[T]:

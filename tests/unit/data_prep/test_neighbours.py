@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from syntrial_data_prep.alterations import KINDS
 from syntrial_data_prep.calibration import CLOSEST, WIDEST, Calibration, calibrate
-from syntrial_data_prep.likeness import POSITIONS, Likeness, bounding, coefficients, evened, positions, scale_of
+from syntrial_data_prep.likeness import POSITIONS, Likeness, coefficients, evened, folded, positions, scale_of
 from syntrial_data_prep.neighbours import Codes, Found, within
 
 from tests.unit.data_prep.drawn_images import Images, altered, chests, fields
@@ -54,9 +54,13 @@ def test_a_constant_image_is_like_nothing() -> None:
     assert (searched(blank)[1].rows == -1).all()
 
 
-def test_the_bound_is_never_under_the_product() -> None:
-    vectors = coefficients(chests(40)).plain
-    assert (bounding(vectors) @ bounding(vectors).T >= vectors @ vectors.T - 1e-5).all()
+def test_folded_vectors_bound_the_product_in_every_position_and_are_the_same_in_each() -> None:
+    vectors, others = coefficients(chests(40)).plain, coefficients(fields(30)).plain
+    bounds = folded(vectors) @ folded(others).T
+    for view in positions(vectors):
+        assert (bounds >= view @ others.T - 1e-6).all()
+        np.testing.assert_array_equal(folded(view), folded(vectors))
+    np.testing.assert_allclose(np.linalg.norm(folded(vectors), axis=1), 1, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [37, 700, 2100])
@@ -126,6 +130,31 @@ def test_a_set_of_which_each_image_is_there_in_eight_positions_is_found() -> Non
     copies = np.concatenate([np.stack(views) for views in map(every_position, images)])
     _, found = searched(np.ascontiguousarray(copies))
     assert (found.rows >= 0).sum() == 7 * 120
+
+
+def test_near_images_without_end_take_no_more_than_their_nearest() -> None:
+    images = np.repeat(chests(3), 300, axis=0)
+    images = np.clip(images + np.random.default_rng(0).normal(0, 2, images.shape), 0, 255).astype(np.uint8)
+    found = coefficients(images)
+    likeness = evened(found, scale_of(found))
+    codes = np.arange(len(images))
+    rows = within(likeness, None, threshold=0.3, apart=(codes, codes)).rows
+    assert (rows[[0, 300, 600]] == -1).all()
+    assert (np.delete(rows, [0, 300, 600]) // 300 == np.delete(codes, [0, 300, 600]) // 300).all()
+
+
+def test_the_position_is_the_querys_also_where_the_other_image_is_the_closer_one() -> None:
+    images = chests(40)
+    found = coefficients(images)
+    scale = scale_of(found)
+    turned = evened(coefficients(np.ascontiguousarray(np.rot90(images, axes=(1, 2)))), scale)
+    crops = evened(coefficients(altered(images, "cropped 5% a side")), scale)
+    codes = (np.zeros(40, np.int64), np.ones(40, np.int64))
+    for queries, among in ((turned, crops), (crops, turned)):
+        found_here = within(queries, among, threshold=0.4, apart=codes)
+        np.testing.assert_array_equal(found_here.rows, np.arange(40))
+        alike = [np.einsum("nd,nd->n", view, among.plain) for view in positions(queries.plain)]
+        np.testing.assert_array_equal(found_here.positions, np.argmax(alike, axis=0))
 
 
 def test_images_of_one_patient_do_not_calibrate_and_are_no_near_duplicates() -> None:
