@@ -70,8 +70,8 @@ def main() -> None:
             "attention_head_width": config.attention_head_width,
             "dropout": config.dropout,
         },
-        "mean": training.mean,
-        "sigma_data": training.sigma_data,
+        "mean": training.pixels.mean,
+        "sigma_data": training.pixels.sigma_data,
     }
     weights = to_bytes(training.average.tensors)
     labels = one_hot(np.zeros(micro_batch, dtype=np.int64), classes=2)

@@ -24,7 +24,8 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     roc                    {false_positive_rate, curves: [{cell, class (null: macro), mean, low, high, keys}]}
     training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
     dataset                the audit as the data preparation wrote it, with keys
-    synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys}]
+    synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys,
+                           reconstructions (by its autoencoders; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
@@ -413,7 +414,9 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         *synthetic.decisions,
         *synthetic.quality,
         *synthetic.curves,
+        *synthetic.reconstructions,
     )
+    through = [as_json(found.value) for found in synthetic.reconstructions]
     return {
         "name": synthetic.name,
         "method": synthetic.method,
@@ -423,6 +426,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "quality": [as_json(found.value) for found in synthetic.quality],
         "audit": as_json(synthetic.audit.value) if synthetic.audit else None,
         "curves": [as_json(found.value) for found in synthetic.curves],
+        **({"reconstructions": through} if through else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from syntrial.analysis.pictures import choose, members, pair_strip, strip
 from syntrial.analysis.reading import Pictures, SyntheticData, TrialData
 from syntrial.counting import counted
+from syntrial.documents.reconstruction import Loss, Reconstruction
 from syntrial.experiment.filters import FILTERS
 
 PER_STRIP = 12
@@ -101,6 +102,32 @@ def copy_gallery(data: TrialData) -> Gallery | None:
     )
     keys = tuple(synthetic.quality[0].key for synthetic in sets)
     return Gallery(id="copies", title="Nearest to a training image", strips=strips, keys=keys) if strips else None
+
+
+def reconstruction_gallery(data: TrialData) -> Gallery | None:
+    """For each synthetic set made in an autoencoder's latents, training images above what it makes of them."""
+    sets = [synthetic for synthetic in data.synthetic if synthetic.reconstructed is not None]
+    strips = tuple(
+        _pairs(
+            synthetic.reconstructed,
+            name=synthetic.name,
+            detail=f"training image above, reconstruction below; {_lost(synthetic.reconstructions[0].value)}",
+        )
+        for synthetic in sets
+        if synthetic.reconstructed is not None
+    )
+    keys = tuple(synthetic.reconstructions[0].key for synthetic in sets)
+    title = "Training images through the autoencoder"
+    return Gallery(id="reconstructions", title=title, strips=strips, keys=keys) if strips else None
+
+
+def _lost(found: Reconstruction) -> str:
+    def words(loss: Loss) -> str:
+        psnr = "no loss" if loss.psnr is None else f"{loss.psnr:.1f} dB"
+        return f"{psnr}, {loss.l1:.1f} grey levels off, {loss.bytes:.0f} bytes"
+
+    beside = f"a JPEG of quality {found.jpeg.quality}: {words(found.jpeg)}"
+    return f"{words(found.latents)}; {beside}"
 
 
 def leak_gallery(data: TrialData) -> Gallery | None:

@@ -79,12 +79,13 @@ def render_page(
     copies: Gallery | None,
     leaks: Gallery | None,
     findings: Gallery | None = None,
+    reconstructions: Gallery | None = None,
 ) -> tuple[str, list[Json]]:
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)
     roc, training, generators = roc_figures(report), training_figures(report), generator_figure(report)
     quality = quality_figure(report)
-    absent = {"images": not (galleries or rejected or copies), "synthetic": not report["synthetic"]}
+    absent = {"images": not (galleries or rejected or copies or reconstructions), "synthetic": not report["synthetic"]}
     page = (
         _environment()
         .get_template("page.html")
@@ -105,6 +106,7 @@ def render_page(
             galleries=galleries,
             rejected=rejected,
             copies=copies,
+            reconstructions=reconstructions,
             leak_pictures=leaks,
             finding_pictures=findings,
             findings=audit_findings(report),
@@ -115,7 +117,7 @@ def render_page(
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
         )
     )
-    optional = [copies, quality, generators, leaks, findings]
+    optional = [copies, reconstructions, quality, generators, leaks, findings]
     drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
     drawn += [found for found in optional if found is not None]
     drawn += training

@@ -16,6 +16,7 @@ from syntrial.documents.audit import Audit
 from syntrial.documents.decisions import Decisions
 from syntrial.documents.document import read
 from syntrial.documents.quality import Quality
+from syntrial.documents.reconstruction import Reconstruction
 from syntrial.documents.training import ClassifierTraining, Curves
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
@@ -102,6 +103,10 @@ class SyntheticData:
     audit: Keyed[Audit] | None
     audit_pictures: NDArray[np.uint8] | None
     """Images (P, H, W, C) of its audit's findings, in order."""
+    reconstructions: tuple[Keyed[Reconstruction], ...]
+    """Of its generator's autoencoders; empty where it has none."""
+    reconstructed: NDArray[np.uint8] | None
+    """Pairs (P, 2, H, W, C) of the first replicate: a training image and its reconstruction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -285,6 +290,12 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         audit=reader.document(Audit, summary.audit, "audit.json") if summary.HasField("audit") else None,
         audit_pictures=_optional_pairs(reader.open(summary.audit), name="findings.npy")
         if summary.HasField("audit")
+        else None,
+        reconstructions=tuple(
+            reader.document(Reconstruction, ref, "reconstruction.json") for ref in summary.reconstructions
+        ),
+        reconstructed=_optional_pairs(reader.open(summary.reconstructions[0]), name="pairs.npy")
+        if summary.reconstructions
         else None,
     )
 

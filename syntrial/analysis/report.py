@@ -4,7 +4,14 @@ Thin wiring: `reading.py` reads, `findings.py` and `qualify.py` compute, `page.p
 """
 
 from syntrial.analysis.findings import trial_findings
-from syntrial.analysis.galleries import class_galleries, copy_gallery, finding_gallery, leak_gallery, rejected_galleries
+from syntrial.analysis.galleries import (
+    class_galleries,
+    copy_gallery,
+    finding_gallery,
+    leak_gallery,
+    reconstruction_gallery,
+    rejected_galleries,
+)
 from syntrial.analysis.page import render_page
 from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import read_trial
@@ -30,6 +37,7 @@ def write_report(request: WriteReportRequest, context: StepContext) -> None:
         galleries=class_galleries(data),
         rejected=rejected_galleries(data),
         copies=copy_gallery(data),
+        reconstructions=reconstruction_gallery(data),
         leaks=leak_gallery(data),
         findings=finding_gallery(data),
     )

@@ -3,6 +3,7 @@
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, create_model, model_validator
+from pydantic.alias_generators import to_camel, to_pascal
 
 from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, wrong
@@ -10,6 +11,7 @@ from syntrial.experiment.dataset import SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
+from syntrial.v1.generation_pb2 import AutoencoderConfig
 
 ArmName = Annotated[str, Field(max_length=63)]
 
@@ -23,8 +25,11 @@ def _generator(name: str, family: Family) -> type[Model]:
     if sampler is not None:
         text = "How images are drawn from the trained model. Default: as the preset has it."
         fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
+    if family.autoencoders:
+        text = "The autoencoder, where it is not as the preset has it."
+        fields["autoencoder"] = (overrides(AutoencoderConfig) | None, Field(None, description=text))
     base = overrides(config_message(name), **family.bounds)
-    return create_model(f"{name.capitalize()}Generator", __base__=base, __doc__=family.about, **fields)
+    return create_model(f"{to_pascal(name)}Generator", __base__=base, __doc__=family.about, **fields)
 
 
 _GENERATORS: Final = {name: _generator(name, family) for name, family in FAMILIES.items()} | {
@@ -45,7 +50,7 @@ class Synthetic(OneOf):
     generator: Generator | None = Field(
         None,
         description="What makes the images, trained on the training split alone: one of "
-        f"{listed(_GENERATORS, last='and')}.",
+        f"{listed(map(to_camel, _GENERATORS), last='and')}.",
     )
     images: SourceFields | None = Field(
         None, description="A ready-made set instead of a generator; its lineage cannot be proven."

@@ -24,6 +24,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
+from syntrial.plan.latents import latent_inputs, works_in_latents
 from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
@@ -217,6 +218,17 @@ class _Planner:
     ) -> MemberRef:
         training = requests.generator_training(generator, size=self.spec.dataset.size, seed=item.seed + replicate)
         training.train.CopyFrom(self._split("train"))
+        if works_in_latents(generator):
+            inputs = latent_inputs(
+                generator,
+                train=self._split("train"),
+                size=self.spec.dataset.size,
+                seed=item.seed + replicate,
+                about=f"{item.name}{suffix}",
+                summary=summary,
+                add=self._add,
+            )
+            training.latent.CopyFrom(inputs)
         config = getattr(training, generator.kind)
         trained = self._add(
             "GenerationService/TrainGenerator",

@@ -17,7 +17,13 @@ from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Dataset, Generator, Leaks, Spec, Synthetic
 from syntrial.experiment.presets.classifiers import default_learning_rate, default_steps, recipe_preset
-from syntrial.experiment.presets.generators import USUAL_MICRO_BATCH, generator_preset, sampler_preset
+from syntrial.experiment.presets.generators import (
+    FAMILIES,
+    USUAL_MICRO_BATCH,
+    autoencoder_preset,
+    generator_preset,
+    sampler_preset,
+)
 from syntrial.experiment.tasks import task_message
 from syntrial.plan.steps import Program
 from syntrial.sources.named import class_mappings, split_rule
@@ -37,7 +43,7 @@ from syntrial.v1.data_preparation_pb2 import (
 from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
 from syntrial.v1.generation_pb2 import ExternalGenerator as ExternalMessage
-from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
+from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainAutoencoderRequest, TrainGeneratorRequest
 
 COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
@@ -105,9 +111,23 @@ def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGe
     kind, chosen = generator.kind, generator.chosen
     if kind == EXTERNAL:
         return TrainGeneratorRequest(seed=seed, external=_external(chosen))
+    if FAMILIES[kind].autoencoders:
+        size //= autoencoder_training(generator, size=size, seed=seed).config.factor
     config = generator_preset(kind, chosen.preset, image_size=size)
-    override(config, chosen, exclude=frozenset({"preset", "sampler"}))
+    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder"}))
     return TrainGeneratorRequest(seed=seed, **{kind: config})
+
+
+def autoencoder_training(generator: Generator, *, size: int, seed: int) -> TrainAutoencoderRequest:
+    """The training of a generator's autoencoder, without its input.
+
+    Raises UserError for an unknown preset, and for an autoencoder that does not fit images of `size` pixels.
+    """
+    kind, chosen = generator.kind, generator.chosen
+    factor = chosen.autoencoder.factor if chosen.autoencoder else None
+    config = autoencoder_preset(kind, chosen.preset, image_size=size, factor=factor)
+    override(config, chosen.autoencoder)
+    return TrainAutoencoderRequest(seed=seed, config=config)
 
 
 def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int) -> SampleImagesRequest:

@@ -22,6 +22,10 @@ def _kinds(message: Any, oneof: str) -> list[str]:
     return [field.name for field in message.DESCRIPTOR.oneofs_by_name[oneof].fields]
 
 
+def _camel(name: str) -> str:
+    return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), name)
+
+
 _EXTERNAL: Final = {
     "external.options": f"{_SYNTHETIC}.generator.external.options",
     "external": f"{_SYNTHETIC}.generator.external",
@@ -47,16 +51,17 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "source": f"{_SYNTHETIC}.images",
         "class_map": f"{_SYNTHETIC}.images.classMap",
     },
+    "TrainAutoencoder": {"config": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder", "train": "spec.dataset"},
     "TrainGenerator": _EXTERNAL
     | {
-        family: f"{_SYNTHETIC}.generator.{family}"
+        family: f"{_SYNTHETIC}.generator.{_camel(family)}"
         for family in _kinds(TrainGeneratorRequest, "generator")
         if family != "external"
     }
     | {"generator": f"{_SYNTHETIC}.generator", "train": "spec.dataset"},
     "SampleImages": _EXTERNAL
     | {
-        family: f"{_SYNTHETIC}.generator.{family}.sampler"
+        family: f"{_SYNTHETIC}.generator.{_camel(family)}.sampler"
         for family in _kinds(SampleImagesRequest, "sampler")
         if family != "external"
     }
@@ -111,5 +116,5 @@ def file_field(field: str, *, method: str) -> str:
             inner = field.removeprefix(name)
             # Options keep the names that their program gave them.
             is_own = name == "external.options"
-            return place + (inner if is_own else re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), inner))
+            return place + (inner if is_own else _camel(inner))
     return field

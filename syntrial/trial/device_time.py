@@ -187,7 +187,8 @@ def _template(request: Any) -> Any | None:
             made.phases.append(TrainingPhase(real=1.0, learning_rate=rate, train=parts))
         return made
     if isinstance(request, TrainEncoderRequest) or (
-        isinstance(request, TrainGeneratorRequest) and _config(request) is not None
+        # Latents that a training is in are made by steps that may not have run yet.
+        isinstance(request, TrainGeneratorRequest) and _config(request) is not None and not request.HasField("latent")
     ):
         copy: Any = type(request)()
         copy.CopyFrom(request)

@@ -58,7 +58,7 @@ class CellComparison(_message.Message):
     def __init__(self, arm: _Optional[str] = ..., control: _Optional[str] = ..., role: _Optional[_Union[CellComparison.Role, str]] = ..., shuffled_labels: _Optional[bool] = ...) -> None: ...
 
 class SyntheticSummary(_message.Message):
-    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit")
+    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit", "reconstructions")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PROVEN_LINEAGE_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +69,7 @@ class SyntheticSummary(_message.Message):
     QUALITY_FIELD_NUMBER: _ClassVar[int]
     CURVES_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
+    RECONSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
     name: str
     method: str
     proven_lineage: bool
@@ -79,7 +80,8 @@ class SyntheticSummary(_message.Message):
     quality: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
     curves: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
     audit: _artifacts_pb2.MemberRef
-    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    reconstructions: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., reconstructions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ...) -> None: ...
 
 class PretrainingSummary(_message.Message):
     __slots__ = ("classifier", "audit")

@@ -87,6 +87,64 @@ class GanConfig(_message.Message):
     fold: int
     def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ..., fold: _Optional[int] = ...) -> None: ...
 
+class AutoencoderConfig(_message.Message):
+    __slots__ = ("factor", "channels", "layers_per_level", "latent_channels", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "kl_weight", "adversarial_weight", "adversarial_after_images", "discriminator_channels")
+    FACTOR_FIELD_NUMBER: _ClassVar[int]
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    LATENT_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    KL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ADVERSARIAL_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    ADVERSARIAL_AFTER_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    DISCRIMINATOR_CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    factor: int
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    layers_per_level: int
+    latent_channels: int
+    images: int
+    batch_size: int
+    learning_rate: float
+    warmup_images: int
+    ema_half_life_images: int
+    kl_weight: float
+    adversarial_weight: float
+    adversarial_after_images: int
+    discriminator_channels: int
+    def __init__(self, factor: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., latent_channels: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., kl_weight: _Optional[float] = ..., adversarial_weight: _Optional[float] = ..., adversarial_after_images: _Optional[int] = ..., discriminator_channels: _Optional[int] = ...) -> None: ...
+
+class LatentDiffusionConfig(_message.Message):
+    __slots__ = ("channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "label_dropout")
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    LAYERS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_HEAD_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    P_MEAN_FIELD_NUMBER: _ClassVar[int]
+    P_STD_FIELD_NUMBER: _ClassVar[int]
+    LABEL_DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    channels: _containers.RepeatedScalarFieldContainer[int]
+    layers_per_level: int
+    attention_head_width: int
+    dropout: float
+    images: int
+    batch_size: int
+    learning_rate: float
+    warmup_images: int
+    ema_half_life_images: int
+    p_mean: float
+    p_std: float
+    label_dropout: float
+    def __init__(self, channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., label_dropout: _Optional[float] = ...) -> None: ...
+
 class PcaConfig(_message.Message):
     __slots__ = ("explained_variance", "components")
     EXPLAINED_VARIANCE_FIELD_NUMBER: _ClassVar[int]
@@ -107,23 +165,57 @@ class ExternalGenerator(_message.Message):
     options: _struct_pb2.Struct
     def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
 
+class TrainAutoencoderRequest(_message.Message):
+    __slots__ = ("header", "train", "seed", "config")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    train: _artifacts_pb2.MemberRef
+    seed: int
+    config: AutoencoderConfig
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[AutoencoderConfig, _Mapping]] = ...) -> None: ...
+
+class EncodeImagesRequest(_message.Message):
+    __slots__ = ("header", "autoencoder", "images")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    AUTOENCODER_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    autoencoder: _artifacts_pb2.MemberRef
+    images: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
+class LatentInputs(_message.Message):
+    __slots__ = ("autoencoder", "train")
+    AUTOENCODER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    autoencoder: _artifacts_pb2.MemberRef
+    train: _artifacts_pb2.MemberRef
+    def __init__(self, autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
 class TrainGeneratorRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "external")
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     GAN_FIELD_NUMBER: _ClassVar[int]
     PCA_FIELD_NUMBER: _ClassVar[int]
+    LATENT_DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    LATENT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
     diffusion: DiffusionConfig
     gan: GanConfig
     pca: PcaConfig
+    latent_diffusion: LatentDiffusionConfig
     external: ExternalGenerator
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...
+    latent: LatentInputs
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
     __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver")
@@ -158,7 +250,7 @@ class GanSampler(_message.Message):
     def __init__(self, truncation: _Optional[float] = ...) -> None: ...
 
 class SampleImagesRequest(_message.Message):
-    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "external")
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -169,6 +261,7 @@ class SampleImagesRequest(_message.Message):
     MICRO_BATCH_FIELD_NUMBER: _ClassVar[int]
     DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     GAN_FIELD_NUMBER: _ClassVar[int]
+    LATENT_DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     generator: _artifacts_pb2.MemberRef
@@ -180,5 +273,6 @@ class SampleImagesRequest(_message.Message):
     micro_batch: int
     diffusion: DiffusionSampler
     gan: GanSampler
+    latent_diffusion: DiffusionSampler
     external: ExternalGenerator
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...

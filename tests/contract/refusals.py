@@ -190,13 +190,13 @@ CASES: dict[str, Case] = {
     "a generator of two families": Case(
         bad={"synthetic": [{"name": "x", "generator": {"gan": {}, "pca": {}}}]},
         good={"synthetic": [{"name": "x", "generator": {"gan": {}}}, {"name": "y", "generator": {"pca": {}}}]},
-        message="needs exactly one of diffusion, gan, pca and external",
+        message="needs exactly one of diffusion, gan, latentDiffusion, pca and external",
         field="spec.synthetic[0].generator",
     ),
     "a generator of no family": Case(
         bad={"synthetic": [{"name": "x", "generator": {}}]},
         good={"synthetic": [{"name": "x", "generator": {"pca": {"preset": "default"}}}]},
-        message="needs exactly one of diffusion, gan, pca and external",
+        message="needs exactly one of diffusion, gan, latentDiffusion, pca and external",
         field="spec.synthetic[0].generator",
     ),
     "a program that is named nowhere": Case(

@@ -51,6 +51,23 @@ def test_which_network_ends_with_a_verdict_between_classifiers(tmp_path: Path) -
     assert "fast" in page
 
 
+@pytest.mark.e2e
+def test_a_trial_of_latent_diffusion_ends_with_a_verdict_and_shows_reconstructions(tmp_path: Path) -> None:
+    laptop = Laptop(folder=tmp_path, store=str(tmp_path / "store"))
+    laptop.write((EXAMPLES / "phantom-latent.yaml").read_text())
+    laptop.run("run", timeout_s=1000)
+    folder = tmp_path / "runs" / "phantom-latent"
+    report = json.loads((folder / "report.json").read_bytes())
+    assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}
+    (made,) = report["synthetic"]
+    assert made["method"] == "latent_diffusion"
+    assert made["decisions"][0]["accepted"] > 0
+    (found,) = made["reconstructions"]
+    # Latents of 4 × 8 × 8 numbers of two bytes.
+    assert found["latents"]["bytes"] == 512
+    assert "Through the autoencoder" in (folder / "report.html").read_text()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_more_images_of_the_true_process_improve_and_shuffled_labels_do_not(tmp_path: Path) -> None:

@@ -12,16 +12,25 @@ from numpy.typing import NDArray
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
+from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject
 
 
+class Read(Protocol):
+    """Opens what a family trains on beside the split; raises UserError where the request does not name it."""
+
+    def __call__(self, request: TrainGeneratorRequest, images: ImageSet, context: StepContext, /) -> Any:
+        """All that `Check` and `Train` are given, the split within."""
+        ...
+
+
 class Check(Protocol):
     """Raises UserError where a generator cannot be trained so on these images."""
 
-    def __call__(self, config: Any, images: ImageSet, /) -> None:
-        """`config` is the family's message in `TrainGeneratorRequest`."""
+    def __call__(self, config: Any, images: Any, /) -> None:
+        """`config` is the family's message in `TrainGeneratorRequest`; `images` the split, or what `Read` gave."""
         ...
 
 
@@ -29,7 +38,7 @@ class Train(Protocol):
     """Trains on the split; exact when resumed from the context's checkpoint."""
 
     def __call__(
-        self, images: ImageSet, config: Any, /, *, seed: int, context: StepContext
+        self, images: Any, config: Any, /, *, seed: int, context: StepContext
     ) -> tuple[bytes, dict[str, Any], Curves]:
         """The weights as safetensors, what sampling needs beside them (JSON), and the curves."""
         ...
@@ -60,3 +69,5 @@ class Family:
     open: OpenGenerator
     check_sampler: Callable[[Checks, Any], None] | None = None
     """Notes what is wrong with the family's sampler; None: the family has no sampler."""
+    read: Read | None = None
+    """None: the family trains on the split alone."""

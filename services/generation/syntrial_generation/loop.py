@@ -1,5 +1,6 @@
 """How all iterative families train: their length in images, the curves of their losses, and what progress shows."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
@@ -89,3 +90,11 @@ def train(training: GeneratorTraining, *, context: StepContext) -> Curves:
 
     run(training, context=context, on_step=on_step)
     return training.curves
+
+
+def learning_rate(done: int, *, peak: float, warmup: int, images: int) -> float:
+    """Linear rise over `warmup` images, then the fall of a cosine to 0 at `images`."""
+    if done < warmup:
+        return peak * (done + 1) / warmup
+    share = (done - warmup) / max(images - warmup, 1)
+    return peak * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))

@@ -4,8 +4,15 @@ from collections.abc import Mapping
 from typing import Final
 
 from syntrial.rpc.step import Verb
+from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
+from syntrial_generation.train_autoencoder import train_autoencoder
 
-METHODS: Final[Mapping[str, Verb]] = {"TrainGenerator": train_generator, "SampleImages": sample_images}
+METHODS: Final[Mapping[str, Verb]] = {
+    "TrainAutoencoder": train_autoencoder,
+    "EncodeImages": encode_images,
+    "TrainGenerator": train_generator,
+    "SampleImages": sample_images,
+}
 """What the server and the job runner call."""

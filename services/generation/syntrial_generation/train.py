@@ -15,7 +15,8 @@ from syntrial_generation.registry import FAMILIES
 def train_generator(request: TrainGeneratorRequest, context: StepContext) -> None:
     """Writes `generator` (weights.safetensors, generator.json) and `curves` (curves.json).
 
-    Sees the training split only. Raises UserError for a configuration that does not fit the images, and Cancelled.
+    Sees the training split only, and what was made of it. Raises UserError for a configuration that does not fit the
+    images, and Cancelled.
     """
     images = read_image_set(context.open(request.train))
     check_training_split(images)
@@ -28,8 +29,9 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
             remedy=f"Give {listed(FAMILIES, last='or')}.",
         )
     family, config = FAMILIES[name], getattr(request, name)
-    family.check(config, images)
-    weights, settings, curves = family.train(images, config, seed=request.seed, context=context)
+    given = family.read(request, images, context) if family.read is not None else images
+    family.check(config, given)
+    weights, settings, curves = family.train(given, config, seed=request.seed, context=context)
     context.output.write("generator", "weights.safetensors", weights)
     description = {"family": name, "subject": Subject.of(images).json(), "settings": settings}
     context.output.json("generator", "generator.json", description)

@@ -12,9 +12,11 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from pydantic.alias_generators import to_camel
 
 from syntrial.errors import UserError
-from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
+from syntrial.experiment.presets.latents import AUTOENCODERS, LATENT_DIFFUSION, LATENT_SAMPLERS
+from syntrial.v1.generation_pb2 import AutoencoderConfig, SampleImagesRequest, TrainGeneratorRequest
 
 # `pico` (small sets) and `nano` are sized for two CPU cores at 28 px: 75 s and 9 minutes of training, by the images a
 # core did in a second (about 65 and 83). On one seed each: at 45,000 images `nano`'s settings gave plain chest X-rays,
@@ -196,6 +198,8 @@ class Family:
     """Of fields that may be other numbers than those from 0, as `syntrial.experiment.base.overrides` takes them."""
     lowest_level: int = -1
     """Where the lowest resolution stands in `channels`: the level that goes where an image is too small for all."""
+    autoencoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The fields of `AutoencoderConfig`, by preset, where it works in the latents of an autoencoder."""
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -212,6 +216,14 @@ FAMILIES: Final[Mapping[str, Family]] = {
         default="nano",
         samplers=GAN_SAMPLERS,
         lowest_level=0,
+    ),
+    "latent_diffusion": Family(
+        about="A diffusion model in the latents of an autoencoder (Rombach et al. 2022).",
+        presets=LATENT_DIFFUSION,
+        default="nano",
+        samplers=LATENT_SAMPLERS,
+        bounds={"p_mean": {"ge": None}},
+        autoencoders=AUTOENCODERS,
     ),
     "pca": Family(
         about="A Gaussian in the principal components of each class: the baseline that a generator must beat.",
@@ -242,7 +254,7 @@ def sampler_message(family: str) -> type[Message] | None:
 
 
 def generator_preset(family: str, preset: str, *, image_size: int) -> Any:
-    """The family's message with every field of a preset filled in; `image_size` in pixels.
+    """The family's message with every field of a preset filled in; `image_size` in pixels, or places of latents.
 
     Where a preset's folding and levels do not divide the image, the folding and then the levels are reduced to what
     does. Raises UserError for a preset that the family has not.
@@ -250,11 +262,37 @@ def generator_preset(family: str, preset: str, *, image_size: int) -> Any:
     numbers = dict(_row(family, preset))
     if "channels" in numbers:
         channels = list(numbers["channels"])
-        fold = 1 if image_size % numbers["fold"] else numbers["fold"]
+        fold = numbers.get("fold", 1)
+        fold = 1 if image_size % fold else fold
         while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):
             channels.pop(FAMILIES[family].lowest_level)
-        numbers |= {"channels": channels, "fold": fold}
+        numbers |= {"channels": channels} | ({"fold": fold} if "fold" in numbers else {})
     return config_message(family)(**numbers)
+
+
+def autoencoder_preset(family: str, preset: str, *, image_size: int, factor: int | None) -> AutoencoderConfig:
+    """The family's autoencoder with every field of a preset filled in; `image_size` in pixels.
+
+    `factor` is the user's; the preset's is halved until it divides the image. Channels follow the factor. Raises
+    UserError for a preset that the family has not, and for a factor that does not divide the image.
+    """
+    _row(family, preset)
+    numbers = dict(FAMILIES[family].autoencoders[preset])
+    if factor is None:
+        factor = int(numbers["factor"])
+        while factor > 2 and image_size % factor:
+            factor //= 2
+    if factor < 2 or factor & (factor - 1) or image_size % factor:
+        raise UserError(
+            field=f"generator.{to_camel(family)}.autoencoder.factor",
+            rule="is a power of 2, from 2, that divides the side of the images",
+            received=f"{factor}, images of {image_size} pixels",
+            remedy="Choose another factor, or another `dataset.size`.",
+        )
+    channels = list(numbers["channels"])
+    levels = factor.bit_length()
+    channels = (channels + [channels[-1]] * levels)[:levels]
+    return AutoencoderConfig(**numbers | {"factor": factor, "channels": channels})
 
 
 def sampler_preset(family: str, preset: str) -> tuple[Any, int]:
@@ -272,7 +310,7 @@ def _row(family: str, preset: str) -> Mapping[str, Any]:
     rows = FAMILIES[family].presets
     if preset not in rows:
         raise UserError(
-            field=f"generator.{family}.preset",
+            field=f"generator.{to_camel(family)}.preset",
             rule=f"must be one of {', '.join(rows)}",
             received=preset,
             remedy="Choose one of these; single numbers can be changed beside it.",

@@ -75,8 +75,8 @@ def test_the_files_in_the_tree_and_in_the_chart_are_what_the_model_gives() -> No
 
 
 def test_it_is_small_enough_for_kubectl_apply(tree: dict[str, Any]) -> None:
+    # Its annotation holds the object as JSON, however the file is laid out.
     assert len(json.dumps(tree).encode()) < LIMIT_BYTES
-    assert all(target.stat().st_size < LIMIT_BYTES for target in generate.TARGETS)
 
 
 @pytest.mark.parametrize(("part", "model"), [("spec", Spec), ("status", Status)])

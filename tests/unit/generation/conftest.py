@@ -6,25 +6,34 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
+from syntrial_generation.train_autoencoder import train_autoencoder
 
 from syntrial.imagesets.imageset import ImageSet
-from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
+from syntrial.rpc.testing import FakeCheckpoints, FakeContext, MemberValue, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import (
+    AutoencoderConfig,
     Balance,
     DiffusionConfig,
     DiffusionSampler,
+    EncodeImagesRequest,
     GanConfig,
     GanSampler,
+    LatentDiffusionConfig,
+    LatentInputs,
     PcaConfig,
     SampleImagesRequest,
+    TrainAutoencoderRequest,
     TrainGeneratorRequest,
 )
 
 DATA = fake_key("data set")
 GENERATOR = fake_key("generator")
+AUTOENCODER = fake_key("autoencoder")
+LATENTS = fake_key("latents")
 
 
 @pytest.fixture(autouse=True)
@@ -79,8 +88,42 @@ def small_configs() -> dict[str, Any]:
             augment_brightness=0.2,
             augment_flip=True,
         ),
+        "latent_diffusion": LatentDiffusionConfig(
+            channels=[8, 16],
+            layers_per_level=1,
+            attention_head_width=8,
+            dropout=0.1,
+            images=48,
+            batch_size=8,
+            learning_rate=1e-3,
+            warmup_images=16,
+            ema_half_life_images=16,
+            p_mean=-0.4,
+            p_std=1.0,
+            label_dropout=0.1,
+        ),
         "pca": PcaConfig(explained_variance=0.99),
     }
+
+
+def small_autoencoder(**changes: Any) -> AutoencoderConfig:
+    """A configuration of an autoencoder, small enough for a test."""
+    fields: dict[str, Any] = {
+        "factor": 2,
+        "channels": [8, 8],
+        "layers_per_level": 1,
+        "latent_channels": 2,
+        "images": 48,
+        "batch_size": 8,
+        "learning_rate": 2e-3,
+        "warmup_images": 8,
+        "ema_half_life_images": 8,
+        "kl_weight": 1e-6,
+        "adversarial_weight": 0.01,
+        "adversarial_after_images": 24,
+        "discriminator_channels": 4,
+    }
+    return AutoencoderConfig(**fields | changes)
 
 
 def small_samplers() -> dict[str, dict[str, Any]]:
@@ -92,16 +135,72 @@ def small_samplers() -> dict[str, dict[str, Any]]:
             )
         },
         "gan": {"gan": GanSampler(truncation=1)},
+        "latent_diffusion": {
+            "latent_diffusion": DiffusionSampler(
+                steps=3, sigma_min=0.01, sigma_max=40, rho=7, solver=DiffusionSampler.SOLVER_HEUN
+            )
+        },
         "pca": {},
+    }
+
+
+def blobs_of(context: FakeContext, member: str) -> dict[str, bytes]:
+    """What a verb wrote as a member."""
+    reader = context.result(member)
+    return {name: reader.read(name) for name in reader.names()}
+
+
+def autoencode(
+    split: ImageSet, /, *, checkpoints: FakeCheckpoints | None = None, extra: Any = None, seed: int = 1, **changes: Any
+) -> FakeContext:
+    """Runs TrainAutoencoder on a split."""
+    context = FakeContext(inputs={(DATA, "train"): split}, checkpoints=checkpoints, **(extra or {}))
+    request = TrainAutoencoderRequest(
+        train=MemberRef(key=DATA, member="train"), seed=seed, config=small_autoencoder(**changes)
+    )
+    train_autoencoder(request, context)
+    return context
+
+
+def encode(images: ImageSet, autoencoder: FakeContext) -> FakeContext:
+    """Runs EncodeImages on a split."""
+    inputs: dict[tuple[str, str], MemberValue] = {
+        (DATA, "train"): images,
+        (AUTOENCODER, "autoencoder"): blobs_of(autoencoder, "autoencoder"),
+    }
+    context = FakeContext(inputs=inputs)
+    request = EncodeImagesRequest(
+        autoencoder=MemberRef(key=AUTOENCODER, member="autoencoder"), images=MemberRef(key=DATA, member="train")
+    )
+    encode_images(request, context)
+    return context
+
+
+def latent_inputs(images: ImageSet) -> dict[tuple[str, str], MemberValue]:
+    """An autoencoder of the split, and its latents by it."""
+    made = autoencode(images)
+    return {
+        (AUTOENCODER, "autoencoder"): blobs_of(made, "autoencoder"),
+        (LATENTS, "latents"): blobs_of(encode(images, made), "latents"),
     }
 
 
 def train(
     images: ImageSet, *, seed: int = 1, checkpoints: FakeCheckpoints | None = None, extra: Any = None, **family: Any
 ) -> FakeContext:
-    """Runs TrainGenerator on a split with one family's configuration."""
-    context = FakeContext(inputs={(DATA, "train"): images}, checkpoints=checkpoints, **(extra or {}))
-    train_generator(TrainGeneratorRequest(train=MemberRef(key=DATA, member="train"), seed=seed, **family), context)
+    """Runs TrainGenerator on a split with one family's configuration, in latents of the split where it wants them."""
+    inputs: dict[tuple[str, str], MemberValue] = {(DATA, "train"): images}
+    request = TrainGeneratorRequest(train=MemberRef(key=DATA, member="train"), seed=seed, **family)
+    if "latent_diffusion" in family:
+        inputs |= latent_inputs(images)
+        request.latent.CopyFrom(
+            LatentInputs(
+                autoencoder=MemberRef(key=AUTOENCODER, member="autoencoder"),
+                train=MemberRef(key=LATENTS, member="latents"),
+            )
+        )
+    context = FakeContext(inputs=inputs, checkpoints=checkpoints, **(extra or {}))
+    train_generator(request, context)
     return context
 
 
@@ -134,7 +233,13 @@ def sample(
 
 @pytest.fixture
 def lab() -> SimpleNamespace:
-    """All of the above: `split`, `train`, `sample`, and new `configs` and `samplers` for each test."""
+    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, and new `configs` and `samplers`."""
     return SimpleNamespace(
-        split=build_split, train=train, sample=sample, configs=small_configs(), samplers=small_samplers()
+        split=build_split,
+        train=train,
+        sample=sample,
+        autoencode=autoencode,
+        encode=encode,
+        configs=small_configs(),
+        samplers=small_samplers(),
     )

@@ -8,7 +8,7 @@ from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
 from syntrial.v1.generation_pb2 import Balance, DiffusionSampler
 
-FAMILIES = pytest.mark.parametrize("family", ["diffusion", "gan", "pca"])
+FAMILIES = pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion", "pca"])
 
 
 def sampled(context: FakeContext) -> ImageSet:

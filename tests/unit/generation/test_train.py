@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from syntrial_generation.diffusion import learning_rate
+from syntrial_generation.loop import learning_rate
 
 from syntrial.errors import Cancelled, UserError
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
@@ -15,19 +15,19 @@ def members(context: FakeContext) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("family", ["diffusion", "gan", "pca"])
+@pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion", "pca"])
 def test_the_same_request_gives_the_same_bytes(family: str, lab: Any) -> None:
     chosen = {family: lab.configs[family]}
     assert members(lab.train(lab.split(), **chosen)) == members(lab.train(lab.split(), **chosen))
 
 
-@pytest.mark.parametrize("family", ["diffusion", "gan"])
+@pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion"])
 def test_another_seed_gives_other_weights(family: str, lab: Any) -> None:
     first, other = (members(lab.train(lab.split(), seed=seed, **{family: lab.configs[family]})) for seed in (1, 2))
     assert first["generator/weights.safetensors"] != other["generator/weights.safetensors"]
 
 
-@pytest.mark.parametrize("family", ["diffusion", "gan"])
+@pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion"])
 def test_an_interrupted_and_resumed_training_gives_the_bytes_of_an_undisturbed_one(family: str, lab: Any) -> None:
     chosen = {family: lab.configs[family]}
     checkpoints = FakeCheckpoints()
@@ -41,7 +41,11 @@ def test_an_interrupted_and_resumed_training_gives_the_bytes_of_an_undisturbed_o
 
 @pytest.mark.parametrize(
     ("family", "names"),
-    [("diffusion", {"loss"}), ("gan", {"discriminator_loss", "generator_loss", "r1", "r2"})],
+    [
+        ("diffusion", {"loss"}),
+        ("latent_diffusion", {"loss"}),
+        ("gan", {"discriminator_loss", "generator_loss", "r1", "r2"}),
+    ],
 )
 def test_curves_end_at_the_training_s_length(family: str, names: set[str], lab: Any) -> None:
     curves = lab.train(lab.split(), **{family: lab.configs[family]}).result("curves").json("curves.json")
@@ -54,12 +58,13 @@ def test_curves_end_at_the_training_s_length(family: str, names: set[str], lab: 
 @pytest.mark.parametrize(
     ("family", "changes", "message"),
     [
-        ("diffusion", {"fold": 3}, "diffusion.fold: an image's sides must be multiples"),
+        ("diffusion", {"fold": 3}, "diffusion.fold: the sides of an image must be multiples"),
         ("diffusion", {"attention_head_width": 5}, "diffusion.attention_head_width: must divide"),
         ("diffusion", {"batch_size": 0}, "diffusion.batch_size: must be above 0"),
         ("diffusion", {"learning_rate": -1.0}, "diffusion.learning_rate: must be above 0"),
         ("diffusion", {"augment_shift": 8}, "diffusion.augment_shift: must be smaller"),
         ("diffusion", {"label_dropout": 1.0}, r"diffusion.label_dropout: must lie in \[0, 1\)"),
+        ("latent_diffusion", {"attention_head_width": 5}, "latent_diffusion.attention_head_width: must divide"),
         ("gan", {"latent_size": 0}, "gan.latent_size: must be above 0"),
         ("gan", {"gamma": -1.0}, "gan.gamma: must be at least 0"),
         ("gan", {"augment_cutout": 1.5}, "gan.augment_cutout: must lie in"),
@@ -108,3 +113,10 @@ def test_a_training_that_diverges_is_the_users_error_with_the_step_and_the_learn
     ) as caught:
         lab.train(lab.split(), extra=context, **{family: config})
     assert "1e+30" in caught.value.violations[0].remedy
+
+
+def test_levels_that_do_not_divide_the_latents_are_refused(lab: Any) -> None:
+    config = lab.configs["latent_diffusion"]
+    config.channels.extend([16, 16])
+    with pytest.raises(UserError, match=r"latent_diffusion\.channels: the sides of the latents must be multiples"):
+        lab.train(lab.split(), latent_diffusion=config)

@@ -1,0 +1,290 @@
+"""Training a denoiser with EDM's loss and sampling from it, whatever it is made of: pixels, or latents.
+
+Called by the families whose images come from a denoiser; each brings its examples and what becomes of a sample.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from syntrial_training import compute
+from syntrial_training.averages import MovingAverage, decay
+from syntrial_training.parts import parts_of, set_gradients
+from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
+from torch import Tensor, nn
+
+from syntrial.v1.generation_pb2 import DiffusionSampler
+from syntrial_generation import edm
+from syntrial_generation.checks import Checks
+from syntrial_generation.data import Subject
+from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, Length, learning_rate
+from syntrial_generation.streams import batch_indices, item_noise, step_generator
+from syntrial_generation.unet import FoldedUNet
+
+AUGMENTATIONS = 3
+"""What the network is told of the augmentation: shift down, shift right, flip (Karras et al. 2022, section 5:
+"non-leaking", since all of it is 0 in sampling)."""
+
+_EXTRA_CONDITIONS = 1 + AUGMENTATIONS
+"""Beside the labels: whether they are withheld, and the augmentation."""
+_GRADIENT_NORM = 1.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What `FoldedUNet` is built from; written into `generator.json`."""
+
+    fold: int
+    channels: tuple[int, ...]
+    layers_per_level: int
+    attention_head_width: int
+    dropout: float
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> "Network":
+        """The network of `generator.json`."""
+        return cls(**{**settings, "channels": tuple(settings["channels"])})
+
+    def build(self, subject: Subject) -> FoldedUNet:
+        """The network with initial weights from torch's global generator."""
+        network = FoldedUNet(
+            image_channels=subject.channels,
+            image_size=subject.height,
+            conditions=len(subject.classes) + _EXTRA_CONDITIONS,
+            fold=self.fold,
+            channels=self.channels,
+            layers_per_level=self.layers_per_level,
+            attention_head_width=self.attention_head_width,
+            dropout=self.dropout,
+        )
+        return network.to(memory_format=torch.channels_last)
+
+
+class Config(Length, Protocol):
+    """What the message of each family that trains a denoiser has."""
+
+    warmup_images: int
+    ema_half_life_images: int
+    dropout: float
+    p_mean: float
+    p_std: float
+    label_dropout: float
+
+
+class Examples(Protocol):
+    """What a denoiser is trained on."""
+
+    subject: Subject
+    """Its classes, and the shape of an example as the network sees it."""
+    sigma_data: float
+    """The examples' standard deviation."""
+
+    labels: NDArray[np.float32]
+    """The label vector of each, N×K."""
+
+    def batch(self, rows: NDArray[np.int64], *, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Examples (float32 NCHW, mean about 0), and what augmentation did to each, float32 (N, AUGMENTATIONS)."""
+        ...
+
+
+def check_network(checks: Checks, config: Any, *, height: int, width: int, fold: int, field: str, of: str) -> None:
+    """Notes where a U-Net of `config` cannot be trained on what `of` names, of `height` × `width` places.
+
+    `field` is the one to complain about where its levels do not divide them.
+    """
+    levels = len(config.channels)
+    checks.need(
+        levels > 0 and all(count > 0 for count in config.channels),
+        "channels",
+        "must give at least one level, each above 0",
+        list(config.channels),
+        "Give the channels of each level, for example [64, 128].",
+    )
+    side = fold * 2 ** max(levels - 1, 0)
+    checks.need(
+        height % side == 0 and width % side == 0,
+        field,
+        f"the sides of {of} must be multiples of fold × 2^(levels - 1) = {side}",
+        f"{height}×{width}, fold {fold}, {levels} levels",
+        "Choose another image size, fewer levels in `channels`, or another fold.",
+    )
+    head = config.attention_head_width
+    checks.need(
+        head == 0 or all(count % head == 0 for count in config.channels[-1:]),
+        "attention_head_width",
+        "must divide the channels of the last level",
+        f"{head}, channels {list(config.channels)}",
+        "Choose a divisor, or 0 for no attention.",
+    )
+    checks.positive("layers_per_level", config.layers_per_level)
+    checks.length(images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)
+    checks.share("dropout", config.dropout)
+    checks.share("label_dropout", config.label_dropout)
+    checks.positive("p_std", config.p_std)
+
+
+def check_sampler(checks: Checks, sampler: DiffusionSampler, *, family: str) -> None:
+    """Notes what is wrong with how the family's denoiser is to be sampled."""
+    checks.positive(f"{family}.steps", sampler.steps)
+    checks.need(
+        0 < sampler.sigma_min < sampler.sigma_max,
+        f"{family}.sigma_min",
+        "must be above 0 and below sigma_max",
+        f"{sampler.sigma_min}, sigma_max {sampler.sigma_max}",
+        "Leave both out for the preset's values.",
+    )
+    checks.positive(f"{family}.rho", sampler.rho)
+    checks.at_least_zero(f"{family}.churn", sampler.churn)
+    checks.at_least_zero(f"{family}.guidance", sampler.guidance)
+    checks.need(
+        not (sampler.churn > 0 and sampler.solver == DiffusionSampler.SOLVER_DPM_SOLVER_PP_2M),
+        f"{family}.churn",
+        "the solver dpm-solver-pp-2m is deterministic: churn must be 0",
+        sampler.churn,
+        "Use the solver heun, or leave churn out.",
+    )
+
+
+class DenoiserTraining(GeneratorTraining):
+    """The state of a training."""
+
+    def __init__(self, examples: Examples, config: Config, *, network: Network, family: str, seed: int) -> None:
+        super().__init__(config, family=family)
+        self._config = config
+        self._seed = seed
+        self._examples = examples
+        self.network = network
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self._model = network.build(examples.subject).to(self.device).train()
+        self.modules = (self._model,)
+        self.average = MovingAverage(self._model)
+        """The averaged weights: what sampling uses."""
+        self._optimizer = torch.optim.AdamW(
+            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
+        )
+
+    def step(self, number: int) -> None:
+        """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""
+        config = self._config
+        batch = config.batch_size
+        rows = batch_indices(len(self._examples.labels), batch_size=batch, step=number, seed=self._seed)
+        random = step_generator("diffusion", seed=self._seed, step=number)
+        clean, augmentation = self._examples.batch(rows, random=random)
+        kept = (torch.rand(batch, 1, generator=random) >= config.label_dropout).to(torch.float32)
+        labels = torch.from_numpy(self._examples.labels[rows])
+        conditions = torch.cat([labels * kept, 1 - kept, augmentation], dim=1).to(self.device)
+        # Noise levels are spread evenly over the distribution's quantiles within the batch: less variance from step to
+        # step than independent ones, and each level's distribution is unchanged.
+        offset = torch.rand(1, generator=random)
+        quantiles = ((torch.arange(batch) + offset) / batch).clamp(1e-6, 1 - 1e-6)
+        normal = torch.special.ndtri(quantiles.double()).float()[torch.randperm(batch, generator=random)]
+        noise = torch.randn(clean.shape, generator=random)
+        sigma = edm.training_sigma(normal, p_mean=config.p_mean, p_std=config.p_std)
+        clean, noise, sigma = clean.to(self.device), noise.to(self.device), sigma.to(self.device)
+
+        def denoising(part: slice) -> tuple[Tensor, Tensor]:
+            losses = edm.denoising_loss(
+                lambda x, level: self._model(x, level, conditions[part]),
+                clean[part],
+                noise[part],
+                sigma[part],
+                sigma_data=self._examples.sigma_data,
+            )
+            share = losses.sum() / batch
+            return share, share
+
+        with torch.random.fork_rng(enabled=config.dropout > 0):
+            if config.dropout > 0:
+                torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
+            # Dropout draws from the one generator that torch has.
+            parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self.device)
+            loss = set_gradients(self._model, denoising, parts)
+        nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_NORM)
+        rate = learning_rate(
+            number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
+        )
+        self._optimizer.param_groups[0]["lr"] = rate
+        self._optimizer.step()
+        done = (number + 1) * batch
+        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
+        self.losses.note(number, {"loss": loss}, learning_rate=rate)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, their average and the optimiser's moments."""
+        return (
+            prefixed(self._model.state_dict(), "model/")
+            | prefixed(self.average.tensors, "average/")
+            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
+        )
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `tensors` took."""
+        self._model.load_state_dict(under(tensors, "model/"))
+        self.average.load(under(tensors, "average/"))
+        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
+
+
+class DenoiserSampling:
+    """A trained denoiser ready to sample."""
+
+    def __init__(
+        self,
+        weights: Mapping[str, Tensor],
+        *,
+        network: Network,
+        subject: Subject,
+        sigma_data: float,
+        sampler: DiffusionSampler,
+    ) -> None:
+        """`subject` has the shape of an example as the network sees it."""
+        self.device = compute.device()
+        self._model = network.build(subject)
+        self._model.load_state_dict(weights)
+        self._model.to(self.device).eval()
+        self._subject, self._sampler, self._sigma_data = subject, sampler, sigma_data
+
+    @torch.inference_mode()
+    def draw(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> Tensor:
+        """float32 NCHW: samples `indices` of class `label`, of which `labels_NK` are the label vectors."""
+        sampler, subject = self._sampler, self._subject
+        shape = (subject.channels, subject.height, subject.width)
+        sigmas = edm.sigma_steps(
+            sampler.steps, sigma_min=sampler.sigma_min, sigma_max=sampler.sigma_max, rho=sampler.rho
+        )
+
+        def noise(purpose: str) -> Tensor:
+            return item_noise(purpose, seed=seed, label=label, indices=indices, shape=shape).to(self.device)
+
+        start = noise("diffusion start") * sigmas[0]
+        denoiser = self._denoiser(torch.from_numpy(labels_NK).to(self.device))
+        if sampler.solver == DiffusionSampler.SOLVER_DPM_SOLVER_PP_2M:
+            return edm.dpm_solver_pp_2m(denoiser, start, sigmas)
+        return edm.heun(
+            denoiser, start, sigmas, churn=sampler.churn, noise=lambda step: noise(f"diffusion churn {step}")
+        )
+
+    def _denoiser(self, labels: Tensor) -> edm.Denoiser:
+        extra = torch.zeros(len(labels), _EXTRA_CONDITIONS, device=labels.device)
+        given = torch.cat([labels, extra], dim=1)
+        withheld = torch.zeros_like(given)
+        withheld[:, labels.shape[1]] = 1.0
+
+        def told(conditions: Tensor, x: Tensor, sigma: Tensor) -> Tensor:
+            return edm.denoise(
+                lambda scaled, level: self._model(scaled, level, conditions), x, sigma, sigma_data=self._sigma_data
+            )
+
+        guidance = self._sampler.guidance
+        if guidance in {0.0, 1.0}:
+            return lambda x, sigma: told(given, x, sigma)
+
+        def guided(x: Tensor, sigma: Tensor) -> Tensor:
+            # Ho and Salimans 2022, eq. 6, for denoisers: scale 1 is the conditional model.
+            without = told(withheld, x, sigma)
+            return without + guidance * (told(given, x, sigma) - without)
+
+        return guided

@@ -1,0 +1,156 @@
+"""The latent diffusion family (Rombach et al. 2022): an EDM denoiser of the latents of an autoencoder."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from syntrial_training.tensors import from_bytes, prefixed, to_bytes, under
+from torch import Tensor
+
+from syntrial.errors import UserError
+from syntrial.imagesets.imageset import ImageSet
+from syntrial.rpc.context import StepContext
+from syntrial.v1.generation_pb2 import DiffusionSampler, LatentDiffusionConfig, TrainGeneratorRequest
+from syntrial_generation.autoencoder import SIGMA_DATA, Autoencoder, drawn
+from syntrial_generation.checks import Checks
+from syntrial_generation.curves import Curves
+from syntrial_generation.data import Subject, label_vectors, to_pixels
+from syntrial_generation.denoiser import (
+    AUGMENTATIONS,
+    DenoiserSampling,
+    DenoiserTraining,
+    Network,
+    check_network,
+    check_sampler,
+)
+from syntrial_generation.family import Family
+from syntrial_generation.latents import Moments
+from syntrial_generation.loop import train
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Given:
+    """What the family trains on: the split, its latents, and the autoencoder that made them."""
+
+    images: ImageSet
+    moments: Moments
+    weights: dict[str, Tensor]
+    """The autoencoder's."""
+    description: dict[str, Any]
+    """The autoencoder's `autoencoder.json`."""
+
+
+def read(request: TrainGeneratorRequest, images: ImageSet, context: StepContext) -> Given:
+    """Opens the latents of the split and their autoencoder.
+
+    Raises UserError where the request names none, or latents of other images or of another autoencoder.
+    """
+    latent = request.latent
+    if not latent.HasField("autoencoder") or not latent.HasField("train"):
+        raise UserError(
+            field="latent",
+            rule="must name an autoencoder and the training split's latents by it",
+            received="none",
+            remedy="Run TrainAutoencoder and EncodeImages, and name the members `autoencoder` and `latents`.",
+        )
+    moments = Moments(context.open(latent.train))
+    if len(moments) != len(images) or moments.autoencoder != latent.autoencoder.key:
+        raise UserError(
+            field="latent.train",
+            rule="must be the latents of the training split by the autoencoder that is named beside them",
+            received=f"latents of {len(moments)} images by {moments.autoencoder[:12]}, {len(images)} training images",
+            remedy="Run EncodeImages on the training split with this autoencoder.",
+        )
+    reader = context.open(latent.autoencoder)
+    return Given(
+        images=images,
+        moments=moments,
+        weights=from_bytes(reader.read("weights.safetensors")),
+        description=reader.json("autoencoder.json"),
+    )
+
+
+def check(config: LatentDiffusionConfig, given: Given) -> None:
+    """Raises UserError where a latent diffusion model cannot be trained so in these latents."""
+    checks = Checks("latent_diffusion")
+    subject = latent_subject(Subject.of(given.images), given.description)
+    check_network(
+        checks, config, height=subject.height, width=subject.width, fold=1, field="channels", of="the latents"
+    )
+    checks.finish()
+
+
+def check_latent_sampler(checks: Checks, sampler: DiffusionSampler) -> None:
+    """Notes what is wrong with how a latent diffusion model is to be sampled."""
+    check_sampler(checks, sampler, family="latent_diffusion")
+
+
+def latent_subject(subject: Subject, description: dict[str, Any]) -> Subject:
+    """The subject with the shape of its latents by an autoencoder, as the denoiser sees them."""
+    channels, height, width = Autoencoder.latent_shape(description)
+    return Subject(classes=subject.classes, task=subject.task, height=height, width=width, channels=channels)
+
+
+class Latents:
+    """Latents as a denoiser is trained on them: drawn anew from their moments each time they are shown."""
+
+    sigma_data = SIGMA_DATA
+
+    def __init__(self, given: Given) -> None:
+        self.subject = latent_subject(Subject.of(given.images), given.description)
+        self.labels = label_vectors(given.images)
+        self._moments = given.moments
+
+    def batch(self, rows: NDArray[np.int64], *, random: torch.Generator) -> tuple[Tensor, Tensor]:
+        """See `Examples`."""
+        moments = torch.from_numpy(self._moments.rows(rows))
+        noise = torch.randn(len(rows), moments.shape[1] // 2, *moments.shape[2:], generator=random)
+        return drawn(moments, noise), torch.zeros(len(rows), AUGMENTATIONS)
+
+
+def train_latent(
+    given: Given, config: LatentDiffusionConfig, *, seed: int, context: StepContext
+) -> tuple[bytes, dict[str, Any], Curves]:
+    """Trains in the latents; returns the weights of the denoiser and of the autoencoder as safetensors, what sampling
+    needs beside them, and the curves.
+    """
+    network = Network(
+        fold=1,
+        channels=tuple(config.channels),
+        layers_per_level=config.layers_per_level,
+        attention_head_width=config.attention_head_width,
+        dropout=config.dropout,
+    )
+    training = DenoiserTraining(Latents(given), config, network=network, family="latent_diffusion", seed=seed)
+    curves = train(training, context=context)
+    weights = prefixed(training.average.tensors, "denoiser/") | prefixed(given.weights, "autoencoder/")
+    return to_bytes(weights), {"network": asdict(network), "autoencoder": given.description}, curves
+
+
+class LatentSampling:
+    """A trained denoiser of latents ready to sample, with the autoencoder that decodes what it draws."""
+
+    def __init__(
+        self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: DiffusionSampler
+    ) -> None:
+        tensors, description = from_bytes(weights), settings["autoencoder"]
+        self._autoencoder = Autoencoder.of(under(tensors, "autoencoder/"), description)
+        self._denoiser = DenoiserSampling(
+            under(tensors, "denoiser/"),
+            network=Network.of(settings["network"]),
+            subject=latent_subject(subject, description),
+            sigma_data=SIGMA_DATA,
+            sampler=sampler,
+        )
+
+    def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
+        """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
+        latents = self._denoiser.draw(labels_NK, seed=seed, label=label, indices=indices)
+        return to_pixels(self._autoencoder.decode(latents))
+
+
+FAMILY: Final = Family(
+    read=read, check=check, train=train_latent, open=LatentSampling, check_sampler=check_latent_sampler
+)

@@ -1,0 +1,142 @@
+"""Presets of latent diffusion: the autoencoder, the denoiser of its latents, and how that is sampled.
+
+Names of fields are those of the protos, where each is explained. Rows of `syntrial.experiment.presets.generators`.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+# `pico` and `nano` are sized for two CPU cores at 28 to 64 px. `small` and `base` are for a GPU at 64 to 128 px and at
+# 256 px, after Rombach et al. 2022 (autoencoders of f = 4 and f = 8, the U-Net of their LDM-4), with noise levels after
+# Karras et al. 2024; not tuned here.
+AUTOENCODERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pico": {
+        "factor": 4,
+        "channels": [16, 32, 32],
+        "layers_per_level": 1,
+        "latent_channels": 4,
+        "images": 8_000,
+        "batch_size": 16,
+        "learning_rate": 2e-3,
+        "warmup_images": 400,
+        "ema_half_life_images": 400,
+        "kl_weight": 1e-6,
+        "adversarial_weight": 0.0,
+        "adversarial_after_images": 0,
+        "discriminator_channels": 16,
+    },
+    "nano": {
+        "factor": 4,
+        "channels": [32, 64, 64],
+        "layers_per_level": 1,
+        "latent_channels": 4,
+        "images": 24_000,
+        "batch_size": 32,
+        "learning_rate": 1e-3,
+        "warmup_images": 1_000,
+        "ema_half_life_images": 1_000,
+        "kl_weight": 1e-6,
+        "adversarial_weight": 0.01,
+        "adversarial_after_images": 16_000,
+        "discriminator_channels": 32,
+    },
+    "small": {
+        "factor": 4,
+        "channels": [128, 256, 512],
+        "layers_per_level": 2,
+        "latent_channels": 3,
+        "images": 4_000_000,
+        "batch_size": 64,
+        "learning_rate": 1e-4,
+        "warmup_images": 50_000,
+        "ema_half_life_images": 100_000,
+        "kl_weight": 1e-6,
+        "adversarial_weight": 0.01,
+        "adversarial_after_images": 1_600_000,
+        "discriminator_channels": 64,
+    },
+    "base": {
+        "factor": 8,
+        "channels": [128, 256, 512, 512],
+        "layers_per_level": 2,
+        "latent_channels": 4,
+        "images": 10_000_000,
+        "batch_size": 32,
+        "learning_rate": 1e-4,
+        "warmup_images": 50_000,
+        "ema_half_life_images": 100_000,
+        "kl_weight": 1e-6,
+        "adversarial_weight": 0.01,
+        "adversarial_after_images": 1_600_000,
+        "discriminator_channels": 64,
+    },
+}
+"""Autoencoders by preset."""
+
+LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pico": {
+        "channels": [64, 128],
+        "layers_per_level": 1,
+        "attention_head_width": 32,
+        "dropout": 0.0,
+        "images": 20_000,
+        "batch_size": 32,
+        "learning_rate": 1.5e-3,
+        "warmup_images": 600,
+        "ema_half_life_images": 1_000,
+        "p_mean": -0.4,
+        "p_std": 1.0,
+        "label_dropout": 0.0,
+    },
+    "nano": {
+        "channels": [96, 192],
+        "layers_per_level": 1,
+        "attention_head_width": 32,
+        "dropout": 0.0,
+        "images": 120_000,
+        "batch_size": 64,
+        "learning_rate": 1e-3,
+        "warmup_images": 3_000,
+        "ema_half_life_images": 5_000,
+        "p_mean": -0.4,
+        "p_std": 1.0,
+        "label_dropout": 0.1,
+    },
+    "small": {
+        "channels": [128, 256, 384],
+        "layers_per_level": 2,
+        "attention_head_width": 64,
+        "dropout": 0.1,
+        "images": 8_000_000,
+        "batch_size": 256,
+        "learning_rate": 5e-4,
+        "warmup_images": 100_000,
+        "ema_half_life_images": 100_000,
+        "p_mean": -0.4,
+        "p_std": 1.0,
+        "label_dropout": 0.1,
+    },
+    "base": {
+        "channels": [224, 448, 672, 896],
+        "layers_per_level": 2,
+        "attention_head_width": 32,
+        "dropout": 0.0,
+        "images": 38_400_000,
+        "batch_size": 128,
+        "learning_rate": 2e-4,
+        "warmup_images": 1_000_000,
+        "ema_half_life_images": 500_000,
+        "p_mean": -0.4,
+        "p_std": 1.0,
+        "label_dropout": 0.1,
+    },
+}
+"""Denoisers of latents by preset."""
+
+LATENT_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pico": {"steps": 16, "sigma_min": 0.01, "sigma_max": 40.0, "rho": 7.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
+    "nano": {"steps": 16, "sigma_min": 0.01, "sigma_max": 40.0, "rho": 7.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
+    "small": {"steps": 32, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "solver": "SOLVER_HEUN"},
+    "base": {"steps": 32, "sigma_min": 0.002, "sigma_max": 80.0, "rho": 7.0, "solver": "SOLVER_HEUN"},
+}
+"""How each preset is sampled; guidance and churn are 0."""
