@@ -1,24 +1,30 @@
 """Training of classifiers: images a second against the usual loop, on this machine and in this run, a row a network.
 
-The usual loop is a torch DataLoader over PIL images with torchvision's transforms, the better of 0 and 2 workers, and
-the same network, optimiser and batch size. Both take the same images and as many steps; the usual loop moves the images
-to the device and trains, with nothing else (no moving average, no counting of origins). Rounds alternate; the best of
-each counts.
+The usual loop is a torch DataLoader over PIL images with torchvision's transforms, with 0, 2, 8 and 16 workers (on a
+CPU at most as many as it has cores, or 2), and the same network, optimiser and batch size; in three forms: as it is,
+under autocast, and as a careful user has it, under autocast with channels last and a fused optimiser. Ours is in
+float32 and in bfloat16, as the recipe's `precision` says. All take the same images and as many steps; the usual loop
+moves the images to the device and trains, with nothing else (no moving average, no counting of origins). Rounds
+alternate; the best of each counts.
 
-    python benchmarks/classifier_training.py [--data pneumoniamnist.npz] [--rows small-cnn,resnet50]
+    python benchmarks/classifier_training.py [--data pneumoniamnist.npz] [--rows small-cnn,resnet50] [--rounds 2]
 
-On a CPU the ratio asked for is that of images per CPU second, an operation having one thread as it has in a trial: that
-keeps every core busy with trainings, so a worker's seconds are taken from another training, and a machine that does
-other work does not decide. The wall clock's rates stand beside it, where workers have the other cores for nothing. On
-a GPU the wall clock's ratio counts. Where the network takes nearly all of the time, on a CPU from ResNet-18 on, both
-loops wait for the same products: there ours is not to be slower. Ends with 1 where a row's ratio is less than asked.
+Four ratios: of float32 to float32, of bfloat16 to autocast, and of the better of ours to the careful loop and to the
+usual one in the better of its precisions, which is the one that is asked for. On a CPU it is that of images per CPU
+second, an operation having one thread as it has in a trial: that keeps every core busy with trainings, so a worker's
+seconds are taken from another training, and a machine that does other work does not decide. The wall clock's rates
+stand beside it, where workers have the other cores for nothing. On a GPU the wall clock's ratio counts. Where the
+network takes nearly all of the time, on a CPU from ResNet-18 on, all loops wait for the same products: there ours is
+not to be slower. Ends with 1 where a row's ratio is less than asked.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +137,24 @@ def network(row: Row, images: ImageSet) -> nn.Module:
     return build_model(spec, seed=0)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Usual:
+    """A form of the usual loop."""
+
+    name: str
+    autocast: bool = False
+    careful: bool = False
+    """Channels last, and a fused optimiser."""
+
+
+FORMS = (
+    Usual(name="DataLoader"),
+    Usual(name="DataLoader, autocast", autocast=True),
+    Usual(name="DataLoader, careful", autocast=True, careful=True),
+)
+WORKERS = (0, 2, 8, 16)
+
+
 def recipe_of(row: Row) -> TrainingRecipe:
     """The recipe of the model's family, with the row's batches."""
     recipe = recipe_preset(row.model)
@@ -139,12 +163,13 @@ def recipe_of(row: Row) -> TrainingRecipe:
     return recipe
 
 
-def usual_rate(row: Row, images: ImageSet, *, workers: int) -> Rate:
+def usual_rate(row: Row, images: ImageSet, *, workers: int, form: Usual) -> Rate:
     """The usual loop, after one batch that starts the workers."""
     recipe, device, steps = recipe_of(row), compute.device(), row.steps
-    model = network(row, images).to(device).train()
-    rate = default_learning_rate(row.model)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=recipe.weight_decay)
+    memory = torch.channels_last if form.careful else torch.contiguous_format
+    model = network(row, images).to(device, memory_format=memory).train()
+    rate, fused = default_learning_rate(row.model), True if form.careful else None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=recipe.weight_decay, fused=fused)
     criterion = nn.BCEWithLogitsLoss() if row.labels else nn.CrossEntropyLoss()
     loader = DataLoader(
         Pictures(images, shift=recipe.augment_shift),
@@ -158,7 +183,9 @@ def usual_rate(row: Row, images: ImageSet, *, workers: int) -> Rate:
     done, watch = -1, Watch(device)
     while True:
         for batch, targets in loader:
-            loss = criterion(model(batch.to(device)), targets.to(device))
+            sent = batch.to(device, memory_format=memory, non_blocking=True)
+            with torch.autocast(device.type, torch.bfloat16, enabled=form.autocast):
+                loss = criterion(model(sent), targets.to(device, non_blocking=True))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -169,9 +196,10 @@ def usual_rate(row: Row, images: ImageSet, *, workers: int) -> Rate:
                 return watch.rate(steps * recipe.batch_size)
 
 
-def our_rate(row: Row, images: ImageSet) -> Rate:
+def our_rate(row: Row, images: ImageSet, *, precision: TrainingRecipe.Precision) -> Rate:
     """Syntrial's loop, with its moving average and its counts, after one step."""
     recipe, device, steps = recipe_of(row), compute.device(), row.steps
+    recipe.precision = precision
     request = TrainClassifierRequest(
         train=MemberRef(key="train"),
         phases=[TrainingPhase(real=1, steps=steps + 2, learning_rate=default_learning_rate(row.model))],
@@ -221,27 +249,48 @@ def _cpu_seconds() -> float:
     return time.process_time() + sum(worker.cpu_times().user + worker.cpu_times().system for worker in spent)
 
 
-def measure(row: Row, images: ImageSet) -> float:
+def measure(row: Row, images: ImageSet, *, rounds: int) -> float:
     """Prints the row's rates; gives the ratio to the usual loop that counts on this device."""
+    is_gpu = compute.device().type == "cuda"
+    cores = os.cpu_count() or 1
+    workers = [count for count in WORKERS if is_gpu or count <= max(2, cores)]
     loops: dict[str, Callable[[], Rate]] = {
-        "DataLoader, 0 workers": lambda: usual_rate(row, images, workers=0),
-        "DataLoader, 2 workers": lambda: usual_rate(row, images, workers=2),
-        "Syntrial": lambda: our_rate(row, images),
+        f"{form.name}, {count} workers": partial(usual_rate, row, images, workers=count, form=form)
+        for form in FORMS
+        for count in workers
+    }
+    loops |= {
+        f"Syntrial, {name}": partial(our_rate, row, images, precision=precision)
+        for name, precision in (
+            ("float32", TrainingRecipe.PRECISION_FLOAT32),
+            ("bfloat16", TrainingRecipe.PRECISION_BFLOAT16),
+        )
     }
     best: dict[str, Rate] = {}
     with compute.policy():
-        for _ in range(row.rounds):
+        for _ in range(rounds or row.rounds):
             for name, loop in loops.items():
                 best[name] = loop().better(best.get(name))
     print(f"{row.name:35} images/s   images per CPU second")
     for name, rate in best.items():
-        print(f"  {name:22}{rate.wall:19.2f}{rate.cpu:14.2f}")
-    ours = best.pop("Syntrial")
-    wall = ours.wall / max(rate.wall for rate in best.values())
-    cpu = ours.cpu / max(rate.cpu for rate in best.values())
-    is_gpu = compute.device().type == "cuda"
-    ratio, asked = (wall, row.asked_gpu) if is_gpu else (cpu, row.asked_cpu)
-    print(f"  ratio                 {wall:19.2f}{cpu:14.2f}   (asked: {asked})", flush=True)
+        print(f"  {name:33}{rate.wall:8.2f}{rate.cpu:14.2f}")
+    asked = row.asked_gpu if is_gpu else row.asked_cpu
+    ours = [f"Syntrial, {name}" for name in ("float32", "bfloat16")]
+    usual, autocast, careful = ([f"{form.name}, {count} workers" for count in workers] for form in FORMS)
+    ratio = 0.0
+    for words, mine, others in (
+        ("float32 to float32", ours[:1], usual),
+        ("bfloat16 to autocast", ours[1:], autocast),
+        ("best to the careful loop", ours, careful),
+        ("best to the usual loop", ours, usual + autocast),
+    ):
+        wall, cpu = (
+            max(getattr(best[name], clock) for name in mine) / max(getattr(best[name], clock) for name in others)
+            for clock in ("wall", "cpu")
+        )
+        ratio = wall if is_gpu else cpu
+        print(f"  ratio, {words:26}{wall:8.2f}{cpu:14.2f}", flush=True)
+    print(f"  asked of the last: {asked}", flush=True)
     return ratio / asked
 
 
@@ -250,13 +299,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, help="a MedMNIST file of 28 px; default: noise of the same size")
     parser.add_argument("--rows", default="", help="models, by commas; default: all")
+    parser.add_argument("--rounds", type=int, default=0, help="of each loop; default: those of the row")
     options = parser.parse_args()
     chosen = options.rows.split(",") if options.rows else [row.model for row in ROWS]
     kind = compute.device().type
     print(f"{kind}, an operation has one thread" if kind == "cpu" else torch.cuda.get_device_name())
     if kind == "cpu":
         print("GPU rows: not measured")
-    shares = [measure(row, images_of(row, options.data)) for row in ROWS if row.model in chosen]
+    shares = [measure(row, images_of(row, options.data), rounds=options.rounds) for row in ROWS if row.model in chosen]
     return 0 if shares and min(shares) >= 1 else 1
 
 

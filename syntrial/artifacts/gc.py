@@ -1,10 +1,10 @@
 """Garbage collection: removes what no experiment reaches and nobody made lately.
 
-Roots are the plans of experiments (`experiments/<uid>/plan.json`, a JSON object with "keys" and "sources") and the
-digests that an ingest noted beside them. Kept are the artifacts that they name, all that those were made from, the
-uploads that they name, and whatever is younger than a given age by the store's clock, with what it was made from.
-Experiments themselves and the ledger of looks are never touched; `tombstones.py` takes the roots of experiments that
-were deleted.
+Roots are the plans of experiments (`experiments/<uid>/plan.json`, a JSON object with "keys" and "sources"), and beside
+them the digests that an ingest noted and the keys of what one of their classifiers was shown. Kept are the artifacts
+that they name, all that those were made from, the uploads that they name, and whatever is younger than a given age by
+the store's clock, with what it was made from. Experiments themselves and the ledger of looks are never touched;
+`tombstones.py` takes the roots of experiments that were deleted.
 
 It may run beside writers: a blob that is written again becomes young again, and the age of each object is read once
 more before it goes. Whatever a root reaches is read by its own name: a listing with gaps keeps too much, never too
@@ -31,7 +31,7 @@ DEFAULT_AGE_SECONDS: Final = 7 * 86400.0
 PLAN: Final = "plan.json"
 """An experiment's file with the keys of its steps."""
 
-ROOT: Final = re.compile(r"experiments/[A-Za-z0-9][A-Za-z0-9._-]*/(plan|source-[A-Za-z0-9._-]*)\.json")
+ROOT: Final = re.compile(r"experiments/[A-Za-z0-9][A-Za-z0-9._-]*/(plan|(source|shown)-[A-Za-z0-9._-]*)\.json")
 """Names of the objects that are roots."""
 
 _MANIFEST = re.compile(rf"artifacts/{KEY_PATTERN.pattern}/manifest\.json")
@@ -176,8 +176,9 @@ def _named(store: ArtifactStore, root: str) -> tuple[list[str], list[str]]:
         if data is None:
             return [], []
         tree = json.loads(data)
-        keys = tree["keys"] if file == PLAN else []
-        sources = tree.get("sources", []) if file == PLAN else [tree["digest"]]
+        is_source = file.startswith("source-")
+        keys = [] if is_source else tree["keys"]
+        sources = [tree["digest"]] if is_source else tree.get("sources", [])
         if not all(isinstance(key, str) and KEY_PATTERN.fullmatch(key) for key in keys):
             raise ValueError("not all keys are keys")
         if not all(isinstance(digest, str) for digest in sources):

@@ -6,7 +6,7 @@
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -113,6 +113,14 @@ class ArtifactWriter:
         """Writes a blob."""
         with self.open(member, name) as file:
             file.write(data)
+
+    def adopt(self, member: str, blobs: Iterable[Blob]) -> None:
+        """Takes blobs that an earlier attempt wrote; raises ArtifactMissing, and takes none, where one is gone."""
+        for blob in (blobs := list(blobs)):
+            self._check(member, blob.name)
+            if not self._backend.renew(blob.digest, size=blob.size):
+                raise ArtifactMissing(f"{reference(self.key, member)}, {blob.name}: its blob is gone")
+        self._blobs.setdefault(member, {}).update({blob.name: blob for blob in blobs})
 
     def json(self, member: str, name: str, value: object) -> None:
         """Writes a JSON value in canonical form; raises ValueError for NaN, infinities and integers over 2^53."""

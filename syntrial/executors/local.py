@@ -39,7 +39,7 @@ from syntrial.executors.processes import (
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
 from syntrial.plan.steps import Step
 from syntrial.rpc.client import operation_name, result_of
-from syntrial.rpc.file_fields import in_file_words
+from syntrial.rpc.file_fields import in_file_words, is_of_a_link
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import THREAD_ENVIRONMENT
 from syntrial.rpc.step import attempt_entry
@@ -284,7 +284,7 @@ class LocalExecutor:
             try:
                 result = self._follow(task, process, progress)
             except UserError as caught:
-                error = in_file_words(caught, method=task.step.method)
+                error = self._in_file_words(caught, task.step)
             except SyntrialError as caught:
                 error = self._explain(caught, task, process)
             log = process.log()
@@ -344,6 +344,9 @@ class LocalExecutor:
                     raise
         operation.metadata.Unpack(progress)
         return result_of(operation, key=key)
+
+    def _in_file_words(self, error: UserError, step: Step) -> UserError:
+        return in_file_words(error, method=step.method, of_a_link=is_of_a_link(step.request, self._store.manifest))
 
     def _explain(self, error: SyntrialError, task: _Task, process: ServerProcess) -> SyntrialError:
         """What became of a step whose calls failed: the server's end where it has ended, else the error itself."""

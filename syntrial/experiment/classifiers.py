@@ -2,7 +2,7 @@
 
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
 from syntrial.errors import listed
@@ -40,6 +40,14 @@ class Stage(Model):
         "last", description="Which weights of the stage before it begins with: its last, or its best on validation."
     )
 
+    @field_validator("train", mode="before")
+    @classmethod
+    def _trains_something(cls, value: object) -> object:
+        if isinstance(value, list | tuple) and not value:
+            rule = "a stage trains at least one part of the network"
+            raise wrong("", rule, value, "Name one, such as head, or leave it out: all is trained.", words="none")
+        return value
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if self.steps is not None and self.epochs is not None:
@@ -69,6 +77,9 @@ Recipe = overrides(
     rotation={"le": 180},
     jitter={"lt": 1},
     erasing={"le": 1},
+    rand_augment={"gt": 0, "le": 30},
+    rand_augment_operations={"ge": 1, "le": 14},
+    keep_epochs={"gt": 0, "le": 100_000},
 )
 
 

@@ -6,15 +6,21 @@ speak of the file. `[]` stands for the entry that the step's label names.
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from google.protobuf.message import Message
+
+from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError
-from syntrial.v1.data_preparation_pb2 import Source
+from syntrial.v1.classification_pb2 import TrainClassifierRequest
+from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, Source
 from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
 _SYNTHETIC: Final = "spec.synthetic[]"
 _CLASSIFIER: Final = "spec.classifiers[]"
+_LINK: Final = f"{_CLASSIFIER}.chain[]"
 
 
 def _kinds(message: Any, oneof: str) -> list[str]:
@@ -99,19 +105,66 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
 """Of each method, a request's field and where its value stands in the file; the longer first where two begin alike."""
 
 
-def in_file_words(error: UserError, *, method: str) -> UserError:
+_OF_A_LINK: Final[dict[str, dict[str, str]]] = {
+    "PrepareDataset": {
+        "format.intensity": f"{_LINK}.dataset.intensity",
+        "format": "spec.dataset",
+        "leaks": f"{_LINK}.dataset.leaks",
+    }
+    | dict.fromkeys(_ADDRESSED, f"{_LINK}.dataset")
+    | {
+        "source": f"{_LINK}.dataset",
+        "class_map": f"{_LINK}.dataset.classMap",
+        "split": f"{_LINK}.dataset.split",
+        "train_fraction": f"{_LINK}.dataset.trainFraction",
+    },
+    "TrainClassifier": {
+        "model.name": f"{_CLASSIFIER}.model",
+        "model.learning_rate": f"{_LINK}.learningRate",
+        "model": _CLASSIFIER,
+        "recipe": f"{_LINK}.recipe",
+        "phases": f"{_LINK}.stages",
+        "train": f"{_LINK}.dataset",
+        "validation": f"{_LINK}.dataset",
+    },
+}
+"""Likewise of the steps that make a link of a chain of pretraining."""
+
+_OF_A_STAGE: Final = re.compile(r"phases\[\d+\]\.(train|start)")
+"""What phases have of a classifier's stages alone: each phase of an arm is made of all of them."""
+
+
+def is_of_a_link(request: Message, manifest: Callable[[str], Manifest | None]) -> bool:
+    """Whether a step makes a link of a chain: its data was prepared beside what the trial holds out.
+
+    `manifest` gives that of a finished step by its key.
+    """
+    if isinstance(request, PrepareDatasetRequest):
+        return request.HasField("held_out")
+    if not isinstance(request, TrainClassifierRequest):
+        return False
+    prepared = manifest(request.train.key)
+    return prepared is not None and "heldOut" in prepared.request
+
+
+def in_file_words(error: UserError, *, method: str, of_a_link: bool = False) -> UserError:
     """The error with the fields that an experiment's file has.
 
-    `method` is that of the step, for example "syntrial.v1.ClassificationService/TrainClassifier".
+    `method` is that of the step, for example "syntrial.v1.ClassificationService/TrainClassifier"; `of_a_link` as
+    `is_of_a_link` says.
     """
-    violations = [replace(found, field=file_field(found.field, method=method)) for found in error.violations]
+    violations = [
+        replace(found, field=file_field(found.field, method=method, of_a_link=of_a_link)) for found in error.violations
+    ]
     kind = SourceError if isinstance(error, SourceError) else UserError
     return kind(violations=violations)
 
 
-def file_field(field: str, *, method: str) -> str:
+def file_field(field: str, *, method: str, of_a_link: bool = False) -> str:
     """A request's field as the file spells it; what is no field of the request (a file's name) is returned as it is."""
-    for name, place in _PLACES.get(method.rpartition("/")[2], {}).items():
+    if not of_a_link and (found := _OF_A_STAGE.fullmatch(field)):
+        return f"{_CLASSIFIER}.stages[].{'begin' if found[1] == 'start' else found[1]}"
+    for name, place in (_OF_A_LINK if of_a_link else _PLACES).get(method.rpartition("/")[2], {}).items():
         if field == name or field.startswith((f"{name}.", f"{name}[")):
             inner = field.removeprefix(name)
             # Options keep the names that their program gave them.

@@ -218,7 +218,7 @@ class StageServer:
             self.table.report(work, change=change)
 
     def _settle(self, work: Work, error: BaseException | None) -> None:
-        self._runner.settled(work.key, work.method, error, used=work.progress.resources_used)
+        self._runner.settled(work.method, work.request, error, used=work.progress.resources_used)
 
     def _kill_after_grace(self, work: Work) -> None:
         if not self.table.wait(work, timeout=self._cancel_grace):

@@ -22,7 +22,7 @@ from syntrial.errors import (
 )
 from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Report, scratch_folder
 from syntrial.rpc.context import StepContext
-from syntrial.rpc.file_fields import in_file_words
+from syntrial.rpc.file_fields import in_file_words, is_of_a_link
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
 from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
@@ -119,10 +119,12 @@ class StepRunner:
             _log.info("step finished", seconds=round(time.monotonic() - started, 3), digest=result.artifact_digest)
             return result
 
-    def settled(self, key: str, method: str, error: BaseException | None, *, used: ResourcesUsed) -> None:
+    def settled(self, method: str, request: Message, error: BaseException | None, *, used: ResourcesUsed) -> None:
         """Passes on the end of an attempt with its log; the attempt's result does not hang on this."""
-        told = in_file_words(error, method=method) if isinstance(error, UserError) else error
+        key, told = request.header.key, error  # type: ignore[attr-defined]
         try:
+            if isinstance(error, UserError):
+                told = in_file_words(error, method=method, of_a_link=is_of_a_link(request, self._store.manifest))
             self._on_settled(key, told, self._attempt_log.text(), used)
         except SyntrialError as caught:
             _log.warning("attempt not recorded", key=key, method=method, error=str(caught))

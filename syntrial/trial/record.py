@@ -1,17 +1,19 @@
 """Trials as a store knows them: what it files under an experiment's identifier, on a laptop its name.
 
-Reads alone; `syntrial.trial.run` files a trial when it registers it. Called by export, by the client side of a cluster,
-and by scripts that speak to stages.
+`syntrial.trial.run` files a trial when it registers it; here its record is read, and what its classifiers were shown
+besides is filed with it. Called by export, by `shown`, by the client side of a cluster, and by scripts that speak to
+stages.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from rapidfuzz import process
 
 from syntrial.artifacts.gc import PLAN
+from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, UserError
@@ -108,3 +110,18 @@ def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = No
         if found
         else f"Nearest labels: {', '.join(nearest) or 'none'}.",
     )
+
+
+def file_shown(store: ArtifactStore, classifier: str, *, keys: Sequence[str]) -> None:
+    """Keeps the steps `keys`, which show images to the classifier of the step `classifier`, as long as its trials.
+
+    A trial that is deleted leaves them to garbage collection. Nothing is filed for a classifier of no trial.
+    """
+    name = f"shown-{canonical_digest([*keys])[:16]}.json"
+    for uid in store.experiments():
+        try:
+            labels = read_step_labels(store, uid=uid)
+        except ArtifactMissing:
+            continue
+        if classifier in labels:
+            store.put_experiment_file(uid, name, canonical_json({"keys": [*keys]}))

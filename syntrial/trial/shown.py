@@ -25,6 +25,7 @@ from syntrial.executors.executor import Event, Executor
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.plan.steps import Step
 from syntrial.trial.chosen import ChosenClassifier, ChosenData, Head, own_step
+from syntrial.trial.record import file_shown
 from syntrial.trial.run import look_of_one_classifier
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import EvaluateClassifierRequest
@@ -96,6 +97,7 @@ def show_images(
     # Images that do not fit are refused by the step, and nobody has looked at them.
     is_look = "test" in splits and all(_fits(images, classifier.head) for images in sets)
     look = _record_look(classifier, data, steps=steps, store=store) if is_look else None
+    file_shown(store, classifier.ref.key, keys=[data.step.key, *(step.key for step in steps)])
     run_steps(steps, title=data.title, store=store, executor=executor, on_event=on_event)
     arrays = [store.open(MemberRef(key=step.key, member="predictions")) for step in steps]
     known = all(audit.splits[name].patients_known for name in splits)

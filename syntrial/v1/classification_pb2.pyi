@@ -77,7 +77,7 @@ class TrainingPhase(_message.Message):
     def __init__(self, real: _Optional[float] = ..., synthetic: _Optional[float] = ..., duplicated: _Optional[float] = ..., steps: _Optional[int] = ..., epochs: _Optional[float] = ..., learning_rate: _Optional[float] = ..., real_proportions: _Optional[_Union[TrainingPhase.RealProportions, str]] = ..., train: _Optional[_Iterable[str]] = ..., start: _Optional[_Union[TrainingPhase.Start, str]] = ...) -> None: ...
 
 class TrainingRecipe(_message.Message):
-    __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss", "warmup_epochs", "decay_epochs", "decay_factor", "cycles", "learning_rate_batch", "clip_norm", "layer_decay", "class_weights", "sampling", "focal_gamma", "focal_alpha", "asymmetric_positive", "asymmetric_negative", "asymmetric_margin", "mixup", "cutmix", "crop", "rotation", "jitter", "erasing", "select_by", "normalisation")
+    __slots__ = ("batch_size", "optimizer", "weight_decay", "schedule", "warmup", "augment_shift", "augment_flip", "label_smoothing", "ema_half_life_steps", "checkpoint", "validations", "loss", "warmup_epochs", "decay_epochs", "decay_factor", "cycles", "learning_rate_batch", "clip_norm", "layer_decay", "class_weights", "sampling", "focal_gamma", "focal_alpha", "asymmetric_positive", "asymmetric_negative", "asymmetric_margin", "mixup", "cutmix", "crop", "rotation", "jitter", "erasing", "select_by", "normalisation", "precision", "rand_augment", "rand_augment_operations", "rand_augment_kind", "keep_epochs")
     class Optimizer(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         OPTIMIZER_UNSPECIFIED: _ClassVar[TrainingRecipe.Optimizer]
@@ -154,6 +154,24 @@ class TrainingRecipe(_message.Message):
     NORMALISATION_UNSPECIFIED: TrainingRecipe.Normalisation
     NORMALISATION_MEASURED: TrainingRecipe.Normalisation
     NORMALISATION_IMAGENET: TrainingRecipe.Normalisation
+    class Operations(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        OPERATIONS_UNSPECIFIED: _ClassVar[TrainingRecipe.Operations]
+        OPERATIONS_ALL: _ClassVar[TrainingRecipe.Operations]
+        OPERATIONS_GEOMETRY: _ClassVar[TrainingRecipe.Operations]
+        OPERATIONS_INTENSITY: _ClassVar[TrainingRecipe.Operations]
+    OPERATIONS_UNSPECIFIED: TrainingRecipe.Operations
+    OPERATIONS_ALL: TrainingRecipe.Operations
+    OPERATIONS_GEOMETRY: TrainingRecipe.Operations
+    OPERATIONS_INTENSITY: TrainingRecipe.Operations
+    class Precision(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        PRECISION_UNSPECIFIED: _ClassVar[TrainingRecipe.Precision]
+        PRECISION_FLOAT32: _ClassVar[TrainingRecipe.Precision]
+        PRECISION_BFLOAT16: _ClassVar[TrainingRecipe.Precision]
+    PRECISION_UNSPECIFIED: TrainingRecipe.Precision
+    PRECISION_FLOAT32: TrainingRecipe.Precision
+    PRECISION_BFLOAT16: TrainingRecipe.Precision
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     OPTIMIZER_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
@@ -188,6 +206,11 @@ class TrainingRecipe(_message.Message):
     ERASING_FIELD_NUMBER: _ClassVar[int]
     SELECT_BY_FIELD_NUMBER: _ClassVar[int]
     NORMALISATION_FIELD_NUMBER: _ClassVar[int]
+    PRECISION_FIELD_NUMBER: _ClassVar[int]
+    RAND_AUGMENT_FIELD_NUMBER: _ClassVar[int]
+    RAND_AUGMENT_OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    RAND_AUGMENT_KIND_FIELD_NUMBER: _ClassVar[int]
+    KEEP_EPOCHS_FIELD_NUMBER: _ClassVar[int]
     batch_size: int
     optimizer: TrainingRecipe.Optimizer
     weight_decay: float
@@ -222,7 +245,12 @@ class TrainingRecipe(_message.Message):
     erasing: float
     select_by: TrainingRecipe.Selection
     normalisation: TrainingRecipe.Normalisation
-    def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ..., warmup_epochs: _Optional[float] = ..., decay_epochs: _Optional[float] = ..., decay_factor: _Optional[float] = ..., cycles: _Optional[int] = ..., learning_rate_batch: _Optional[int] = ..., clip_norm: _Optional[float] = ..., layer_decay: _Optional[float] = ..., class_weights: _Optional[_Union[TrainingRecipe.ClassWeights, str]] = ..., sampling: _Optional[_Union[TrainingRecipe.Sampling, str]] = ..., focal_gamma: _Optional[float] = ..., focal_alpha: _Optional[float] = ..., asymmetric_positive: _Optional[float] = ..., asymmetric_negative: _Optional[float] = ..., asymmetric_margin: _Optional[float] = ..., mixup: _Optional[float] = ..., cutmix: _Optional[float] = ..., crop: _Optional[float] = ..., rotation: _Optional[float] = ..., jitter: _Optional[float] = ..., erasing: _Optional[float] = ..., select_by: _Optional[_Union[TrainingRecipe.Selection, str]] = ..., normalisation: _Optional[_Union[TrainingRecipe.Normalisation, str]] = ...) -> None: ...
+    precision: TrainingRecipe.Precision
+    rand_augment: float
+    rand_augment_operations: int
+    rand_augment_kind: TrainingRecipe.Operations
+    keep_epochs: float
+    def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ..., warmup_epochs: _Optional[float] = ..., decay_epochs: _Optional[float] = ..., decay_factor: _Optional[float] = ..., cycles: _Optional[int] = ..., learning_rate_batch: _Optional[int] = ..., clip_norm: _Optional[float] = ..., layer_decay: _Optional[float] = ..., class_weights: _Optional[_Union[TrainingRecipe.ClassWeights, str]] = ..., sampling: _Optional[_Union[TrainingRecipe.Sampling, str]] = ..., focal_gamma: _Optional[float] = ..., focal_alpha: _Optional[float] = ..., asymmetric_positive: _Optional[float] = ..., asymmetric_negative: _Optional[float] = ..., asymmetric_margin: _Optional[float] = ..., mixup: _Optional[float] = ..., cutmix: _Optional[float] = ..., crop: _Optional[float] = ..., rotation: _Optional[float] = ..., jitter: _Optional[float] = ..., erasing: _Optional[float] = ..., select_by: _Optional[_Union[TrainingRecipe.Selection, str]] = ..., normalisation: _Optional[_Union[TrainingRecipe.Normalisation, str]] = ..., precision: _Optional[_Union[TrainingRecipe.Precision, str]] = ..., rand_augment: _Optional[float] = ..., rand_augment_operations: _Optional[int] = ..., rand_augment_kind: _Optional[_Union[TrainingRecipe.Operations, str]] = ..., keep_epochs: _Optional[float] = ...) -> None: ...
 
 class ExtractFeaturesRequest(_message.Message):
     __slots__ = ("header", "images", "model", "train")

@@ -33,8 +33,8 @@ def trained_parts(model: nn.Module, names: Sequence[str], *, field: str = "train
         meant = heads if name == HEAD and HEAD not in modules else (name,)
         for one in meant:
             if one not in modules or not one:
-                nearest = get_close_matches(name, [*modules, HEAD], n=3, cutoff=0.5)
-                known = f"Its parts: {listed([*parts_of(model), HEAD], last='and')}."
+                nearest = get_close_matches(name, dict.fromkeys([*modules, HEAD]), n=3, cutoff=0.5)
+                known = f"Its parts: {listed(dict.fromkeys([*parts_of(model), HEAD]), last='and')}."
                 raise UserError(
                     field=field,
                     rule="names parts of the network",

@@ -19,7 +19,7 @@ from syntrial_classification.outcome import Outcome, write_outcome
 from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
 from syntrial_classification.table import normalisation_of
-from syntrial_classification.training import Training
+from syntrial_classification.training import KeptWeightsGone, Training
 
 
 @reproducible
@@ -76,6 +76,7 @@ def _optimise(
         constants=constants,
         seed=request.seed,
         device=compute.device(),
+        output=context.output,
     )
     shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
 
@@ -86,7 +87,12 @@ def _optimise(
         figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
         context.progress(images, total=shown[-1], unit="images", activity="training", figures=figures)
 
-    run(training, context=context, on_step=on_step)
+    try:
+        run(training, context=context, on_step=on_step)
+    except KeptWeightsGone:
+        # An empty checkpoint is none: the training begins anew.
+        context.checkpoints.save({})
+        run(training, context=context, on_step=on_step)
     weights = training.final_weights()
     return Outcome(
         weights=weights,
@@ -161,7 +167,11 @@ def check_recipe(recipe: TrainingRecipe, *, task: str, classes: int) -> None:
             "for two classes or several labels an image",
             not recipe.focal_alpha or several or classes == 2,
         ),
-        ("loss", "of several labels an image", recipe.loss != TrainingRecipe.LOSS_ASYMMETRIC or several),
+        (
+            "loss",
+            "cross-entropy or focal where an image has one class",
+            recipe.loss != TrainingRecipe.LOSS_ASYMMETRIC or several,
+        ),
         ("asymmetric_positive", "0 or more", recipe.asymmetric_positive >= 0),
         ("asymmetric_negative", "0 or more", recipe.asymmetric_negative >= 0),
         ("asymmetric_margin", "in [0, 1)", 0 <= recipe.asymmetric_margin < 1),
@@ -171,11 +181,14 @@ def check_recipe(recipe: TrainingRecipe, *, task: str, classes: int) -> None:
         ("rotation", "in [0, 180]", 0 <= recipe.rotation <= 180),
         ("jitter", "in [0, 1)", 0 <= recipe.jitter < 1),
         ("erasing", "in [0, 1]", 0 <= recipe.erasing <= 1),
+        ("rand_augment", "in [0, 30]", 0 <= recipe.rand_augment <= 30),
+        ("rand_augment_operations", "at most 14", recipe.rand_augment_operations <= 14),
+        ("keep_epochs", "0 or more", recipe.keep_epochs >= 0),
     )
     for name, rule, holds in rules:
         if not holds:
             received = getattr(recipe, name)
-            word = TrainingRecipe.Loss.Name(received) if name == "loss" else received
+            word = TrainingRecipe.Loss.Name(received).removeprefix("LOSS_").lower() if name == "loss" else received
             raise UserError(
                 field=f"recipe.{name}",
                 rule=f"must be {rule}",

@@ -5,21 +5,26 @@ was interrupted ends in the same bytes as one that was not.
 """
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.divergence import Losses
-from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
+from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
+from syntrial.artifacts.manifest import Blob
+from syntrial.artifacts.members import ArtifactWriter
+from syntrial.errors import ArtifactMissing, UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
-from syntrial_classification import distort, mixing, split_metrics
+from syntrial_classification import distort, mixing, rand_augment, split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
 from syntrial_classification.freezing import is_within, set_trained, trained_parts
 from syntrial_classification.losses import class_weights, image_losses, probabilities
@@ -30,7 +35,11 @@ from syntrial_classification.schedule import learning_rate, peak_rate, validatio
 from syntrial_classification.streams import word_of
 from syntrial_classification.table import Normalisation, predict, resident, targets_of
 
+KEPT: Final = "checkpoints"
+"""The member that holds weights which were kept on the way."""
+
 _STEP_NOISE = 31
+_SMALLEST_BATCH = 2
 _MOMENTUM = 0.9
 
 AVERAGE_RAMP = 0.1
@@ -39,6 +48,10 @@ forget their start. The papers' rule (see `averages.decay`) ramps at 0.05 over m
 """
 
 CURVES = ("train_loss", "validation_loss", "validation_auroc", "validation_accuracy")
+
+
+class KeptWeightsGone(Exception):
+    """Weights that an earlier attempt kept on the way are in the store no more: collected, after a long pause."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -60,6 +73,8 @@ class History:
     """The phase of the last step, counted from 0."""
     losses_count: int = 0
     """Training losses since the last validation."""
+    kept: list[dict[str, Any]] = field(default_factory=list)
+    """Weights that were written on the way: the fields of each `Blob`."""
 
 
 class Training:
@@ -75,7 +90,10 @@ class Training:
         constants: Normalisation,
         seed: int,
         device: torch.device,
+        output: ArtifactWriter | None = None,
     ) -> None:
+        """`output` takes the weights that the recipe keeps on the way."""
+        self._output = output
         self.plan, self.recipe, self.constants, self.seed, self.device = plan, recipe, constants, seed, device
         self.model = model.to(device).to(memory_format=torch.channels_last)
         self.average = MovingAverage(self.model)
@@ -102,6 +120,7 @@ class Training:
             self._weights_K = self._sent(class_weights(real, classes=len(validation.classes)))
         self._validation_images = resident((validation.images_NHWC,), device=device)
         self._validation_labels = validation.labels
+        self._is_bfloat16 = recipe.precision == TrainingRecipe.PRECISION_BFLOAT16
         self._augmentation = Augmentation(shift=recipe.augment_shift, flip=recipe.augment_flip)
         self._shadow = copy.deepcopy(self.model)
         # The device's stream alone: `torch.manual_seed` asks after every kind of device, a hundredth of a small step.
@@ -111,7 +130,7 @@ class Training:
         self.losses = Losses(
             steps=self.steps,
             field="model.learning_rate",
-            remedy="Lower the classifier's `learningRate`, or that of the arm's phase where it has one.",
+            remedy="Lower `learningRate`: the classifier's, the link's, or that of the stage or the arm's phase.",
             device=device,
         )
         self._enter(0)
@@ -151,19 +170,12 @@ class Training:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         # Dropout and the like draw from torch's own streams; seeded by the step, they need no state in checkpoints.
         self._noise.manual_seed(word_of(self.seed, _STEP_NOISE, number))
-        logits = self.model(images).float()
-        losses = image_losses(logits, targets, recipe=self.recipe, weights_K=self._weights_K, smooth=True)
-        if own is not None:
-            others = image_losses(logits, targets.flip(0), recipe=self.recipe, weights_K=self._weights_K, smooth=True)
-            losses = own * losses + (1 - own) * others
-        loss = losses.mean()
-        loss.backward()
-        if local == 0:
-            self._assert_heads_learn(index)
-        if self.recipe.clip_norm:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        loss: Tensor | None = None
+        with suppress(torch.OutOfMemoryError):
+            loss = self._learn(images, targets, own, heads_of=index if local == 0 else None)
+        if loss is None:
+            # Here, since until the error is gone its frames hold what the device has no room for.
+            raise self._too_large(images, targets, own)
         half_life = self.recipe.ema_half_life_steps
         self.average.update(decay=decay(1, done=local + 1, half_life=half_life, ramp=AVERAGE_RAMP))
         self._loss_sum += loss.detach()
@@ -174,6 +186,67 @@ class Training:
         if number + 1 in self.validation_at:
             self.losses.read()
             self._validate(number)
+        self._keep(index, done=local + 1)
+
+    def _learn(self, images: Tensor, targets: Tensor, own: Tensor | None, *, heads_of: int | None) -> Tensor:
+        """Moves the weights by a batch; returns its loss. The heads of the phase `heads_of` must have gradients."""
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._is_bfloat16):
+            logits = self.model(images)
+        logits = logits.float()
+        losses = image_losses(logits, targets, recipe=self.recipe, weights_K=self._weights_K, smooth=True)
+        if own is not None:
+            others = image_losses(logits, targets.flip(0), recipe=self.recipe, weights_K=self._weights_K, smooth=True)
+            losses = own * losses + (1 - own) * others
+        loss = losses.mean()
+        loss.backward()
+        if heads_of is not None:
+            self._assert_heads_learn(heads_of)
+        if self.recipe.clip_norm:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        return loss
+
+    def _too_large(self, images: Tensor, targets: Tensor, own: Tensor | None) -> UserError:
+        """What is told where a batch does not fit into the device's memory: which one does, by trying.
+
+        The training is at its end.
+        """
+        count = fits = len(images)
+        while fits > _SMALLEST_BATCH:
+            fits //= 2
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+            with suppress(torch.OutOfMemoryError):
+                self._learn(images[:fits], targets[:fits], None if own is None else own[:fits], heads_of=None)
+                remedy = (
+                    f"Set the recipe's `batchSize` to {fits}, which fits, and `learningRateBatch` to {count}, which "
+                    "lowers the learning rate in proportion; or leave the device to this training alone."
+                )
+                break
+        else:
+            remedy = f"Not {_SMALLEST_BATCH} images fit: choose a smaller model, or a smaller `size` of images."
+        return UserError(
+            field="recipe.batch_size",
+            rule="a batch of images fits into the device's memory with the network",
+            received=f"{count} images of {images.shape[3]}×{images.shape[2]} pixels",
+            remedy=remedy,
+        )
+
+    def _keep(self, index: int, *, done: int) -> None:
+        """Writes the averaged weights where a multiple of `keep_epochs` passes over the phase's pool is reached."""
+        apart = self.recipe.keep_epochs * self.plan.phases[index].epoch
+        if not apart or self._output is None:
+            return
+        # A step that ends a pass belongs to it, whatever rounding says.
+        reached, before = (math.floor(steps / apart + 1e-9) for steps in (done, done - 1))
+        if reached == before:
+            return
+        name = f"phase-{index}-epoch-{reached * self.recipe.keep_epochs:.6g}.safetensors"
+        self._output.write(KEPT, name, to_bytes(self.average.tensors))
+        written = next(blob for blob in self._output.members()[KEPT].blobs if blob.name == name)
+        self.history.kept.append(asdict(written))
 
     def final_weights(self) -> dict[str, Tensor]:
         """The weights that the recipe chooses: the moving average at the end, or that of the best validation."""
@@ -196,8 +269,14 @@ class Training:
         return asdict(self.history)
 
     def load(self, tensors: Mapping[str, Tensor], notes: Mapping[str, Any]) -> None:
-        """Puts back what `tensors` and `notes` took."""
+        """Puts back what `tensors` and `notes` took; raises KeptWeightsGone before anything of it is."""
         history = History(**notes)
+        if history.kept:
+            assert self._output is not None
+            try:
+                self._output.adopt(KEPT, [Blob(**blob) for blob in history.kept])
+            except ArtifactMissing as error:
+                raise KeptWeightsGone(str(error)) from error
         self._enter(history.phase)
         self.history = history
         self._loss_sum.copy_(tensors["loss_sum"])
@@ -222,9 +301,12 @@ class Training:
             drawn = self._sent(draw(codes, augmentation=self._augmentation))
         where = self._sent(rows)
         gathered, targets = gather(self._windows, where, drawn), self._targets[where]
-        if distort.is_asked(self.recipe):
+        if distort.is_asked(self.recipe) or rand_augment.is_asked(self.recipe):
             numbers = self._sent(distort.draw(codes))
             whole = distort.distort(gathered.permute(0, 3, 1, 2).float(), numbers, recipe=self.recipe)
+            if rand_augment.is_asked(self.recipe):
+                chosen = rand_augment.draw(codes, recipe=self.recipe)
+                whole = rand_augment.rand_augment(whole, chosen, recipe=self.recipe)
             images = distort.erase(scaled(whole, self._mean_C, self._std_C), numbers, recipe=self.recipe)
             images = images.contiguous(memory_format=torch.channels_last)
         else:

@@ -101,7 +101,7 @@ def blobs(context: FakeContext) -> dict[str, bytes]:
     """All bytes that a training wrote, by member and name."""
     return {
         f"{member}/{name}": context.result(member).read(name)
-        for member in ("classifier", "training", "validation")
+        for member in context.output.members()
         for name in context.result(member).names()
     }
 

@@ -42,6 +42,11 @@ def test_a_part_that_no_network_has_is_told_with_the_nearest(part: str, expected
         trained_parts(network("resnet18"), [part])
 
 
+def test_a_part_is_listed_once_where_the_last_layer_is_called_head_anyway() -> None:
+    with pytest.raises(UserError, match=r"Did you mean head or features\? Its parts: features and head\."):
+        trained_parts(network(), ["heat"])
+
+
 def test_norms_of_parts_that_stay_are_in_evaluation_mode_and_those_that_are_trained_are_not() -> None:
     model = network("resnet18")
     set_trained(model, ("layer4.1", "fc"))

@@ -9,9 +9,10 @@ from syntrial_classification import training as training_module
 from syntrial_classification.models import ModelSpec, SmallCnn, build_model
 from syntrial_classification.pools import Order
 from syntrial_classification.weights import read_safetensors
-from torch import nn
+from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest
+from syntrial.artifacts.store import open_store
 from syntrial.errors import Cancelled, UserError
 from syntrial.rpc.testing import FakeCheckpoints, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -94,21 +95,80 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_others(build: An
             "rotation": 10,
             "jitter": 0.2,
             "erasing": 0.5,
+            "rand_augment": 9,
+            "keep_epochs": 1.5,
         },
+        {"precision": TrainingRecipe.PRECISION_BFLOAT16},
     ],
-    ids=["default", "best by loss", "all there is"],
+    ids=["default", "best by loss", "all there is", "bfloat16"],
 )
 def test_an_interrupted_training_ends_in_the_same_bytes(build: Any, stop_after: int, changes: Any) -> None:
     sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
     request = build.request(*TWO_PHASES, recipe=build.recipe(**changes))
     expected = build.blobs(build.train(request, **sets))
-    checkpoints = FakeCheckpoints()
+    checkpoints, store = FakeCheckpoints(), open_store("memory://")
+    attempt = {**sets, "checkpoints": checkpoints, "store": store}
     with pytest.raises(Cancelled):
-        build.train(request, **sets, checkpoints=checkpoints, checkpoint_every=1, cancel_after=stop_after)
+        build.train(request, **attempt, checkpoint_every=1, cancel_after=stop_after)
     assert checkpoints.saves == stop_after
-    resumed = build.train(request, **sets, checkpoints=checkpoints)
+    resumed = build.train(request, **attempt)
     assert len(resumed.reports) == 13 - stop_after
     assert build.blobs(resumed) == expected
+
+
+def test_weights_are_kept_every_so_many_epochs_of_each_phase(build: Any) -> None:
+    sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
+    context = build.train(build.request(*TWO_PHASES, recipe=build.recipe(keep_epochs=1, validations=1)), **sets)
+    # 5 steps of 8 images over 20; then 60 images over a pool of 30.
+    assert context.result("checkpoints").names() == [
+        f"phase-{phase}-epoch-{epoch}.safetensors" for phase, epoch in ((0, 1), (0, 2), (1, 1), (1, 2))
+    ]
+    last = context.result("checkpoints").read("phase-1-epoch-2.safetensors")
+    assert last == context.result("classifier").read("weights.safetensors")
+    assert "checkpoints" not in build.train(build.request(*TWO_PHASES), **sets).output.members()
+
+
+def test_a_training_whose_kept_weights_were_collected_begins_anew(build: Any) -> None:
+    sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
+    request = build.request(*TWO_PHASES, recipe=build.recipe(keep_epochs=1))
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(Cancelled):
+        build.train(request, **sets, checkpoints=checkpoints, checkpoint_every=1, cancel_after=9)
+    resumed = build.train(request, **sets, checkpoints=checkpoints)
+    assert len(resumed.reports) == 13
+    assert build.blobs(resumed) == build.blobs(build.train(request, **sets))
+
+
+@pytest.mark.parametrize(("room", "says"), [(4, "`batchSize` to 4, which fits"), (0, "Not 2 images fit")])
+def test_a_batch_that_the_device_has_no_memory_for_is_told_with_the_one_that_fits(
+    build: Any, monkeypatch: pytest.MonkeyPatch, room: int, says: str
+) -> None:
+    honest = SmallCnn.forward
+
+    def forward(self: SmallCnn, images: Tensor) -> Tensor:
+        if self.training and len(images) > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return honest(self, images)
+
+    monkeypatch.setattr(SmallCnn, "forward", forward)
+    with pytest.raises(UserError, match=f"recipe.batch_size: .* received 16 images of 8×8 pixels.*{says}"):
+        build.train(build.request(recipe=build.recipe(batch_size=16)), real=build.images(32))
+
+
+def test_products_of_bfloat16_are_near_those_of_float32_and_predictions_are_of_float32(build: Any) -> None:
+    real = build.images(32, classes=4)
+    scores = {}
+    for precision in (0, TrainingRecipe.PRECISION_FLOAT32, TrainingRecipe.PRECISION_BFLOAT16):
+        recipe = build.recipe(batch_size=16, precision=precision)
+        request = build.request(TrainingPhase(real=1, steps=20, learning_rate=1e-3), recipe=recipe)
+        context = build.train(request, real=real)
+        weights = read_safetensors(context.result("classifier").path("weights.safetensors"))
+        assert all(value.dtype != torch.bfloat16 for value in weights.values())
+        scores[precision] = context.result("validation").array("scores.npy")
+    assert np.array_equal(scores[0], scores[1])
+    largest = np.abs(scores[1] - scores[2]).max()
+    # A product's 8 bits, once a layer and step.
+    assert 0 < largest < 20 * 2**-8
 
 
 def test_dropout_resumes_exactly_too(build: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,6 +178,10 @@ def test_an_experiment_with_a_chain_reads_back_as_it_was() -> None:
         ({"chain": [{"dataset": {}}]}, r"chain\[0\]\.dataset: needs exactly one of medmnist"),
         ({"chain": [{"dataset": OTHER, "recipe": {"schedule": "decay"}}]}, r"chain\[0\]\.recipe\.decayEpochs"),
         ({"chain": [{"dataset": OTHER, "stages": [{"begin": "best"}]}]}, r"chain\[0\]\.stages\[0\]\.begin"),
+        (
+            {"chain": [{"dataset": OTHER, "stages": [{"train": []}]}]},
+            r"chain\[0\]\.stages\[0\]\.train: a stage trains at least one part .* received none\. Name one",
+        ),
         ({"chain": [{"dataset": OTHER, "model": "x"}]}, r"chain\[0\]\.model: there is no such field"),
     ],
 )

@@ -2,10 +2,15 @@
 
 import pytest
 
+from syntrial.artifacts.keys import canonical_request
+from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
-from syntrial.rpc.file_fields import _PLACES, file_field, in_file_words
+from syntrial.rpc.file_fields import _OF_A_LINK, _PLACES, file_field, in_file_words, is_of_a_link
 from syntrial.stages import METHODS
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.classification_pb2 import TrainClassifierRequest
+from syntrial.v1.data_preparation_pb2 import HeldOut, PrepareDatasetRequest
 
 FIELDS = [
     ("DataPreparationService/PrepareDataset", "format.color_mode", "spec.dataset.colorMode"),
@@ -33,6 +38,8 @@ FIELDS = [
     ("ClassificationService/TrainClassifier", "phases[0].learning_rate", "spec.arms[].phases[0].learningRate"),
     ("ClassificationService/TrainClassifier", "model.learning_rate", "spec.classifiers[].learningRate"),
     ("ClassificationService/TrainClassifier", "model.name", "spec.classifiers[].model"),
+    ("ClassificationService/TrainClassifier", "phases[3].train", "spec.classifiers[].stages[].train"),
+    ("ClassificationService/TrainClassifier", "phases[0].start", "spec.classifiers[].stages[].begin"),
     ("AnalysisService/WriteReport", "test split", "test split"),
 ]
 
@@ -40,6 +47,41 @@ FIELDS = [
 @pytest.mark.parametrize(("method", "field", "expected"), FIELDS)
 def test_a_field_is_named_as_the_file_spells_it(method: str, field: str, expected: str) -> None:
     assert file_field(field, method=f"syntrial.v1.{method}") == expected
+
+
+LINK = "spec.classifiers[].chain[]"
+OF_A_LINK = [
+    ("DataPreparationService/PrepareDataset", "class_map", f"{LINK}.dataset.classMap"),
+    ("DataPreparationService/PrepareDataset", "source.folder.patient_pattern", f"{LINK}.dataset.patientPattern"),
+    ("DataPreparationService/PrepareDataset", "format.intensity.window", f"{LINK}.dataset.intensity.window"),
+    # The form of a link's images is the trial's.
+    ("DataPreparationService/PrepareDataset", "format.color_mode", "spec.dataset.colorMode"),
+    ("ClassificationService/TrainClassifier", "recipe.batch_size", f"{LINK}.recipe.batchSize"),
+    ("ClassificationService/TrainClassifier", "phases[1].train", f"{LINK}.stages[1].train"),
+    ("ClassificationService/TrainClassifier", "model.learning_rate", f"{LINK}.learningRate"),
+    ("ClassificationService/TrainClassifier", "model.name", "spec.classifiers[].model"),
+    ("ClassificationService/TrainClassifier", "train", f"{LINK}.dataset"),
+]
+
+
+@pytest.mark.parametrize(("method", "field", "expected"), OF_A_LINK)
+def test_a_field_of_a_link_of_a_chain_is_the_links(method: str, field: str, expected: str) -> None:
+    assert file_field(field, method=f"syntrial.v1.{method}", of_a_link=True) == expected
+
+
+def test_a_link_is_told_by_what_its_data_was_prepared_beside() -> None:
+    held = PrepareDatasetRequest(held_out=HeldOut(same_source=True))
+    manifests = {
+        key: Manifest(key=key, method="m", stage_version=1, request=canonical_request(request), members={}, inputs={})
+        for key, request in (("link", held), ("own", PrepareDatasetRequest()))
+    }
+
+    def training(key: str) -> TrainClassifierRequest:
+        return TrainClassifierRequest(train=MemberRef(key=key, member="train"))
+
+    found = [is_of_a_link(training(key), manifests.get) for key in ("link", "own", "unknown")]
+    assert found == [True, False, False]
+    assert [is_of_a_link(one, manifests.get) for one in (held, PrepareDatasetRequest())] == [True, False]
 
 
 def test_an_error_keeps_its_kind_and_its_words() -> None:
@@ -54,7 +96,7 @@ def test_an_error_keeps_its_kind_and_its_words() -> None:
 def test_the_places_are_those_of_methods_and_begin_in_the_model() -> None:
     known = {name.rpartition("/")[2]: message.DESCRIPTOR for name, message in METHODS.items()}
     spec = {field.alias or name for name, field in Experiment.model_fields["spec"].annotation.model_fields.items()}  # type: ignore[union-attr]
-    for method, places in _PLACES.items():
+    for method, places in [*_PLACES.items(), *_OF_A_LINK.items()]:
         request = {field.name for field in known[method].fields} | {"encoder", "generator"}
         assert {name.partition(".")[0] for name in places} <= request
         assert {place.split(".")[1].removesuffix("[]") for place in places.values()} <= spec

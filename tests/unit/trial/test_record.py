@@ -1,9 +1,11 @@
 import pytest
 
+from syntrial.artifacts.gc import collect
+from syntrial.artifacts.tombstones import forget, take_census
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.record import find_step, read_trial_record
-from tests.unit.trial_records import UID, file_plan, finished_store
+from syntrial.trial.record import file_shown, find_step, read_trial_record
+from tests.unit.trial_records import UID, file_plan, finished_store, put_step
 
 
 def test_a_step_is_found_by_its_label_or_the_first_digits_of_its_key() -> None:
@@ -43,3 +45,14 @@ def test_a_trials_record_knows_its_finished_steps_in_the_order_of_the_plan() -> 
     assert set(trial.manifests) == {fake_key("write the report"), fake_key("filter edm")}
     assert trial.report == fake_key("write the report")
     assert trial.keys_of("syntrial.v1.FilteringService/FilterImages") == [fake_key("filter edm")]
+
+
+def test_what_a_classifier_was_shown_is_kept_as_long_as_its_trial() -> None:
+    store = finished_store()
+    classifier = find_step(store, "train real small-cnn 1/1", experiment=UID)
+    shown, strange = (put_step(store, word, method="M/M", members={"m": {"a": b"1"}}) for word in ("shown", "strange"))
+    file_shown(store, classifier, keys=[shown])
+    file_shown(store, fake_key("a classifier of no trial"), keys=[strange])
+    assert collect(store, older_than=-60.0, dry_run=False).removed == (strange,)
+    forget(store, take_census(store, living=set), {UID})
+    assert shown in collect(store, older_than=-60.0, dry_run=False).removed
