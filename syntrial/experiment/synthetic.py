@@ -11,7 +11,7 @@ from syntrial.experiment.dataset import SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
-from syntrial.v1.generation_pb2 import AutoencoderConfig
+from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 ArmName = Annotated[str, Field(max_length=63)]
 
@@ -28,6 +28,11 @@ def _generator(name: str, family: Family) -> type[Model]:
     if family.autoencoders:
         text = "The autoencoder, where it is not as the preset has it."
         fields["autoencoder"] = (overrides(AutoencoderConfig) | None, Field(None, description=text))
+        text = (
+            "The classifier that guides, for conditioning: classifier-guidance, where it is not as the preset has it."
+        )
+        bounds = overrides(LatentClassifierConfig, p_mean={"ge": None})
+        fields["guide"] = (bounds | None, Field(None, description=text))
     base = overrides(config_message(name), **family.bounds)
     return create_model(f"{to_pascal(name)}Generator", __base__=base, __doc__=family.about, **fields)
 

@@ -12,13 +12,36 @@ from syntrial.v1.analysis_pb2 import SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import EncodeImagesRequest, LatentInputs
 
-STEPS = 2
-"""Steps of a generator in latents, beside those of every one."""
-
 
 def works_in_latents(generator: Generator | None) -> bool:
     """Whether the generator is trained in the latents of an autoencoder."""
     return generator is not None and generator.kind in FAMILIES and bool(FAMILIES[generator.kind].autoencoders)
+
+
+def steps_in_latents(generator: Generator | None) -> int:
+    """Steps of the generator beside those that every one has."""
+    if generator is None or not works_in_latents(generator):
+        return 0
+    return 3 if requests.is_guided(generator) else 2
+
+
+def guide(
+    generator: Generator, latent: LatentInputs, *, train: MemberRef, seed: int, about: str, add: Add
+) -> MemberRef | None:
+    """The classifier that guides the generator's sampling, trained on the training split's labels; None: none does."""
+    if not requests.is_guided(generator):
+        return None
+    training = requests.guide_training(generator, seed=seed)
+    training.train.CopyFrom(train)
+    training.latents.CopyFrom(latent.train)
+    trained = add(
+        "GenerationService/TrainLatentClassifier",
+        training,
+        verb="train",
+        about=f"the classifier that guides {about}",
+        work=float(training.config.images),
+    )
+    return member_of(trained, "classifier")
 
 
 def latent_inputs(

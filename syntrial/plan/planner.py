@@ -24,7 +24,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
-from syntrial.plan.latents import latent_inputs, works_in_latents
+from syntrial.plan.latents import guide, latent_inputs, works_in_latents
 from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
@@ -218,17 +218,20 @@ class _Planner:
     ) -> MemberRef:
         training = requests.generator_training(generator, size=self.spec.dataset.size, seed=item.seed + replicate)
         training.train.CopyFrom(self._split("train"))
+        seed, about, train = item.seed + replicate, f"{item.name}{suffix}", self._split("train")
+        judge = None
         if works_in_latents(generator):
             inputs = latent_inputs(
                 generator,
-                train=self._split("train"),
+                train=train,
                 size=self.spec.dataset.size,
-                seed=item.seed + replicate,
-                about=f"{item.name}{suffix}",
+                seed=seed,
+                about=about,
                 summary=summary,
                 add=self._add,
             )
             training.latent.CopyFrom(inputs)
+            judge = guide(generator, inputs, train=train, seed=seed, about=about, add=self._add)
         config = getattr(training, generator.kind)
         trained = self._add(
             "GenerationService/TrainGenerator",
@@ -242,6 +245,8 @@ class _Planner:
         sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate)
         sampling.generator.CopyFrom(member_of(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))
+        if judge is not None:
+            sampling.classifier.CopyFrom(judge)
         sampled = self._add(
             "GenerationService/SampleImages",
             sampling,

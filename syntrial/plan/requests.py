@@ -9,7 +9,9 @@ from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
+from pydantic.alias_generators import to_camel
 
+from syntrial.errors import UserError
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
 from syntrial.experiment.dataset import Intensity
@@ -21,9 +23,11 @@ from syntrial.experiment.presets.generators import (
     FAMILIES,
     USUAL_MICRO_BATCH,
     autoencoder_preset,
+    classifier_preset,
     generator_preset,
     sampler_preset,
 )
+from syntrial.experiment.presets.latents import USUAL_GUIDANCE
 from syntrial.experiment.tasks import task_message
 from syntrial.plan.steps import Program
 from syntrial.sources.named import class_mappings, split_rule
@@ -42,11 +46,19 @@ from syntrial.v1.data_preparation_pb2 import (
 )
 from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
+from syntrial.v1.generation_pb2 import (
+    DiffusionSampler,
+    SampleImagesRequest,
+    TrainAutoencoderRequest,
+    TrainGeneratorRequest,
+    TrainLatentClassifierRequest,
+)
 from syntrial.v1.generation_pb2 import ExternalGenerator as ExternalMessage
-from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainAutoencoderRequest, TrainGeneratorRequest
 
 COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
+GUIDED = ("diffusion", "latent_diffusion")
+"""Families whose sampling may be guided."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
 
@@ -114,8 +126,53 @@ def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGe
     if FAMILIES[kind].autoencoders:
         size //= autoencoder_training(generator, size=size, seed=seed).config.factor
     config = generator_preset(kind, chosen.preset, image_size=size)
-    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder"}))
+    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder", "guide"}))
     return TrainGeneratorRequest(seed=seed, **{kind: config})
+
+
+def is_guided(generator: Generator) -> bool:
+    """Whether a classifier guides the generator's sampling."""
+    return getattr(generator.chosen, "conditioning", None) == "classifier-guidance"
+
+
+def guide_training(generator: Generator, *, seed: int) -> TrainLatentClassifierRequest:
+    """The training of the classifier that guides, without its inputs."""
+    config = classifier_preset(generator.chosen.preset)
+    override(config, generator.chosen.guide)
+    return TrainLatentClassifierRequest(seed=seed, config=config)
+
+
+def _set_guidance(sampler: DiffusionSampler, generator: Generator) -> None:
+    """Fills in a classifier's usual scale; raises UserError for guidance that the generator has no use for."""
+    kind, chosen = generator.kind, generator.chosen
+    field = f"generator.{to_camel(kind)}"
+    if is_guided(generator):
+        if chosen.sampler is None or chosen.sampler.guidance is None:
+            sampler.guidance = USUAL_GUIDANCE
+        if sampler.guidance == 0:
+            raise UserError(
+                field=f"{field}.sampler.guidance",
+                rule="is above 0 with conditioning: classifier-guidance, without which images are of no class",
+                received="0",
+                remedy=f"Leave it out for {USUAL_GUIDANCE:g}, or use conditioning: labels.",
+            )
+        return
+    if getattr(chosen, "guide", None) is not None:
+        raise UserError(
+            field=f"{field}.guide",
+            rule="belongs to conditioning: classifier-guidance",
+            received="it beside conditioning: labels",
+            remedy="Leave it out.",
+        )
+    config = generator_preset(kind, chosen.preset, image_size=0)
+    dropout = config.label_dropout if chosen.label_dropout is None else chosen.label_dropout
+    if sampler.guidance not in {0, 1} and dropout == 0:
+        raise UserError(
+            field=f"{field}.sampler.guidance",
+            rule="compares the model with labels to the model without, which it learns where labelDropout is above 0",
+            received=f"{sampler.guidance:g} with labelDropout 0",
+            remedy="Set labelDropout, for example to 0.1, or leave guidance out.",
+        )
 
 
 def autoencoder_training(generator: Generator, *, size: int, seed: int) -> TrainAutoencoderRequest:
@@ -140,6 +197,8 @@ def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: 
         sampler, micro_batch = sampler_preset(kind, chosen.preset)
         if sampler is not None:
             override(sampler, chosen.sampler)
+        if kind in GUIDED:
+            _set_guidance(sampler, generator)
     return SampleImagesRequest(
         ratio=ratio,
         oversample=oversampling(synthetic),

@@ -14,8 +14,7 @@ from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
-from syntrial.plan.latents import STEPS as LATENT_STEPS
-from syntrial.plan.latents import works_in_latents
+from syntrial.plan.latents import steps_in_latents
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 
 STEP_LIMIT: Final = 20_000
@@ -111,8 +110,7 @@ def _steps_of(item: OutlinedSet) -> int:
         # It filters what the set itself has made.
         return item.spec.replicates
     made = 1 if item.spec.generator is None else 2
-    if works_in_latents(item.spec.generator):
-        made += LATENT_STEPS
+    made += steps_in_latents(item.spec.generator)
     return item.spec.replicates * (made + 2)
 
 

@@ -58,6 +58,11 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "class_map": f"{_SYNTHETIC}.images.classMap",
     },
     "TrainAutoencoder": {"config": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder", "train": "spec.dataset"},
+    "TrainLatentClassifier": {
+        "config.conditioning": f"{_SYNTHETIC}.generator.latentDiffusion.conditioning",
+        "config": f"{_SYNTHETIC}.generator.latentDiffusion.guide",
+        "train": "spec.dataset",
+    },
     "TrainGenerator": _EXTERNAL
     | {
         family: f"{_SYNTHETIC}.generator.{_camel(family)}"

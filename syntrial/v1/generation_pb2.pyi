@@ -118,7 +118,15 @@ class AutoencoderConfig(_message.Message):
     def __init__(self, factor: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., latent_channels: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., kl_weight: _Optional[float] = ..., adversarial_weight: _Optional[float] = ..., adversarial_after_images: _Optional[int] = ..., discriminator_channels: _Optional[int] = ...) -> None: ...
 
 class LatentDiffusionConfig(_message.Message):
-    __slots__ = ("channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "label_dropout")
+    __slots__ = ("channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "label_dropout", "conditioning")
+    class Conditioning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        CONDITIONING_UNSPECIFIED: _ClassVar[LatentDiffusionConfig.Conditioning]
+        CONDITIONING_LABELS: _ClassVar[LatentDiffusionConfig.Conditioning]
+        CONDITIONING_CLASSIFIER_GUIDANCE: _ClassVar[LatentDiffusionConfig.Conditioning]
+    CONDITIONING_UNSPECIFIED: LatentDiffusionConfig.Conditioning
+    CONDITIONING_LABELS: LatentDiffusionConfig.Conditioning
+    CONDITIONING_CLASSIFIER_GUIDANCE: LatentDiffusionConfig.Conditioning
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     LAYERS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
     ATTENTION_HEAD_WIDTH_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +139,7 @@ class LatentDiffusionConfig(_message.Message):
     P_MEAN_FIELD_NUMBER: _ClassVar[int]
     P_STD_FIELD_NUMBER: _ClassVar[int]
     LABEL_DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    CONDITIONING_FIELD_NUMBER: _ClassVar[int]
     channels: _containers.RepeatedScalarFieldContainer[int]
     layers_per_level: int
     attention_head_width: int
@@ -143,7 +152,34 @@ class LatentDiffusionConfig(_message.Message):
     p_mean: float
     p_std: float
     label_dropout: float
-    def __init__(self, channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., label_dropout: _Optional[float] = ...) -> None: ...
+    conditioning: LatentDiffusionConfig.Conditioning
+    def __init__(self, channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., label_dropout: _Optional[float] = ..., conditioning: _Optional[_Union[LatentDiffusionConfig.Conditioning, str]] = ...) -> None: ...
+
+class LatentClassifierConfig(_message.Message):
+    __slots__ = ("channels", "blocks", "attention_head_width", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "weight_decay", "p_mean", "p_std")
+    CHANNELS_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    ATTENTION_HEAD_WIDTH_FIELD_NUMBER: _ClassVar[int]
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
+    LEARNING_RATE_FIELD_NUMBER: _ClassVar[int]
+    WARMUP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    EMA_HALF_LIFE_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_DECAY_FIELD_NUMBER: _ClassVar[int]
+    P_MEAN_FIELD_NUMBER: _ClassVar[int]
+    P_STD_FIELD_NUMBER: _ClassVar[int]
+    channels: int
+    blocks: int
+    attention_head_width: int
+    images: int
+    batch_size: int
+    learning_rate: float
+    warmup_images: int
+    ema_half_life_images: int
+    weight_decay: float
+    p_mean: float
+    p_std: float
+    def __init__(self, channels: _Optional[int] = ..., blocks: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., weight_decay: _Optional[float] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ...) -> None: ...
 
 class PcaConfig(_message.Message):
     __slots__ = ("explained_variance", "components")
@@ -187,6 +223,20 @@ class EncodeImagesRequest(_message.Message):
     images: _artifacts_pb2.MemberRef
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
+class TrainLatentClassifierRequest(_message.Message):
+    __slots__ = ("header", "train", "latents", "seed", "config")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    LATENTS_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    train: _artifacts_pb2.MemberRef
+    latents: _artifacts_pb2.MemberRef
+    seed: int
+    config: LatentClassifierConfig
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., latents: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[LatentClassifierConfig, _Mapping]] = ...) -> None: ...
+
 class LatentInputs(_message.Message):
     __slots__ = ("autoencoder", "train")
     AUTOENCODER_FIELD_NUMBER: _ClassVar[int]
@@ -218,15 +268,17 @@ class TrainGeneratorRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
-    __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver")
+    __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver", "guidance_low", "guidance_high", "eta")
     class Solver(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         SOLVER_UNSPECIFIED: _ClassVar[DiffusionSampler.Solver]
         SOLVER_HEUN: _ClassVar[DiffusionSampler.Solver]
         SOLVER_DPM_SOLVER_PP_2M: _ClassVar[DiffusionSampler.Solver]
+        SOLVER_DDIM: _ClassVar[DiffusionSampler.Solver]
     SOLVER_UNSPECIFIED: DiffusionSampler.Solver
     SOLVER_HEUN: DiffusionSampler.Solver
     SOLVER_DPM_SOLVER_PP_2M: DiffusionSampler.Solver
+    SOLVER_DDIM: DiffusionSampler.Solver
     STEPS_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MIN_FIELD_NUMBER: _ClassVar[int]
     SIGMA_MAX_FIELD_NUMBER: _ClassVar[int]
@@ -234,6 +286,9 @@ class DiffusionSampler(_message.Message):
     CHURN_FIELD_NUMBER: _ClassVar[int]
     GUIDANCE_FIELD_NUMBER: _ClassVar[int]
     SOLVER_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_LOW_FIELD_NUMBER: _ClassVar[int]
+    GUIDANCE_HIGH_FIELD_NUMBER: _ClassVar[int]
+    ETA_FIELD_NUMBER: _ClassVar[int]
     steps: int
     sigma_min: float
     sigma_max: float
@@ -241,7 +296,10 @@ class DiffusionSampler(_message.Message):
     churn: float
     guidance: float
     solver: DiffusionSampler.Solver
-    def __init__(self, steps: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., rho: _Optional[float] = ..., churn: _Optional[float] = ..., guidance: _Optional[float] = ..., solver: _Optional[_Union[DiffusionSampler.Solver, str]] = ...) -> None: ...
+    guidance_low: float
+    guidance_high: float
+    eta: float
+    def __init__(self, steps: _Optional[int] = ..., sigma_min: _Optional[float] = ..., sigma_max: _Optional[float] = ..., rho: _Optional[float] = ..., churn: _Optional[float] = ..., guidance: _Optional[float] = ..., solver: _Optional[_Union[DiffusionSampler.Solver, str]] = ..., guidance_low: _Optional[float] = ..., guidance_high: _Optional[float] = ..., eta: _Optional[float] = ...) -> None: ...
 
 class GanSampler(_message.Message):
     __slots__ = ("truncation",)
@@ -250,7 +308,7 @@ class GanSampler(_message.Message):
     def __init__(self, truncation: _Optional[float] = ...) -> None: ...
 
 class SampleImagesRequest(_message.Message):
-    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external")
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external", "classifier")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +321,7 @@ class SampleImagesRequest(_message.Message):
     GAN_FIELD_NUMBER: _ClassVar[int]
     LATENT_DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     generator: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -275,4 +334,5 @@ class SampleImagesRequest(_message.Message):
     gan: GanSampler
     latent_diffusion: DiffusionSampler
     external: ExternalGenerator
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ...) -> None: ...
+    classifier: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -3,7 +3,7 @@
 Called by the families whose images come from a denoiser; each brings its examples and what becomes of a sample.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -90,6 +90,10 @@ class Examples(Protocol):
         ...
 
 
+Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""(x_NCHW, sigma (N,), labels_NK) -> ln p(labels | x) of each example, (N,)."""
+
+
 def check_network(checks: Checks, config: Any, *, height: int, width: int, fold: int, field: str, of: str) -> None:
     """Notes where a U-Net of `config` cannot be trained on what `of` names, of `height` × `width` places.
 
@@ -146,14 +150,46 @@ def check_sampler(checks: Checks, sampler: DiffusionSampler, *, family: str) -> 
         sampler.churn,
         "Use the solver heun, or leave churn out.",
     )
+    is_ddim = sampler.solver == DiffusionSampler.SOLVER_DDIM
+    checks.need(
+        not (sampler.churn > 0 and is_ddim),
+        f"{family}.churn",
+        "the solver ddim has `eta` in place of churn",
+        sampler.churn,
+        "Give eta, or use the solver heun.",
+    )
+    checks.need(
+        0 <= sampler.eta <= 1 and (is_ddim or sampler.eta == 0),
+        f"{family}.eta",
+        "must lie in [0, 1], and belongs to the solver ddim",
+        sampler.eta,
+        "Leave it out, or use the solver ddim.",
+    )
+    checks.need(
+        sampler.guidance_low >= 0 and (sampler.guidance_high == 0 or sampler.guidance_low < sampler.guidance_high),
+        f"{family}.guidance_low",
+        "must be at least 0 and below guidance_high",
+        f"{sampler.guidance_low}, guidance_high {sampler.guidance_high}",
+        "Leave both out for guidance at all noise levels.",
+    )
 
 
 class DenoiserTraining(GeneratorTraining):
     """The state of a training."""
 
-    def __init__(self, examples: Examples, config: Config, *, network: Network, family: str, seed: int) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        config: Config,
+        *,
+        network: Network,
+        family: str,
+        seed: int,
+        is_told: bool = True,
+    ) -> None:
+        """`is_told`: whether the network is told labels; else all are withheld."""
         super().__init__(config, family=family)
-        self._config = config
+        self._config, self._is_told = config, is_told
         self._seed = seed
         self._examples = examples
         self.network = network
@@ -174,7 +210,8 @@ class DenoiserTraining(GeneratorTraining):
         rows = batch_indices(len(self._examples.labels), batch_size=batch, step=number, seed=self._seed)
         random = step_generator("diffusion", seed=self._seed, step=number)
         clean, augmentation = self._examples.batch(rows, random=random)
-        kept = (torch.rand(batch, 1, generator=random) >= config.label_dropout).to(torch.float32)
+        withheld = config.label_dropout if self._is_told else 1.0
+        kept = (torch.rand(batch, 1, generator=random) >= withheld).to(torch.float32)
         labels = torch.from_numpy(self._examples.labels[rows])
         conditions = torch.cat([labels * kept, 1 - kept, augmentation], dim=1).to(self.device)
         # Noise levels are spread evenly over the distribution's quantiles within the batch: less variance from step to
@@ -239,15 +276,18 @@ class DenoiserSampling:
         subject: Subject,
         sigma_data: float,
         sampler: DiffusionSampler,
+        is_told: bool = True,
     ) -> None:
-        """`subject` has the shape of an example as the network sees it."""
+        """`subject` has the shape of an example as the network sees it; `is_told` as in training."""
         self.device = compute.device()
         self._model = network.build(subject)
         self._model.load_state_dict(weights)
         self._model.to(self.device).eval()
-        self._subject, self._sampler, self._sigma_data = subject, sampler, sigma_data
+        self._subject, self._sampler, self._sigma_data, self._is_told = subject, sampler, sigma_data, is_told
+        self.judge: Judge | None = None
+        """Its gradient guides a network that is not told labels."""
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def draw(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> Tensor:
         """float32 NCHW: samples `indices` of class `label`, of which `labels_NK` are the label vectors."""
         sampler, subject = self._sampler, self._subject
@@ -263,6 +303,10 @@ class DenoiserSampling:
         denoiser = self._denoiser(torch.from_numpy(labels_NK).to(self.device))
         if sampler.solver == DiffusionSampler.SOLVER_DPM_SOLVER_PP_2M:
             return edm.dpm_solver_pp_2m(denoiser, start, sigmas)
+        if sampler.solver == DiffusionSampler.SOLVER_DDIM:
+            return edm.ddim(
+                denoiser, start, sigmas, eta=sampler.eta, noise=lambda step: noise(f"diffusion ddim {step}")
+            )
         return edm.heun(
             denoiser, start, sigmas, churn=sampler.churn, noise=lambda step: noise(f"diffusion churn {step}")
         )
@@ -278,13 +322,24 @@ class DenoiserSampling:
                 lambda scaled, level: self._model(scaled, level, conditions), x, sigma, sigma_data=self._sigma_data
             )
 
-        guidance = self._sampler.guidance
-        if guidance in {0.0, 1.0}:
-            return lambda x, sigma: told(given, x, sigma)
+        def conditional(x: Tensor, sigma: Tensor) -> Tensor:
+            return told(given, x, sigma)
+
+        def without(x: Tensor, sigma: Tensor) -> Tensor:
+            return told(withheld, x, sigma)
 
         def guided(x: Tensor, sigma: Tensor) -> Tensor:
             # Ho and Salimans 2022, eq. 6, for denoisers: scale 1 is the conditional model.
-            without = told(withheld, x, sigma)
-            return without + guidance * (told(given, x, sigma) - without)
+            base = without(x, sigma)
+            return base + guidance * (conditional(x, sigma) - base)
 
-        return guided
+        sampler, judge = self._sampler, self.judge
+        guidance, low, high = sampler.guidance, sampler.guidance_low, sampler.guidance_high
+        if not self._is_told:
+            if judge is None or guidance == 0:
+                return without
+            strong = edm.classifier_guided(without, lambda x, sigma: judge(x, sigma, labels), scale=guidance)
+            return edm.in_interval(strong, without, low=low, high=high)
+        if guidance in {0.0, 1.0}:
+            return conditional
+        return edm.in_interval(guided, conditional, low=low, high=high)

@@ -1,7 +1,8 @@
 """Diffusion by Karras et al. 2022, "Elucidating the Design Space of Diffusion-Based Generative Models" (EDM).
 
 Preconditioning, training loss, noise levels and solvers, as pure functions of a network or a denoiser. Equation and
-table numbers are the paper's; `dpm_solver_pp_2m` is from Lu et al. 2022, "DPM-Solver++". Arrays are NCHW, float32.
+table numbers are the paper's, but for `dpm_solver_pp_2m` (Lu et al. 2022, "DPM-Solver++"), `ddim` (Song et al. 2021)
+and guidance. Arrays are NCHW, float32.
 """
 
 import math
@@ -114,6 +115,55 @@ def dpm_solver_pp_2m(denoiser: Denoiser, start: Tensor, sigmas: list[float]) -> 
         x = (after / sigma) * x - math.expm1(-length) * estimate
         earlier, earlier_length = clean, length
     return x
+
+
+def ddim(
+    denoiser: Denoiser, start: Tensor, sigmas: list[float], *, eta: float = 0.0, noise: NoiseSource | None = None
+) -> Tensor:
+    """DDIM, Song et al. 2021, eq. 12 with the noise of eq. 16, written for x / sqrt(alpha): first order in the step.
+
+    At `eta` 0 it is deterministic; at 1 it is ancestral sampling. `noise` is asked for once a step but the last, only
+    where `eta` is above 0.
+    """
+    x = start
+    for number, (sigma, after) in enumerate(pairwise(sigmas)):
+        clean = denoiser(x, _level(x, sigma))
+        added = eta * after / sigma * math.sqrt(sigma**2 - after**2) if noise is not None else 0.0
+        kept = math.sqrt(max(after**2 - added**2, 0.0))
+        x = clean + kept / sigma * (x - clean)
+        if added > 0 and noise is not None:
+            x = x + added * noise(number)
+    return x
+
+
+def classifier_guided(
+    denoiser: Denoiser, log_likelihood: Callable[[Tensor, Tensor], Tensor], *, scale: float
+) -> Denoiser:
+    """The denoiser with a classifier's gradient added to its score, `scale` times (Dhariwal and Nichol 2021, eq. 10).
+
+    `log_likelihood` gives ln p(class | x) at noise level sigma (N,). The score is (D - x) / sigma², so the denoiser
+    moves by sigma² times the gradient.
+    """
+
+    def guided(x: Tensor, sigma: Tensor) -> Tensor:
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            (gradient,) = torch.autograd.grad(log_likelihood(leaf, sigma).sum(), leaf)
+        return denoiser(x, sigma) + scale * _wide(sigma.square()) * gradient
+
+    return guided
+
+
+def in_interval(denoiser: Denoiser, plain: Denoiser, *, low: float, high: float) -> Denoiser:
+    """`denoiser` at noise levels in (low, high], and `plain` at others (Kynkaanniemi et al. 2024); `high` 0: no end."""
+    if low == 0 and high == 0:
+        return denoiser
+
+    def chosen(x: Tensor, sigma: Tensor) -> Tensor:
+        level = float(sigma[0])
+        return (denoiser if low < level and (high == 0 or level <= high) else plain)(x, sigma)
+
+    return chosen
 
 
 def _wide(values: Tensor) -> Tensor:

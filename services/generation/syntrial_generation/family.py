@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
-from syntrial.v1.generation_pb2 import TrainGeneratorRequest
+from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject
@@ -60,6 +60,14 @@ class OpenGenerator(Protocol):
         ...
 
 
+class Guide(Protocol):
+    """Opens what guides a family's sampling; raises UserError where that is missing, or does not fit."""
+
+    def __call__(self, sampling: Any, request: SampleImagesRequest, context: StepContext, /) -> None:
+        """`sampling` is what `OpenGenerator` made, and takes what is opened."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """One family of generators."""
@@ -71,3 +79,5 @@ class Family:
     """Notes what is wrong with the family's sampler; None: the family has no sampler."""
     read: Read | None = None
     """None: the family trains on the split alone."""
+    guide: Guide | None = None
+    """None: nothing beside the generator guides its sampling."""

@@ -12,7 +12,12 @@ from torch import Tensor
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
-from syntrial.v1.generation_pb2 import DiffusionSampler, LatentDiffusionConfig, TrainGeneratorRequest
+from syntrial.v1.generation_pb2 import (
+    DiffusionSampler,
+    LatentDiffusionConfig,
+    SampleImagesRequest,
+    TrainGeneratorRequest,
+)
 from syntrial_generation.autoencoder import SIGMA_DATA, Autoencoder, drawn
 from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
@@ -26,6 +31,7 @@ from syntrial_generation.denoiser import (
     check_sampler,
 )
 from syntrial_generation.family import Family
+from syntrial_generation.latent_classifier import Judge
 from syntrial_generation.latents import Moments
 from syntrial_generation.loop import train
 
@@ -93,6 +99,11 @@ def latent_subject(subject: Subject, description: dict[str, Any]) -> Subject:
     return Subject(classes=subject.classes, task=subject.task, height=height, width=width, channels=channels)
 
 
+def is_told(config: LatentDiffusionConfig) -> bool:
+    """Whether the denoiser is told labels, or a classifier guides it."""
+    return config.conditioning != LatentDiffusionConfig.CONDITIONING_CLASSIFIER_GUIDANCE
+
+
 class Latents:
     """Latents as a denoiser is trained on them: drawn anew from their moments each time they are shown."""
 
@@ -123,34 +134,91 @@ def train_latent(
         attention_head_width=config.attention_head_width,
         dropout=config.dropout,
     )
-    training = DenoiserTraining(Latents(given), config, network=network, family="latent_diffusion", seed=seed)
+    training = DenoiserTraining(
+        Latents(given), config, network=network, family="latent_diffusion", seed=seed, is_told=is_told(config)
+    )
     curves = train(training, context=context)
     weights = prefixed(training.average.tensors, "denoiser/") | prefixed(given.weights, "autoencoder/")
-    return to_bytes(weights), {"network": asdict(network), "autoencoder": given.description}, curves
+    settings = {
+        "network": asdict(network),
+        "autoencoder": given.description,
+        "autoencoder_key": given.moments.autoencoder,
+        "is_told": is_told(config),
+    }
+    return to_bytes(weights), settings, curves
 
 
 class LatentSampling:
     """A trained denoiser of latents ready to sample, with the autoencoder that decodes what it draws."""
 
     def __init__(
-        self, weights: bytes, settings: dict[str, Any], *, subject: Subject, sampler: DiffusionSampler
+        self,
+        weights: bytes,
+        settings: dict[str, Any],
+        *,
+        subject: Subject,
+        sampler: DiffusionSampler,
     ) -> None:
+        self.settings, self.subject = settings, subject
         tensors, description = from_bytes(weights), settings["autoencoder"]
         self._autoencoder = Autoencoder.of(under(tensors, "autoencoder/"), description)
-        self._denoiser = DenoiserSampling(
+        self.denoiser = DenoiserSampling(
             under(tensors, "denoiser/"),
             network=Network.of(settings["network"]),
             subject=latent_subject(subject, description),
             sigma_data=SIGMA_DATA,
             sampler=sampler,
+            is_told=bool(settings["is_told"]),
         )
 
     def images(self, labels_NK: NDArray[np.float32], *, seed: int, label: int, indices: range) -> NDArray[np.uint8]:
         """uint8 N×H×W×C: synthetic images `indices` of class `label`, of which `labels_NK` are the label vectors."""
-        latents = self._denoiser.draw(labels_NK, seed=seed, label=label, indices=indices)
+        latents = self.denoiser.draw(labels_NK, seed=seed, label=label, indices=indices)
         return to_pixels(self._autoencoder.decode(latents))
 
 
+def guide(sampling: LatentSampling, request: SampleImagesRequest, context: StepContext) -> None:
+    """Opens the classifier that guides; none does a generator that is told labels, and where the guidance is 0.
+
+    Raises UserError where a classifier is missing or not wanted, and for one of other classes or another autoencoder.
+    """
+    settings, subject = sampling.settings, sampling.subject
+    wants = not settings["is_told"] and request.latent_diffusion.guidance > 0
+    if wants != request.HasField("classifier"):
+        told = "is told labels" if settings["is_told"] else "was trained without labels"
+        raise UserError(
+            field="classifier",
+            rule="guides a generator that was trained without labels, where guidance is above 0, and no other",
+            received=f"{'a' if request.HasField('classifier') else 'no'} classifier, guidance "
+            f"{request.latent_diffusion.guidance:g}, a generator that {told}",
+            remedy="Train the generator with conditioning: classifier-guidance and name a classifier of its latents.",
+        )
+    if not wants:
+        return
+    reader = context.open(request.classifier)
+    description = reader.json("classifier.json")
+    if tuple(description["classes"]) != subject.classes or description["task"] != subject.task:
+        raise UserError(
+            field="classifier",
+            rule="must tell the classes of the generator's images",
+            received=f"classes {', '.join(description['classes'])}; the generator's {', '.join(subject.classes)}",
+            remedy="Train the classifier on the training split that the generator saw.",
+        )
+    if description["autoencoder"] != settings["autoencoder_key"]:
+        raise UserError(
+            field="classifier",
+            rule="must be one of latents by the generator's autoencoder",
+            received=f"{description['autoencoder'][:12]}, the generator's {settings['autoencoder_key'][:12]}",
+            remedy="Train the classifier on latents by that autoencoder.",
+        )
+    sampling.denoiser.judge = Judge(from_bytes(reader.read("weights.safetensors")), description)
+
+
 FAMILY: Final = Family(
-    read=read, check=check, train=train_latent, open=LatentSampling, check_sampler=check_latent_sampler
+    read=read,
+    check=check,
+    train=train_latent,
+    open=LatentSampling,
+    check_sampler=check_latent_sampler,
+    guide=guide,
 )

@@ -74,6 +74,8 @@ class Moments:
             reader.array(_shard(number)) for number in range(description["shards"])
         ]
         self._starts = np.cumsum([0, *map(len, self._shards)])
+        self.shape: tuple[int, int, int] = tuple(description["shape"])
+        """2C, h, w."""
         self.autoencoder: str = description["autoencoder"]
         """The key of the autoencoder that made them."""
 

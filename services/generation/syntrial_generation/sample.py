@@ -71,6 +71,9 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
     sampling = FAMILIES[family].open(
         reader.read("weights.safetensors"), description["settings"], subject=subject, sampler=_sampler(request)
     )
+    guide = FAMILIES[family].guide
+    if guide is not None:
+        guide(sampling, request, context)
     images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
     labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
     saved = context.checkpoints.load()
@@ -157,6 +160,13 @@ def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subj
         "must have the classes and the image shape that the generator was trained on",
         f"{train}, generator {generator}",
         "Give the training split that the generator saw.",
+    )
+    checks.need(
+        not request.HasField("classifier") or FAMILIES[family].guide is not None,
+        "classifier",
+        f"nothing guides a {family} generator but itself",
+        request.classifier.key[:12],
+        "Leave it out.",
     )
     sampler = request.WhichOneof("sampler")
     check_sampler = FAMILIES[family].check_sampler

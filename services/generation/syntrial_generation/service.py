@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from syntrial.rpc.step import Verb
+from syntrial_generation.latent_classifier import train_latent_classifier
 from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
@@ -13,6 +14,7 @@ METHODS: Final[Mapping[str, Verb]] = {
     "TrainAutoencoder": train_autoencoder,
     "EncodeImages": encode_images,
     "TrainGenerator": train_generator,
+    "TrainLatentClassifier": train_latent_classifier,
     "SampleImages": sample_images,
 }
 """What the server and the job runner call."""

@@ -15,8 +15,18 @@ from google.protobuf.message_factory import GetMessageClass
 from pydantic.alias_generators import to_camel
 
 from syntrial.errors import UserError
-from syntrial.experiment.presets.latents import AUTOENCODERS, LATENT_DIFFUSION, LATENT_SAMPLERS
-from syntrial.v1.generation_pb2 import AutoencoderConfig, SampleImagesRequest, TrainGeneratorRequest
+from syntrial.experiment.presets.latents import (
+    AUTOENCODERS,
+    LATENT_CLASSIFIERS,
+    LATENT_DIFFUSION,
+    LATENT_SAMPLERS,
+)
+from syntrial.v1.generation_pb2 import (
+    AutoencoderConfig,
+    LatentClassifierConfig,
+    SampleImagesRequest,
+    TrainGeneratorRequest,
+)
 
 # `pico` (small sets) and `nano` are sized for two CPU cores at 28 px: 75 s and 9 minutes of training, by the images a
 # core did in a second (about 65 and 83). On one seed each: at 45,000 images `nano`'s settings gave plain chest X-rays,
@@ -293,6 +303,11 @@ def autoencoder_preset(family: str, preset: str, *, image_size: int, factor: int
     levels = factor.bit_length()
     channels = (channels + [channels[-1]] * levels)[:levels]
     return AutoencoderConfig(**numbers | {"factor": factor, "channels": channels})
+
+
+def classifier_preset(preset: str) -> LatentClassifierConfig:
+    """The classifier that guides, with every field of a preset filled in; the preset is one of its family's."""
+    return LatentClassifierConfig(**LATENT_CLASSIFIERS[preset])
 
 
 def sampler_preset(family: str, preset: str) -> tuple[Any, int]:

@@ -87,6 +87,7 @@ LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
         "p_mean": -0.4,
         "p_std": 1.0,
         "label_dropout": 0.0,
+        "conditioning": "CONDITIONING_LABELS",
     },
     "nano": {
         "channels": [96, 192],
@@ -101,6 +102,7 @@ LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
         "p_mean": -0.4,
         "p_std": 1.0,
         "label_dropout": 0.1,
+        "conditioning": "CONDITIONING_LABELS",
     },
     "small": {
         "channels": [128, 256, 384],
@@ -115,6 +117,7 @@ LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
         "p_mean": -0.4,
         "p_std": 1.0,
         "label_dropout": 0.1,
+        "conditioning": "CONDITIONING_LABELS",
     },
     "base": {
         "channels": [224, 448, 672, 896],
@@ -129,9 +132,36 @@ LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
         "p_mean": -0.4,
         "p_std": 1.0,
         "label_dropout": 0.1,
+        "conditioning": "CONDITIONING_LABELS",
     },
 }
 """Denoisers of latents by preset."""
+
+LATENT_CLASSIFIERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    preset: {
+        "channels": channels,
+        "blocks": blocks,
+        "attention_head_width": 16,
+        "images": images,
+        "batch_size": batch,
+        "learning_rate": rate,
+        "warmup_images": images // 20,
+        "ema_half_life_images": images // 20,
+        "weight_decay": 0.05,
+        "p_mean": -0.4,
+        "p_std": 1.4,
+    }
+    for preset, channels, blocks, images, batch, rate in (
+        ("pico", 32, 2, 10_000, 32, 2e-3),
+        ("nano", 64, 2, 40_000, 64, 1e-3),
+        ("small", 128, 4, 2_000_000, 256, 5e-4),
+        ("base", 256, 6, 10_000_000, 256, 3e-4),
+    )
+}
+"""Classifiers that guide, by preset."""
+
+USUAL_GUIDANCE: Final = 2.0
+"""The scale of a classifier's guidance where none is said: without any, images would be of no class."""
 
 LATENT_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "pico": {"steps": 16, "sigma_min": 0.01, "sigma_max": 40.0, "rho": 7.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},

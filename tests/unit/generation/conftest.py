@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from syntrial_generation.latent_classifier import train_latent_classifier
 from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
@@ -22,18 +23,21 @@ from syntrial.v1.generation_pb2 import (
     EncodeImagesRequest,
     GanConfig,
     GanSampler,
+    LatentClassifierConfig,
     LatentDiffusionConfig,
     LatentInputs,
     PcaConfig,
     SampleImagesRequest,
     TrainAutoencoderRequest,
     TrainGeneratorRequest,
+    TrainLatentClassifierRequest,
 )
 
 DATA = fake_key("data set")
 GENERATOR = fake_key("generator")
 AUTOENCODER = fake_key("autoencoder")
 LATENTS = fake_key("latents")
+GUIDE = fake_key("guide")
 
 
 @pytest.fixture(autouse=True)
@@ -185,6 +189,34 @@ def latent_inputs(images: ImageSet) -> dict[tuple[str, str], MemberValue]:
     }
 
 
+def train_guide(
+    split: ImageSet, /, *, checkpoints: FakeCheckpoints | None = None, extra: Any = None, **changes: Any
+) -> FakeContext:
+    """Runs TrainLatentClassifier on a split."""
+    fields: dict[str, Any] = {
+        "channels": 8,
+        "blocks": 1,
+        "attention_head_width": 4,
+        "images": 64,
+        "batch_size": 8,
+        "learning_rate": 5e-3,
+        "warmup_images": 8,
+        "ema_half_life_images": 8,
+        "p_mean": -0.4,
+        "p_std": 1.4,
+    }
+    inputs = {(DATA, "train"): split, **latent_inputs(split)}
+    context = FakeContext(inputs=inputs, checkpoints=checkpoints, **(extra or {}))
+    request = TrainLatentClassifierRequest(
+        train=MemberRef(key=DATA, member="train"),
+        latents=MemberRef(key=LATENTS, member="latents"),
+        seed=1,
+        config=LatentClassifierConfig(**fields | changes),
+    )
+    train_latent_classifier(request, context)
+    return context
+
+
 def train(
     images: ImageSet, *, seed: int = 1, checkpoints: FakeCheckpoints | None = None, extra: Any = None, **family: Any
 ) -> FakeContext:
@@ -210,14 +242,18 @@ def sample(
     *,
     checkpoints: FakeCheckpoints | None = None,
     extra: Any = None,
+    guide: FakeContext | None = None,
     **changes: Any,
 ) -> FakeContext:
-    """Runs SampleImages on what `train` made."""
-    member = trained.result("generator")
-    blobs = {name: member.read(name) for name in member.names()}
-    context = FakeContext(
-        inputs={(DATA, "train"): images, (GENERATOR, "generator"): blobs}, checkpoints=checkpoints, **(extra or {})
-    )
+    """Runs SampleImages on what `train` made, guided by what `train_guide` made."""
+    inputs: dict[tuple[str, str], MemberValue] = {
+        (DATA, "train"): images,
+        (GENERATOR, "generator"): blobs_of(trained, "generator"),
+    }
+    if guide is not None:
+        inputs[GUIDE, "classifier"] = blobs_of(guide, "classifier")
+        changes["classifier"] = MemberRef(key=GUIDE, member="classifier")
+    context = FakeContext(inputs=inputs, checkpoints=checkpoints, **(extra or {}))
     fields: dict[str, Any] = {
         "generator": MemberRef(key=GENERATOR, member="generator"),
         "train": MemberRef(key=DATA, member="train"),
@@ -233,13 +269,14 @@ def sample(
 
 @pytest.fixture
 def lab() -> SimpleNamespace:
-    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, and new `configs` and `samplers`."""
+    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, `train_guide`, `configs`, `samplers`."""
     return SimpleNamespace(
         split=build_split,
         train=train,
         sample=sample,
         autoencode=autoencode,
         encode=encode,
+        train_guide=train_guide,
         configs=small_configs(),
         samplers=small_samplers(),
     )

@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -80,3 +81,100 @@ def test_stochastic_sampling_keeps_the_datas_moments() -> None:
     )
     assert float(result.mean()) == pytest.approx(0.2, abs=0.02)
     assert float(result.std()) == pytest.approx(0.5, abs=0.02)
+
+
+def test_ddim_without_noise_is_its_closed_form_for_gaussian_data() -> None:
+    start = 10 * torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    levels = edm.sigma_steps(7, sigma_min=0.05, sigma_max=10, rho=7)
+    # Each step multiplies the distance from the mean by (s² + sigma sigma') / (s² + sigma²).
+    factor = math.prod((0.25 + a * b) / (0.25 + a**2) for a, b in pairwise(levels))
+    assert torch.allclose(edm.ddim(gaussian, start, levels), 0.2 + (start - 0.2) * factor, rtol=1e-6)
+
+
+def test_ddim_is_of_first_order() -> None:
+    start = 10 * torch.randn(4, 1, 2, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    errors = []
+    for steps in (40, 80, 160):
+        levels = edm.sigma_steps(steps, sigma_min=0.05, sigma_max=10, rho=7)[:-1]
+        result = edm.ddim(gaussian, start, levels)
+        errors.append(float((result - exact(start, sigma=10, after=levels[-1])).abs().max()))
+    assert errors[0] / errors[1] == pytest.approx(2, abs=0.25)
+    assert errors[1] / errors[2] == pytest.approx(2, abs=0.15)
+
+
+@pytest.mark.parametrize("eta", [0.5, 1.0])
+def test_ddim_with_noise_has_the_variance_of_its_closed_form(eta: float) -> None:
+    random = torch.Generator().manual_seed(3)
+    levels = edm.sigma_steps(12, sigma_min=0.05, sigma_max=10, rho=7)
+    variance, mean = 100.0, 0.0
+    for sigma, after in pairwise(levels):
+        # Song et al. 2021, eq. 16, for x / sqrt(alpha).
+        added = eta**2 * after**2 * (sigma**2 - after**2) / sigma**2
+        factor = (0.25 + math.sqrt(after**2 - added) * sigma) / (0.25 + sigma**2)
+        variance, mean = factor**2 * variance + added, 0.2 + factor * (mean - 0.2)
+    count = 40_000
+    start = 10 * torch.randn(count, 1, 1, 1, generator=random)
+    result = edm.ddim(
+        gaussian, start, levels, eta=eta, noise=lambda _step: torch.randn(count, 1, 1, 1, generator=random)
+    )
+    deviation = math.sqrt(variance)
+    # Five standard errors.
+    assert float(result.mean()) == pytest.approx(mean, abs=5 * deviation / math.sqrt(count))
+    assert float(result.std()) == pytest.approx(deviation, rel=5 / math.sqrt(2 * count))
+
+
+MEANS = torch.tensor([-1.0, 1.5], dtype=torch.float64)
+SHARES = torch.tensor([0.3, 0.7], dtype=torch.float64)
+
+
+def of_class(x: torch.Tensor, sigma: torch.Tensor, mean: float) -> torch.Tensor:
+    """The exact denoiser of one class of the mixture, with standard deviation 0.5."""
+    return mean + 0.25 / (0.25 + sigma[:, None, None, None] ** 2) * (x - mean)
+
+
+def class_scores(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """N×2: ln of each class's share times its density at noise level sigma, but for a constant."""
+    spread = 0.25 + sigma[:, None] ** 2
+    squared = (x[:, None] - MEANS[None, :, None, None, None]).square().sum(dim=(2, 3, 4))
+    return SHARES.log() - squared / (2 * spread)
+
+
+def mixture(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """The exact denoiser of the mixture."""
+    weights = class_scores(x, sigma).softmax(dim=1)
+    return sum(
+        (weights[:, number, None, None, None] * of_class(x, sigma, float(mean)) for number, mean in enumerate(MEANS)),
+        start=torch.zeros_like(x),
+    )
+
+
+@pytest.mark.parametrize("label", [0, 1])
+def test_the_gradient_of_the_exact_classifier_makes_a_mixture_the_exact_conditional(label: int) -> None:
+    mean = float(MEANS[label])
+    guided = edm.classifier_guided(
+        mixture, lambda x, sigma: class_scores(x, sigma).log_softmax(dim=1)[:, label], scale=1.0
+    )
+    x = 2 * torch.randn(16, 1, 2, 2, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+    for level in (0.1, 1.0, 7.0):
+        sigma = torch.full((16,), level, dtype=torch.float64)
+        assert torch.allclose(guided(x, sigma), of_class(x, sigma, mean))
+    levels = edm.sigma_steps(80, sigma_min=0.05, sigma_max=10, rho=7)[:-1]
+    solution = mean + (5 * x - mean) * math.sqrt((0.25 + levels[-1] ** 2) / (0.25 + 100))
+    with torch.no_grad():
+        for solver in (edm.heun, edm.dpm_solver_pp_2m):
+            assert float((solver(guided, 5 * x, levels) - solution).abs().max()) < 0.02
+
+
+def test_guidance_acts_within_its_interval_alone() -> None:
+    seen: list[float] = []
+
+    def noting(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        seen.append(float(sigma[0]))
+        return gaussian(x, sigma)
+
+    levels = edm.sigma_steps(9, sigma_min=0.05, sigma_max=10, rho=7)
+    chosen = edm.in_interval(noting, gaussian, low=0.2, high=3.0)
+    start = torch.randn(2, 1, 1, 1, generator=torch.Generator().manual_seed(5))
+    assert torch.equal(edm.ddim(chosen, start, levels), edm.ddim(gaussian, start, levels))
+    assert seen == pytest.approx([level for level in levels if 0.2 < level <= 3.0])
+    assert edm.in_interval(noting, gaussian, low=0, high=0) is noting

@@ -93,6 +93,39 @@ def test_a_factor_that_does_not_divide_the_images_is_refused_before_anything_run
         planned({"autoencoder": {"factor": factor}})
 
 
+GUIDED = {"preset": "pico", "conditioning": "classifier-guidance"}
+
+
+def test_a_classifier_that_guides_is_a_step_of_its_own_on_the_same_latents() -> None:
+    found = planned(GUIDED)
+    (judge,) = requests(found, "TrainLatentClassifier")
+    (training,) = (one for one in requests(found, "TrainGenerator") if one.HasField("latent"))
+    assert judge.latents == training.latent.train
+    assert judge.train == training.train
+    (sampling,) = (one for one in requests(found, "SampleImages") if one.HasField("classifier"))
+    assert (sampling.classifier.key, sampling.latent_diffusion.guidance) == (judge.header.key, 2)
+
+
+def test_another_scale_of_guidance_trains_nothing_again() -> None:
+    stronger = planned(GUIDED | {"sampler": {"guidance": 4}})
+    keys = {step.key for step in planned(GUIDED).steps if step.method.partition("/")[2].startswith("Train")}
+    generation = {step.key for step in stronger.steps if "GenerationService/Train" in step.method}
+    assert generation <= keys
+
+
+@pytest.mark.parametrize(
+    ("own", "says"),
+    [
+        (GUIDED | {"sampler": {"guidance": 0}}, "latentDiffusion.sampler.guidance: is above 0 with conditioning"),
+        ({"guide": {"channels": 8}}, "latentDiffusion.guide: belongs to conditioning: classifier-guidance"),
+        ({"preset": "pico", "sampler": {"guidance": 2}}, "latentDiffusion.sampler.guidance: compares the model with"),
+    ],
+)
+def test_guidance_that_cannot_work_is_refused_before_anything_runs(own: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        planned(own)
+
+
 def test_an_unknown_preset_is_refused_as_the_file_spells_it() -> None:
     with pytest.raises(UserError, match=r"generator.latentDiffusion.preset: must be one of pico"):
         planned({"preset": "huge"})
