@@ -11,6 +11,7 @@ from syntrial.analysis.findings import baseline_cell
 from syntrial.analysis.reading import CellData, Json, TrialData
 from syntrial.counting import counted
 from syntrial.documents.training import TrainedPhase
+from syntrial.errors import listed
 
 FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
@@ -92,16 +93,19 @@ def _pretraining(report: Json) -> Iterator[Json]:
     """What each classifier of a chain was trained with before, and what of the trial's images was found in it."""
     for link in report.get("pretraining", ()):
         audit = link["audit"]
-        dropped = [
-            f"{counted(leak['images'], 'image')} of {leak['kind'].replace('-', ' ')}s in {leak['between'][0]}"
-            for leak in _of_trial(audit)
-            if leak["dropped"]
-        ]
+        dropped: dict[tuple[str, str], list[str]] = {}
+        for leak in _of_trial(audit):
+            if leak["dropped"]:
+                own, other = leak["between"]
+                words = f"{counted(leak['images'], 'image')} by {leak['kind'].replace('-', ' ')}s"
+                dropped.setdefault((own, other), []).append(words)
+        parts = [f"of {own}, {listed(kinds, last='and')} with {other}" for (own, other), kinds in dropped.items()]
+        both = " An image may be both." if any(len(kinds) > 1 for kinds in dropped.values()) else ""
         yield _qualification(
             "pretraining",
             f"{link['classifier']} starts from weights trained on {audit['source']} "
             f"({counted(audit['splits']['train']['count'], 'image')}), which was searched for this trial's validation "
-            f"and test images: {', '.join(dropped) if dropped else 'none'} were left out.",
+            f"and test images. Left out: {'; '.join(parts) or 'none'}.{both}",
             keys=link["keys"],
         )
 

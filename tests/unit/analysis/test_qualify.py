@@ -378,7 +378,7 @@ def test_what_a_chain_was_trained_with_is_told_with_what_was_left_out_and_what_w
     assert told["severity"] == "note"
     assert told["words"] == (
         "chain starts from weights trained on nih (80 images), which was searched for this trial's validation and test "
-        "images: 3 images of exact duplicates in train were left out."
+        "images. Left out: of train, 3 images by exact duplicates with the trial's test."
     )
     (kept,) = by_kind["leaks"]
     assert kept["severity"] == "serious"
