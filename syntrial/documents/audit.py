@@ -13,7 +13,7 @@ LeakAction = Literal["drop", "stop", "waive", "keep"]
 
 Grade = Literal["pass", "warn", "stop"]
 """What a finding means: nothing, a note, or a reason to doubt the verdict (or to end the trial, if that is asked)."""
-FindingKind = Literal["property", "omissions", "probe", "labels"]
+FindingKind = Literal["property", "omissions", "probe", "labels", "image", "patients"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,11 +112,13 @@ class Finding:
     against: str
     """class, split or origin (real or synthetic)."""
     strength: float
-    """Cramér's V of a property, AUROC of a probe or of labels, the share of a class that was lost: 0 to 1."""
+    """Cramér's V of a property, AUROC of a probe, labels or a number an image, the share of a class that was lost,
+    or of patients that may stand in two splits: 0 to 1."""
     p_value: float | None = None
     """Times the number of tests (Bonferroni)."""
     chance: float | None = None
-    """Of a probe: what 99 of 100 permutations of the labels stay under."""
+    """Of a probe: what 99 of 100 permutations of the labels stay under. Of a number an image: what all of these numbers
+    stay under in 99 of 100 data sets that have nothing to tell."""
     pictures: int = 0
     """So many of the images of `findings.npy` show it, after those of the findings before."""
 

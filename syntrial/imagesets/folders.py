@@ -24,6 +24,7 @@ from syntrial.imagesets.headers import EIGHT, Header
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
+from syntrial.imagesets.pseudonyms import spelling_notes
 from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, of_classes, told
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
@@ -276,6 +277,8 @@ def contents_of_tree(source: Source, tree: Tree, *, path: Path, field: str) -> C
             labels=np.array([numbers[picture.label] for picture in members], dtype=np.int64),
             patients=tuple(patient_of(picture.name) for picture in members),
         )
+    if pattern or of_dicom:
+        notes += spelling_notes(patient for part in splits.values() for patient in part.patients)
     return Contents(
         classes=layout.classes,
         splits=splits,

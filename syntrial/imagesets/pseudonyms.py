@@ -8,12 +8,15 @@ the public digest of the data does not give it.
 
 import hashlib
 import hmac
+import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from syntrial.artifacts.content import CHUNK_BYTES
 from syntrial.artifacts.keys import canonical_json
+from syntrial.counting import counted
 
 _PURPOSE: Final = b"syntrial/names/1\0"
 FILE_DIGITS: Final = 8
@@ -44,6 +47,34 @@ def file_words(names: Iterable[str], *, secret: bytes) -> dict[str, str]:
 def patient_word(patient: str, *, secret: bytes) -> str:
     """The pseudonym of a patient: "p-1f3a09bc5d7e2460"."""
     return f"p-{_hash(f'patient/{patient}', secret)[:PATIENT_DIGITS]}"
+
+
+def spelling(patient: str) -> tuple[str, ...]:
+    """What is left of a patient's name without case, spaces, signs and leading zeros: ("p", "1") for P-001 and p1."""
+    plain = unicodedata.normalize("NFKC", patient).casefold()
+    return tuple(part.lstrip("0") or "0" for part in re.findall(r"\d+|[^\W\d_]+", plain)) or (plain,)
+
+
+def spelled_otherwise(patients: Iterable[str]) -> list[list[str]]:
+    """The names that differ from others by no more than `spelling` leaves out, together, in the order of names.
+
+    Names that begin with a line's end are those of images without a patient (`columns.patients_of`).
+    """
+    found: dict[tuple[str, ...], list[str]] = {}
+    for patient in sorted({patient for patient in patients if not patient.startswith("\n")}):
+        found.setdefault(spelling(patient), []).append(patient)
+    return [names for names in found.values() if len(names) > 1]
+
+
+def spelling_notes(patients: Iterable[str]) -> tuple[str, ...]:
+    """A sentence that counts them, or none."""
+    several = spelled_otherwise(patients)
+    if not several:
+        return ()
+    return (
+        f"{counted(len(several), 'patient')} may be spelled in several ways: names that differ in case, spaces, signs "
+        "or leading zeros alone count as different patients.",
+    )
 
 
 def _hash(text: str, secret: bytes) -> str:

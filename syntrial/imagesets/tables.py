@@ -37,6 +37,7 @@ from syntrial.imagesets.folders import (
 )
 from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
+from syntrial.imagesets.pseudonyms import spelling_notes
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
 from syntrial.imagesets.trees import Tree, below_top, open_tree, with_archives
@@ -227,6 +228,7 @@ def read_table(
         notes += (f"Left out: {counted(repeated, 'row')} in which another is repeated.",)
     if unlisted := sorted(set(pictures) - {name for name in found if name}):
         notes += (f"Left out: {counted(len(unlisted), 'file')} without a row{_some(unlisted, show)}.",)
+    notes += spelling_notes(owners[row] for row in rows) if owners else ()
     if not rows:
         raise SourceError(
             field=sheet.title,

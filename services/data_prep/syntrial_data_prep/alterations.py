@@ -45,10 +45,13 @@ def _resized(factor: float) -> Alter:
     return alter
 
 
-def _cropped(margin: float) -> Alter:
+def _cropped(margin: float, *, sides: int = 4) -> Alter:
+    """Without a margin on each side; `sides` 1 or 2: on the left, or on the left and at the top, alone."""
+
     def alter(image: Pixels, _: np.random.Generator) -> Pixels:
         height, width = image.shape[:2]
-        box = (width * margin, height * margin, width * (1 - margin), height * (1 - margin))
+        left, top, end = margin, margin if sides > 1 else 0.0, margin if sides > 2 else 0.0
+        box = (width * left, height * top, width * (1 - end), height * (1 - end))
         return _pixels(_picture(image).resize((width, height), Image.Resampling.BICUBIC, box=box))
 
     return alter
@@ -94,6 +97,33 @@ def _mirrored_jpeg(image: Pixels, random: np.random.Generator) -> Pixels:
     return _jpeg(60)(_mirrored(image, random), random)
 
 
+def _shifted(across: float, down: float) -> Alter:
+    """Moved by shares of the sides, by a pixel at least where they are not 0; what comes in is as the edge was."""
+
+    def alter(image: Pixels, _: np.random.Generator) -> Pixels:
+        height, width = image.shape[:2]
+        steps = [round(side * share) or (1 if share else 0) for side, share in ((height, down), (width, across))]
+        padded = np.pad(image, ((steps[0], 0), (steps[1], 0), (0, 0)), mode="edge")
+        return np.ascontiguousarray(padded[:height, :width])
+
+    return alter
+
+
+def _inverted(image: Pixels, _: np.random.Generator) -> Pixels:
+    return np.asarray(255 - image, dtype=np.uint8)
+
+
+def _bordered(image: Pixels, _: np.random.Generator) -> Pixels:
+    """Smaller, in a black border of 3% of the sides."""
+    picture = _picture(image)
+    height, width = image.shape[:2]
+    across, down = max(1, round(width * 0.03)), max(1, round(height * 0.03))
+    bordered = Image.new(picture.mode, picture.size)
+    inner = picture.resize((width - 2 * across, height - 2 * down), Image.Resampling.BICUBIC)
+    bordered.paste(inner, (across, down))
+    return _pixels(bordered)
+
+
 KINDS: Final[Mapping[str, Alter]] = {
     "JPEG 90": _jpeg(90),
     "JPEG 60": _jpeg(60),
@@ -101,6 +131,12 @@ KINDS: Final[Mapping[str, Alter]] = {
     "half the size and back": _resized(0.5),
     "cropped 2% a side": _cropped(0.02),
     "cropped 5% a side": _cropped(0.05),
+    "cropped 5% on one side": _cropped(0.05, sides=1),
+    "cropped 5% at a corner": _cropped(0.05, sides=2),
+    "shifted by 3%": _shifted(0.03, 0),
+    "shifted by 3% both ways": _shifted(0.03, 0.03),
+    "in a black border": _bordered,
+    "inverted grey": _inverted,
     "brighter": _levels(1, 30),
     "more contrast": _levels(1.3, 0),
     "less contrast": _levels(0.6, 0),

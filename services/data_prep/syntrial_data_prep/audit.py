@@ -176,7 +176,7 @@ def leak_pictures(
         upright = [pair for pair in leak.pairs if pair.position == 0]
         moved = [pair for pair in leak.pairs if pair.position]
         titled.append((f"{leak.kind.replace('-', ' ')} {where}", *sides, upright))
-        titled.append((f"{leak.kind.replace('-', ' ')} {where}, mirrored or turned", *sides, moved))
+        titled.append((f"{leak.kind.replace('-', ' ')} {where}, mirrored, turned, inverted or moved", *sides, moved))
     return pair_pictures(titled)
 
 

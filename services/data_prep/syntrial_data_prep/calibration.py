@@ -19,11 +19,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial_data_prep.alterations import ENCODINGS, KINDS
+from syntrial_data_prep.displaced import apart_by_parts
 from syntrial_data_prep.likeness import Likeness, Scale, coefficients, evened, positions
 from syntrial_data_prep.neighbours import Codes, several
 
 FALSE_ALARMS: Final = 2e-4
 """Pairs of different images that are expected within the threshold, an image."""
+WAYS: Final = 3.0
+"""In so many ways, as far as chance goes, displaced images are compared: of 24, most see the same."""
+KIN: Final = 12
+"""Neighbours of each image that the search for displaced images compares again."""
 NEIGHBOURS: Final = 32
 ASKED: Final = 1000
 """At most so many images, evenly spread, are asked for their neighbours."""
@@ -35,6 +40,8 @@ CLOSEST: Final = 0.08
 """Two images nearer than this differ by rounding or resampling alone: the least threshold of all."""
 HEADROOM: Final = 1.25
 """How much further than 95 of 100 re-encoded images a copy may lie, where different images allow it."""
+FARTHEST: Final = 1.0
+"""The largest reach."""
 WIDEST: Final = 0.5
 """The largest threshold: no alteration that leaves an image as it is goes further, however far others lie."""
 
@@ -46,6 +53,10 @@ class Calibration:
     threshold: float
     dimension: float
     """Of neighbourhoods; NaN where there are too few images to say."""
+    reach: float
+    """As near as `KIN` different images come to an image: what is nearer is looked at for displacement."""
+    moved: float
+    """The threshold of displaced images, which are compared in more ways: so as to give no more false alarms."""
     recall: dict[str, float]
     """Of each kind of alteration: the share of images whose altered copy is within the threshold."""
 
@@ -56,12 +67,22 @@ def calibrate(
     """Calibrates on a set's images and their `likeness` by `scale`; neighbours of one patient do not count."""
     views = [_different(view, patients=patients) for view in (likeness.plain, likeness.inner)]
     by_others, dimension, usual = min(views)
-    distances = _altered(images_NHWC, likeness, scale=scale, seed=seed)
-    known = [float(np.quantile(distances[name], 0.95)) for name in ENCODINGS if len(distances[name])]
+    reach = 0.0
+    if dimension > 0:
+        # Numbers grow as a power of the distance, here as there.
+        reach = min(FARTHEST, by_others * (KIN / FALSE_ALARMS) ** (1 / dimension))
+    distances = _altered(images_NHWC, likeness, scale=scale, seed=seed, reach=reach)
+    known = [float(np.quantile(distances[name][0], 0.95)) for name in ENCODINGS if distances[name].size]
     least = max(CLOSEST, min(HEADROOM * max(known, default=0.0), usual / 3))
     threshold = round(min(WIDEST, max(by_others, least)), 6)
-    recall = {name: float((values < threshold).mean()) if len(values) else 0.0 for name, values in distances.items()}
-    return Calibration(threshold=threshold, dimension=dimension, recall=recall)
+    moved = round(threshold * WAYS ** (-1 / dimension), 6) if dimension > 0 else threshold
+    recall = {
+        name: float(((values[0] < threshold) | (values[1] < moved)).mean()) if values.size else 0.0
+        for name, values in distances.items()
+    }
+    return Calibration(
+        threshold=threshold, dimension=dimension, reach=max(reach, threshold), moved=moved, recall=recall
+    )
 
 
 def _different(view: NDArray[np.float32], *, patients: Codes) -> tuple[float, float, float]:
@@ -86,9 +107,9 @@ def _different(view: NDArray[np.float32], *, patients: Codes) -> tuple[float, fl
 
 
 def _altered(
-    images_NHWC: NDArray[np.uint8], likeness: Likeness, *, scale: Scale, seed: int
+    images_NHWC: NDArray[np.uint8], likeness: Likeness, *, scale: Scale, seed: int, reach: float
 ) -> dict[str, NDArray[np.float64]]:
-    """For each kind the distances (n,) of altered images to their own originals, as the search takes them."""
+    """For each kind the distances (2, n) of altered images to their own originals, as both searches take them."""
     rows = _spread(len(likeness), most=ALTERED)
     rows = rows[likeness.plain[rows].any(1)]
     own = likeness.take(rows)
@@ -96,14 +117,14 @@ def _altered(
     for number, (name, alter) in enumerate(KINDS.items()):
         random = np.random.default_rng([seed, number])
         if not len(rows):
-            found[name] = np.empty(0)
+            found[name] = np.empty((2, 0))
             continue
         copies = np.stack([alter(images_NHWC[row], random) for row in rows])
-        found[name] = _own_distances(evened(coefficients(copies), scale), own)
+        found[name] = _own_distances(evened(coefficients(copies), scale), own, reach=reach)
     return found
 
 
-def _own_distances(copies: Likeness, originals: Likeness) -> NDArray[np.float64]:
+def _own_distances(copies: Likeness, originals: Likeness, *, reach: float) -> NDArray[np.float64]:
     best = np.full(len(copies), -1.0)
     for moved, still in (
         (copies.plain, originals.plain),
@@ -113,8 +134,11 @@ def _own_distances(copies: Likeness, originals: Likeness) -> NDArray[np.float64]
     ):
         for view in positions(moved):
             np.maximum(best, np.einsum("nd,nd->n", view, still, dtype=np.float64), out=best)
-    distances: NDArray[np.float64] = np.sqrt(np.maximum(2 - 2 * best, 0))
-    return distances
+    products = np.einsum("nd,nd->n", copies.plain, originals.plain, dtype=np.float64)
+    moved = np.where(
+        products >= 1 - reach**2 / 2, apart_by_parts(copies, originals), np.sqrt(np.maximum(2 + 2 * products, 0))
+    )
+    return np.stack([np.sqrt(np.maximum(2 - 2 * best, 0)), moved])
 
 
 def _spread(count: int, *, most: int) -> Codes:

@@ -16,12 +16,13 @@ from syntrial.counting import counted
 from syntrial.documents.audit import Finding, Grade
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import Labels
-from syntrial_data_prep import probe
+from syntrial.imagesets.pseudonyms import spelled_otherwise
+from syntrial_data_prep import probe, processing
 from syntrial_data_prep.association import NOTHING, Association, associate, codes_of, table_of
 from syntrial_data_prep.form import Formed
+from syntrial_data_prep.processing import LEVEL, SHOWN, Pictured
 from syntrial_data_prep.properties import Column, of_files, of_pixels
 
-LEVEL: Final = 0.01
 STRENGTHS: Final[Mapping[tuple[str, str], tuple[float, float | None]]] = {
     ("file", "class"): (0.1, 0.5),
     ("file", "split"): (0.2, None),
@@ -38,26 +39,10 @@ STRENGTHS: Final[Mapping[tuple[str, str], tuple[float, float | None]]] = {
     ("levels", "origin"): (0.5, None),
 }
 """(what the property is of, what it tells) -> Cramér's V from which it is a warning, and a stop (None: never)."""
-PROBE_FILES: Final = (0.6, 0.85)
-"""AUROC on validation of files alone from which it is a warning, and a stop."""
-PROBE_BORDERS: Final = 0.9
-"""AUROC of borders alone from which it is a warning, where the middle alone does no better."""
-BORDERS_BEHIND: Final = 0.02
 LOST_SHARE: Final = 0.01
 """The share of a class that cannot be read from which it is a warning, where that falls on the class."""
 LABELS_FALL: Final = 0.2
 """How far under its AUROC on real validation images the model's AUROC on imported labels may fall without a word."""
-SHOWN: Final = 4
-"""Images of each class that show a finding."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Pictured:
-    """A finding and the images that show it."""
-
-    finding: Finding
-    rows: tuple[tuple[str, int], ...] = ()
-    """(split, row) of each."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -88,7 +73,9 @@ def of_dataset(
     found = _properties(group, targets)
     kept = {name: sum(int(held[k]) for held in _counts(splits, classes)) for k, name in enumerate(classes)}
     found += _omissions(lost, kept=kept)
-    found += _probes(splits, classes, files=files)
+    found += _spellings(splits)
+    found += processing.probes(splits, classes, files=files)
+    found += processing.of_classes(splits, classes)
     return _sorted(found)
 
 
@@ -101,6 +88,8 @@ def of_imported(imported: Formed, *, train: Formed, validation: Formed, classes:
     if imported.labels.ndim == 1:
         alone = _group({"imported": imported}, files)
         found += _properties(alone, [("class", "", imported.labels.astype(np.int64), classes)])
+    found += processing.of_classes({"imported": imported}, classes)
+    found += processing.of_origin(train, imported)
     kept = {name: int(count) for name, count in zip(classes, _counts({"": imported}, classes)[0], strict=True)}
     found += _omissions({"imported": imported.lost}, kept=kept)
     found += _labels(imported, train=train, validation=validation, classes=classes)
@@ -276,58 +265,35 @@ def _omissions(lost: Mapping[str, Mapping[str, int]], *, kept: Mapping[str, int]
     return found
 
 
-def _probes(
-    splits: Mapping[str, Formed], classes: Sequence[str], *, files: Mapping[str, list[Column]]
-) -> list[Pictured]:
-    train, validation = splits["train"], splits["validation"]
-    truth = [probe.one_hot(part.labels, len(classes)) for part in (train, validation)]
-    looks: list[tuple[str, list[Any]]] = [
-        ("thumbnail", [probe.thumbnails(part.images_NHWC) for part in (train, validation)]),
-        ("middle", [probe.thumbnails(_middle(part.images_NHWC)) for part in (train, validation)]),
-        ("borders", [probe.borders(part.images_NHWC) for part in (train, validation)]),
-    ]
-    columns = [files[name] for name in ("train", "validation")]
-    if all(columns):
-        features = [probe.file_features(column, like=columns[0]) for column in columns]
-        if features[0].shape[1] and (features[0].std(0) > 0).any():
-            looks.append(("files", features))
-    reached = {look: probe.probe(look, (x[0], truth[0]), (x[1], truth[1])) for look, x in looks}
-    found: list[Pictured] = []
-    for look, result in reached.items():
-        if look == "middle":
-            continue
-        grade: Grade = "pass"
-        if result.auroc > result.chance:
-            if look == "files" and result.auroc >= PROBE_FILES[0]:
-                grade = "stop" if result.auroc >= PROBE_FILES[1] else "warn"
-            if look == "borders" and result.auroc >= max(PROBE_BORDERS, reached["middle"].auroc - BORDERS_BEHIND):
-                grade = "warn"
-        middle = f" The middle alone reaches {reached['middle'].auroc:.2f}." if look == "borders" else ""
-        what = {
-            "thumbnail": "thumbnails of 8×8 cells",
-            "borders": "the outermost sixteenth of each image",
-            "files": "properties of files",
-        }[look]
-        found.append(
-            Pictured(
-                finding=Finding(
-                    kind="probe",
-                    grade=grade,
-                    words=f"A small model that sees {what} alone reaches an AUROC of {result.auroc:.2f} on validation "
-                    f"(by chance up to {result.chance:.2f}).{middle}",
-                    about=look,
-                    against="class",
-                    strength=round(result.auroc, 6),
-                    chance=round(result.chance, 6),
-                )
-            )
+def _spellings(splits: Mapping[str, Formed]) -> list[Pictured]:
+    """Patients whose names differ in case, spaces, signs or leading zeros alone: one patient, perhaps, as several."""
+    if any(part.patients is None for part in splits.values()):
+        return []
+    places: dict[str, list[tuple[str, int]]] = {}
+    for name, part in splits.items():
+        for row, identity in enumerate(part.identities):
+            places.setdefault(identity, []).append((name, row))
+    several = spelled_otherwise(places)
+    across = [names for names in several if len({split for name in names for split, _ in places[name]}) > 1]
+    if not several:
+        return []
+    shown = [[places[name][0] for name in names] for names in (across or several)]
+    words = [str((splits[split].patients or ())[row]) for split, row in shown[0][:2]]
+    return [
+        Pictured(
+            finding=Finding(
+                kind="patients",
+                grade="warn",
+                words=f"{counted(len(several), 'patient')} may be spelled in several ways, and "
+                f"{counted(len(across), 'stands', 'stand')} in several splits under them: names that differ in case, "
+                f"spaces, signs or leading zeros alone count as different patients (as {' and '.join(words)}).",
+                about="spelling of patients",
+                against="split",
+                strength=round(len(across) / len(places), 6),
+            ),
+            rows=tuple(place for group in shown[:SHOWN] for place in group),
         )
-    return found
-
-
-def _middle(images_NHWC: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    edge = max(1, images_NHWC.shape[1] // 8)
-    return images_NHWC[:, edge:-edge, edge:-edge]
+    ]
 
 
 def _labels(imported: Formed, *, train: Formed, validation: Formed, classes: Sequence[str]) -> list[Pictured]:

@@ -64,7 +64,7 @@ def search_held_out(
             found += copies_between(
                 Side(title=name, names=part.names, digests=digests[name], likeness=searched.likeness[name]),
                 keeper,
-                threshold=searched.calibration.threshold,
+                calibration=searched.calibration,
                 # Images of one patient are no near duplicates, but that patient's.
                 apart=_codes(named, owners) if named else None,
                 exact=exact,

@@ -202,7 +202,7 @@ def _copies(
         found += copies_between(
             imported,
             keeper,
-            threshold=calibration.threshold,
+            calibration=calibration,
             exact="keep" if name == "train" else exact,
             near="keep" if name == "train" else close,
             on_progress=counting(

@@ -12,13 +12,16 @@ from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import LeakPolicy
 from syntrial_data_prep import duplicates, leaks
 from syntrial_data_prep.calibration import Calibration, calibrate
+from syntrial_data_prep.displaced import displaced, merged
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.likeness import Likeness, Scale, coefficients, evened, scale_of
 from syntrial_data_prep.neighbours import Codes, Found, within
 
 SIDES: Final = (("validation", "test"), ("train", "test"), ("train", "validation"))
 """Pairs of splits: the one that loses what both have, and the one that keeps it."""
-MEASURE: Final = "distance of low spatial frequencies, evened out, in any of eight positions (likeness.py)"
+MEASURE: Final = (
+    "distance of low spatial frequencies, evened out, in any of eight positions, inverted or displaced (likeness.py)"
+)
 CALIBRATED: Final = "far neighbours of different patients in train, and re-encoded images of it (calibration.py)"
 
 
@@ -133,6 +136,16 @@ def search(
             apart=(codes[loser], codes[keeper]),
             on_progress=told,
         )
+        nearest = merged(
+            nearest,
+            displaced(
+                likeness[loser],
+                None if alone else likeness[keeper],
+                threshold=calibration.moved,
+                reach=calibration.reach,
+                apart=(codes[loser], codes[keeper]),
+            ),
+        )
 
         def known(row: int, *, held: set[str] = held, repeated: set[int] = repeated_rows, loser: str = loser) -> bool:
             return row in repeated or digests[loser][row] in held
@@ -172,7 +185,7 @@ def copies_between(
     loser: Side,
     keeper: Side,
     *,
-    threshold: float,
+    calibration: Calibration,
     apart: tuple[Codes, Codes] | None = None,
     exact: LeakAction,
     near: LeakAction,
@@ -185,8 +198,10 @@ def copies_between(
     """
     held = set(keeper.digests)
     strangers = (np.full(len(loser.names), -1, np.int64), np.zeros(len(keeper.names), np.int64))
-    found = within(
-        loser.likeness, keeper.likeness, threshold=threshold, apart=apart or strangers, on_progress=on_progress
+    sides, apart = (loser.likeness, keeper.likeness), apart or strangers
+    found = merged(
+        within(*sides, threshold=calibration.threshold, apart=apart, on_progress=on_progress),
+        displaced(*sides, threshold=calibration.moved, reach=calibration.reach, apart=apart),
     )
     same = [row for row, digest in enumerate(loser.digests) if digest in held]
     places = {digest: row for row, digest in reversed(list(enumerate(keeper.digests)))}

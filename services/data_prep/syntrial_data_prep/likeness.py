@@ -25,6 +25,22 @@ ZOOM: Final = 0.035
 """The margin of each side that a closer view leaves out: between a crop of 2% and one of 5%."""
 EDGE: Final = 0.125
 """The margin that an inner view leaves out: a line of text and a frame lie within it."""
+SIDE_MARGIN: Final = 0.045
+"""The margin that a part leaves out on one side or on two: between a shift or crop by 3% and one by 6%."""
+PARTS: Final = (
+    (1, 0, 0, 0),
+    (0, 1, 0, 0),
+    (0, 0, 1, 0),
+    (0, 0, 0, 1),
+    (1, 0, 1, 0),
+    (0, 1, 0, 1),
+    (1, 0, 0, 1),
+    (0, 1, 1, 0),
+)
+"""On which sides (left, right, top, bottom) each part leaves out the margin."""
+OPPOSITE: Final = (1, 0, 3, 2, 5, 4, 7, 6)
+"""The part of the other image that shows the same where one image is the other one shifted."""
+_ENDS: Final = ((0, 0), (1, 0), (0, 1))
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R 601-2, as Pillow's grey."""
 _BLOCK_PIXELS: Final = 1 << 24
@@ -52,6 +68,9 @@ POSITIONS: Final = (
     "anti",
 )
 """The eight positions of a square, in the order of `positions`."""
+INVERTED: Final = len(POSITIONS)
+MOVED: Final = INVERTED + 1
+"""What two images are to each other that are found by `displaced`: a negative; or shifted, or cropped on a side."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -72,13 +91,17 @@ class Likeness:
     """The same of the images without a narrow margin (ZOOM), as a crop shows them."""
     inner: NDArray[np.float32]
     """The same without a wide margin (EDGE), where text and frames are."""
+    parts: NDArray[np.float16]
+    """(8, N, SIZE): the same without a margin on some sides (PARTS), to a thousandth."""
 
     def __len__(self) -> int:
         return len(self.plain)
 
     def take(self, rows: NDArray[np.int64]) -> "Likeness":
         """Those images alone."""
-        return Likeness(plain=self.plain[rows], closer=self.closer[rows], inner=self.inner[rows])
+        return Likeness(
+            plain=self.plain[rows], closer=self.closer[rows], inner=self.inner[rows], parts=self.parts[:, rows]
+        )
 
 
 def coefficients(images_NHWC: NDArray[np.uint8]) -> Likeness:
@@ -86,6 +109,11 @@ def coefficients(images_NHWC: NDArray[np.uint8]) -> Likeness:
     count, height, width, channels = images_NHWC.shape
     views = [np.empty((count, SIZE), np.float32) for _ in (0.0, ZOOM, EDGE)]
     grids = [(_reducing(height, margin=margin), _reducing(width, margin=margin)) for margin in (0.0, ZOOM, EDGE)]
+    parts = np.empty((len(PARTS), count, SIZE), np.float16)
+    down, across = (
+        {ends: _reducing(side, margin=SIDE_MARGIN * ends[0], end=SIDE_MARGIN * ends[1]) for ends in _ENDS}
+        for side in (height, width)
+    )
     most = max(1, _BLOCK_PIXELS // (height * width * channels))
     for start in range(0, count, most):
         block = np.asarray(images_NHWC[start : start + most])
@@ -93,12 +121,22 @@ def coefficients(images_NHWC: NDArray[np.uint8]) -> Likeness:
         grey = block[..., 0].astype(np.float32) if channels == 1 else block.astype(np.float32) @ LUMA
         for view, (rows, columns) in zip(views, grids, strict=True):
             view[start : start + most] = _transformed(np.asarray(rows @ grey @ columns.T, dtype=np.float32))
-    return Likeness(plain=views[0], closer=views[1], inner=views[2])
+        for ends in _ENDS:
+            # What is dear is to reduce the rows, which several parts share.
+            reduced = down[ends] @ grey
+            for part, sides in zip(parts, PARTS, strict=True):
+                if sides[2:] == ends:
+                    cells = reduced @ across[sides[:2]].T
+                    part[start : start + most] = _transformed(np.asarray(cells, dtype=np.float32))
+    return Likeness(plain=views[0], closer=views[1], inner=views[2], parts=parts)
 
 
-def _reducing(side: int, *, margin: float) -> NDArray[np.float32]:
-    """(SIDE, side): the means over SIDE equal parts of a side without its margins; the same from either end."""
-    edges = np.linspace(side * margin, side * (1 - margin), SIDE + 1)
+def _reducing(side: int, *, margin: float, end: float | None = None) -> NDArray[np.float32]:
+    """(SIDE, side): the means over SIDE equal parts of a side without its margins; the same from either end.
+
+    `end` is the margin at the far end, if another.
+    """
+    edges = np.linspace(side * margin, side * (1 - (margin if end is None else end)), SIDE + 1)
     pixels = np.arange(side)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     weights = np.maximum(overlap, 0)
@@ -128,7 +166,10 @@ def evened(found: Likeness, scale: Scale) -> Likeness:
     """The coefficients, each divided by its usual size, at length 1 again."""
     views = (_unit(view * scale.weights, least=1e-6) for view in (found.plain, found.closer, found.inner))
     plain, closer, inner = views
-    return Likeness(plain=plain, closer=closer, inner=inner)
+    parts = np.empty_like(found.parts)
+    for target, part in zip(parts, found.parts, strict=True):
+        target[:] = _unit(part.astype(np.float32) * scale.weights, least=1e-6)
+    return Likeness(plain=plain, closer=closer, inner=inner, parts=parts)
 
 
 def positions(vectors: NDArray[np.float32]) -> list[NDArray[np.float32]]:

@@ -65,7 +65,7 @@ def within(
         for left in range(0, bottom if earlier else len(others), _COLUMNS):
             right = min(left + _COLUMNS, len(others))
             for moved, still in views:
-                rows, columns = _places(bounds[id(moved)][top:bottom] @ bounds[id(still)][left:right].T, least=least)
+                rows, columns = places(bounds[id(moved)][top:bottom] @ bounds[id(still)][left:right].T, least=least)
                 rows, columns = rows + top, columns + left
                 kept = apart[0][rows] != apart[1][columns]
                 if earlier:
@@ -112,7 +112,7 @@ class _Best:
         self.positions[chosen] = position[order][nearer]
 
 
-def _places(products: NDArray[np.float32], *, least: np.float32) -> tuple[Codes, Codes]:
+def places(products: NDArray[np.float32], *, least: np.float32) -> tuple[Codes, Codes]:
     """Rows and columns where a product is at least so large; few are, so eight are looked at at once."""
     high = products >= least
     if products.shape[1] % 8:

@@ -1,12 +1,13 @@
 """Shortcut probes: how well small models tell the classes by what they should not need.
 
 Ridge regression of each class against the others (or of each label) is fitted to training images and judged on
-validation images, by three looks: files alone, borders alone, and thumbnails of 8×8 cells. A thumbnail may tell the
-class, since a disease may show in it; borders may a little; files never may. The same model of the real data says what
-it thinks of labels that came with synthetic images.
+validation images, by their looks: files alone, borders alone, thumbnails of 8×8 cells, and what of these changes its
+sign when an image is mirrored. A thumbnail may tell the class, since a disease may show in it; borders may a little;
+files never may. A further model looks for what processing leaves in histograms. The same model of the real data says
+what it thinks of labels that came with synthetic images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from syntrial.imagesets.classes import Labels
+from syntrial_data_prep.acquisition import comb, histograms
 from syntrial_data_prep.properties import Column
 
 CELLS: Final = 8
@@ -87,20 +89,54 @@ def _areas(ranks: Vectors, truth: Vectors) -> Vectors:
         return np.asarray(((ranks * truth).sum(0) - positives * (positives + 1) / 2) / (positives * negatives))
 
 
+def _chance(scores: Vectors, truth: Vectors, *, take: Callable[[Vectors], float], stream: tuple[int, int]) -> float:
+    """What 99 of 100 permutations of the truth stay under, of what is taken of the classes' areas."""
+    ranks, random = _ranks(scores), np.random.default_rng(stream)
+    rounds = [take(_areas(ranks, truth[random.permutation(len(truth))])) for _ in range(PERMUTATIONS)]
+    return float(np.quantile(rounds, 0.99))
+
+
 def probe(look: str, train: tuple[Vectors, Vectors], validation: tuple[Vectors, Vectors], *, seed: int = 0) -> Probed:
     """Fits to (features, truth) of training images, and judges on those of validation images beside chance."""
     scores = fit(*train).scores(validation[0])
     truth = validation[1]
-    ranks = _ranks(scores)
-    by_class = _areas(ranks, truth)
-    random = np.random.default_rng([seed, 11])
-    chance = [_mean(_areas(ranks, truth[random.permutation(len(truth))])) for _ in range(PERMUTATIONS)]
+    by_class = aurocs(scores, truth)
     return Probed(
         look=look,
         auroc=_mean(by_class),
         by_class=tuple(by_class.tolist()),
-        chance=float(np.quantile(chance, 0.99)),
+        chance=_chance(scores, truth, take=_mean, stream=(seed, 11)),
     )
+
+
+def probe_levels(
+    train: tuple[NDArray[np.uint8], Vectors], validation: tuple[NDArray[np.uint8], Vectors], *, seed: int = 0
+) -> Probed:
+    """Of (images, truth): how well the fine structure of histograms tells the class that it tells best.
+
+    What training images of a class have of a `comb` beside all others is looked for in each validation image.
+    """
+    shares, truth = histograms(train[0]), train[1]
+    combs = np.stack([_comb(shares, has) for has in truth.T], axis=1)
+    scores = histograms(validation[0]) @ combs
+    by_class = aurocs(scores, validation[1])
+    return Probed(
+        look="levels",
+        auroc=_best(by_class),
+        by_class=tuple(by_class.tolist()),
+        chance=_chance(scores, validation[1], take=_best, stream=(seed, 13)),
+    )
+
+
+def _comb(shares: Vectors, has: Vectors) -> Vectors:
+    if not 0 < has.sum() < len(has):
+        return np.zeros(shares.shape[1])
+    return comb(shares[has == 1].mean(0), shares[has != 1].mean(0))
+
+
+def _best(values: Vectors) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.max()) if len(known) else 0.5
 
 
 def _mean(values: Vectors) -> float:
@@ -122,6 +158,17 @@ def thumbnails(images_NHWC: NDArray[np.uint8], *, cells: int = CELLS) -> Vectors
         planes = np.moveaxis(np.asarray(images_NHWC[start : start + BLOCK_IMAGES], np.float32), 3, 1)
         found[start : start + BLOCK_IMAGES] = np.moveaxis(down @ planes @ across.T, 1, 3)
     return found.reshape(count, -1)
+
+
+def sides(images_NHWC: NDArray[np.uint8]) -> tuple[Vectors, Vectors]:
+    """Thumbnails (N, F) without what is the same from left and right, and with that alone.
+
+    Mirroring changes the sign of the first and leaves the second as it is.
+    """
+    grid = thumbnails(images_NHWC).reshape(len(images_NHWC), CELLS, CELLS, -1)
+    half, mirrored = grid[:, :, : CELLS // 2], grid[:, :, ::-1][:, :, : CELLS // 2]
+    odd, even = half - mirrored, half + mirrored
+    return odd.reshape(len(grid), -1), even.reshape(len(grid), -1)
 
 
 def borders(images_NHWC: NDArray[np.uint8]) -> Vectors:

@@ -116,7 +116,9 @@ def test_a_trial_that_is_told_to_stop_does(tmp_path: Path) -> None:
 
 def test_files_that_tell_nothing_pass(tmp_path: Path) -> None:
     _, audit = prepared(draw_classes(tmp_path / "real", count=40, size=(40, 40)), tmp_path)
-    assert {f["grade"] for f in audit["findings"]} == {"pass"}
+    # One class is drawn brighter than the other: that is no stop, and nothing of the files.
+    assert {f["grade"] for f in audit["findings"] if f["kind"] == "property" or f["about"] == "files"} == {"pass"}
+    assert {f["grade"] for f in audit["findings"]} <= {"pass", "warn"}
 
 
 @pytest.mark.parametrize("how", ["JPEG", "mirrored"])

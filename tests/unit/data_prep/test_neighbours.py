@@ -8,7 +8,17 @@ import pytest
 from PIL import Image
 from syntrial_data_prep.alterations import KINDS
 from syntrial_data_prep.calibration import CLOSEST, WIDEST, Calibration, calibrate
-from syntrial_data_prep.likeness import POSITIONS, Likeness, coefficients, evened, folded, positions, scale_of
+from syntrial_data_prep.displaced import apart_by_parts, displaced, merged
+from syntrial_data_prep.likeness import (
+    INVERTED,
+    POSITIONS,
+    Likeness,
+    coefficients,
+    evened,
+    folded,
+    positions,
+    scale_of,
+)
 from syntrial_data_prep.neighbours import Codes, Found, within
 
 from tests.unit.data_prep.drawn_images import Images, altered, chests, fields
@@ -23,7 +33,10 @@ def searched(images: Images, patients: Codes | None = None) -> tuple[Calibration
     scale = scale_of(found)
     likeness = evened(found, scale)
     calibration = calibrate(images, likeness, scale=scale, patients=codes)
-    return calibration, within(likeness, None, threshold=calibration.threshold, apart=(codes, codes))
+    return calibration, merged(
+        within(likeness, None, threshold=calibration.threshold, apart=(codes, codes)),
+        displaced(likeness, None, threshold=calibration.moved, reach=calibration.reach, apart=(codes, codes)),
+    )
 
 
 def every_position(image: Images) -> list[Images]:
@@ -69,7 +82,9 @@ def test_the_search_finds_what_comparing_all_pairs_finds(count: int) -> None:
     vectors = random.normal(0, 1, (count, coefficients(fields(1)).plain.shape[1]))
     vectors[count // 2 :] = vectors[: count - count // 2] + random.normal(0, 0.3, vectors[count // 2 :].shape)
     plain = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    likeness = Likeness(plain=plain, closer=plain[:, ::-1].copy(), inner=plain)
+    likeness = Likeness(
+        plain=plain, closer=plain[:, ::-1].copy(), inner=plain, parts=np.zeros((8, *plain.shape), np.float16)
+    )
     codes = np.arange(count)
     codes[count // 2] = 0
     found = within(likeness, None, threshold=0.6, apart=(codes, codes))
@@ -222,3 +237,33 @@ def test_no_two_patients_of_the_nih_sample_are_near_duplicates(shared_data: Path
 def test_text_of_the_table_names_each_kind_once() -> None:
     found = re.findall(r"^\| ([^|]+?) \|", DOCS.read_text(), flags=re.MULTILINE)
     assert [name for name in found if name in KINDS] == list(KINDS)
+
+
+def test_the_search_for_displaced_images_finds_what_comparing_all_pairs_finds() -> None:
+    images = chests(300, side=32)
+    kinds = ("inverted grey", "shifted by 3%", "cropped 5% on one side", "shifted by 3% both ways")
+    copies = [altered(images[10 * k : 10 * k + 10], kind) for k, kind in enumerate(kinds)]
+    found = coefficients(np.concatenate([images, *copies]))
+    likeness, codes = evened(found, scale_of(found)), np.arange(340)
+    close = displaced(likeness, None, threshold=0.4, reach=0.8, apart=(codes, codes))
+    best = np.full((340, 340), np.inf)
+    for row in range(340):
+        others = np.arange(row)
+        same = likeness.take(np.full(row, row)), likeness.take(others)
+        products = (same[0].plain.astype(float) * same[1].plain).sum(1)
+        looked_at = products >= 1 - 0.8**2 / 2
+        best[row, :row] = np.where(looked_at, apart_by_parts(*same), np.sqrt(np.maximum(2 + 2 * products, 0)))
+    best[best >= 0.4] = np.inf
+    expected = np.where(np.isfinite(best.min(1)), best.argmin(1), -1)
+    np.testing.assert_array_equal(close.rows, expected)
+    assert (close.rows[300:] == np.arange(40)).mean() > 0.9
+    assert (close.rows[:300] == -1).all()
+    assert set(close.positions[300:310]) == {INVERTED}
+    twice = displaced(
+        likeness.take(codes[300:]),
+        likeness.take(codes[:300]),
+        threshold=0.4,
+        reach=0.8,
+        apart=(codes[300:], codes[:300]),
+    )
+    np.testing.assert_array_equal(twice.rows, close.rows[300:])

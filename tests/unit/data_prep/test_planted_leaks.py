@@ -1,4 +1,4 @@
-"""Ten kinds of leak, each planted in a data set of drawn chests and found; and ten clean splits."""
+"""Sixteen kinds of leak, each planted in a data set of drawn chests and found; and ten clean splits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -70,6 +70,14 @@ CASES = {
     "brightened images within training": Case("near-duplicate", "train", "train", "brighter"),
     "test images with text within test": Case("near-duplicate", "test", "test", "text over a corner"),
     "reduced test images in training": Case("near-duplicate", "train", "test", "half the size and back"),
+    "test images as negatives in training": Case("near-duplicate", "train", "test", "inverted grey"),
+    "shifted test images in training": Case("near-duplicate", "train", "test", "shifted by 3%"),
+    "test images that were cropped on one side in validation": Case(
+        "near-duplicate", "validation", "test", "cropped 5% on one side"
+    ),
+    "shifted images within training": Case("near-duplicate", "train", "train", "shifted by 3% both ways"),
+    "validation images in a border in training": Case("near-duplicate", "train", "validation", "in a black border"),
+    "negatives within test": Case("near-duplicate", "test", "test", "inverted grey"),
 }
 
 
@@ -87,7 +95,7 @@ def test_a_planted_leak_is_found_and_nothing_else(name: str) -> None:
     }
 
 
-def test_the_tenth_leak_a_patient_in_two_splits_is_found_and_that_patients_images_are_no_near_duplicates() -> None:
+def test_a_patient_in_two_splits_is_found_and_that_patients_images_are_no_near_duplicates() -> None:
     splits = dataset(patients=True)
     part = splits["train"]
     copies = altered(splits["test"].images_NHWC[:2], "more contrast")

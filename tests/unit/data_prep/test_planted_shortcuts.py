@@ -1,11 +1,13 @@
 """Ten shortcuts, each planted in a data set of drawn chests and found; ten clean splits; and the tests' error rates."""
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter, ImageOps
 from syntrial_data_prep import findings
 from syntrial_data_prep.association import associate, codes_of, table_of
 from syntrial_data_prep.form import Formed
@@ -14,6 +16,7 @@ from syntrial_data_prep.properties import LENGTH
 from syntrial.documents.audit import Finding
 from syntrial.errors import UserError
 from syntrial.imagesets.facts import FileFacts
+from syntrial.imagesets.pseudonyms import spelled_otherwise
 from tests.integration.inputs.drawing import encoded
 from tests.unit.data_prep.drawn_images import Images, chests
 
@@ -115,6 +118,80 @@ def test_a_property_of_files_that_tells_the_class_is_a_stop(name: str) -> None:
     assert probe.strength > 0.95
 
 
+Processed = Callable[[Image.Image], Image.Image]
+
+
+def of_positives(process: Processed, *, left: bool = False) -> Callable[[Images, np.ndarray[Any, Any]], Images]:
+    """Processes positives alone; `left`: where every image had something bright on one side before."""
+
+    def draw(images: Images, labels: np.ndarray[Any, Any]) -> Images:
+        changed = images.copy()
+        if left:
+            changed[:, 14:24, 16:22] = np.clip(changed[:, 14:24, 16:22].astype(int) + 60, 0, 255)
+        for row in np.flatnonzero(labels == 1):
+            changed[row, :, :, 0] = np.asarray(process(Image.fromarray(changed[row, :, :, 0])))
+        return changed
+
+    return draw
+
+
+def grain(picture: Image.Image) -> Image.Image:
+    pixels = np.asarray(picture)
+    noise = np.random.default_rng(int(pixels.sum())).normal(0, 8, pixels.shape)
+    return Image.fromarray(np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8))
+
+
+def halved(picture: Image.Image) -> Image.Image:
+    return picture.resize((16, 16), Image.Resampling.BICUBIC).resize((32, 32), Image.Resampling.BICUBIC)
+
+
+def stored(picture: Image.Image) -> Image.Image:
+    """As JPEG, whose traces stay when it becomes a PNG."""
+    return Image.open(io.BytesIO(encoded(np.asarray(picture), "JPEG", quality=40)))
+
+
+def as_files(splits: Mapping[str, Formed]) -> dict[str, Formed]:
+    """The splits with the lengths that their images have as PNGs."""
+    found = {}
+    for name, part in splits.items():
+        lengths = [len(encoded(image[..., 0])) for image in part.images_NHWC]
+        files = tuple(
+            replace(facts, width=32, height=32, bytes=length)
+            for facts, length in zip(part.files or (), lengths, strict=True)
+        )
+        found[name] = replace(part, files=files)
+    return found
+
+
+PROCESSED: dict[str, tuple[Callable[[Images, np.ndarray[Any, Any]], Images], str]] = {
+    "noise": (of_positives(grain), "noise"),
+    "blur": (of_positives(lambda p: p.filter(ImageFilter.GaussianBlur(1))), "noise over contrast"),
+    "gamma": (of_positives(lambda p: p.point([round(255 * (k / 255) ** 0.8) for k in range(256)])), "levels"),
+    "brightness": (of_positives(lambda p: p.point([min(255, k + 25) for k in range(256)])), "darkest level"),
+    "contrast": (of_positives(lambda p: p.point([round(k * 0.75) for k in range(256)])), "levels"),
+    "half the resolution": (of_positives(halved), "fine detail"),
+    "JPEG that was stored as PNG": (of_positives(stored), "blocks"),
+    "fewer grey levels": (of_positives(lambda p: p.point([k // 8 * 8 for k in range(256)])), "grey levels in use"),
+    "inverted grey": (of_positives(lambda p: p.point([255 - k for k in range(256)])), "tone"),
+    "mirroring": (of_positives(ImageOps.mirror, left=True), "sides"),
+}
+
+
+@pytest.mark.parametrize("name", PROCESSED)
+def test_positives_that_were_processed_otherwise_are_a_warning_and_no_stop(name: str) -> None:
+    draw, about = PROCESSED[name]
+    found = {f.about: f for f in found_in(as_files(dataset(draw=draw))) if f.against == "class"}
+    assert found[about].grade == "warn"
+    assert found[about].strength > max(0.9, found[about].chance or 1)
+    assert {f.grade for f in found.values()} <= {"pass", "warn"}
+
+
+def test_the_same_processing_of_all_images_is_no_finding() -> None:
+    draw = PROCESSED["gamma"][0]
+    grades = [f.grade for f in found_in(dataset(draw=lambda images, labels: draw(images, np.ones_like(labels))))]
+    assert set(grades) == {"pass"}
+
+
 DRAWN = {
     "a burnt-in letter": (letter, "marks in corners", "stop"),
     "a black frame": (frame, "even border", "stop"),
@@ -136,15 +213,7 @@ def test_pictures_of_more_detail_make_longer_files_and_that_is_no_finding(seed: 
         noise = np.random.default_rng(seed).normal(0, 6, images.shape)
         return np.where(labels[:, None, None, None] == 1, np.clip(images + noise, 0, 255), images).astype(np.uint8)
 
-    splits = dataset(seed=seed, draw=detailed)
-    for name, part in splits.items():
-        lengths = [len(encoded(image[..., 0])) for image in part.images_NHWC]
-        files = tuple(
-            replace(found, width=32, height=32, bytes=length)
-            for found, length in zip(part.files or (), lengths, strict=True)
-        )
-        splits[name] = replace(part, files=files)
-    found = found_in(splits)
+    found = found_in(as_files(dataset(seed=seed, draw=detailed)))
     assert {f.grade for f in found if f.about in {LENGTH, "files"}} <= {"pass"}
 
 
@@ -171,6 +240,30 @@ def test_few_omissions_are_graded_by_whether_one_class_has_all(lost: dict[str, i
 def test_ten_clean_splits_have_no_stop_and_no_warning(seed: int) -> None:
     grades = [f.grade for f in found_in(dataset(seed=seed, noisy_labels=bool(seed % 2)), {"normal": 1, "tumor": 2})]
     assert set(grades) == {"pass"}
+
+
+def test_patients_that_are_spelled_in_two_ways_are_a_warning_that_names_nobody() -> None:
+    splits = dataset()
+    for name, other in (("train", "Ann-{:02d}"), ("validation", "Bo {}"), ("test", "ann {}")):
+        part = splits[name]
+        identities = tuple(other.format(row // 2 + (78 if name == "test" else 0)) for row in range(len(part)))
+        splits[name] = replace(part, identities=identities, patients=tuple(f"p-{hash(i):x}" for i in identities))
+    found = [pictured for pictured in findings.of_dataset(splits, CLASSES, lost={}) if pictured.finding.grade != "pass"]
+    assert [pictured.finding.about for pictured in found] == ["spelling of patients"]
+    # Ann-78 and Ann-79 of training are ann 78 and ann 79 of the test split.
+    assert "2 patients may be spelled in several ways, and 2 stand in several splits" in found[0].finding.words
+    assert "nn" not in found[0].finding.words.replace("cannot", "")
+    assert {split for split, _ in found[0].rows} == {"train", "test"}
+
+
+@pytest.mark.parametrize(("one", "other"), [("P-001", "p1"), ("Müller", "MÜLLER "), ("7", "007"), ("a_1", "A 1")])
+def test_spellings_are_the_same_but_for_case_spaces_signs_and_leading_zeros(one: str, other: str) -> None:
+    assert spelled_otherwise([one, other, one]) == [sorted([one, other])]
+
+
+@pytest.mark.parametrize(("one", "other"), [("1-11", "11-1"), ("p10", "p1"), ("a1", "b1"), ("100", "1")])
+def test_other_names_are_other_patients(one: str, other: str) -> None:
+    assert spelled_otherwise([one, other]) == []
 
 
 def test_a_stop_ends_the_preparation_where_that_is_asked() -> None:

@@ -199,6 +199,19 @@ AMBIGUOUS: dict[str, tuple[list[str], str]] = {
     "a generator's counters": ([f"0000{n}/img0000{n}000.png" for n in range(3)], "a generator counts"),
     "counters by thousands": ([f"00{n}000/00{n}001.png" for n in range(3)], "a generator counts"),
     "patients alone": ([f"patient{n:03d}/{k}.png" for n in range(40) for k in range(5)], "look like patients"),
+    "a dozen patients": ([f"patient_{n:03d}/{k}.png" for n in range(15) for k in range(50)], "15 folders called alike"),
+    "two patients": ([f"Patient {n}/{k}.png" for n in (1, 2) for k in range(5)], "'Patient 1', 'Patient 2' …, which"),
+    "subjects": ([f"sub-{n:02d}/{k}.png" for n in range(9) for k in range(5)], "look like patients"),
+    "patients by a letter": ([f"p{n:02d}/{k}.png" for n in range(12) for k in range(5)], "look like patients"),
+    "patients by their numbers": ([f"{10000 + 37 * n}/{k}.png" for n in range(9) for k in range(5)], "like patients"),
+    "patients with their classes": (
+        [f"patient{n}/{label}/1.png" for n in range(9) for label in ("ill", "well")],
+        "folder for each class, with the patients' folders",
+    ),
+    "patients beside a class": (
+        [f"case{n}/1.png" for n in range(9)] + ["normal/1.png", "normal/2.png"],
+        "look like patients, beside 'normal'",
+    ),
     "splits of sites": (["train/x/train/1.png", "test/x/1.png"], "within 'x'"),
     "images and masks of no class": (["images/1.png", "masks/1.png"], "in no class"),
     "augmented images beside classes": (["a/1.png", "b/1.png", "augmented/1.png"], "'augmented' beside 'a', 'b'"),
@@ -221,3 +234,24 @@ def test_a_list_of_labels_gives_the_classes() -> None:
         ("00000/img1.png", "1"),
     ]
     assert len(layout.left_out) == 2
+
+
+NUMBERED = {
+    "classes": [f"class_{n}" for n in range(15)],
+    "padded classes": [f"class_{n:02d}" for n in range(15)],
+    "grades": [f"grade{n}" for n in range(1, 6)],
+    "digits": [str(n) for n in range(10)],
+    "digits from 1": [f"{n:02d}" for n in range(1, 8)],
+    "stages": ["Stage I", "Stage II", "Stage III"],
+    "BI-RADS": [f"BIRADS {n}" for n in range(6)],
+    "WordNet": [f"n0{1440764 + 3001 * n}" for n in range(20)],
+    "types": ["type1", "type2", "type3"],
+    "scans by what they are": ["ct_scan", "mri_scan"],
+    "patients and controls": ["patients", "controls"],
+}
+
+
+@pytest.mark.parametrize("name", NUMBERED)
+def test_numbered_classes_are_classes(name: str) -> None:
+    tops = NUMBERED[name]
+    assert set(lay_out([f"{top}/{k}.png" for top in tops for k in range(5)], title="set").classes) == set(tops)

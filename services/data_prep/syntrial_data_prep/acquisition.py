@@ -1,0 +1,120 @@
+"""What images tell of how they were taken and processed: exposure, tone, noise, sharpness, grain, which way round.
+
+Each is one number an image. None is free of content: pneumonia is bright, a tumour has edges. So none is ever a reason
+to stop; how well it tells the class is told beside chance, and people look at the pictures.
+"""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dctn
+
+from syntrial_data_prep.likeness import LUMA
+
+BLOCK: Final = 8
+"""JPEG's blocks have this side."""
+CHUNK: Final = 256
+LEAST_LEVEL: Final = 0.1
+"""The density of a grey level, where 1 is that of 256 levels in equal use, below which it says nothing."""
+Numbers = NDArray[np.float64]
+
+
+def of_images(images_NHWC: NDArray[np.uint8]) -> dict[str, Numbers]:
+    """By name, (N,): a number of each image."""
+    parts = [_measured(_grey(images_NHWC[start : start + CHUNK])) for start in range(0, len(images_NHWC), CHUNK)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
+
+
+def histograms(images_NHWC: NDArray[np.uint8]) -> Numbers:
+    """(N, 256): the share of each image's pixels that each grey level has."""
+    found = np.empty((len(images_NHWC), 256))
+    for start in range(0, len(images_NHWC), CHUNK):
+        grey = np.rint(_grey(images_NHWC[start : start + CHUNK])).astype(np.uint8)
+        for row, image in enumerate(grey, start):
+            found[row] = np.bincount(image.ravel(), minlength=256) / image.size
+    return found
+
+
+def comb(first: Numbers, second: Numbers) -> Numbers:
+    """(256,): how much more each level is used in one mean histogram than its neighbours are, less that in the other.
+
+    A change of gamma or contrast, fewer levels, or numbers that were rounded twice leave out some levels and double
+    others; nothing that is photographed does. A smooth difference, as of two contents, is 0: a level's logarithm is
+    taken beside that of a cubic through its neighbours. Levels that either has little of, and those where pixels
+    saturate, say nothing.
+    """
+    around = [np.convolve(np.pad(found, 2, mode="edge"), np.full(5, 0.2), "valid") for found in (first, second)]
+    known = np.minimum(*around) > LEAST_LEVEL / 256
+    known[:2] = known[-2:] = False
+    teeth = []
+    for found in (first, second):
+        log = np.log(found + LEAST_LEVEL / 5 / 256)
+        edged = np.pad(log, 2, mode="edge")
+        smooth = (-edged[:-4] + 4 * edged[1:-3] + 4 * edged[3:-1] - edged[4:]) / 6
+        teeth.append(np.clip(log - smooth, -2, 2))
+    return np.where(known, teeth[0] - teeth[1], 0.0)
+
+
+def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
+    block = np.asarray(block_NHWC, np.float32)
+    return block[..., 0] if block.shape[3] == 1 else block @ LUMA
+
+
+def _measured(grey_NHW: NDArray[np.float32]) -> dict[str, Numbers]:
+    count, height, _ = grey_NHW.shape
+    flat = grey_NHW.reshape(count, -1)
+    low, middle, high = np.percentile(flat, (2, 50, 98), axis=1)
+    spread = np.maximum(high - low, 1)
+    deviation = np.maximum(grey_NHW.std((1, 2)), 0.5)
+    found = {
+        "brightness": grey_NHW.mean((1, 2)),
+        "contrast": deviation,
+        "darkest level": flat.min(1),
+        "brightest level": high,
+        "tone": (middle - low) / spread,
+        "noise": _noise(grey_NHW),
+        "noise over contrast": np.log(_noise(grey_NHW) / deviation + 1e-3),
+        "fine detail": _fine_detail(grey_NHW),
+        "grey levels in use": _levels(grey_NHW),
+        "blocks": _blocks(grey_NHW),
+        "top minus bottom": grey_NHW[:, : height // 2].mean((1, 2)) - grey_NHW[:, -(height // 2) :].mean((1, 2)),
+    }
+    return {name: np.asarray(values, np.float64) for name, values in found.items()}
+
+
+def _noise(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The deviation of additive noise (Immerkaer 1996, "Fast noise variance estimation", equation 5).
+
+    A mask that is the difference of two Laplacians sees no edges of constant slope.
+    """
+    sums = grey_NHW[:, :, :-2] - 2 * grey_NHW[:, :, 1:-1] + grey_NHW[:, :, 2:]
+    masked = sums[:, :-2] - 2 * sums[:, 1:-1] + sums[:, 2:]
+    return np.asarray(np.sqrt(np.pi / 2) / 6 * np.abs(masked).mean((1, 2)), np.float32)
+
+
+def _fine_detail(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The logarithm of the share of power at frequencies that half the resolution can't hold."""
+    power = dctn(grey_NHW, axes=(1, 2), norm="ortho") ** 2
+    total = power.sum((1, 2))
+    coarse = power[:, : power.shape[1] // 2, : power.shape[2] // 2].sum((1, 2))
+    return np.asarray(np.log10((np.maximum(total - coarse, 0) + 1) / (total - power[:, 0, 0] + 1)), np.float32)
+
+
+def _levels(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The share of levels between the darkest and the brightest that some pixel has, of as many as there could be."""
+    flat = np.sort(np.rint(grey_NHW).reshape(len(grey_NHW), -1), axis=1)
+    different = 1 + (np.diff(flat, axis=1) > 0).sum(1)
+    return np.asarray(different / (flat[:, -1] - flat[:, 0] + 1), np.float32)
+
+
+def _blocks(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How much larger steps between JPEG's blocks are than those within: the logarithm of their ratio."""
+    across, down = np.abs(np.diff(grey_NHW, axis=2)).mean(1), np.abs(np.diff(grey_NHW, axis=1)).mean(2)
+    ratios = []
+    for steps in (across, down):
+        # The step that follows a block, beside those around it, so that where an image has its detail does not matter.
+        at = np.arange(BLOCK - 1, steps.shape[1] - 1, BLOCK)
+        around = (steps[:, at - 1] + steps[:, at + 1]) / 2
+        ratios.append(np.log((steps[:, at] + 0.5) / (around + 0.5)).mean(1))
+    return np.asarray((ratios[0] + ratios[1]) / 2, np.float32)
