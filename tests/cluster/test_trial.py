@@ -70,6 +70,36 @@ spec:
   controls: none
 """
 
+CHAIN = """
+apiVersion: syntrial.dev/v1alpha1
+kind: Experiment
+metadata: {{name: nih-chain}}
+spec:
+  dataset:
+    table: {{preset: nih-chestxray14, folder: {folder}, splits: {{ignore: true}}}}
+    task: {{binary: {{positive: Cardiomegaly, negative: none}}}}
+    split: {{validation: 0.15, test: 0.45}}
+    colorMode: grey
+    size: 28
+  classifiers:
+    - model: resnet10t
+      name: chain
+      chain:
+        - dataset: {{phantom: {{trainPatients: 24, validationPatients: 12, testPatients: 12}}}}
+          budget: {{steps: 4}}
+        - dataset:
+            table: {{preset: nih-chestxray14, folder: {folder}, splits: {{ignore: true}}}}
+            split: {{validation: 0.15, test: 0.01}}
+          recipe: {{batchSize: 32, loss: focal, focalGamma: 2}}
+          stages: [{{train: [fc], steps: 2}}, {{steps: 4, begin: best}}]
+      recipe: &target {{batchSize: 32}}
+    - {{model: resnet10t, name: scratch, recipe: *target}}
+  budget: {{steps: 4}}
+  replicates: 2
+  exploratoryReplicates: 1
+  endpoint: {{metric: auroc, primary: {{classifier: chain, against: {{classifier: scratch}}}}}}
+"""
+
 
 @pytest.fixture(scope="module")
 def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator[Deployed]:
@@ -80,6 +110,30 @@ def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator
     product.make("undeploy", "FORCE=1")
     left = product.kubectl("get", "deployments,jobs,cronjobs,services,configmaps", "-o", "name").split()
     assert left in ([], ["configmap/kube-root-ca.crt"])
+
+
+@pytest.fixture(scope="module")
+def nih_sample(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sample of NIH ChestX-ray14 that pods can read."""
+    source = shared_data / "nih-sample"
+    if not source.is_dir():
+        pytest.skip(f"no sample of NIH ChestX-ray14: {source} is missing")
+    sample = tmp_path_factory.mktemp("sample") / "nih"
+    shutil.copytree(source, sample)
+    # The pods' user is another than this one.
+    for path in (sample, *sample.rglob("*")):
+        path.chmod(0o755)
+    return sample
+
+
+@pytest.fixture(scope="module")
+def nih_claim(deployed: Deployed, cluster: "Kubernetes", nih_sample: Path) -> Iterator[str]:
+    """The name of a claim that holds the sample, for experiments to read."""
+    name, readable = "nih-claim", {"syntrial.dev/readable": "true"}
+    volume = make_claim(cluster, nih_sample, namespace=deployed.namespace, name=name, labels=readable)
+    yield name
+    deployed.kubectl("delete", f"pvc/{name}")
+    cluster.delete("PersistentVolume", None, volume)
 
 
 def run_here(deployed: Deployed, text: str, *, folder: Path, options: tuple[str, ...] = ()) -> None:
@@ -124,37 +178,44 @@ def test_a_trial_with_faults_has_the_keys_and_the_verdict_of_the_laptop(deployed
 
 
 def test_a_table_from_a_bucket_and_from_a_claim_has_the_keys_and_the_figures_of_the_laptop(
-    deployed: Deployed, cluster: "Kubernetes", shared_data: Path, tmp_path: Path
+    deployed: Deployed, nih_sample: Path, nih_claim: str, tmp_path: Path
 ) -> None:
-    sample = tmp_path / "nih"
-    shutil.copytree(shared_data / "nih-sample", sample)
-    # The pods' user is another than this one.
-    for path in (sample, *sample.rglob("*")):
-        path.chmod(0o755)
     minio, bucket = minio_of(deployed.environment), "test-trial-nih"
     if not minio.bucket_exists(bucket):
         minio.make_bucket(bucket)
-    upload(minio, sample, bucket=bucket, prefix="nih")
+    upload(minio, nih_sample, bucket=bucket, prefix="nih")
     entries = [f"--from-literal={name}={value}" for name, value in credentials(deployed.environment).items()]
     deployed.kubectl("create", "secret", "generic", "nih-bucket", *entries)
-    readable = {"syntrial.dev/readable": "true"}
-    volume = make_claim(cluster, sample, namespace=deployed.namespace, name="nih-claim", labels=readable)
     addresses = {
         "nih-from-a-bucket": (f"s3://{bucket}/nih", "    secret: nih-bucket"),
-        "nih-from-a-claim": ("claim://nih-claim", ""),
+        "nih-from-a-claim": (f"claim://{nih_claim}", ""),
     }
     for name, (address, secret) in addresses.items():
         (tmp_path / "cluster.yaml").write_text(NIH.format(name=name, folder=address, secret=secret))
         deployed.kubectl("apply", "-f", str(tmp_path / "cluster.yaml"))
-        here = NIH.format(name=name, folder="nih", secret="")
+        here = NIH.format(name=name, folder=nih_sample, secret="")
         # While the cluster works: what is done here is not run again to be compared.
         run_here(deployed, here, folder=tmp_path)
         deployed.verdict(name, seconds=900)
         compare_with_laptop(deployed, name, here, folder=tmp_path, options=())
     deployed.kubectl("delete", "experiment", *addresses)
-    deployed.kubectl("delete", "pvc/nih-claim", "secret/nih-bucket")
-    cluster.delete("PersistentVolume", None, volume)
+    deployed.kubectl("delete", "secret/nih-bucket")
     remove_objects(minio, bucket=bucket, prefix="nih")
+
+
+def test_a_chain_of_two_links_has_the_keys_and_the_figures_of_the_laptop(
+    deployed: Deployed, nih_sample: Path, nih_claim: str, tmp_path: Path
+) -> None:
+    """Its second link has fourteen labels, stages, and the very source of the trial."""
+    (tmp_path / "cluster.yaml").write_text(CHAIN.format(folder=f"claim://{nih_claim}"))
+    deployed.kubectl("apply", "-f", str(tmp_path / "cluster.yaml"))
+    here = CHAIN.format(folder=nih_sample)
+    run_here(deployed, here, folder=tmp_path)
+    deployed.verdict("nih-chain", seconds=900)
+    compare_with_laptop(deployed, "nih-chain", here, folder=tmp_path, options=())
+    report = json.loads((tmp_path / "fetched" / "report.json").read_text())
+    assert len(report["pretraining"]) == 2
+    deployed.kubectl("delete", "experiment", "nih-chain")
 
 
 def test_the_controller_runs_as_nobody_and_its_secrets_are_in_no_specification(deployed: Deployed) -> None:
