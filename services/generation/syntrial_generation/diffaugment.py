@@ -10,20 +10,35 @@ from torch import Tensor
 
 
 def augment(
-    images: Tensor, *, shift: float, cutout: float, brightness: float, flip: bool, random: torch.Generator
+    images: Tensor,
+    *,
+    shift: float,
+    cutout: float,
+    brightness: float,
+    flip: bool,
+    random: torch.Generator,
+    probability: Tensor | None = None,
 ) -> Tensor:
     """All augmentations in turn; each one at strength 0 changes nothing, bit for bit.
 
-    `shift` and `cutout` are shares of the side; `brightness` is the largest change at scale [-1, 1].
+    `shift` and `cutout` are shares of the side; `brightness` is the largest change at scale [-1, 1]. Each is applied to
+    an image with the `probability` (a scalar; None: to all images).
     """
+
+    def some(augmented: Tensor, before: Tensor) -> Tensor:
+        if probability is None:
+            return augmented
+        chosen = torch.rand(len(before), 1, 1, 1, generator=random).to(before.device) < probability
+        return torch.where(chosen, augmented, before)
+
     if flip:
-        images = flipped(images, random=random)
+        images = some(flipped(images, random=random), images)
     if brightness > 0:
-        images = brightened(images, strength=brightness, random=random)
+        images = some(brightened(images, strength=brightness, random=random), images)
     if shift > 0:
-        images = shifted(images, share=shift, random=random)
+        images = some(shifted(images, share=shift, random=random), images)
     if cutout > 0:
-        images = cut_out(images, share=cutout, random=random)
+        images = some(cut_out(images, share=cutout, random=random), images)
     return images
 
 

@@ -1,6 +1,6 @@
 """The gan family: Huang et al. 2024 (R3GAN): a relativistic pairing loss with R1 and R2 penalties.
 
-Equation numbers are the paper's. Differentiable augmentation is that of `diffaugment`.
+Equation numbers are the paper's. Augmentation is that of `diffaugment`, or adaptive by `adaptive`.
 """
 
 from collections.abc import Mapping
@@ -20,6 +20,7 @@ from torch.nn import functional
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import GanConfig, GanSampler
+from syntrial_generation.adaptive import SHARE_OF_TRAINING, Probability, pipeline
 from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_range
@@ -36,6 +37,10 @@ _FINAL_RATE = 0.05
 _BETA2 = (0.9, 0.99)
 _BURN_IN = 0.5
 _FINAL_GAMMA = 0.1
+
+
+_ALWAYS_APPLIED = (GanConfig.PIPELINE_UNSPECIFIED, GanConfig.PIPELINE_DIFFAUGMENT)
+_WITH_GEOMETRY = (GanConfig.PIPELINE_BG, GanConfig.PIPELINE_BGC)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,6 +111,14 @@ def check_gan(config: GanConfig, images: ImageSet) -> None:
     checks.share("augment_shift", config.augment_shift)
     checks.share("augment_cutout", config.augment_cutout)
     checks.share("augment_brightness", config.augment_brightness)
+    checks.share("augment_target", config.augment_target)
+    checks.need(
+        config.augment_target > 0 or config.augment_pipeline in _ALWAYS_APPLIED,
+        "augment_pipeline",
+        "the pipelines b, bg and bgc need `augment_target` above 0: applied to every image, they would show in samples",
+        GanConfig.Pipeline.Name(config.augment_pipeline).removeprefix("PIPELINE_").lower(),
+        "Give a target, 0.6 in the paper, or leave the pipeline out.",
+    )
     checks.finish()
 
 
@@ -141,6 +154,15 @@ class GanTraining(GeneratorTraining):
         """The generator's averaged weights: what sampling uses."""
         self._generator_optimizer = self._adam(self._generator)
         self._discriminator_optimizer = self._adam(self._discriminator)
+        self._probability = (
+            Probability(
+                target=config.augment_target,
+                rise_images=config.augment_rise_images or max(config.images * SHARE_OF_TRAINING, 1),
+                device=self.device,
+            )
+            if config.augment_target > 0
+            else None
+        )
 
     def step(self, number: int) -> None:
         """One step of the discriminator and one of the generator, on one batch of real images."""
@@ -169,9 +191,10 @@ class GanTraining(GeneratorTraining):
             loss = discriminator_loss(scores[:count], scores[count:])
             r1, r2 = gradient_penalties(scores, real_seen, fake_seen)
             share = count / batch
-            return share * (loss + gamma / 2 * (r1 + r2)), share * torch.stack([loss, r1, r2])
+            signs = torch.sign(scores[:count] - scores[count:]).mean()
+            return share * (loss + gamma / 2 * (r1 + r2)), share * torch.stack([loss, r1, r2, signs])
 
-        loss_discriminator, r1, r2 = set_gradients(self._discriminator, of_discriminator, parts)
+        loss_discriminator, r1, r2, signs = set_gradients(self._discriminator, of_discriminator, parts)
         self._discriminator_optimizer.step()
 
         def of_generator(part: slice) -> tuple[Tensor, Tensor]:
@@ -190,6 +213,9 @@ class GanTraining(GeneratorTraining):
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         losses = {"discriminator_loss": loss_discriminator, "generator_loss": loss_generator, "r1": r1, "r2": r2}
+        if self._probability is not None:
+            self._probability.note(signs, step=number, batch=batch)
+            losses |= {"augment_probability": self._probability.value}
         self.losses.note(number, losses, learning_rate=rate)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -200,6 +226,7 @@ class GanTraining(GeneratorTraining):
             | prefixed(self.average.tensors, "average/")
             | prefixed(optimizer_tensors(self._generator_optimizer), "generator_optimizer/")
             | prefixed(optimizer_tensors(self._discriminator_optimizer), "discriminator_optimizer/")
+            | prefixed(self._probability.tensors() if self._probability is not None else {}, "augmentation/")
         )
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -209,6 +236,8 @@ class GanTraining(GeneratorTraining):
         self.average.load(under(tensors, "average/"))
         load_optimizer(self._generator_optimizer, under(tensors, "generator_optimizer/"))
         load_optimizer(self._discriminator_optimizer, under(tensors, "discriminator_optimizer/"))
+        if self._probability is not None:
+            self._probability.load(under(tensors, "augmentation/"))
 
     def _adam(self, module: torch.nn.Module) -> torch.optim.Adam:
         # beta1 = 0, as in the paper: momentum harms the game of two networks.
@@ -224,8 +253,18 @@ class GanTraining(GeneratorTraining):
 
     def _augment(self, images: Tensor, random: torch.Generator) -> Tensor:
         config = self._config
+        probability = None if self._probability is None else self._probability.value
+        if probability is not None and config.augment_pipeline not in _ALWAYS_APPLIED:
+            return pipeline(
+                images,
+                geometry=config.augment_pipeline in _WITH_GEOMETRY,
+                colour=config.augment_pipeline == GanConfig.PIPELINE_BGC,
+                probability=probability,
+                random=random,
+            )
         return augment(
             images,
+            probability=probability,
             shift=config.augment_shift,
             cutout=config.augment_cutout,
             brightness=config.augment_brightness,
