@@ -182,8 +182,24 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
         "augment_brightness": 0.2,
         "augment_flip": False,
     },
+    # For 128 to 1024 px: a level for each power of two, from 4 px; smaller images leave out the highest ones.
+    "large": {
+        "latent_size": 64,
+        "fold": 1,
+        "channels": [768, 768, 768, 768, 384, 192, 96, 48, 24],
+        "blocks_per_level": 2,
+        "images": 25_000_000,
+        "batch_size": 64,
+        "learning_rate": 1e-4,
+        "gamma": 15.0,
+        "ema_half_life_images": 500_000,
+        "augment_shift": 0.125,
+        "augment_cutout": 0.5,
+        "augment_brightness": 0.2,
+        "augment_flip": False,
+    },
 }
-"""GANs by preset."""
+"""GANs by preset; `large` is not tuned here."""
 
 GAN_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {preset: {"truncation": 1.0} for preset in GAN}
 """How each GAN preset is sampled: without truncation."""
@@ -210,6 +226,8 @@ class Family:
     """Where the lowest resolution stands in `channels`: the level that goes where an image is too small for all."""
     autoencoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The fields of `AutoencoderConfig`, by preset, where it works in the latents of an autoencoder."""
+    from_4_pixels: tuple[str, ...] = ()
+    """Presets whose lowest resolution has at least 4 pixels a side: the highest levels go where an image is small."""
 
 
 FAMILIES: Final[Mapping[str, Family]] = {
@@ -226,6 +244,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         default="nano",
         samplers=GAN_SAMPLERS,
         lowest_level=0,
+        from_4_pixels=("large",),
     ),
     "latent_diffusion": Family(
         about="A diffusion model in the latents of an autoencoder (Rombach et al. 2022).",
@@ -274,6 +293,8 @@ def generator_preset(family: str, preset: str, *, image_size: int) -> Any:
         channels = list(numbers["channels"])
         fold = numbers.get("fold", 1)
         fold = 1 if image_size % fold else fold
+        if preset in FAMILIES[family].from_4_pixels:
+            channels = channels[: max((image_size // (4 * fold)).bit_length(), 1)]
         while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):
             channels.pop(FAMILIES[family].lowest_level)
         numbers |= {"channels": channels} | ({"fold": fold} if "fold" in numbers else {})

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from syntrial.errors import UserError
 from syntrial.experiment.presets.generators import FAMILIES, generator_preset, sampler_message, sampler_preset
-from syntrial.v1.generation_pb2 import TrainGeneratorRequest
+from syntrial.v1.generation_pb2 import GanSampler, TrainGeneratorRequest
 
 ALL = [(family, preset) for family, row in FAMILIES.items() for preset in row.presets]
 
@@ -31,5 +33,25 @@ def test_every_family_of_the_contract_has_a_row_and_no_other() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"generator.gan.preset: must be one of pico, nano, small, base; received huge"):
+    with pytest.raises(UserError, match=r"generator.gan.preset: must be one of pico, nano, small, base, large; received huge"):
         generator_preset("gan", "huge", image_size=28)
+
+
+@pytest.mark.parametrize(("size", "levels"), [(2, 1), (4, 1), (64, 5), (128, 6), (256, 7), (512, 8), (1024, 9)])
+def test_the_largest_gan_begins_at_4_pixels_for_every_power_of_two(size: int, levels: int) -> None:
+    config = generator_preset("gan", "large", image_size=size)
+    assert len(config.channels) == levels
+    assert size / (config.fold * 2 ** (levels - 1)) == min(size, 4)
+
+
+@pytest.mark.parametrize("size", [128, 256, 512, 1024])
+def test_the_largest_gan_takes_a_step_and_draws_a_sample_at_every_power_of_two(size: int, lab: Any) -> None:
+    config = generator_preset("gan", "large", image_size=size)
+    narrow = [max(count // 192, 1) for count in config.channels]
+    del config.channels[:]
+    config.channels.extend(narrow)
+    config.images = config.batch_size = 2
+    config.blocks_per_level = 1
+    split = lab.split(count=2, side=size)
+    drawn = lab.sample(split, lab.train(split, gan=config), gan=GanSampler(truncation=1), micro_batch=1)
+    assert drawn.result("images").array("images-00000.npy").shape == (2, size, size, 1)
