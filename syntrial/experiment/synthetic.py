@@ -16,8 +16,31 @@ from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 ArmName = Annotated[str, Field(max_length=63)]
 
 
+TWO_LENGTHS: Final = "stands in place of `images`"
+OVERFITTING_ALONE: Final = "the pipelines b, bg and bgc need `augmentTarget` above 0"
+
+
+class Trained(Model):
+    """What crosses the fields of a family that is trained by steps."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if "kimg" in given and "images" in given:
+            raise wrong("kimg", TWO_LENGTHS, given["kimg"], "Leave one of the two out.")
+        return self
+
+    @model_validator(mode="after")
+    def _adapted(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if given.get("augment_pipeline", "diffaugment") != "diffaugment" and not given.get("augment_target"):
+            remedy = "Give a target, 0.6 in the paper: applied to every image, they would show in samples."
+            raise wrong("augmentPipeline", OVERFITTING_ALONE, given["augment_pipeline"], remedy)
+        return self
+
+
 def _generator(name: str, family: Family) -> type[Model]:
-    """A family's fields in an experiment: those of its message, its preset, and its sampler's."""
+    """A family's fields in an experiment: those of its message, its preset, its sampler's, and its length in kimg."""
     choice = f": {listed(family.presets, last='or')}" if len(family.presets) > 1 else ""
     text = f"Values of the other fields that are left out{choice}."
     fields: dict[str, Any] = {"preset": (str, Field(family.default, max_length=63, description=text))}
@@ -33,8 +56,12 @@ def _generator(name: str, family: Family) -> type[Model]:
         )
         bounds = overrides(LatentClassifierConfig, p_mean={"ge": None})
         fields["guide"] = (bounds | None, Field(None, description=text))
-    base = overrides(config_message(name), **family.bounds)
-    return create_model(f"{to_pascal(name)}Generator", __base__=base, __doc__=family.about, **fields)
+    bases: tuple[type[Model], ...] = (overrides(config_message(name), **family.bounds),)
+    if "images" in bases[0].model_fields:
+        text = "Length of training in thousands of images shown, in place of `images`. Default: as the preset has it."
+        fields["kimg"] = (float | None, Field(None, gt=0, le=1e9, description=text))
+        bases += (Trained,)
+    return create_model(f"{to_pascal(name)}Generator", __base__=bases, __doc__=family.about, **fields)
 
 
 _GENERATORS: Final = {name: _generator(name, family) for name, family in FAMILIES.items()} | {

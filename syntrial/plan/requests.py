@@ -126,7 +126,9 @@ def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGe
     if FAMILIES[kind].autoencoders:
         size //= autoencoder_training(generator, size=size, seed=seed).config.factor
     config = generator_preset(kind, chosen.preset, image_size=size)
-    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder", "guide"}))
+    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder", "guide", "kimg"}))
+    if getattr(chosen, "kimg", None) is not None:
+        config.images = max(round(chosen.kimg * 1000), 1)
     return TrainGeneratorRequest(seed=seed, **{kind: config})
 
 

@@ -193,6 +193,24 @@ CASES: dict[str, Case] = {
         message="needs exactly one of diffusion, gan, latentDiffusion, pca and external",
         field="spec.synthetic[0].generator",
     ),
+    "a training of two lengths": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"gan": {"kimg": 5, "images": 5_000}}}]},
+        good={"synthetic": [{"name": "x", "generator": {"gan": {"kimg": 2.5}}}]},
+        message="stands in place of `images`",
+        field="spec.synthetic[0].generator.gan.kimg",
+    ),
+    "a diffusion model of two lengths": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"diffusion": {"kimg": 5, "images": 5_000}}}]},
+        good={"synthetic": [{"name": "x", "generator": {"diffusion": {"kimg": 0.5}}}]},
+        message="stands in place of `images`",
+        field="spec.synthetic[0].generator.diffusion.kimg",
+    ),
+    "a pipeline of augmentations that is applied to every image": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"gan": {"augmentPipeline": "bgc"}}}]},
+        good={"synthetic": [{"name": "x", "generator": {"gan": {"augmentPipeline": "bgc", "augmentTarget": 0.6}}}]},
+        message="the pipelines b, bg and bgc need `augmentTarget` above 0",
+        field="spec.synthetic[0].generator.gan.augmentPipeline",
+    ),
     "a generator of no family": Case(
         bad={"synthetic": [{"name": "x", "generator": {}}]},
         good={"synthetic": [{"name": "x", "generator": {"pca": {"preset": "default"}}}]},

@@ -1,8 +1,8 @@
-"""Adaptive discriminator augmentation: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data".
+"""Adaptive augmentation: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data".
 
 Every augmentation is applied to an image with probability p, which follows how far the discriminator overfits (section
 3.1), so that a set that is large enough is hardly augmented, and what augmentations show does not leak into the images
-(section 2.2). The pipelines are those of appendix B: pixel blitting, geometry and colour, with its strengths; images are
+(section 2.2). The pipelines are those of appendix B, with its strengths: pixel blitting, geometry, colour. Images are
 resampled bilinearly with mirrored borders, where the paper filters by wavelets.
 
 Images are NCHW float32 in [-1, 1]. Random numbers come from a generator on the CPU; p stays on the device. Written from

@@ -24,6 +24,7 @@ from syntrial.experiment.pods import (
     NO_CLASS_OF_THE_CLUSTERS,
     RESOURCE_RULES,
 )
+from syntrial.experiment.synthetic import OVERFITTING_ALONE, TWO_LENGTHS
 from syntrial.experiment.tasks import TaskFields
 
 
@@ -153,6 +154,8 @@ _TRAINING: Final = (
     ),
 )
 
+_ONE_LENGTH: Final = Rule(rule="!has(self.kimg) || !has(self.images)", message=TWO_LENGTHS, field=".kimg")
+
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Dataset": (
         *one_of_rules(Dataset),
@@ -195,6 +198,17 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "CentroidFilter": one_of_rules(CentroidFilter),
     "RealismFilter": one_of_rules(RealismFilter),
     "Generator": one_of_rules(Generator),
+    "DiffusionGenerator": (_ONE_LENGTH,),
+    "LatentDiffusionGenerator": (_ONE_LENGTH,),
+    "GanGenerator": (
+        _ONE_LENGTH,
+        Rule(
+            rule="""!has(self.augmentPipeline) || self.augmentPipeline == 'diffaugment'
+            || (has(self.augmentTarget) && self.augmentTarget > 0.0)""",
+            message=OVERFITTING_ALONE,
+            field=".augmentPipeline",
+        ),
+    ),
     "ExternalGenerator": (
         Rule(
             rule="has(self.image) || has(self.command)",

@@ -33,7 +33,9 @@ def test_every_family_of_the_contract_has_a_row_and_no_other() -> None:
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"generator.gan.preset: must be one of pico, nano, small, base, large; received huge"):
+    with pytest.raises(
+        UserError, match=r"generator.gan.preset: must be one of pico, nano, small, base, large; received huge"
+    ):
         generator_preset("gan", "huge", image_size=28)
 
 

@@ -9,6 +9,7 @@ from syntrial.experiment.model import Spec, Synthetic
 from syntrial.plan import requests
 from syntrial.v1.classification_pb2 import TrainingPhase
 from syntrial.v1.filtering_pb2 import Filter as FilterMessage
+from syntrial.v1.generation_pb2 import GanConfig
 
 
 def synthetic(*filters: Any) -> Synthetic:
@@ -88,3 +89,22 @@ def test_without_stages_a_control_is_the_one_that_it_was() -> None:
 def test_a_first_stage_begins_with_no_stage_before_it() -> None:
     with pytest.raises(ValueError, match="none before it"):
         staged([{"begin": "best"}])
+
+
+@pytest.mark.parametrize("family", ["gan", "diffusion"])
+def test_a_length_in_thousands_of_images_is_the_same_request(family: str) -> None:
+    def asked(**fields: Any) -> Any:
+        item = Synthetic.model_validate({"name": "x", "generator": {family: fields}})
+        assert item.generator is not None
+        return requests.generator_training(item.generator, size=28, seed=0)
+
+    assert asked(kimg=2.5) == asked(images=2_500)
+    assert asked(kimg=2.5) != asked()
+
+
+def test_augmentations_that_adapt_are_asked_for_by_their_words() -> None:
+    fields = {"augmentTarget": 0.6, "augmentPipeline": "bgc"}
+    item = Synthetic.model_validate({"name": "x", "generator": {"gan": fields}})
+    assert item.generator is not None
+    config = requests.generator_training(item.generator, size=28, seed=0).gan
+    assert (config.augment_target, config.augment_pipeline) == (0.6, GanConfig.PIPELINE_BGC)
