@@ -256,3 +256,17 @@ def test_a_report_of_classifiers_has_no_empty_sections_and_calls_them_by_their_n
     assert "Resnet18 did better than small-cnn on real test images." in page
     for absent in ("Synthetic sets", "Real beside synthetic", "The synthetic images", "controls answer", "generator"):
         assert absent not in page, absent
+
+
+def test_the_least_diverse_class_stands_in_the_table_of_sets(made_up_trial: Callable[..., Any]) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    figures = {"sample_size": 100, "synthetic": 4.0, "real": 40.0, "floor": 0.85}
+    trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]["diversity_by_class"] = {
+        "normal": figures | {"ratio": 0.1, "interval_95": [0.08, 0.13]},
+        "pneumonia": figures | {"ratio": 0.9, "interval_95": [0.8, 1.01]},
+    }
+    report, page = written(trial)
+    assert '0.10<span class="sub">0.08 to 0.13</span><span class="sub">normal</span>' in page
+    assert report["qualifications"][1]["kind"] == "collapse"
+    assert not Page(page).open

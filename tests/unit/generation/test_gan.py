@@ -43,3 +43,28 @@ def test_blocks_start_as_the_identity() -> None:
     block = NETWORKS.generator(SUBJECT).levels[0][0]
     x = torch.randn(2, 16, 2, 2)
     assert torch.equal(block(x), x)
+
+
+def test_the_gradient_of_the_penalties_is_that_of_finite_differences() -> None:
+    torch.manual_seed(0)
+    discriminator = NETWORKS.discriminator(SUBJECT).double()
+    for block in (level[0] for level in discriminator.levels):
+        torch.nn.init.normal_(block.contract.weight, std=0.3)
+    parameters = list(discriminator.parameters())
+    real, fake = torch.randn(2, 3, 3, 8, 8, dtype=torch.float64).requires_grad_(True)
+    labels = with_constant(torch.eye(2)[[0, 1, 0, 0, 1, 0]]).double()
+
+    def penalty() -> torch.Tensor:
+        r1, r2 = gradient_penalties(discriminator(torch.cat([real, fake]), labels), real, fake)
+        return r1 + 0.5 * r2
+
+    direction = [torch.randn_like(parameter) for parameter in parameters]
+    gradients = torch.autograd.grad(penalty(), parameters, allow_unused=True)
+    along = sum(float((g * d).sum()) for g, d in zip(gradients, direction, strict=True) if g is not None)
+    values = []
+    for step in (1e-6, -2e-6):
+        with torch.no_grad():
+            for parameter, move in zip(parameters, direction, strict=True):
+                parameter.add_(move, alpha=step)
+        values.append(float(penalty().detach()))
+    assert along == pytest.approx((values[0] - values[1]) / 2e-6, rel=1e-5)
