@@ -129,7 +129,8 @@ def nih_sample(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="module")
 def nih_claim(deployed: Deployed, cluster: "Kubernetes", nih_sample: Path) -> Iterator[str]:
     """The name of a claim that holds the sample, for experiments to read."""
-    name, readable = "nih-claim", {"syntrial.dev/readable": "true"}
+    # Named as the folder: reports say the name of their source.
+    name, readable = nih_sample.name, {"syntrial.dev/readable": "true"}
     volume = make_claim(cluster, nih_sample, namespace=deployed.namespace, name=name, labels=readable)
     yield name
     deployed.kubectl("delete", f"pvc/{name}")
