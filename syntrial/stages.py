@@ -78,7 +78,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="analysis",
             service=_service(analysis_pb2.DESCRIPTOR, "AnalysisService"),
-            version=3,
+            version=4,
             module="syntrial.analysis",
             footprint=Footprint(threads=1, memory_mib=1024, accelerator=False),
         ),

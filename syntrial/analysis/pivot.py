@@ -20,6 +20,10 @@ generalised confidence interval, the mass beyond 0 on both sides a generalised p
 of Obuchowski & Rockette with two treatments and J seeds (`readers.py`) k = 2 max(Cov2 - Cov3, 0) and m1 = 2 MS(T*R) / J
 with J - 1 degrees of freedom.
 
+Each E[m(i)] is a sum: what seeds add, at least 0, and what patients add to the differences between seeds, which the
+covariances over patients tell as well as they tell k. That is its floor f(i), and the pivot has max(f, n m / U) in the
+place of n m / U: two seeds that agree by chance do not take away what patients alone add.
+
 With k = 0 and one mean square this is Student's t with n1 degrees of freedom, without mean squares the normal law.
 Between the two, Hillis' degrees of freedom (2007) estimate by which t to replace it, and take a mean square that came
 out small by chance as a sign of many degrees of freedom; the pivot averages over what the mean square may stand for.
@@ -30,7 +34,7 @@ Weideman 2014, SIAM Rev 56:385). The nodes are fixed: equal inputs give equal fi
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
@@ -70,6 +74,13 @@ class MeanSquare:
     """Its contribution to the variance of the estimate, metric units squared, shape (…) of the studies."""
     degrees: int
     """Its degrees of freedom, at least 1."""
+    floor: FloatArray = field(default_factory=lambda: np.zeros(()))
+    """The least that its expectation can be: what patients add to it, at least 0, (…)."""
+
+    @property
+    def bounded(self) -> FloatArray:
+        """The contribution (…), at least the floor."""
+        return np.maximum(self.variance, self.floor)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +94,7 @@ class Pivot:
     @property
     def standard_error(self) -> FloatArray:
         """Of the estimate, (…): the root of the sum of all parts."""
-        return np.sqrt(sum((part.variance for part in self.estimated), start=np.asarray(self.known, np.float64)))
+        return np.sqrt(sum((part.bounded for part in self.estimated), start=np.asarray(self.known, np.float64)))
 
     def half_width(self, level: float = LEVEL) -> FloatArray:
         """Return the half width (…) of the interval of this level about the estimate."""
@@ -118,7 +129,7 @@ class Pivot:
         variances, weights = np.asarray(self.known, np.float64)[..., None], np.ones(1)
         for part in self.estimated:
             ratio_Q, weight_Q = _ratios(part.degrees, rule)
-            added = np.asarray(part.variance, np.float64)[..., None] / ratio_Q
+            added = np.maximum(np.asarray(part.variance, np.float64)[..., None] / ratio_Q, part.floor[..., None])
             variances = (variances[..., :, None] + added[..., None, :]).reshape(*added.shape[:-1], -1)
             weights = np.multiply.outer(weights, weight_Q).ravel()
         return variances, weights
@@ -143,7 +154,11 @@ def detectable_difference(pivot: Pivot, *, power: float = POWER, level: float = 
     repeated = Pivot(
         known=np.broadcast_to(pivot.known, weights.shape),
         estimated=tuple(
-            MeanSquare(variance=part.variance * ratio, degrees=part.degrees)
+            MeanSquare(
+                variance=part.variance * ratio,
+                degrees=part.degrees,
+                floor=np.broadcast_to(part.floor, weights.shape),
+            )
             for part, ratio in zip(pivot.estimated, drawn, strict=True)
         ),
     )

@@ -85,6 +85,12 @@ def detectable_effect_before(
     interaction = seeds + variance * (1 - same)
     pivot = Pivot(
         known=np.asarray(2 * variance * (same - other)),
-        estimated=(MeanSquare(variance=np.asarray(2 / replicates * interaction), degrees=replicates - 1),),
+        estimated=(
+            MeanSquare(
+                variance=np.asarray(2 / replicates * interaction),
+                degrees=replicates - 1,
+                floor=np.asarray(2 / replicates * variance * (1 - same)),
+            ),
+        ),
     )
     return detectable_difference(pivot)

@@ -36,11 +36,17 @@ class ObuchowskiRockette:
 
     @property
     def pivot(self) -> Pivot:
-        """What the interval comes from: Var = 2 max(Cov2 - Cov3, 0) + 2/J E[MS(T*R)], the latter with J-1 degrees."""
-        return Pivot(
-            known=2 * np.maximum(self.cov2 - self.cov3, 0.0),
-            estimated=(MeanSquare(variance=2 / self.readers * self.mean_square_interaction, degrees=self.readers - 1),),
+        """What the interval comes from: Var = 2 max(Cov2 - Cov3, 0) + 2/J E[MS(T*R)], the latter with J-1 degrees.
+
+        E[MS(T*R)] is at least Var(e) - Cov1 - Cov2 + Cov3 (Hillis 2007, table I).
+        """
+        by_patients = self.error_variance - self.cov1 - self.cov2 + self.cov3
+        interaction = MeanSquare(
+            variance=2 / self.readers * self.mean_square_interaction,
+            degrees=self.readers - 1,
+            floor=2 / self.readers * np.maximum(by_patients, 0.0),
         )
+        return Pivot(known=2 * np.maximum(self.cov2 - self.cov3, 0.0), estimated=(interaction,))
 
     @property
     def hillis_p_value(self) -> FloatArray:
@@ -91,8 +97,7 @@ def one_treatment(values_J: FloatArray, *, covariance: FloatArray) -> Pivot:
     if readers == 1:
         return Pivot(known=np.maximum(covariance[0, 0], 0.0))
     cov2 = (covariance.sum() - np.trace(covariance)) / (readers * (readers - 1))
-    between = MeanSquare(variance=values_J.var(ddof=1) / readers, degrees=readers - 1)
-    return Pivot(known=np.maximum(cov2, 0.0), estimated=(between,))
+    return Pivot(known=np.maximum(cov2, 0.0), estimated=(_between(values_J, covariance=covariance),))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,13 +132,27 @@ def crossed_generators(values_GJ: FloatArray, *, covariance: FloatArray) -> Cros
     MS(G) and MS(J) are independent, so each enters the pivot with its own degrees of freedom.
     """
     generators, seeds = values_GJ.shape
-    by_generator_G, by_seed_J = values_GJ.mean(axis=1), values_GJ.mean(axis=0)
-    between_seeds = MeanSquare(variance=by_seed_J.var(ddof=1) / seeds, degrees=seeds - 1) if seeds > 1 else None
+    blocks = covariance.reshape(generators, seeds, generators, seeds)
     return CrossedStudy(
         estimate=float(values_GJ.mean()),
-        generators=MeanSquare(variance=by_generator_G.var(ddof=1) / generators, degrees=generators - 1),
-        seeds=between_seeds,
+        generators=_between(values_GJ.mean(axis=1), covariance=blocks.mean(axis=(1, 3))),
+        seeds=_between(values_GJ.mean(axis=0), covariance=blocks.mean(axis=(0, 2))) if seeds > 1 else None,
         patients=_covariance_apart(covariance, generators=generators, seeds=seeds),
+    )
+
+
+def _between(means_M: FloatArray, *, covariance: FloatArray) -> MeanSquare:
+    """Return what the spread of M means adds to the variance of their mean; `covariance` (M, M) over patients.
+
+    Its expectation is at least what patients add to that spread: the variance of a mean less the covariance of two.
+    """
+    count = len(means_M)
+    variance = np.trace(covariance) / count
+    shared = (covariance.sum() - np.trace(covariance)) / (count * (count - 1))
+    return MeanSquare(
+        variance=means_M.var(ddof=1) / count,
+        degrees=count - 1,
+        floor=np.maximum(np.asarray((variance - shared) / count), 0.0),
     )
 
 

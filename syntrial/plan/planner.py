@@ -182,7 +182,7 @@ class _Planner:
                     seed=item.seed + replicate if random else 0,
                     # A control does not fail the trial: the report says what it lacked.
                     allow_shortfall=item.generator is None or summary.control,
-                    acceptance="ACCEPTANCE_FIRST" if random else requests.acceptance_name(item),
+                    acceptance=None if random else requests.acceptance_name(item),
                 ),
                 verb="filter",
                 about=f"{name}{suffix}",

@@ -265,9 +265,9 @@ def balance_name(synthetic: Synthetic) -> str:
     return f"BALANCE_{synthetic.balance.upper()}"
 
 
-def acceptance_name(synthetic: Synthetic) -> str:
-    """Which candidates are taken where more pass than are needed: a name of the enumeration `Acceptance`."""
-    return f"ACCEPTANCE_{synthetic.accept.upper()}"
+def acceptance_name(synthetic: Synthetic) -> str | None:
+    """Which candidates are taken where more pass than are needed: a name of `Acceptance`; None: those drawn first."""
+    return "ACCEPTANCE_BEST" if synthetic.accept == "best" else None
 
 
 def classifier_model(classifier: Classifier, *, begin: FileWeights | MemberRef | None) -> ClassifierModel:

@@ -12,9 +12,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 class Acceptance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    ACCEPTANCE_FIRST: _ClassVar[Acceptance]
+    ACCEPTANCE_UNSPECIFIED: _ClassVar[Acceptance]
     ACCEPTANCE_BEST: _ClassVar[Acceptance]
-ACCEPTANCE_FIRST: Acceptance
+ACCEPTANCE_UNSPECIFIED: Acceptance
 ACCEPTANCE_BEST: Acceptance
 
 class TrainEncoderRequest(_message.Message):

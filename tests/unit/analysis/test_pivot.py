@@ -95,6 +95,24 @@ def test_the_detectable_difference_is_found_in_four_of_five_trials(parts) -> Non
     assert found == pytest.approx(0.80, abs=4 * np.sqrt(0.8 * 0.2 / trials))
 
 
+def test_seeds_that_agree_by_chance_take_away_nothing_that_patients_add() -> None:
+    agreed = MeanSquare(variance=np.asarray(0.0), degrees=1, floor=np.asarray(0.03))
+    law = Pivot(known=np.asarray(0.01), estimated=(agreed,))
+    assert law.standard_error == pytest.approx(0.2)
+    assert law.half_width() == pytest.approx(0.2 * norm.ppf(0.975))
+    assert law.p_value(np.asarray(0.5)) == pytest.approx(2 * norm.sf(2.5))
+
+
+def test_a_floor_is_where_draws_below_it_are_put() -> None:
+    rng = np.random.default_rng(5)
+    draws = 1_000_000
+    part = MeanSquare(variance=np.asarray(0.04), degrees=2, floor=np.asarray(0.03))
+    law = Pivot(known=np.asarray(0.01), estimated=(part,))
+    drawn_V = 0.01 + np.maximum(2 * 0.04 / rng.chisquare(2, draws), 0.03)
+    beyond = np.mean(np.abs(rng.standard_normal(draws)) * np.sqrt(drawn_V) > law.half_width())
+    assert beyond == pytest.approx(0.05, abs=4 * np.sqrt(0.05 * 0.95 / draws))
+
+
 def test_nothing_is_detectable_without_an_error_to_hold_it_against() -> None:
     with pytest.raises(ValueError, match="without a standard error"):
         detectable_difference(pivot(0.0, (0.0, 3)))

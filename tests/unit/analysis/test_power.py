@@ -49,7 +49,13 @@ def test_a_plan_agrees_with_the_verdict_of_a_trial_that_is_as_assumed() -> None:
     seeds = assumed.training_instability * variance * 200 / 1000
     pivot = Pivot(
         known=np.asarray(2 * variance * 0.1),
-        estimated=(MeanSquare(variance=np.asarray(2 / 4 * (seeds + variance * 0.3)), degrees=3),),
+        estimated=(
+            MeanSquare(
+                variance=np.asarray(2 / 4 * (seeds + variance * 0.3)),
+                degrees=3,
+                floor=np.asarray(2 / 4 * variance * 0.3),
+            ),
+        ),
     )
     plan = planned((100, 100), replicates=4, training_cases=1000, assumptions=assumed)
     assert plan == pytest.approx(detectable_difference(pivot))

@@ -146,6 +146,17 @@ def test_identical_arms_differ_by_exactly_nothing_and_leave_no_chance_to_judge_b
     assert any("standard error came out as 0" in reason for reason in result.undecidable)
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**31), st.integers(2, 4), st.sampled_from(sorted(METRICS)))
+def test_replicates_never_take_away_what_patients_alone_add(seed: int, replicates: int, metric: str) -> None:
+    parts = study(seed, replicates=replicates)
+    found = run(parts, metric)
+    known = found.components
+    # The variance of the mean difference over patients, with these very seeds.
+    by_patients = (2 / replicates) * (known.error_variance - known.cov1 + (replicates - 1) * (known.cov2 - known.cov3))
+    assert found.standard_error**2 >= by_patients * (1 - 1e-9)
+
+
 def test_one_replicate_gives_the_patients_interval_and_nothing_to_decide_by() -> None:
     parts = study(3, replicates=1)
     result = run(parts, "accuracy")

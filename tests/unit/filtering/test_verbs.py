@@ -114,7 +114,7 @@ def test_the_random_control_accepts_as_many_and_others(inputs):
 def test_the_best_by_the_last_filter_fill_the_quota_where_asked(inputs):
     filters = [Filter(realism=RealismFilter(keep=0.8, neighbours=3))]
     scores = {}
-    for acceptance in (Acceptance.ACCEPTANCE_FIRST, Acceptance.ACCEPTANCE_BEST):
+    for acceptance in (Acceptance.ACCEPTANCE_UNSPECIFIED, Acceptance.ACCEPTANCE_BEST):
         context = _filter(inputs, filters=filters, acceptance=acceptance)
         assert read_image_set(context.result("accepted")).class_counts.tolist() == [15, 15]
         reader = context.result("decisions")
@@ -122,7 +122,7 @@ def test_the_best_by_the_last_filter_fill_the_quota_where_asked(inputs):
         realism = reader.array("scores.npy")[:, 0]
         accepted = set(read_image_set(context.result("accepted")).origins["index"])
         scores[acceptance] = np.mean([realism[2 * n] + realism[2 * n + 1] for n in accepted])
-    assert scores[Acceptance.ACCEPTANCE_BEST] > scores[Acceptance.ACCEPTANCE_FIRST]
+    assert scores[Acceptance.ACCEPTANCE_BEST] > scores[Acceptance.ACCEPTANCE_UNSPECIFIED]
 
 
 def test_candidates_nearer_to_another_class_are_rejected_where_asked(inputs):
