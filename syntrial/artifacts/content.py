@@ -15,6 +15,11 @@ from pathlib import Path
 CHUNK_BYTES = 1 << 20
 
 
+def is_code(name: str) -> bool:
+    """Whether a file of a folder of code counts: what Python keeps beside it does not."""
+    return "__pycache__/" not in name
+
+
 def file_digest(path: Path, *, algorithm: str = "sha256") -> str:
     """The digest of the file's bytes, as "sha256:…" or "md5:…"; memory stays at one chunk. Raises OSError."""
     with path.open("rb") as file:

@@ -4,6 +4,7 @@
     places.py      where a trial is: an experiment's file here, or an Experiment on the cluster
     laptop.py      trials on this machine: run, plan, judge, demo, gc
     classifiers.py one classifier, on this machine: evaluate, predict, convert, explain
+    generators.py  a generator of one's own, on this machine: conformance
     cluster.py     trials on a cluster: submit, upload, cancel, backup
     anywhere.py    report, logs, retry and export, of a trial here or there
     status.py      status, of a trial here or there; status_view.py draws it, terminal.py a plan and a run
@@ -18,7 +19,7 @@ import sys
 
 from rich.text import Text
 
-from syntrial.cli import anywhere, classifiers, cluster, laptop, status  # noqa: F401 - importing them registers their commands
+from syntrial.cli import anywhere, classifiers, cluster, generators, laptop, status  # noqa: F401 - importing them registers their commands
 from syntrial.cli.options import app, errors
 from syntrial.errors import SyntrialError, UserError
 

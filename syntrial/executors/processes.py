@@ -43,7 +43,7 @@ def require_programs(steps: Iterable[Step]) -> None:
                 received=command[0],
                 remedy="Install it, or name it by its absolute path.",
             )
-        elif image and not command:
+        elif image and not command and not step.program.is_code:
             violations[image] = Violation(
                 field="spec.synthetic[].generator.external.command",
                 rule="a laptop starts a command",

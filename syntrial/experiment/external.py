@@ -1,7 +1,7 @@
-"""A generator of somebody else's: which program serves the generation stage in place of Syntrial's own.
+"""A generator of somebody else's: code that the generation stage runs, or a program that serves the stage.
 
-The plan gives all that is written here to the program's steps, and their keys are of it (ADR 13). docs/extending.md
-says what the program is given and has to give.
+The plan gives all that is written here to the steps, and their keys are of it (ADR 13 and 17). What code has to be says
+docs/own-generators.md, and what a program is given and has to give docs/extending.md.
 """
 
 import re
@@ -19,8 +19,15 @@ IMAGE_PATTERN: Final = r"^[^\s@]{1,500}@sha256:[0-9a-f]{64}$"
 
 
 class ExternalGenerator(Model):
-    """A program of your own that serves the generation stage: a laptop starts `command`, a cluster runs `image`."""
+    """A generator of your own: `code`, two functions in an environment; or a program, by `command` or `image`."""
 
+    code: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2048,
+        description="A folder with generator.py, which has the functions train and sample, and requirements.lock, the "
+        "packages of its environment with their hashes. Its content is what it is known by. Default: a program.",
+    )
     image: str | None = Field(
         None,
         pattern=IMAGE_PATTERN,
@@ -46,8 +53,10 @@ class ExternalGenerator(Model):
 
     @model_validator(mode="after")
     def _identified(self) -> Self:
-        if self.image is None and self.command is None:
-            raise ValueError("needs an `image`, a `command` or both")
+        if self.image is None and self.command is None and self.code is None:
+            raise ValueError("needs `code`, or a program's `image`, `command` or both")
+        if self.code is not None and self.command is not None:
+            raise ValueError("`code` is run by Syntrial and `command` is a program: give one of them")
         if self.command is not None and self.version is None:
             raise ValueError("a `command` needs a `version`: what it starts is not known by its content")
         if self.command is not None and re.match("[^/].*/", self.command[0]):

@@ -31,6 +31,7 @@ from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
 from syntrial.sources.named import (
     DATASET,
     class_mappings,
+    code_name,
     science_of,
     synthetic_name,
 )
@@ -216,7 +217,11 @@ class _Planner:
         suffix: str,
         summary: SyntheticSummary,
     ) -> MemberRef:
-        training = requests.generator_training(generator, size=self.spec.dataset.size, seed=item.seed + replicate)
+        source = self.sources.get(code_name(item))
+        code = source.digest if source is not None else ""
+        training = requests.generator_training(
+            generator, size=self.spec.dataset.size, seed=item.seed + replicate, code=code
+        )
         training.train.CopyFrom(self._split("train"))
         seed, about, train = item.seed + replicate, f"{item.name}{suffix}", self._split("train")
         judge = None
@@ -242,7 +247,7 @@ class _Planner:
             work=float(getattr(config, "images", 0)),
         )
         summary.curves.append(member_of(trained, "curves"))
-        sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate)
+        sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate, code=code)
         sampling.generator.CopyFrom(member_of(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))
         if judge is not None:

@@ -48,6 +48,7 @@ from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
 from syntrial.v1.filtering_pb2 import Filter, RandomFilter
 from syntrial.v1.generation_pb2 import (
     DiffusionSampler,
+    GeneratorCode,
     SampleImagesRequest,
     TrainAutoencoderRequest,
     TrainGeneratorRequest,
@@ -118,11 +119,14 @@ def audit_policy(word: str) -> str:
     return f"AUDIT_POLICY_{word.upper()}"
 
 
-def generator_training(generator: Generator, *, size: int, seed: int) -> TrainGeneratorRequest:
-    """The training of a generator, without its input; raises UserError for an unknown preset."""
+def generator_training(generator: Generator, *, size: int, seed: int, code: str = "") -> TrainGeneratorRequest:
+    """The training of a generator, without its input; raises UserError for an unknown preset.
+
+    `code` is the digest of the user's own, where the generator is that.
+    """
     kind, chosen = generator.kind, generator.chosen
     if kind == EXTERNAL:
-        return TrainGeneratorRequest(seed=seed, external=_external(chosen))
+        return TrainGeneratorRequest(seed=seed, external=_external(chosen, code))
     if FAMILIES[kind].autoencoders:
         size //= autoencoder_training(generator, size=size, seed=seed).config.factor
     config = generator_preset(kind, chosen.preset, image_size=size)
@@ -189,12 +193,14 @@ def autoencoder_training(generator: Generator, *, size: int, seed: int) -> Train
     return TrainAutoencoderRequest(seed=seed, config=config)
 
 
-def sampling(synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int) -> SampleImagesRequest:
+def sampling(
+    synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int, code: str = ""
+) -> SampleImagesRequest:
     """The sampling of a generator, without its inputs."""
     kind, chosen = generator.kind, generator.chosen
     sampler: Any
     if kind == EXTERNAL:
-        sampler, micro_batch = _external(chosen), USUAL_MICRO_BATCH
+        sampler, micro_batch = _external(chosen, code), USUAL_MICRO_BATCH
     else:
         sampler, micro_batch = sampler_preset(kind, chosen.preset)
         if sampler is not None:
@@ -215,12 +221,17 @@ def program_of(generator: Generator) -> Program:
     """What serves the generator's steps."""
     if generator.kind != EXTERNAL:
         return Program()
-    return Program(command=generator.chosen.command or (), image=generator.chosen.image or "")
+    chosen = generator.chosen
+    # Code runs in the stage's own server, on a cluster in an image that has its environment.
+    return Program(command=chosen.command or (), image=chosen.image or "", is_code=chosen.code is not None)
 
 
-def _external(chosen: ExternalGenerator) -> ExternalMessage:
+def _external(chosen: ExternalGenerator, code: str) -> ExternalMessage:
     message = ExternalMessage(
-        image_digest=chosen.image_digest, command=chosen.command or (), version=chosen.version or ""
+        image_digest=chosen.image_digest,
+        command=chosen.command or (),
+        version=chosen.version or "",
+        code=GeneratorCode(digest=code) if code else None,
     )
     if chosen.options:
         message.options.update(chosen.options)

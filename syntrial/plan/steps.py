@@ -23,6 +23,8 @@ class Program:
     """How a laptop starts it; empty: it cannot."""
     image: str = ""
     """What a cluster runs, by its digest; empty: it cannot."""
+    is_code: bool = False
+    """Whether the request names code, which on a laptop the stage's own server runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ import platformdirs
 from rapidfuzz import process
 
 from syntrial.artifacts.cache import own_folder
-from syntrial.artifacts.content import file_digest, folder_places, listing_digest
+from syntrial.artifacts.content import file_digest, folder_places, is_code, listing_digest
 from syntrial.artifacts.uploads import Progress, check_names
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
@@ -27,7 +28,7 @@ from syntrial.imagesets.filetypes import NPZ, kind_of
 from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.trees import no_tree
 from syntrial.sources.medmnist import MEDMNIST, SIZES
-from syntrial.sources.named import WEIGHTS
+from syntrial.sources.named import CODE, WEIGHTS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 
 SMALLEST_PHANTOM = 16
@@ -97,13 +98,52 @@ def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = 
     return _remembered(path, cache=cache)
 
 
+def resolve_code(path: Path, *, field: str = "code", cache: Path | None = None) -> str:
+    """The digest, "sha256:…", of a folder with a generator of the user's own.
+
+    Raises SourceError for a folder without generator.py or requirements.lock, and for a lock without hashes.
+    """
+    path = _existing(path, field=field)
+    for name, rule in (
+        ("generator.py", "the folder has generator.py, with the functions train and sample"),
+        ("requirements.lock", "the folder has requirements.lock, the packages of its environment with their hashes"),
+    ):
+        if not (path / name).is_file():
+            raise SourceError(
+                field=field,
+                rule=rule,
+                received=f"{path}, without it",
+                remedy="docs/own-generators.md shows one." if name == "generator.py" else LOCK_REMEDY,
+            )
+    with _readable(path):
+        check_lock((path / "requirements.lock").read_text(encoding="utf-8", errors="replace"), field=field)
+    return _remembered(path, cache=cache, field=field, reads=is_code)
+
+
+LOCK_REMEDY: Final = "Make it: `uv pip compile --generate-hashes requirements.in -o requirements.lock`."
+
+
+def check_lock(text: str, *, field: str) -> None:
+    """Raises SourceError where a line of a lock names a package without a version and its hashes, or an address."""
+    lines = [line.strip() for line in text.replace("\\\n", " ").splitlines()]
+    lines = [line for line in lines if line and not line.startswith("#")]
+    for line in lines or ["no package"]:
+        if not re.match(r"[A-Za-z0-9][A-Za-z0-9._-]*(\[[^\]]*\])?==[^\s;@]+[^@]*\s--hash=sha256:[0-9a-f]{64}", line):
+            raise SourceError(
+                field=f"{field} (requirements.lock)",
+                rule="each line is NAME==VERSION with its --hash=sha256:…, and no option or address",
+                received=line[:80],
+                remedy=LOCK_REMEDY,
+            )
+
+
 def check_content(found: str, *, kind: str, field: str, title: str) -> None:
     """Raises SourceError where a folder was found and a file is meant, or a file that by its suffix holds no folder.
 
     `found` is "file" or "folder", `kind` that of the source, as in `SourceRef`; `title` ends as its name does. A folder
     may lie in a file: an archive.
     """
-    meant = SOURCES[kind].content if kind in SOURCES else "file"
+    meant = SOURCES[kind].content if kind in SOURCES else "folder" if kind == CODE else "file"
     is_other = title.endswith(tuple(row.suffix for row in SOURCES.values() if row.suffix))
     if found != meant and (found == "folder" or is_other):
         words = [

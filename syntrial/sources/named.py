@@ -8,13 +8,15 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from syntrial.artifacts.content import is_code
 from syntrial.artifacts.keys import canonical_json, canonical_request
 from syntrial.errors import UserError
 from syntrial.experiment.base import ADDRESS, Model
 from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.dataset import SOURCES, Dataset, SourceFields
+from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.model import Cluster, Experiment, Synthetic
-from syntrial.sources.addresses import Address, HubAddress, parse_address
+from syntrial.sources.addresses import Address, HubAddress, LocalPath, StoredContent, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
 
@@ -24,6 +26,9 @@ DATASET: Final = "dataset"
 WEIGHTS: Final = "weights"
 """The kind of a source that is a file of a classifier's first weights."""
 
+CODE: Final = "code"
+"""The kind of a source that is a folder with a generator of the user's own."""
+
 _Fields = TypeVar("_Fields", bound=SourceFields)
 
 
@@ -32,12 +37,12 @@ class SourceRef:
     """A source that an experiment names, before its content is known."""
 
     name: str
-    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, weights/NAME or
+    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME, weights/NAME or
     chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
-    """A row of `syntrial.experiment.dataset.SOURCES`, or WEIGHTS."""
+    """A row of `syntrial.experiment.dataset.SOURCES`, WEIGHTS or CODE."""
     address: str | None = None
     """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
     downloaded or drawn."""
@@ -46,17 +51,24 @@ class SourceRef:
     place: tuple[str | int, ...] = ()
     """The path in the experiment's tree to the value that is the address."""
     request: Source = dataclasses.field(default_factory=Source, hash=False)
-    """As stages are asked for it, without its digest; of weights, empty."""
+    """As stages are asked for it, without its digest; of weights and code, empty."""
 
     def located(self) -> Address | None:
         """What the address means. Raises UserError for one of no known form, and for images on the hub."""
         found = parse_address(self.address, field=self.field) if self.address is not None else None
-        if isinstance(found, HubAddress) and self.kind != WEIGHTS:
+        if isinstance(found, HubAddress) and self.kind not in {WEIGHTS, CODE}:
             raise UserError(
                 field=self.field,
                 rule="hub:// is for a classifier's `pretraining`",
                 received=str(found),
                 remedy="Bring the data to a folder, a bucket or a volume first.",
+            )
+        if self.kind == CODE and not isinstance(found, LocalPath | StoredContent):
+            raise UserError(
+                field=self.field,
+                rule="code is a folder of this machine, or sha256:HEX",
+                received=str(found),
+                remedy="Copy it here, or upload it: `syntrial upload PATH`.",
             )
         return found
 
@@ -68,11 +80,14 @@ class SourceRef:
     @property
     def selection(self) -> str:
         """The request that says which files are read, in ProtoJSON; "" where all are."""
-        return canonical_json(canonical_request(self.request)).decode() if self.reads is not None else ""
+        kind = SOURCES.get(self.kind)
+        return canonical_json(canonical_request(self.request)).decode() if kind is not None and kind.reads else ""
 
     @property
     def reads(self) -> Callable[[str], bool] | None:
         """Tells of a file's name whether the source may read it; None where it reads all that is there."""
+        if self.kind == CODE:
+            return is_code
         kind = SOURCES.get(self.kind)
         return kind.reads(self.request) if kind is not None and kind.reads is not None else None
 
@@ -94,6 +109,11 @@ def synthetic_name(synthetic: Synthetic) -> str:
     return f"synthetic/{synthetic.name}"
 
 
+def code_name(synthetic: Synthetic) -> str:
+    """The name of the source of a generator's code."""
+    return f"code/{synthetic.name}"
+
+
 def weights_name(classifier: Classifier) -> str:
     """The name of the source of a classifier's first weights."""
     return f"weights/{classifier.title}"
@@ -105,7 +125,8 @@ def chain_name(classifier: Classifier, link: int) -> str:
 
 
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
-    """Every source that the experiment names, in its order: the data set, ready-made images, weights, data of chains.
+    """Every source that the experiment names, in its order: the data set, ready-made images, code, weights, data of
+    chains.
 
     Raises UserError for `pretraining: hub` with a model that has no published weights.
     """
@@ -116,6 +137,14 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
         _images(synthetic_name(item), item.images, place=("spec", "synthetic", number, "images"), size=size)
         for number, item in enumerate(spec.synthetic)
         if item.images is not None
+    ]
+    found += [
+        SourceRef(
+            name=code_name(item), field=_words(place), kind=CODE, address=item.generator.external.code, place=place
+        )
+        for number, item in enumerate(spec.synthetic)
+        if item.generator is not None and item.generator.kind == EXTERNAL and item.generator.chosen.code is not None
+        for place in [("spec", "synthetic", number, "generator", EXTERNAL, "code")]
     ]
     for number, classifier in enumerate(spec.classifiers):
         if classifier.pretraining != "none":
@@ -162,6 +191,14 @@ def split_rule(dataset: Dataset) -> SplitRule:
     return SplitRule(validation=dataset.split.validation, test=dataset.split.test, seed=dataset.split.seed)
 
 
+def _coded(item: Synthetic, digests: Mapping[str, str]) -> Synthetic:
+    """The set with its generator's code named by its content, where it has code."""
+    if item.generator is None or code_name(item) not in digests:
+        return item
+    external = item.generator.chosen.model_copy(update={"code": digests[code_name(item)]})
+    return item.model_copy(update={"generator": item.generator.model_copy(update={EXTERNAL: external})})
+
+
 def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
     """The experiment without what says where and when it runs, its sources by content in place of their addresses.
 
@@ -185,7 +222,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
         "synthetic": tuple(
             item.model_copy(update={"images": by_content(item.images, synthetic_name(item))})
             if item.images is not None
-            else item
+            else _coded(item, digests)
             for item in spec.synthetic
         ),
         "classifiers": tuple(

@@ -16,10 +16,10 @@ from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import Contents
 from syntrial.sources.addresses import ClaimAddress, HttpsAddress, HubAddress, LocalPath, S3Address, StoredContent
 from syntrial.sources.contents import look_into
-from syntrial.sources.digests import check_content, resolve, resolve_weights
+from syntrial.sources.digests import check_content, resolve, resolve_code, resolve_weights
 from syntrial.sources.ingest import ingest, record_source, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
-from syntrial.sources.named import WEIGHTS, SourceRef, sources_of
+from syntrial.sources.named import CODE, WEIGHTS, SourceRef, sources_of
 from syntrial.v1.data_preparation_pb2 import Source
 
 
@@ -156,6 +156,9 @@ def read_here(ref: SourceRef, path: Path | None, *, on_progress: Progress | None
     if ref.kind == WEIGHTS:
         assert path is not None
         return ref.with_digest(resolve_weights(path, field=ref.field))
+    if ref.kind == CODE:
+        assert path is not None
+        return ref.with_digest(resolve_code(path, field=ref.field))
     return resolve(ref.request, path, field=ref.field, on_progress=on_progress).source
 
 

@@ -207,17 +207,25 @@ class PcaConfig(_message.Message):
     components: int
     def __init__(self, explained_variance: _Optional[float] = ..., components: _Optional[int] = ...) -> None: ...
 
+class GeneratorCode(_message.Message):
+    __slots__ = ("digest",)
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    def __init__(self, digest: _Optional[str] = ...) -> None: ...
+
 class ExternalGenerator(_message.Message):
-    __slots__ = ("image_digest", "command", "version", "options")
+    __slots__ = ("image_digest", "command", "version", "options", "code")
     IMAGE_DIGEST_FIELD_NUMBER: _ClassVar[int]
     COMMAND_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
     image_digest: str
     command: _containers.RepeatedScalarFieldContainer[str]
     version: str
     options: _struct_pb2.Struct
-    def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ...) -> None: ...
+    code: GeneratorCode
+    def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., code: _Optional[_Union[GeneratorCode, _Mapping]] = ...) -> None: ...
 
 class TrainAutoencoderRequest(_message.Message):
     __slots__ = ("header", "train", "seed", "config")

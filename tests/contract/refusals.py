@@ -220,7 +220,13 @@ CASES: dict[str, Case] = {
     "a program that is named nowhere": Case(
         bad=program(options={"steps": 3}),
         good=program(image=IMAGE, options={"steps": 3, "inner": {"rates": [0.1, "fast"], "ema": None}}),
-        message="needs an `image`, a `command` or both",
+        message="needs `code`, or a program's `image`, `command` or both",
+        field="spec.synthetic[0].generator.external",
+    ),
+    "code and a program": Case(
+        bad=program(code="toy", command=["generator"], version="1"),
+        good=program(code="toy", image=IMAGE),
+        message="`code` is run by Syntrial and `command` is a program: give one of them",
         field="spec.synthetic[0].generator.external",
     ),
     "a program without a version": Case(

@@ -1,5 +1,6 @@
 """A generator of somebody else's (`further/third_party.py`), from the experiment's field to its images."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,23 +20,34 @@ from syntrial.imagesets.imageset import read_image_set
 from syntrial.plan.planner import plan
 from syntrial.plan.steps import Plan, Program, Step
 from syntrial.rpc.step import recorded_request, request_record
-from syntrial.sources.named import sources_of
+from syntrial.sources.named import science_of, sources_of
+from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.contract.refusals import IMAGE, experiment
 
 COMMAND = (sys.executable, str(Path(__file__).parent / "further" / "third_party.py"))
+TOY = Path(__file__).parents[2] / "examples" / "generators" / "toy"
 PHANTOM = {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 4}, "size": 16}
 
 
 def trial(*, copies: float = 0.001, **fields: Any) -> Experiment:
-    own = {"name": "own", "copies": copies, "generator": {"external": {"version": "1", **fields}}}
+    own = {
+        "name": "own",
+        "copies": copies,
+        "generator": {"external": fields if "code" in fields else {"version": "1", **fields}},
+    }
     return validate(experiment("x", {"dataset": PHANTOM, "synthetic": [own]}))
 
 
 def planned(**fields: Any) -> Plan:
     given = trial(**fields)
     return plan(given, {ref.name: ref.request for ref in sources_of(given)})
+
+
+def coded(folder: Path) -> Plan:
+    given = trial(code=str(folder))
+    return plan(given, resolve_sources(given, base=folder).by_name)
 
 
 def step(of: Plan, verb: str) -> Step:
@@ -113,6 +125,27 @@ def test_what_a_program_is_enters_its_keys_and_where_it_lies_does_not() -> None:
     assert step(planned(**mirrored), "TrainGenerator").key == key
     # Sampling asks the same program as training.
     assert step(planned(**base), "SampleImages").request.external.version == "1"  # type: ignore[attr-defined]
+
+
+def test_code_is_known_by_its_content_and_runs_in_the_stages_own_server(tmp_path: Path) -> None:
+    keys = []
+    for folder in ("here", "there"):
+        shutil.copytree(TOY, tmp_path / folder)
+        keys.append(step(coded(tmp_path / folder), "TrainGenerator").key)
+    assert keys[0] == keys[1]
+    (tmp_path / "there" / "generator.py").write_text("def train(): ...")
+    of = coded(tmp_path / "there")
+    assert step(of, "TrainGenerator").key != keys[0]
+    training, sampling = step(of, "TrainGenerator"), step(of, "SampleImages")
+    assert training.request.external.code.digest == sampling.request.external.code.digest  # type: ignore[attr-defined]
+    assert training.program == Program(is_code=True)
+    require_programs(of.steps)
+    with pytest.raises(UserError, match="a cluster runs an image; received code alone"):
+        check_on_cluster(trial(code=str(TOY)))
+    given = trial(code=str(TOY))
+    sources = resolve_sources(given, base=tmp_path).by_name
+    assert str(TOY) not in to_yaml(science_of(given, sources))
+    assert sources["code/own"].digest in to_yaml(science_of(given, sources))
 
 
 def test_a_job_reads_the_request_back_and_the_experiment_is_written_as_it_was_read() -> None:

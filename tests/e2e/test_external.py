@@ -1,6 +1,7 @@
 """A whole trial whose images are made by somebody else's program, by the command line as a person runs it."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 from tests.e2e.conftest import SMALL, Laptop
 
 pytestmark = pytest.mark.e2e
+TOY = Path(__file__).resolve().parents[2] / "examples" / "generators" / "toy"
 PROGRAM = Path(__file__).resolve().parents[1] / "contract" / "further" / "third_party.py"
 
 
@@ -36,3 +38,28 @@ def test_a_third_partys_generator_comes_to_a_verdict_and_is_called_unproven(tmp_
     assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}
     assert "lineage" in json.dumps(report["qualifications"])
     assert "own" in laptop.run("status")
+
+
+def test_code_of_ones_own_comes_to_a_verdict_in_an_environment_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNTRIAL_ENVIRONMENTS", str(tmp_path / "environments"))
+    shutil.copytree(TOY, tmp_path / "toy")
+    tree = yaml.safe_load(SMALL)
+    tree["spec"] |= {"controls": "none", "replicates": 2}
+    own = {"name": "own", "generator": {"external": {"code": "toy", "options": {"components": 4}}}, "copies": 0.0}
+    tree["spec"]["synthetic"] = [own]
+    laptop = Laptop(folder=tmp_path, store=str(tmp_path / "store"))
+    laptop.write(yaml.safe_dump(tree))
+    assert "done in" in laptop.run("run")
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}
+    assert "lineage" in json.dumps(report["qualifications"])
+    (environment,) = [path for path in (tmp_path / "environments").iterdir() if path.is_dir()]
+    assert not list(environment.glob("lib/*/site-packages/syntrial*"))
+
+    # Nothing is left to do, and the code may be elsewhere by now.
+    (tmp_path / "toy").rename(tmp_path / "moved")
+    own["generator"] = {"external": {"code": "moved", "options": {"components": 4}}}
+    laptop.write(yaml.safe_dump(tree))
+    assert "0 to do" in laptop.run("plan") or "done" in laptop.run("run")

@@ -4,7 +4,8 @@ Image number i of a class depends on (seed, class, i) and the size of the micro-
 within a class, always full, and what is beyond the count is thrown away. So a larger count only adds images.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from safetensors.numpy import save as save_arrays
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import PARTS, side_by_side
 
+from syntrial.artifacts.members import MemberReader
 from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
@@ -23,6 +25,9 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, label_vectors, one_hot
+from syntrial_generation.external import EXTERNAL
+from syntrial_generation.external.verbs import ExternalSampling, opened_process
+from syntrial_generation.family import Sampling
 from syntrial_generation.registry import FAMILIES
 from syntrial_generation.streams import item_stream
 
@@ -68,12 +73,48 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
             received=f"{request.ratio} of {counted(len(train), 'training image')}",
             remedy="Raise the ratio.",
         )
-    sampling = FAMILIES[family].open(
-        reader.read("weights.safetensors"), description["settings"], subject=subject, sampler=_sampler(request)
+    with _opened(reader, description, subject=subject, request=request, context=context) as sampling:
+        images, labels_NK = _drawn(sampling, portions, train, subject, request=request, context=context)
+    write_image_set(
+        context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
     )
-    guide = FAMILIES[family].guide
-    if guide is not None:
-        guide(sampling, request, context)
+
+
+@contextmanager
+def _opened(
+    reader: MemberReader,
+    description: Mapping[str, Any],
+    *,
+    subject: Subject,
+    request: SampleImagesRequest,
+    context: StepContext,
+) -> Iterator[Sampling]:
+    """The generator, ready to sample, for the block."""
+    family, settings = str(description["family"]), description["settings"]
+    if family == EXTERNAL:
+        with opened_process(reader, settings, request.external, subject=subject, context=context) as sampling:
+            yield sampling
+    else:
+        opened = FAMILIES[family].open(
+            reader.read("weights.safetensors"), settings, subject=subject, sampler=_sampler(request)
+        )
+        guide = FAMILIES[family].guide
+        if guide is not None:
+            guide(opened, request, context)
+        yield opened
+
+
+def _drawn(
+    sampling: Sampling,
+    portions: Sequence[Portion],
+    train: ImageSet,
+    subject: Subject,
+    *,
+    request: SampleImagesRequest,
+    context: StepContext,
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """uint8 (N, H, W, C) and float32 (N, K): the candidates of all portions, and their labels."""
+    total = sum(portion.count for portion in portions)
     images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
     labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
     saved = context.checkpoints.load()
@@ -93,16 +134,16 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
         images[batch.rows] = drawn[: len(images[batch.rows])]
 
     left = [batch for batch in batches if batch.rows.start >= done]
-    for first in range(0, len(left), PARTS):
-        together = left[first : first + PARTS]
+    # A process of somebody else's draws one after another.
+    parts = 1 if isinstance(sampling, ExternalSampling) else PARTS
+    for first in range(0, len(left), parts):
+        together = left[first : first + parts]
         side_by_side(draw, together)
         done = together[-1].rows.stop
         if context.checkpoint_due():
             context.checkpoints.save({"images.safetensors": save_arrays({"images": images[:done]})})
         context.progress(done, total=total, unit="images", activity="sampling")
-    write_image_set(
-        context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
-    )
+    return images, labels_NK
 
 
 def needed(request: SampleImagesRequest, train: ImageSet) -> list[Portion]:
@@ -137,7 +178,7 @@ def labels_of(train: ImageSet, *, seed: int, label: int, indices: range) -> NDAr
 
 def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subject, train: Subject) -> None:
     """Raises UserError where the request does not fit the generator."""
-    if family not in FAMILIES:
+    if family not in FAMILIES and family != EXTERNAL:
         raise UserError(
             field="generator",
             rule="must be a generator of this stage",
@@ -162,15 +203,15 @@ def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subj
         "Give the training split that the generator saw.",
     )
     checks.need(
-        not request.HasField("classifier") or FAMILIES[family].guide is not None,
+        not request.HasField("classifier") or (family in FAMILIES and FAMILIES[family].guide is not None),
         "classifier",
         f"nothing guides a {family} generator but itself",
         request.classifier.key[:12],
         "Leave it out.",
     )
     sampler = request.WhichOneof("sampler")
-    check_sampler = FAMILIES[family].check_sampler
-    needed = family if check_sampler else None
+    check_sampler = FAMILIES[family].check_sampler if family in FAMILIES else None
+    needed = family if check_sampler or family == EXTERNAL else None
     checks.need(
         sampler == needed,
         "sampler",

@@ -8,12 +8,14 @@ from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 from syntrial_generation.data import Subject, check_training_split
+from syntrial_generation.external import EXTERNAL
+from syntrial_generation.external.verbs import train_external
 from syntrial_generation.registry import FAMILIES
 
 
 @reproducible
 def train_generator(request: TrainGeneratorRequest, context: StepContext) -> None:
-    """Writes `generator` (weights.safetensors, generator.json) and `curves` (curves.json).
+    """Writes `generator` (weights.safetensors, generator.json; of code, its files) and `curves` (curves.json).
 
     Sees the training split only, and what was made of it. Raises UserError for a configuration that does not fit the
     images, and Cancelled.
@@ -21,6 +23,9 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     images = read_image_set(context.open(request.train))
     check_training_split(images)
     name = request.WhichOneof("generator")
+    if name == EXTERNAL and request.external.HasField("code"):
+        train_external(images, request.external, seed=request.seed, context=context)
+        return
     if name not in FAMILIES:
         raise UserError(
             field="generator",

@@ -211,8 +211,12 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "ExternalGenerator": (
         Rule(
-            rule="has(self.image) || has(self.command)",
-            message="needs an `image`, a `command` or both",
+            rule="has(self.image) || has(self.command) || has(self.code)",
+            message="needs `code`, or a program's `image`, `command` or both",
+        ),
+        Rule(
+            rule="!has(self.code) || !has(self.command)",
+            message="`code` is run by Syntrial and `command` is a program: give one of them",
         ),
         Rule(
             rule="!has(self.command) || has(self.version)",
