@@ -4,6 +4,7 @@ Each is one number an image. None is free of content: pneumonia is bright, a tum
 to stop; how well it tells the class is told beside chance, and people look at the pictures.
 """
 
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
@@ -14,7 +15,8 @@ from syntrial_data_prep.likeness import LUMA
 
 BLOCK: Final = 8
 """JPEG's blocks have this side."""
-CHUNK: Final = 256
+CHUNK_PIXELS: Final = 4_000_000
+"""Pixels that are looked at together, which bounds the memory whatever the images' size."""
 LEAST_LEVEL: Final = 0.1
 """The density of a grey level, where 1 is that of 256 levels in equal use, below which it says nothing."""
 Numbers = NDArray[np.float64]
@@ -22,16 +24,16 @@ Numbers = NDArray[np.float64]
 
 def of_images(images_NHWC: NDArray[np.uint8]) -> dict[str, Numbers]:
     """By name, (N,): a number of each image."""
-    parts = [_measured(_grey(images_NHWC[start : start + CHUNK])) for start in range(0, len(images_NHWC), CHUNK)]
+    parts = [_measured(_grey(images_NHWC[rows])) for rows in _chunks(images_NHWC)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
 def histograms(images_NHWC: NDArray[np.uint8]) -> Numbers:
     """(N, 256): the share of each image's pixels that each grey level has."""
     found = np.empty((len(images_NHWC), 256))
-    for start in range(0, len(images_NHWC), CHUNK):
-        grey = np.rint(_grey(images_NHWC[start : start + CHUNK])).astype(np.uint8)
-        for row, image in enumerate(grey, start):
+    for rows in _chunks(images_NHWC):
+        grey = np.rint(_grey(images_NHWC[rows])).astype(np.uint8)
+        for row, image in enumerate(grey, rows.start):
             found[row] = np.bincount(image.ravel(), minlength=256) / image.size
     return found
 
@@ -54,6 +56,12 @@ def comb(first: Numbers, second: Numbers) -> Numbers:
         smooth = (-edged[:-4] + 4 * edged[1:-3] + 4 * edged[3:-1] - edged[4:]) / 6
         teeth.append(np.clip(log - smooth, -2, 2))
     return np.where(known, teeth[0] - teeth[1], 0.0)
+
+
+def _chunks(images_NHWC: NDArray[np.uint8]) -> Iterator[slice]:
+    count = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
+    for start in range(0, len(images_NHWC), count):
+        yield slice(start, start + count)
 
 
 def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -109,7 +117,12 @@ def _levels(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _blocks(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How much larger steps between JPEG's blocks are than those within: the logarithm of their ratio."""
+    """How much larger steps between JPEG's blocks are than those within: the logarithm of their ratio.
+
+    0 for images in which no block has another behind it.
+    """
+    if min(grey_NHW.shape[1:]) < BLOCK + 2:
+        return np.zeros(len(grey_NHW), np.float32)
     across, down = np.abs(np.diff(grey_NHW, axis=2)).mean(1), np.abs(np.diff(grey_NHW, axis=1)).mean(2)
     ratios = []
     for steps in (across, down):
