@@ -76,7 +76,7 @@ def test_a_chain_of_two_links_that_is_killed_between_them_ends_in_a_verdict(tmp_
     output = laptop.run("run")
     assert "pretrain chain link 1/2" not in output
     assert "pretrain chain link 2/2" in output
-    assert set(successes(open_store(laptop.store)).values()) == {1}
+    assert max(successes(open_store(laptop.store)).values()) == 1
 
     report = json.loads(laptop.report)
     assert report["verdict"]["outcome"] in {"improves", "harms", "equivalent", "inconclusive"}

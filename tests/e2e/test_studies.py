@@ -82,7 +82,11 @@ def killed_after(laptop: Laptop, step: str, *, then_s: float) -> None:
     assert done is not None, rest
     output = laptop.run("run", timeout_s=then_s)
     assert f": {step}\n" not in output
-    assert set(successes(open_store(laptop.store)).values()) == {1}
+    store = open_store(laptop.store)
+    counted = successes(store)
+    assert all(store.manifest(key) is not None for key in counted)
+    # Of a step that ended as its driver was killed nobody may have said that it did.
+    assert max(counted.values()) == 1
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in STUDIES.glob("*.yaml")))
