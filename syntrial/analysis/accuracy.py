@@ -64,12 +64,12 @@ def per_class_recall(labels: NDArray[Any], *, scores: NDArray[Any]) -> FloatArra
     return recalls
 
 
-def accuracy_variance(cases_per_class: Sequence[int], value: float) -> float:
+def accuracy_variance(cases_per_class: Sequence[float], value: float) -> float:
     """Return the variance over patients of an accuracy of `value` on that many cases of each class."""
     return value * (1 - value) / sum(cases_per_class)
 
 
-def balanced_accuracy_variance(cases_per_class: Sequence[int], value: float) -> float:
+def balanced_accuracy_variance(cases_per_class: Sequence[float], value: float) -> float:
     """Return the variance over patients of a mean of recalls that are `value` in each class."""
     return sum(value * (1 - value) / members for members in cases_per_class) / len(cases_per_class) ** 2
 

@@ -46,7 +46,7 @@ def auroc(labels: NDArray[Any], scores_MNK: FloatArray, cases: ClusteredCases, l
     return mean_of(parts, excluded)
 
 
-def auroc_variance(cases_per_class: Sequence[int], value: float) -> float:
+def auroc_variance(cases_per_class: Sequence[float], value: float) -> float:
     """Return the variance over patients of an AUROC of `value` on that many cases of each of K >= 2 classes.
 
     Of more than two classes, each against the rest, errors of different classes are taken as independent.
@@ -140,7 +140,7 @@ def _wins_within_clusters(
     return within_MC
 
 
-def _hanley_mcneil(auroc: float, *, positives: int, negatives: int) -> float:
+def _hanley_mcneil(auroc: float, *, positives: float, negatives: float) -> float:
     """Return the variance of an AUROC: Hanley & McNeil 1982, equation 1, with their exponential Q1 and Q2."""
     q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
     spread = auroc * (1 - auroc) + (positives - 1) * (q1 - auroc**2) + (negatives - 1) * (q2 - auroc**2)

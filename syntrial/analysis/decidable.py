@@ -80,7 +80,7 @@ def undecidable(*, replicates: int, patients: float, standard_error: float | Non
     return tuple(reasons)
 
 
-def undecidable_before(cases_per_class: Sequence[int], *, replicates: int, by_class: bool) -> tuple[str, ...]:
+def undecidable_before(cases_per_class: Sequence[float], *, replicates: int, by_class: bool) -> tuple[str, ...]:
     """Return why a trial that is planned can get no outcome, each a clause; empty where it can.
 
     `cases_per_class` as in `power.detectable_effect_before`: test patients of each class; `by_class` as in `Metric`.

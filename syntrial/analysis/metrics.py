@@ -56,7 +56,7 @@ class Metric:
     on each side of a class that is scored, to the values of all columns and what they become without each patient."""
     planned_range: tuple[float, float]
     """Between which values `syntrial plan` takes the control to end, the worse first, before anything is trained."""
-    planned_variance: Callable[[Sequence[int], float], float]
+    planned_variance: Callable[[Sequence[float], float], float]
     """From the test patients of each class and an assumed value, the variance over patients of one classifier's."""
 
 

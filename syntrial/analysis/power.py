@@ -54,7 +54,7 @@ class PlanningAssumptions:
 
 
 def detectable_effect_before(
-    cases_per_class: Sequence[int],
+    cases_per_class: Sequence[float],
     *,
     replicates: int,
     metric: str,
@@ -65,7 +65,8 @@ def detectable_effect_before(
 
     None where it can get no outcome, whatever it finds: `decidable.undecidable_before` says why.
 
-    `cases_per_class`: test patients (or images, where each patient has one) of each class, K >= 2 numbers above 0.
+    `cases_per_class`: effective test patients (or images, where each patient has one) of each class, K >= 2 numbers of
+    1 and more.
     `training_cases`: images of the real training split. Raises ValueError for counts below 1 or an unknown metric.
     """
     assumed = assumptions or PlanningAssumptions()

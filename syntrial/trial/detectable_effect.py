@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from syntrial.analysis.decidable import undecidable_before
+import numpy as np
+
+from syntrial.analysis.decidable import effective_number, undecidable_before
 from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.counting import counted
@@ -37,21 +39,29 @@ class Evaluated:
     """Test patients with images of each class, who may have images of several; None where only the total is known."""
     is_multi_label: bool
     training_images: int
+    in_effect: tuple[tuple[float, float], ...] | None = None
+    """Of each class, the effective number of test patients by their images of it, and by those that are not of it; None
+    where each patient has one image."""
 
-    def scored(self) -> list[Sequence[int]]:
-        """Patients by class of each problem that is scored: one, or one for each label.
+    def scored(self) -> list[Sequence[float]]:
+        """Patients in effect by class of each problem that is scored: one, or one for each label.
 
         Where only the total is known, classes are taken as equally frequent.
         """
         total, count = self.patients, len(self.classes)
-        if not self.is_multi_label:
-            return [self.by_class or [total // count + (k < total % count) for k in range(count)]]
         if self.by_class is None:
-            return [[total - total // 2, total // 2]]
-        # Of a label that all patients have, some have images without it too.
-        return [[max(1, total - positive), positive] for positive in self.by_class if positive >= FEWEST_SCORED] or [
-            [max(1, total - 1), 1]
-        ]
+            if self.is_multi_label:
+                return [[total - total // 2, total // 2]]
+            return [[total // count + (k < total % count) for k in range(count)]]
+        sides = self.in_effect or tuple((positive, total - positive) for positive in self.by_class)
+        if not self.is_multi_label:
+            return [[positive for positive, _ in sides]]
+        # Of a label that all images have, one without it is assumed.
+        return [
+            [max(1, rest), positive]
+            for (positive, rest), patients in zip(sides, self.by_class, strict=True)
+            if patients >= FEWEST_SCORED
+        ] or [[max(1, total - 1), 1]]
 
     def unscored(self) -> list[str]:
         """Labels that too few test patients have to be a part of a metric by class."""
@@ -141,6 +151,16 @@ def _words(found: Evaluated) -> str:
     return f"{counted(found.patients, 'test patient')} ({', '.join(pairs[:MOST_CLASSES])}{more})"
 
 
+def _in_effect(test: SplitContents, *, classes: int) -> tuple[tuple[float, float], ...]:
+    """Of each class, the effective number of patients by their images of it, and by those that are not of it."""
+    _, patient_N = np.unique(np.asarray(test.patients), return_inverse=True)
+    members = [test.labels == k if test.labels.ndim == 1 else test.labels[:, k] == 1 for k in range(classes)]
+    return tuple(
+        (effective_number(np.bincount(patient_N[has_N])), effective_number(np.bincount(patient_N[~has_N])))
+        for has_N in members
+    )
+
+
 def _training_images(dataset: Dataset, train: SplitContents) -> int:
     """How many images of the training split the trial uses, but for leaks."""
     count = min(round(len(train.labels) * dataset.train_fraction), dataset.train_count or len(train.labels))
@@ -167,6 +187,7 @@ def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
             by_class=test.patients_by_class(len(prepared.classes)),
             is_multi_label=test.labels.ndim == 2,
             training_images=_training_images(dataset, train),
+            in_effect=_in_effect(test, classes=len(prepared.classes)),
         )
     source = sources.by_name[DATASET]
     if source.WhichOneof("kind") != "medmnist" or dataset.class_map:

@@ -60,6 +60,20 @@ def test_the_labels_of_an_npz_are_counted_by_patient(tmp_path: Path) -> None:
     assert (who.patients, who.classes, who.by_class) == (45, ("well", "ill"), (30, 15))
 
 
+def test_patients_with_many_images_of_a_class_count_for_what_they_are_worth(tmp_path: Path) -> None:
+    # Of the fifteen images of the second class one patient has six, and nine patients have one.
+    images = np.arange(45)
+    patients = np.where(images % 3 == 2, np.maximum(images // 3 - 5, 0), images + 100)
+    npz(tmp_path, test_patients=patients)
+    who = found({"npz": "data.npz"}, base=tmp_path)
+    assert who.by_class == (30, 10)
+    assert who.scored()[0] == pytest.approx([30, 15**2 / (6**2 + 9)])
+    given = experiment({"npz": "data.npz"})
+    words = detectable_words(given, resolve_sources(given, base=tmp_path))
+    assert "(30 '0', 10 '1')" in words
+    assert "a scored class has 5 test patients, and 10 are needed" in words
+
+
 def test_the_patients_of_a_phantom_are_those_that_are_drawn(tmp_path: Path) -> None:
     who = found({"phantom": {"testPatients": 101, "prevalence": 0.3}}, base=tmp_path)
     assert who.by_class is not None
