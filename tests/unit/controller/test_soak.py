@@ -270,7 +270,8 @@ def test_a_slow_and_a_hostile_tenant_delay_the_others_looks_at_most_twofold() ->
     alone, beside = found[False], found[True]
     # A wait of a tenth of a second is none: pods start in one.
     assert beside.p99() <= max(2 * alone.p99(), 0.1)
-    assert sum(beside.worked[name] for name in others) >= 0.95 * sum(alone.worked[name] for name in others)
+    # Half of the places may be the two's, so all are looked at a little less; a tenth of the steps is no great delay.
+    assert sum(beside.worked[name] for name in others) >= 0.9 * sum(alone.worked[name] for name in others)
     assert beside.longest < 5 * 60.0
     conditions = Counter(
         item["reason"]
