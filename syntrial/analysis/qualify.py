@@ -4,10 +4,12 @@ One function for each question, each pure, from the tree of `report.json` (and t
 `serious` one is a reason to doubt the verdict's outcome or its scope; a `note` is what a reader should know.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
+from syntrial.analysis import qualify_sets
 from syntrial.analysis.charts import number, signed
 from syntrial.analysis.findings import baseline_cell
+from syntrial.analysis.qualification import qualification
 from syntrial.analysis.reading import CellData, Json, TrialData
 from syntrial.counting import counted
 from syntrial.documents.training import TrainedPhase
@@ -17,14 +19,6 @@ FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
 SHIFT_P = 0.01
 """Class proportions of two splits differ where the audit's test gives less than this."""
-FAR_RATIO = 3.0
-"""Over its floor from which a class's distance is far, where another class lies nearer."""
-FAR_NEARER = 1.5
-"""How many times nearer that other class must lie."""
-LOW_DIVERSITY = 0.8
-"""A class is little diverse where all of the interval of its diversity over that of real images lies below this."""
-COLLAPSED = 0.5
-"""And collapsed where it lies below this."""
 NEAR_SHARE = 0.05
 """Near duplicates of test images in another split, over the test images, above which they are serious."""
 OF_TRIAL = "the trial's "
@@ -38,7 +32,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
     primary = report["verdict"]
     questions = (
         _undecided(primary),
-        _lineage(report, data=data),
+        qualify_sets.lineage(report, data=data),
         _pretraining(report),
         _leaks(report),
         _budgets(report),
@@ -48,45 +42,21 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _baseline(data, report=report),
         _filters(report),
         _negative_controls(report),
-        _copies(report),
-        _diversity(report, data=data),
+        qualify_sets.copies(report),
+        qualify_sets.diversity(report, data=data),
         _replicates(primary),
         _looks(report),
         _hardware(data, primary=primary),
         _shift(report),
         _findings(report),
-        _labels_by_distance(report, data=data),
-        _sharpness(data, report=report),
+        qualify_sets.labels_by_distance(report, data=data),
+        qualify_sets.sharpness(data, report=report),
         _data(report),
         _chosen(data),
     )
     found = [qualification for question in questions for qualification in question]
     found.sort(key=lambda qualification: qualification["severity"] != "serious")
     return [_scope(primary, data=data), *found]
-
-
-def _qualification(kind: str, words: str, *, serious: bool = False, keys: Iterable[str] = ()) -> Json:
-    return {"kind": kind, "severity": "serious" if serious else "note", "words": words, "keys": list(keys)}
-
-
-_MADE_ELSEWHERE = "They were searched for copies of validation and test images."
-_MADE_BY_A_PROGRAM = (
-    "A program of the experiment's own was given the training split alone; what it brought along is not known."
-)
-
-
-def _lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
-    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
-    for synthetic in report["synthetic"]:
-        if not synthetic["proven_lineage"]:
-            primary = synthetic["name"] in used
-            yield _qualification(
-                "lineage",
-                f"The lineage of {synthetic['name']} is unproven: nothing shows that what made these images never saw "
-                f"the test images. {_MADE_ELSEWHERE if synthetic['audit'] else _MADE_BY_A_PROGRAM}",
-                serious=primary,
-                keys=synthetic["keys"],
-            )
 
 
 def _pretraining(report: Json) -> Iterator[Json]:
@@ -101,7 +71,7 @@ def _pretraining(report: Json) -> Iterator[Json]:
                 dropped.setdefault((own, other), []).append(words)
         parts = [f"of {own}, {listed(kinds, last='and')} with {other}" for (own, other), kinds in dropped.items()]
         both = " An image may be both." if any(len(kinds) > 1 for kinds in dropped.values()) else ""
-        yield _qualification(
+        yield qualification(
             "pretraining",
             f"{link['classifier']} starts from weights trained on {audit['source']} "
             f"({counted(audit['splits']['train']['count'], 'image')}), which was searched for this trial's validation "
@@ -132,7 +102,7 @@ def _leaks(report: Json) -> Iterator[Json]:
         for kind, found in waived.items():
             places = ", ".join(f"{leak['count']} {_place(leak['between'])}" for leak in found)
             doubt = "; each may be one image twice, or two images that look alike" if kind == "near-duplicate" else ""
-            yield _qualification(
+            yield qualification(
                 "leaks",
                 f"{kind.replace('-', ' ').capitalize()}s in {name} were found and kept: {places}{doubt}.",
                 serious=any(leak["between"][1].endswith("test") and _weighs(leak, tested=of) for leak in found),
@@ -164,7 +134,7 @@ def _budgets(report: Json) -> Iterator[Json]:
         if arm["classifier"] != control["classifier"]:
             seen = [sum(cell["images_seen"].values()) for cell in (arm, control)]
             if _differ(own, other) or _differ(*seen):
-                yield _qualification(
+                yield qualification(
                     "budget",
                     f"The budgets differ: {comparison['arm_label']} took {counted(own, 'optimiser step')} over "
                     f"{number(seen[0])} images, {comparison['control_label']} {other:,} over {number(seen[1])}. Each "
@@ -176,7 +146,7 @@ def _budgets(report: Json) -> Iterator[Json]:
             continue
         if not _differ(own, other):
             continue
-        yield _qualification(
+        yield qualification(
             "budget",
             f"The budgets differ: {comparison['arm_label']} took {counted(own, 'optimiser step')}, "
             f"{comparison['control_label']} {other:,}. What the longer training alone does is part of the difference.",
@@ -196,7 +166,7 @@ def _undertrained(report: Json) -> Iterator[Json]:
     for arm in cells:
         of_all = counted(arm["generators"] * arm["replicates"], "replicate" if arm["generators"] == 1 else "training")
         if arm["cell"] in compared:
-            yield _qualification(
+            yield qualification(
                 "undertrained",
                 f"{arm['label']} is undertrained: the validation loss still fell at the end of training in "
                 f"{arm['undertrained']} of {of_all}. A longer budget may change the verdict.",
@@ -207,7 +177,7 @@ def _undertrained(report: Json) -> Iterator[Json]:
     if others:
         names = ", ".join(arm["label"] for arm in others)
         keys = [key for arm in others for key in arm["keys"]]
-        yield _qualification("undertrained", f"Undertrained beside the primary pair: {names}.", keys=keys)
+        yield qualification("undertrained", f"Undertrained beside the primary pair: {names}.", keys=keys)
 
 
 def _reversed(data: TrialData, *, report: Json) -> Iterator[Json]:
@@ -217,7 +187,7 @@ def _reversed(data: TrialData, *, report: Json) -> Iterator[Json]:
         *before, last = data.cells[arm["cell"]].replicates[0].training.phases
         ends_on_synthetic = _seen(last, "synthetic") > 0 and not _seen(last, "real", "duplicated")
         if ends_on_synthetic and any(_seen(phase, "real", "duplicated") for phase in before):
-            yield _qualification(
+            yield qualification(
                 "order",
                 f"{arm['label']} is fine-tuning in reverse: it was trained with real images first, and in its last "
                 f"phase on synthetic ones alone ({number(_seen(last, 'synthetic'))}, counted with repetition). What it "
@@ -235,7 +205,7 @@ def _seen(phase: TrainedPhase, *origins: str) -> int:
 def _missing(report: Json) -> Iterator[Json]:
     for arm in report["arms"]:
         if arm["synthetic_missing"]:
-            yield _qualification(
+            yield qualification(
                 "missing",
                 f"{arm['label']} was trained on {counted(arm['synthetic_missing'], 'synthetic image')} fewer than the "
                 "arm asks for: the set does not have them.",
@@ -260,7 +230,7 @@ def _baseline(data: TrialData, *, report: Json) -> Iterator[Json]:
     unearned = primary["outcome"] == "improves" and against["outcome"] in {"equivalent", "inconclusive"}
     if unearned:
         words += " That the improvement takes this generator was not shown."
-    yield _qualification(
+    yield qualification(
         "baseline",
         f"{words} {against['arm_label']} minus {against['control_label']}: {_effect(against)}.",
         serious=unearned or against["outcome"] == "harms",
@@ -279,7 +249,7 @@ def _filters(report: Json) -> Iterator[Json]:
             "equivalent": "The filters made no difference that matters: as many images chosen at random did as well.",
             "inconclusive": "The filters were not told apart from choosing as many images at random.",
         }[against["outcome"]]
-        yield _qualification(
+        yield qualification(
             "filters",
             f"{words} Difference {_effect(against)}.",
             serious=against["outcome"] == "harms",
@@ -291,7 +261,7 @@ def _negative_controls(report: Json) -> Iterator[Json]:
     baseline = report["baseline"]["control"] if report["baseline"] else None
     for found in report["comparisons"]:
         if found["shuffled_labels"] and found["outcome"] == "improves":
-            yield _qualification(
+            yield qualification(
                 "control",
                 f"The negative control {found['arm_label']} improves too, which it cannot by what its labels say: the "
                 "effect may come from the amount of training rather than from the images.",
@@ -299,71 +269,11 @@ def _negative_controls(report: Json) -> Iterator[Json]:
                 keys=found["keys"],
             )
         if found["arm"] == baseline and found["outcome"] == "improves" and report["verdict"]["outcome"] != "improves":
-            yield _qualification(
+            yield qualification(
                 "baseline",
                 f"The baseline {found['arm_label']} improves where the trial's generator was not shown to.",
                 serious=True,
                 keys=found["keys"],
-            )
-
-
-def _copies(report: Json) -> Iterator[Json]:
-    for synthetic in report["synthetic"]:
-        if synthetic["control"]:
-            continue
-        for found, total, fate in (
-            ([quality["memorised"] for quality in synthetic["quality"]], "accepted images", "They are in the trial."),
-            (
-                [d["copies"] for d in synthetic["decisions"] if d["copies"]["removed"]],
-                "candidates",
-                "They were kept out.",
-            ),
-        ):
-            count, searched = sum(search["count"] for search in found), sum(search["searched"] for search in found)
-            if count:
-                yield _qualification(
-                    "copies",
-                    f"{number(count)} of {number(searched)} {total} of {synthetic['name']} may be copies: they lie "
-                    f"nearer to a training image than all but {found[0]['quantile']:.2%} of real images of different "
-                    f"patients do. {fate}",
-                    keys=synthetic["keys"],
-                )
-        repeated = sum(quality["repeated"] for quality in synthetic["quality"])
-        if repeated:
-            yield _qualification(
-                "collapse",
-                f"Repeats of others to the pixel: {counted(repeated, 'accepted image')} of {synthetic['name']}.",
-                keys=synthetic["keys"],
-            )
-
-
-def _diversity(report: Json, *, data: TrialData) -> Iterator[Json]:
-    """Classes whose images differ less among themselves than real images of the class do."""
-    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
-    for synthetic in report["synthetic"]:
-        if synthetic["control"]:
-            continue
-        for name in report["classes"]:
-            found = [quality.get("diversity_by_class", {}).get(name) for quality in synthetic["quality"]]
-            low = [
-                one for one in found if one and one["interval_95"][1] < LOW_DIVERSITY and one["ratio"] < one["floor"]
-            ]
-            if not low:
-                continue
-            least = min(low, key=lambda one: one["ratio"])
-            collapsed = least["interval_95"][1] < COLLAPSED
-            words = "has collapsed: its images are much alike" if collapsed else "is little diverse"
-            several = f" in {len(low)} of {len(found)} replicates of the generator" if len(found) > 1 else ""
-            yield _qualification(
-                "collapse",
-                f"The class {name!r} of {synthetic['name']} {words}{several}. "
-                f"{counted(least['sample_size'], 'image')} of it are as diverse as {least['synthetic']:.1f} that have "
-                f"nothing in common, as many real ones as {least['real']:.1f} (Vendi scores); the ratio is "
-                f"{least['ratio']:.2f}, 95% interval "
-                f"{least['interval_95'][0]:.2f} to {least['interval_95'][1]:.2f}, where halves of the real images show "
-                f"{least['floor']:.2f} or more of each other.",
-                serious=collapsed and synthetic["name"] in used,
-                keys=synthetic["keys"],
             )
 
 
@@ -390,33 +300,33 @@ def _scope(primary: Json, *, data: TrialData) -> Json:
         )
     if primary["speaks_of"] == "these images":
         sentences.append("What another training of the generator would give takes three or more replicates of it.")
-    return _qualification("scope", " ".join(sentences), keys=primary["keys"])
+    return qualification("scope", " ".join(sentences), keys=primary["keys"])
 
 
 def _undecided(primary: Json) -> Iterator[Json]:
     if primary["undecided"]:
-        yield _qualification(
+        yield qualification(
             "undecided", f"No outcome was given: {primary['undecided']}.", serious=True, keys=primary["keys"]
         )
 
 
 def _replicates(primary: Json) -> Iterator[Json]:
     if 1 < primary["replicates"] < FEW_REPLICATES:
-        yield _qualification(
+        yield qualification(
             "replicates",
             f"{primary['replicates']} paired replicates are few: the interval is wide, since the variance over seeds "
             "is itself uncertain. A third replicate narrows it most.",
             keys=primary["keys"],
         )
     for note in primary["notes"]:
-        yield _qualification("interval", f"{note[0].upper()}{note[1:]}.", keys=primary["keys"])
+        yield qualification("interval", f"{note[0].upper()}{note[1:]}.", keys=primary["keys"])
 
 
 def _looks(report: Json) -> Iterator[Json]:
     if len(report["looks"]) > 1:
         last = report["looks"][-1]
         changed = ", ".join(last["changed"]) or "nothing in the specification"
-        yield _qualification(
+        yield qualification(
             "look",
             f"This is look {last['number']} at this test split; since the one before, the experiment changed in: "
             f"{changed}. Each look makes a chance finding likelier, and the interval does not allow for it.",
@@ -433,7 +343,7 @@ def _hardware(data: TrialData, *, primary: Json) -> Iterator[Json]:
             for key in (*cell.training_keys, *cell.keys):
                 found.setdefault(places[key].get(field, "unknown"), []).append(key)
         if len(found) > 1:
-            yield _qualification(
+            yield qualification(
                 "hardware",
                 f"The compared cells were not all made alike: their {field.replace('_', ' ')} differs "
                 f"({'; '.join(sorted(found))}).",
@@ -445,7 +355,7 @@ def _shift(report: Json) -> Iterator[Json]:
     for shift in report["dataset"]["shifts"]:
         if shift["p_value"] < SHIFT_P:
             first, second = shift["between"]
-            yield _qualification(
+            yield qualification(
                 "shift",
                 f"The class proportions of {first} and {second} differ (total variation "
                 f"{number(round(shift['total_variation'], 3))}): accuracy in particular depends on them.",
@@ -460,70 +370,28 @@ def _findings(report: Json) -> Iterator[Json]:
     for name, audit, keys in audits:
         for finding in audit.get("findings", []):
             if finding["grade"] != "pass":
-                yield _qualification(
-                    "audit", f"{name}{finding['words']}", serious=finding["grade"] == "stop", keys=keys
-                )
-
-
-def _labels_by_distance(report: Json, *, data: TrialData) -> Iterator[Json]:
-    """Sets of which a class lies far from the real images of that class and much nearer to those of another one."""
-    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
-    for synthetic in report["synthetic"]:
-        quality = synthetic["quality"][0] if synthetic["quality"] else {}
-        for name, found in quality.get("nearest_class", {}).items():
-            own = quality["frechet_by_class"][name]
-            if own is None or own["ratio_to_floor"] is None or found["name"] == name:
-                continue
-            if own["ratio_to_floor"] > FAR_RATIO and found["synthetic_real"] * FAR_NEARER < own["synthetic_real"]:
-                yield _qualification(
-                    "labels",
-                    f"Images labelled {name!r} of {synthetic['name']} lie {own['ratio_to_floor']:.1f} times as far "
-                    f"from real ones of that class as real ones do from each other, and nearer to {found['name']!r}: "
-                    "their labels may be wrong.",
-                    serious=synthetic["name"] in used,
-                    keys=synthetic["keys"],
-                )
-
-
-def _sharpness(data: TrialData, *, report: Json) -> Iterator[Json]:
-    """Imported sets whose images were larger than the real ones, where those were enlarged to the trial's size."""
-    used = {data.cells[report["verdict"][side]].synthetic for side in ("arm", "control")}
-    real = data.audit.value.resampling
-    largest = real.sides[1]
-    for synthetic in data.synthetic:
-        if synthetic.audit is None or largest >= real.to:
-            continue
-        smallest = synthetic.audit.value.resampling.sides[0]
-        if smallest > largest:
-            yield _qualification(
-                "sharpness",
-                f"The real images were enlarged from {largest} to {real.to} pixels ({real.method}); those of "
-                f"{synthetic.name} come from {smallest} pixels or more. Sharpness alone may tell real from synthetic, "
-                f"and with it the class where proportions differ. With `size: {largest}` nothing is enlarged.",
-                serious=synthetic.name in used,
-                keys=[data.audit.key, synthetic.audit.key],
-            )
+                yield qualification("audit", f"{name}{finding['words']}", serious=finding["grade"] == "stop", keys=keys)
 
 
 def _data(report: Json) -> Iterator[Json]:
     dataset = report["dataset"]
     if not dataset["splits"]["test"]["patients_known"]:
-        yield _qualification(
+        yield qualification(
             "patients",
             "The data set does not say which images are of one patient, so each counts as a patient of its own: where "
             "patients have several images, the true interval is wider.",
             keys=dataset["keys"],
         )
     for warning in dataset["warnings"]:
-        yield _qualification("data", warning, keys=dataset["keys"])
+        yield qualification("data", warning, keys=dataset["keys"])
     for synthetic in report["synthetic"]:
         for warning in synthetic["audit"]["warnings"] if synthetic["audit"] else []:
-            yield _qualification("data", f"{synthetic['name']}: {warning}", keys=synthetic["keys"])
+            yield qualification("data", f"{synthetic['name']}: {warning}", keys=synthetic["keys"])
 
 
 def _chosen(data: TrialData) -> Iterator[Json]:
     for words in data.request.qualifications:
-        yield _qualification("chosen", words)
+        yield qualification("chosen", words)
 
 
 def _effect(found: Json) -> str:

@@ -22,6 +22,7 @@ from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.companions import NO_CLASS, NO_PICTURE, Reason, Row, bare, companions_among
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
+from syntrial.imagesets.numbered import patients_among
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 
 _NO_CLASSES: Final = frozenset(
@@ -32,20 +33,6 @@ _NO_CLASSES: Final = frozenset(
 )
 """What holds images, but of no class of its own, where it lies beside classes."""
 _COUNTER: Final = re.compile(r"\d{5,}")
-_OF_PATIENTS: Final = frozenset(
-    """
-    patient patients patientid pat pt pts pid subject subjects subj sub case cases person participant participants
-    volunteer individual proband patienten fall mrn accession study exam examination series scan session visit animal
-    donor
-    """.split()  # noqa: SIM905
-)
-"""What is numbered and is never a class."""
-_MANY_FOLDERS: Final = 30
-"""Above so many numbered folders of few pictures they are no classes, whatever they are called."""
-_SEVERAL_FOLDERS: Final = 8
-"""The same, of numbers as patients have: with leading zeros (p01), or long ones that do not count on."""
-_FEW_PICTURES: Final = 20
-
 _SPLIT_WORDS: Final[Mapping[str, str]] = {
     **SPLIT_NAMES,
     **dict.fromkeys(("trn", "trainval", "training", "learning"), "train"),
@@ -413,7 +400,7 @@ def _check_classes(inner: Sequence[tuple[str, ...]], *, title: str) -> None:
             received=f"{quoted(strange)} beside {quoted([top for top in tops if top not in strange])}",
             remedy="Move it out; as a class of its own, rename it.",
         )
-    patients = _patients_among(counts)
+    patients = patients_among(counts)
     if patients:
         others = [top for top in tops if top not in patients]
         raise SourceError(
@@ -424,29 +411,6 @@ def _check_classes(inner: Sequence[tuple[str, ...]], *, title: str) -> None:
             remedy="Make a folder for each class, with the patients' folders in it (`patientPattern` finds them), or a "
             "table of images and labels; if they are classes, give them names that say so, as class_1.",
         )
-
-
-def _patients_among(counts: Mapping[str, int]) -> list[str]:
-    """Of folders, with their numbers of pictures, those that patients have by their names; none where in doubt."""
-    words = {top: [word for word in re.split(r"[^a-z]+", top.lower()) if word] for top in counts}
-    named = sorted(top for top in counts if re.search(r"\d", top) and _OF_PATIENTS.intersection(words[top]))
-    if len(named) >= 2 and (len(named) == len(counts) or len(named) >= _SEVERAL_FOLDERS):
-        return named
-    tops = sorted(counts)
-    alike = {re.sub(r"\d+", "#", top) for top in tops}
-    if len(alike) != 1 or "#" not in next(iter(alike)) or sum(counts.values()) >= _FEW_PICTURES * len(tops):
-        return []
-    if len(tops) > _MANY_FOLDERS:
-        return tops
-    stem = next(iter(alike)).replace("#", "").strip("_- ")
-    digits = [re.findall(r"\d+", top)[-1] for top in tops]
-    numbers = sorted(map(int, digits))
-    width = len(digits[0])
-    padded = all(len(text) == width for text in digits) and any(text[0] == "0" for text in digits)
-    # p01, 001; not 01, which may be a class, nor n01440764, which is one of WordNet's.
-    padded = padded and len(stem) <= 1 and (2 if stem else 3) <= width <= 6
-    apart = not stem and numbers[-1] > 100 and numbers[-1] - numbers[0] >= 2 * len(numbers)
-    return tops if len(tops) >= _SEVERAL_FOLDERS and (padded or apart) else []
 
 
 def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:

@@ -40,7 +40,7 @@ def train(images, labels, config, out):
 
 def load(folder):
     """The trained model, ready to draw."""
-    saved = torch.load(folder / "model.pt", map_location="cpu")
+    saved = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
     model = diffusion(saved["shape"], saved["classes"], saved["config"])
     model.load_state_dict(saved["model"])
     return {"model": model.to("cuda" if torch.cuda.is_available() else "cpu").eval(), "config": saved["config"]}

@@ -36,7 +36,7 @@ def train(images, labels, config, out):
     optimizer = torch.optim.AdamW(model.parameters(), lr=config["rate"])
     noising, done = DDPMScheduler(num_train_timesteps=1000), 0
     if out.resume:
-        saved = torch.load(out.resume / "training.pt", map_location=device)
+        saved = torch.load(out.resume / "training.pt", map_location=device, weights_only=True)
         model.load_state_dict(saved["model"])
         optimizer.load_state_dict(saved["optimizer"])
         done = saved["done"]
@@ -63,7 +63,7 @@ def train(images, labels, config, out):
 
 def load(folder):
     """The trained network, ready to draw."""
-    saved = torch.load(folder / "model.pt", map_location="cpu")
+    saved = torch.load(folder / "model.pt", map_location="cpu", weights_only=True)
     model = network(saved["shape"], saved["classes"], saved["config"])
     model.load_state_dict(saved["model"])
     return {**saved, "model": model.to("cuda" if torch.cuda.is_available() else "cpu").eval()}

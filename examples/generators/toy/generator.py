@@ -16,7 +16,7 @@ def train(images, labels, config, out):
         _, lengths, axes = np.linalg.svd(pixels - mean, full_matrices=False)
         kept = config["components"]
         scales = lengths[:kept] / max(len(pixels) - 1, 1) ** 0.5
-        fitted |= {f"mean{label}": mean, f"axes{label}": axes[:kept], f"scales{label}": scales}
+        fitted.update({f"mean{label}": mean, f"axes{label}": axes[:kept], f"scales{label}": scales})
         share = float((scales**2).sum() / ((lengths**2).sum() / max(len(pixels) - 1, 1) + 1e-12))
         out.progress(label + 1, len(config["classes"]), unit="classes", explained=share)
     np.savez(out.folder / "fitted.npz", **fitted)

@@ -22,20 +22,20 @@ LEAST_LEVEL: Final = 0.1
 Numbers = NDArray[np.float64]
 
 
-def of_images(images_NHWC: NDArray[np.uint8]) -> dict[str, Numbers]:
-    """By name, (N,): a number of each image."""
-    parts = [_measured(_grey(images_NHWC[rows])) for rows in _chunks(images_NHWC)]
+def of_images(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> dict[str, Numbers]:
+    """By name, (R,): a number of each image in `rows` (R,)."""
+    parts = [_measured(grey_NHW) for grey_NHW in _in_grey(images_NHWC, rows)]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
-def histograms(images_NHWC: NDArray[np.uint8]) -> Numbers:
-    """(N, 256): the share of each image's pixels that each grey level has."""
-    found = np.empty((len(images_NHWC), 256))
-    for rows in _chunks(images_NHWC):
-        grey = np.rint(_grey(images_NHWC[rows])).astype(np.uint8)
-        for row, image in enumerate(grey, rows.start):
-            found[row] = np.bincount(image.ravel(), minlength=256) / image.size
-    return found
+def histograms(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> Numbers:
+    """(R, 256): the share of the pixels of each image in `rows` (R,) that each grey level has."""
+    found = [
+        np.bincount(image.ravel(), minlength=256) / image.size
+        for grey_NHW in _in_grey(images_NHWC, rows)
+        for image in np.rint(grey_NHW).astype(np.uint8)
+    ]
+    return np.stack(found) if found else np.zeros((0, 256))
 
 
 def comb(first: Numbers, second: Numbers) -> Numbers:
@@ -58,10 +58,10 @@ def comb(first: Numbers, second: Numbers) -> Numbers:
     return np.where(known, teeth[0] - teeth[1], 0.0)
 
 
-def _chunks(images_NHWC: NDArray[np.uint8]) -> Iterator[slice]:
+def _in_grey(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
     count = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
-    for start in range(0, len(images_NHWC), count):
-        yield slice(start, start + count)
+    for start in range(0, len(rows), count):
+        yield _grey(images_NHWC[rows[start : start + count]])
 
 
 def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -75,14 +75,15 @@ def _measured(grey_NHW: NDArray[np.float32]) -> dict[str, Numbers]:
     low, middle, high = np.percentile(flat, (2, 50, 98), axis=1)
     spread = np.maximum(high - low, 1)
     deviation = np.maximum(grey_NHW.std((1, 2)), 0.5)
+    noise = _noise(grey_NHW)
     found = {
         "brightness": grey_NHW.mean((1, 2)),
         "contrast": deviation,
         "darkest level": flat.min(1),
         "brightest level": high,
         "tone": (middle - low) / spread,
-        "noise": _noise(grey_NHW),
-        "noise over contrast": np.log(_noise(grey_NHW) / deviation + 1e-3),
+        "noise": noise,
+        "noise over contrast": np.log(noise / deviation + 1e-3),
         "fine detail": _fine_detail(grey_NHW),
         "grey levels in use": _levels(grey_NHW),
         "blocks": _blocks(grey_NHW),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from syntrial.imagesets.classes import Labels
-from syntrial_data_prep.acquisition import comb, histograms
+from syntrial_data_prep.acquisition import comb
 from syntrial_data_prep.properties import Column
 
 CELLS: Final = 8
@@ -109,16 +109,14 @@ def probe(look: str, train: tuple[Vectors, Vectors], validation: tuple[Vectors, 
     )
 
 
-def probe_levels(
-    train: tuple[NDArray[np.uint8], Vectors], validation: tuple[NDArray[np.uint8], Vectors], *, seed: int = 0
-) -> Probed:
-    """Of (images, truth): how well the fine structure of histograms tells the class that it tells best.
+def probe_levels(train: tuple[Vectors, Vectors], validation: tuple[Vectors, Vectors], *, seed: int = 0) -> Probed:
+    """Of (`histograms`, truth): how well their fine structure tells the class that it tells best.
 
     What training images of a class have of a `comb` beside all others is looked for in each validation image.
     """
-    shares, truth = histograms(train[0]), train[1]
+    shares, truth = train
     combs = np.stack([_comb(shares, has) for has in truth.T], axis=1)
-    scores = histograms(validation[0]) @ combs
+    scores = validation[0] @ combs
     by_class = aurocs(scores, validation[1])
     return Probed(
         look="levels",

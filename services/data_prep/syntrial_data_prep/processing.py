@@ -66,12 +66,10 @@ def probes(
     looks += [("sides", list(odd)), ("rest", list(even))]
     reached = {look: probe.probe(look, (x[0], truth[0]), (x[1], truth[1])) for look, x in looks}
     some = [_spread(len(part)) for part in (train, validation)]
-    reached["levels"] = probe.probe_levels(
-        *(
-            (part.images_NHWC[rows], held[rows])
-            for part, rows, held in zip((train, validation), some, truth, strict=True)
-        )
-    )
+    shares = [
+        acquisition.histograms(part.images_NHWC, rows) for part, rows in zip((train, validation), some, strict=True)
+    ]
+    reached["levels"] = probe.probe_levels((shares[0], truth[0][some[0]]), (shares[1], truth[1][some[1]]))
     found: list[Pictured] = []
     for look, result in reached.items():
         if look in {"middle", "rest"}:
@@ -151,7 +149,7 @@ def _numbers(
 ) -> tuple[_Places, list[tuple[str, NDArray[np.int64]]], dict[str, acquisition.Numbers]]:
     """The (split, row) of each image that is looked at, the rows by split, and each number (N,)."""
     rows = [(name, _spread(len(part))) for name, part in splits.items() if len(part)]
-    found = [acquisition.of_images(splits[name].images_NHWC[kept]) for name, kept in rows]
+    found = [acquisition.of_images(splits[name].images_NHWC, kept) for name, kept in rows]
     values = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
     return [(name, int(row)) for name, kept in rows for row in kept], rows, values
 

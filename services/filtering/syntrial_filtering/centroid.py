@@ -7,12 +7,13 @@ images; labels int64 (N,), or uint8 (N, L) of 0 and 1 where an image has several
 import numpy as np
 
 from syntrial.v1.filtering_pb2 import CentroidFilter
-from syntrial_filtering.scoring import Given, ScoredFilter, how_many
+from syntrial_filtering.scoring import Given, ScoredFilter, how_many, require_room
 
 
 def score(settings: CentroidFilter, given: Given, field: str) -> ScoredFilter:
-    """Scores each candidate by its distance; raises UserError for a share that cannot be kept, and for two rules."""
+    """Scores each candidate by its distance; raises UserError for a share or a number that cannot be kept, or both."""
     most = how_many(settings, "keep", "top", field=field)
+    require_room(settings.top, given, field=f"{field}.top")
     # Candidates first, for the order of what progress tells.
     features_NF = given.embedding.features_NF
     centres = centroids(given.real.features_NF, given.train.labels, classes=len(given.train.classes))

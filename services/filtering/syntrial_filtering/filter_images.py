@@ -50,6 +50,7 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy)."""
     candidates, train = open_sets(context, images=request.images, train=request.train)
     groups = groups_of(candidates)
+    quota = _quota(request, train)
     numbers = item_numbers(groups, given=candidates.origins.get("index"))
     encoder = open_encoder(context, request.encoder)
     given = Given(
@@ -60,9 +61,8 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
         groups=groups,
         numbers=numbers,
         seed=request.seed,
+        needed=0 if quota is None or request.allow_shortfall else max(quota.values()),
     )
-    quota = _quota(request, train)
-    _require_room(request, quota)
     filters = _scored(request, given)
     search = search_copies(context, candidates.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
     decisions = decide(
@@ -138,21 +138,6 @@ def _quota(request: FilterImagesRequest, train: ImageSet) -> dict[int, int] | No
         return {0: total_quota(len(train), ratio=request.ratio)}
     counts = [int(count) for count in train.class_counts]
     return dict(enumerate(class_quota(counts, ratio=request.ratio, balance=request.balance)))
-
-
-def _require_room(request: FilterImagesRequest, quota: dict[int, int] | None) -> None:
-    """Raises UserError for a filter that keeps fewer of each class than the class that needs most has to have."""
-    if quota is None or request.allow_shortfall:
-        return
-    most = max(quota.values())
-    for place, item in enumerate(request.filters):
-        if item.WhichOneof("kind") == "centroid" and 0 < item.centroid.top < most:
-            raise UserError(
-                field=f"filters[{place}].centroid.top",
-                rule=f"keeps as many of each class as are needed: {most}",
-                received=item.centroid.top,
-                remedy="Raise it, or let the arms need fewer synthetic images.",
-            )
 
 
 def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int], names: tuple[str, ...]) -> None:

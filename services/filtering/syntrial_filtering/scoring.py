@@ -55,6 +55,8 @@ class Given:
     numbers: np.ndarray
     """int64 (N,): each candidate's number within its class."""
     seed: int
+    needed: int = 0
+    """Images that the class which needs most has to have; 0: there may be fewer."""
 
     @cached_property
     def embedding(self) -> Embedding:
@@ -89,6 +91,17 @@ def how_many(settings: Any, share: str, other: str, *, field: str) -> dict[str, 
     if share in found:
         require_share(found[share], field=f"{field}.{share}")
     return found
+
+
+def require_room(top: int, given: Given, *, field: str) -> None:
+    """Raises UserError for a number of each class to keep, unless 0, that is below what a class has to have."""
+    if 0 < top < given.needed:
+        raise UserError(
+            field=field,
+            rule=f"keeps as many of each class as are needed: {given.needed}",
+            received=top,
+            remedy="Raise it, or let the arms need fewer synthetic images.",
+        )
 
 
 def require_share(keep: float, *, field: str) -> None:

@@ -11,16 +11,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from syntrial_training import compute
-from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.parts import parts_of, set_gradients
-from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
 from torch import Tensor, nn
 
 from syntrial.v1.generation_pb2 import DiffusionSampler
 from syntrial_generation import edm
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject
-from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, Length, learning_rate
+from syntrial_generation.loop import AveragedTraining, Schedule
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 from syntrial_generation.unet import FoldedUNet
 
@@ -63,11 +61,9 @@ class Network:
         return network.to(memory_format=torch.channels_last)
 
 
-class Config(Length, Protocol):
+class Config(Schedule, Protocol):
     """What the message of each family that trains a denoiser has."""
 
-    warmup_images: int
-    ema_half_life_images: int
     dropout: float
     p_mean: float
     p_std: float
@@ -174,7 +170,7 @@ def check_sampler(checks: Checks, sampler: DiffusionSampler, *, family: str) -> 
     )
 
 
-class DenoiserTraining(GeneratorTraining):
+class DenoiserTraining(AveragedTraining):
     """The state of a training."""
 
     def __init__(
@@ -188,20 +184,15 @@ class DenoiserTraining(GeneratorTraining):
         is_told: bool = True,
     ) -> None:
         """`is_told`: whether the network is told labels; else all are withheld."""
-        super().__init__(config, family=family)
         self._config, self._is_told = config, is_told
         self._seed = seed
         self._examples = examples
         self.network = network
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._model = network.build(examples.subject).to(self.device).train()
-        self.modules = (self._model,)
-        self.average = MovingAverage(self._model)
-        """The averaged weights: what sampling uses."""
-        self._optimizer = torch.optim.AdamW(
-            self._model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0
-        )
+            model = network.build(examples.subject).to(compute.device()).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
+        super().__init__(config, model, optimizer, family=family)
 
     def step(self, number: int) -> None:
         """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""
@@ -241,28 +232,8 @@ class DenoiserTraining(GeneratorTraining):
             parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self.device)
             loss = set_gradients(self._model, denoising, parts)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_NORM)
-        rate = learning_rate(
-            number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
-        )
-        self._optimizer.param_groups[0]["lr"] = rate
-        self._optimizer.step()
-        done = (number + 1) * batch
-        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
-        self.losses.note(number, {"loss": loss}, learning_rate=rate)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, their average and the optimiser's moments."""
-        return (
-            prefixed(self._model.state_dict(), "model/")
-            | prefixed(self.average.tensors, "average/")
-            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
-        )
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` took."""
-        self._model.load_state_dict(under(tensors, "model/"))
-        self.average.load(under(tensors, "average/"))
-        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
+        self.advance(number)
+        self.losses.note(number, {"loss": loss}, learning_rate=self.rate(number))
 
 
 class DenoiserSampling:

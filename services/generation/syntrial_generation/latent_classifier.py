@@ -9,10 +9,9 @@ from typing import Any
 
 import torch
 from syntrial_training import compute
-from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients
-from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
+from syntrial_training.tensors import to_bytes
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,7 +25,7 @@ from syntrial_generation.autoencoder import SIGMA_DATA, drawn
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject, check_training_split, label_vectors
 from syntrial_generation.latents import Moments
-from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, learning_rate, train
+from syntrial_generation.loop import AveragedTraining, train
 from syntrial_generation.streams import batch_indices, step_generator
 from syntrial_generation.unet import norm_groups
 
@@ -173,11 +172,10 @@ def check(config: LatentClassifierConfig, images: ImageSet, moments: Moments) ->
     checks.finish()
 
 
-class ClassifierTraining(GeneratorTraining):
+class ClassifierTraining(AveragedTraining):
     """The state of a training."""
 
     def __init__(self, images: ImageSet, moments: Moments, config: LatentClassifierConfig, *, seed: int) -> None:
-        super().__init__(config, family="config")
         self._config, self._seed, self._moments, self._task = config, seed, moments, images.task
         self._labels = torch.from_numpy(label_vectors(images))
         self.network = Network(
@@ -189,13 +187,9 @@ class ClassifierTraining(GeneratorTraining):
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._model = self.network.build().to(self.device).train()
-        self.modules = (self._model,)
-        self.average = MovingAverage(self._model)
-        """The averaged weights: those of the classifier that is kept."""
-        self._optimizer = torch.optim.AdamW(
-            self._model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+            model = self.network.build().to(compute.device()).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+        super().__init__(config, model, optimizer, family="config")
 
     def step(self, number: int) -> None:
         """One optimiser step on latents at random noise levels."""
@@ -217,28 +211,8 @@ class ClassifierTraining(GeneratorTraining):
             return share, torch.stack([share, right])
 
         found, right = set_gradients(self._model, loss, parts_of(batch, device=self.device))
-        rate = learning_rate(
-            number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
-        )
-        self._optimizer.param_groups[0]["lr"] = rate
-        self._optimizer.step()
-        done = (number + 1) * batch
-        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
+        self.advance(number)
         figures = {"guide_loss": found}
         if self._task != MULTI_LABEL:
             figures["guide_accuracy"] = right
-        self.losses.note(number, figures, learning_rate=rate)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Weights, their average and the optimiser's moments."""
-        return (
-            prefixed(self._model.state_dict(), "model/")
-            | prefixed(self.average.tensors, "average/")
-            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
-        )
-
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Puts back what `tensors` took."""
-        self._model.load_state_dict(under(tensors, "model/"))
-        self.average.load(under(tensors, "average/"))
-        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
+        self.losses.note(number, figures, learning_rate=self.rate(number))

@@ -5,9 +5,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
+import torch
 from syntrial_training import compute
+from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.divergence import Losses
 from syntrial_training.loop import train as run
+from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
 from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
@@ -75,6 +78,68 @@ class GeneratorTraining(ABC):
         """Puts back what `tensors` and `notes` took."""
         self.load_tensors(tensors)
         self.curves.load(notes["curves"])
+
+
+class Schedule(Length, Protocol):
+    """What a configuration says of a training whose rate rises and falls and whose weights are averaged."""
+
+    @property
+    def warmup_images(self) -> int:
+        """Images over which the learning rate rises."""
+        ...
+
+    @property
+    def ema_half_life_images(self) -> int:
+        """The half-life of the averaged weights."""
+        ...
+
+
+class AveragedTraining(GeneratorTraining):
+    """A training of one network whose averaged weights are kept.
+
+    What is trained beside it and never kept, as a discriminator, a family adds to `tensors` and `load_tensors`.
+    """
+
+    average: MovingAverage
+    """The averaged weights."""
+
+    def __init__(self, schedule: Schedule, model: nn.Module, optimizer: torch.optim.Optimizer, *, family: str) -> None:
+        super().__init__(schedule, family=family)
+        self._schedule, self._model, self._optimizer = schedule, model, optimizer
+        self.modules = (model,)
+        self.average = MovingAverage(model)
+
+    def rate(self, number: int) -> float:
+        """The learning rate of a step."""
+        schedule = self._schedule
+        return learning_rate(
+            number * schedule.batch_size,
+            peak=schedule.learning_rate,
+            warmup=schedule.warmup_images,
+            images=schedule.images,
+        )
+
+    def advance(self, number: int) -> None:
+        """Moves the weights by their gradients, and the average after them."""
+        batch, half_life = self.batch_size, self._schedule.ema_half_life_images
+        self._optimizer.param_groups[0]["lr"] = self.rate(number)
+        self._optimizer.step()
+        done = (number + 1) * batch
+        self.average.update(decay=decay(batch, done=done, half_life=half_life, ramp=AVERAGE_RAMP))
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, their average and the optimiser's moments."""
+        return (
+            prefixed(self._model.state_dict(), "model/")
+            | prefixed(self.average.tensors, "average/")
+            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
+        )
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Puts back what `tensors` took."""
+        self._model.load_state_dict(under(tensors, "model/"))
+        self.average.load(under(tensors, "average/"))
+        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
 
 
 def train(training: GeneratorTraining, *, context: StepContext) -> Curves:

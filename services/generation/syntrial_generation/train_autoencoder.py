@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from syntrial_training.averages import MovingAverage, decay
+from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients, side_by_side
 from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
@@ -32,7 +32,7 @@ from syntrial_generation.autoencoder import (
 )
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import check_training_split, to_pixels, to_unit_range
-from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, learning_rate, train
+from syntrial_generation.loop import AveragedTraining, train
 from syntrial_generation.streams import batch_indices, step_generator
 
 _GRADIENT_NORM = 1.0
@@ -110,7 +110,7 @@ def check_autoencoder(config: AutoencoderConfig, images_NHWC: NDArray[np.uint8])
     checks.finish()
 
 
-class AutoencoderTraining(GeneratorTraining):
+class AutoencoderTraining(AveragedTraining):
     """The state of a training.
 
     The loss is the mean absolute error of a pixel, plus `kl_weight` times the divergence for each pixel (Rombach et al.
@@ -119,7 +119,6 @@ class AutoencoderTraining(GeneratorTraining):
     """
 
     def __init__(self, images_NHWC: NDArray[np.uint8], config: AutoencoderConfig, *, seed: int) -> None:
-        super().__init__(config, family="config")
         self._images_NHWC, self._config, self._seed = images_NHWC, config, seed
         _, height, width, colors = images_NHWC.shape
         self.network = Network(
@@ -133,14 +132,13 @@ class AutoencoderTraining(GeneratorTraining):
         )
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            self._model: nn.Module = self.network.build().to(self.device).train()
+            model: nn.Module = self.network.build().to(compute.device()).train()
             self._discriminator = PatchDiscriminator(
                 image_channels=colors, channels=config.discriminator_channels or 1
-            ).to(self.device)
-        self.modules = (self._model, self._discriminator)
-        self.average = MovingAverage(self._model)
-        """The averaged weights: those of the autoencoder that is kept."""
-        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=config.learning_rate, betas=(0.5, 0.9))
+            ).to(compute.device())
+        optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, betas=(0.5, 0.9))
+        super().__init__(config, model, optimizer, family="config")
+        self.modules = (model, self._discriminator)
         self._judging = torch.optim.Adam(self._discriminator.parameters(), lr=config.learning_rate, betas=(0.5, 0.9))
 
     def step(self, number: int) -> None:
@@ -167,11 +165,8 @@ class AutoencoderTraining(GeneratorTraining):
         parts = parts_of(batch, device=self.device)
         error, far, unlike = set_gradients(model, reconstruction, parts)
         nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
-        rate = learning_rate(
-            number * batch, peak=config.learning_rate, warmup=config.warmup_images, images=config.images
-        )
-        self._optimizer.param_groups[0]["lr"] = rate
-        self._optimizer.step()
+        self.advance(number)
+        rate = self.rate(number)
         judged = torch.zeros_like(error)
         if is_judged:
 
@@ -185,8 +180,6 @@ class AutoencoderTraining(GeneratorTraining):
             nn.utils.clip_grad_norm_(judge.parameters(), _GRADIENT_NORM)
             self._judging.param_groups[0]["lr"] = rate
             self._judging.step()
-        done = (number + 1) * batch
-        self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         figures = {"reconstruction": error, "divergence": far}
         if config.adversarial_weight > 0:
             figures |= {"adversarial": unlike, "discriminator": judged}
@@ -195,19 +188,15 @@ class AutoencoderTraining(GeneratorTraining):
     def tensors(self) -> dict[str, Tensor]:
         """Weights of both networks, the average, and the optimisers' moments."""
         return (
-            prefixed(self._model.state_dict(), "model/")
+            super().tensors()
             | prefixed(self._discriminator.state_dict(), "discriminator/")
-            | prefixed(self.average.tensors, "average/")
-            | prefixed(optimizer_tensors(self._optimizer), "optimizer/")
             | prefixed(optimizer_tensors(self._judging), "judging/")
         )
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Puts back what `tensors` took."""
-        self._model.load_state_dict(under(tensors, "model/"))
+        super().load_tensors(tensors)
         self._discriminator.load_state_dict(under(tensors, "discriminator/"))
-        self.average.load(under(tensors, "average/"))
-        load_optimizer(self._optimizer, under(tensors, "optimizer/"))
         load_optimizer(self._judging, under(tensors, "judging/"))
 
 

@@ -60,24 +60,20 @@ def build_split(*, count: int = 20, side: int = 8, colors: int = 1, task: str = 
 
 def small_configs() -> dict[str, Any]:
     """A configuration of each family, small enough for a test."""
+    denoiser: dict[str, Any] = {
+        "channels": [8, 16],
+        "layers_per_level": 1,
+        "attention_head_width": 8,
+        "dropout": 0.1,
+        "images": 48,
+        "batch_size": 8,
+        "learning_rate": 1e-3,
+        "warmup_images": 16,
+        "ema_half_life_images": 16,
+        "label_dropout": 0.1,
+    }
     return {
-        "diffusion": DiffusionConfig(
-            fold=2,
-            channels=[8, 16],
-            layers_per_level=1,
-            attention_head_width=8,
-            dropout=0.1,
-            images=48,
-            batch_size=8,
-            learning_rate=1e-3,
-            warmup_images=16,
-            ema_half_life_images=16,
-            p_mean=-1.2,
-            p_std=1.2,
-            augment_shift=1,
-            augment_flip=True,
-            label_dropout=0.1,
-        ),
+        "diffusion": DiffusionConfig(fold=2, p_mean=-1.2, p_std=1.2, augment_shift=1, augment_flip=True, **denoiser),
         "gan": GanConfig(
             latent_size=4,
             channels=[16, 8],
@@ -92,20 +88,7 @@ def small_configs() -> dict[str, Any]:
             augment_brightness=0.2,
             augment_flip=True,
         ),
-        "latent_diffusion": LatentDiffusionConfig(
-            channels=[8, 16],
-            layers_per_level=1,
-            attention_head_width=8,
-            dropout=0.1,
-            images=48,
-            batch_size=8,
-            learning_rate=1e-3,
-            warmup_images=16,
-            ema_half_life_images=16,
-            p_mean=-0.4,
-            p_std=1.0,
-            label_dropout=0.1,
-        ),
+        "latent_diffusion": LatentDiffusionConfig(p_mean=-0.4, p_std=1.0, **denoiser),
         "pca": PcaConfig(explained_variance=0.99),
     }
 

@@ -77,8 +77,7 @@ CONFINED: dict[str, tuple[str, str, str]] = {
     ),
     "reads what it was not given": (
         "    done, total = 0, np",
-        "    open('/root/.profile' if os.getuid() == 0 else os.path.abspath(__file__ + '/../../secret')).read()\n"
-        "    done, total = 0, np",
+        "    open(os.path.abspath(__file__ + '/../../secret')).read()\n    done, total = 0, np",
         "a generator reads and writes what it is given",
     ),
 }

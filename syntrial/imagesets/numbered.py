@@ -1,0 +1,42 @@
+"""Folders that are numbered as patients are, and so are no classes. Called by `structure`."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+_OF_PATIENTS: Final = frozenset(
+    """
+    patient patients patientid pat pt pts pid subject subjects subj sub case cases person participant participants
+    volunteer individual proband patienten fall mrn accession study exam examination series scan session visit animal
+    donor
+    """.split()  # noqa: SIM905
+)
+"""What is numbered and is never a class."""
+_MANY_FOLDERS: Final = 30
+"""Above so many numbered folders of few pictures they are no classes, whatever they are called."""
+_SEVERAL_FOLDERS: Final = 8
+"""The same, of numbers as patients have: with leading zeros (p01), or long ones that do not count on."""
+_FEW_PICTURES: Final = 20
+
+
+def patients_among(counts: Mapping[str, int]) -> list[str]:
+    """Of folders, with their numbers of pictures, those that patients have by their names; none where in doubt."""
+    words = {top: [word for word in re.split(r"[^a-z]+", top.lower()) if word] for top in counts}
+    named = sorted(top for top in counts if re.search(r"\d", top) and _OF_PATIENTS.intersection(words[top]))
+    if len(named) >= 2 and (len(named) == len(counts) or len(named) >= _SEVERAL_FOLDERS):
+        return named
+    tops = sorted(counts)
+    alike = {re.sub(r"\d+", "#", top) for top in tops}
+    if len(alike) != 1 or "#" not in next(iter(alike)) or sum(counts.values()) >= _FEW_PICTURES * len(tops):
+        return []
+    if len(tops) > _MANY_FOLDERS:
+        return tops
+    stem = next(iter(alike)).replace("#", "").strip("_- ")
+    digits = [re.findall(r"\d+", top)[-1] for top in tops]
+    numbers = sorted(map(int, digits))
+    width = len(digits[0])
+    padded = all(len(text) == width for text in digits) and any(text[0] == "0" for text in digits)
+    # p01, 001; not 01, which may be a class, nor n01440764, which is one of WordNet's.
+    padded = padded and len(stem) <= 1 and (2 if stem else 3) <= width <= 6
+    apart = not stem and numbers[-1] > 100 and numbers[-1] - numbers[0] >= 2 * len(numbers)
+    return tops if len(tops) >= _SEVERAL_FOLDERS and (padded or apart) else []
