@@ -12,14 +12,13 @@ from syntrial.analysis.metrics import METRICS, Metric
 from syntrial.analysis.power import PlanningAssumptions, detectable_effect_before
 from syntrial.counting import counted
 from syntrial.errors import listed
-from syntrial.experiment.dataset import Dataset
 from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import SplitContents
-from syntrial.imagesets.splits import cap
 from syntrial.sources.contents import foreseen
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import DATASET
 from syntrial.sources.resolve import Sources
+from syntrial.trial.batches import training_images
 
 MOST_CLASSES: Final = 10
 """Classes whose patients are said one by one."""
@@ -161,16 +160,6 @@ def _in_effect(test: SplitContents, *, classes: int) -> tuple[tuple[float, float
     )
 
 
-def _training_images(dataset: Dataset, train: SplitContents) -> int:
-    """How many images of the training split the trial uses, but for leaks."""
-    count = min(round(len(train.labels) * dataset.train_fraction), dataset.train_count or len(train.labels))
-    if dataset.cap_per_label is not None:
-        names = [str(row) for row in range(len(train.labels))]
-        capped = cap(train.labels, names=names, most=dataset.cap_per_label, seed=0)
-        count = min(count, int(capped.sum()))
-    return max(1, count)
-
-
 def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
     """Whom the trial will be evaluated on; None where nothing is known before its data is prepared.
 
@@ -186,7 +175,7 @@ def evaluated(experiment: Experiment, sources: Sources) -> Evaluated | None:
             classes=prepared.classes,
             by_class=test.patients_by_class(len(prepared.classes)),
             is_multi_label=test.labels.ndim == 2,
-            training_images=_training_images(dataset, train),
+            training_images=training_images(dataset, train),
             in_effect=_in_effect(test, classes=len(prepared.classes)),
         )
     source = sources.by_name[DATASET]

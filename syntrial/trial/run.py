@@ -23,6 +23,7 @@ from syntrial.plan.steps import Plan, Step
 from syntrial.sources.named import science_of
 from syntrial.sources.resolve import Sources
 from syntrial.stages import stage_of
+from syntrial.trial.batches import check_batches
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -47,7 +48,11 @@ class Trial:
 
 
 def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -> Trial:
-    """The trial as planned before the test split is opened: all but the report; `uid` is by default its name."""
+    """The trial as planned before the test split is opened: all but the report; `uid` is by default its name.
+
+    Raises UserError for what its data does not allow.
+    """
+    check_batches(experiment, sources)
     return Trial(
         uid=uid or experiment.metadata.name,
         experiment=experiment,

@@ -150,6 +150,22 @@ def link_without_labels(folder: Path) -> dict[str, Any]:
     return experiment(classifiers=[{"model": "small-cnn", "name": "chain", "chain": chain}])
 
 
+def batch_larger_than_the_data(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    return experiment(classifiers=[{"model": "small-cnn", "recipe": {"batchSize": 25}}])
+
+
+def stage_that_trains_nothing(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    return experiment(classifiers=[{"model": "small-cnn", "stages": [{"train": []}]}])
+
+
+def comparison_of_no_cell(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    against = {"arm": "real", "classifier": "resnet18"}
+    return experiment(endpoint={"primary": {"arm": "augment-100", "classifier": "small-cnn", "against": against}})
+
+
 def unknown_preset(folder: Path) -> dict[str, Any]:
     npz(folder)
     return experiment(synthetic=[{"name": "edm", "generator": {"diffusion": {"preset": "nanno"}}}])
@@ -189,6 +205,18 @@ CASES: dict[str, tuple[Make, list[str]]] = {
     ),
     "a pickle where weights belong": (pickled_weights, ["weights.pt", "pickle", "safetensors"]),
     "truncated weights": (truncated_weights, ["weights.safetensors", "whole safetensors file", "again"]),
+    "a batch that is larger than the data": (
+        batch_larger_than_the_data,
+        ["spec.classifiers[0].recipe.batchSize", "at most as large", "has 24 training images", "24 or less"],
+    ),
+    "a stage that trains nothing": (
+        stage_that_trains_nothing,
+        ["spec.classifiers[0].stages[0].train", "at least one part", "none", "Name one"],
+    ),
+    "a comparison with a cell that there is not": (
+        comparison_of_no_cell,
+        ["spec.endpoint.primary.against", "resnet18", "small-cnn", "do:"],
+    ),
     "an unknown preset": (unknown_preset, ["nanno", "nano"]),
     "an imported class that the data set has not": (imported_class_unknown, ["other", "do:"]),
     "nothing left once leaks are dropped": (too_few_patients_in_leaky_data, ["do:"]),
@@ -234,7 +262,10 @@ def check_it_is_told(
 def test_what_can_be_seen_at_once_is_told_before_anything_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for make in (folder_without_classes, imported_class_unknown, class_without_images, unreadable_images):
+    for make in (
+        *(folder_without_classes, imported_class_unknown, class_without_images, unreadable_images),
+        *(batch_larger_than_the_data, stage_that_trains_nothing, comparison_of_no_cell),
+    ):
         folder = tmp_path / make.__name__
         folder.mkdir()
         (folder / "bad.yaml").write_text(yaml.safe_dump(make(folder)))

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,11 @@ from syntrial_classification.pools import (
 from syntrial_classification.streams import item_codes, stream
 
 _MULTI_LABEL_CHOICE = 14
+
+USUAL_BATCHES: Final = frozenset({64, 128})
+"""Batch sizes of the recipes that families of models have where an experiment says nothing else
+(`syntrial.experiment.presets.classifiers`). They may be larger than a small data set.
+"""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +150,14 @@ def _phase(
     batch, size = len(pool) if whole else request.recipe.batch_size, len(pool)
     if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
         pool = balanced(pool, labels, seed=request.seed)
+    room = len(pool) + missing
+    if not whole and batch > room and batch not in USUAL_BATCHES:
+        raise UserError(
+            field="recipe.batch_size",
+            rule="a batch is at most as large as what it is drawn from",
+            received=f"{batch:,}, where phase {index + 1} has {counted(room, 'training image')}",
+            remedy=f"Set it to {room:,} or less, or train with more images.",
+        )
     epochs = 1.0 if whole else phase.epochs
     draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(epochs * size)
     if draws < 1:

@@ -2,11 +2,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from syntrial_classification.phases import TrainingPlan, plan_training
+from syntrial_classification.phases import USUAL_BATCHES, TrainingPlan, plan_training
 from syntrial_classification.pools import REAL, SYNTHETIC
 
 from syntrial.errors import UserError
-from syntrial.v1.classification_pb2 import TrainingPhase
+from syntrial.experiment.presets.classifiers import RECIPES
+from syntrial.v1.classification_pb2 import TrainingPhase, TrainingRecipe
 from syntrial.v1.generation_pb2 import Balance
 
 AS_SYNTHETIC = TrainingPhase.REAL_PROPORTIONS_AS_SYNTHETIC
@@ -114,3 +115,43 @@ def test_a_synthetic_set_of_other_classes_or_shape_is_refused(build: Any) -> Non
     for other, word in ((build.images(8, classes=3), "classes"), (build.images(8, side=10), "shape")):
         with pytest.raises(UserError, match=word):
             plan_training(build.request(phase(synthetic=1)), train=build.images(8), synthetic=other)
+
+
+@pytest.mark.parametrize(
+    ("fields", "batch", "room"),
+    [
+        ({"real": 1}, 21, 20),
+        ({"real": 0.5}, 11, 10),
+        ({"real": 0.5, "synthetic": 0.5}, 21, 20),
+        # Those that the set lacks are not the batch's fault.
+        ({"synthetic": 3}, 61, 60),
+    ],
+)
+def test_a_batch_that_is_larger_than_its_pool_is_told_with_the_one_that_fits(
+    plan: Any, build: Any, fields: Any, batch: int, room: int
+) -> None:
+    says = (
+        rf"recipe\.batch_size: .* received {batch}, where phase 1 has {room} training images\. Set it to {room} or less"
+    )
+    with pytest.raises(UserError, match=says):
+        plan(phase(**fields), recipe=build.recipe(batch_size=batch))
+    assert plan(phase(**fields), recipe=build.recipe(batch_size=room)).phases[0].draws == 5 * room
+
+
+def test_a_balanced_pool_counts_with_its_repetitions(build: Any) -> None:
+    real = build.images(20, seed=1).take(np.arange(0, 15))
+    largest = int(real.class_counts.max()) * len(real.classes)
+    for batch in (largest, largest + 1):
+        recipe = build.recipe(batch_size=batch, sampling=TrainingRecipe.SAMPLING_BALANCED)
+        request = build.request(phase(real=1), recipe=recipe)
+        if batch > largest:
+            with pytest.raises(UserError, match=f"has {largest} training images"):
+                plan_training(request, train=real, synthetic=None)
+        else:
+            assert len(plan_training(request, train=real, synthetic=None).phases[0].pool) == largest
+
+
+def test_the_batches_of_families_may_be_larger_than_a_small_set(plan: Any, build: Any) -> None:
+    assert {preset.batch_size for preset in RECIPES.values()} == USUAL_BATCHES
+    for batch in USUAL_BATCHES:
+        assert plan(phase(real=1), recipe=build.recipe(batch_size=batch)).phases[0].draws == 5 * batch

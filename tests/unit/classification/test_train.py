@@ -260,12 +260,13 @@ def test_the_best_checkpoint_is_of_the_last_phase_however_well_the_first_did(
     assert context.result("validation").json("metrics.json")["log_loss"] == pytest.approx(last_phase[best], rel=1e-4)
 
 
-def test_a_set_smaller_than_a_batch_and_a_class_that_validation_lacks_are_no_trouble(build: Any) -> None:
+def test_a_set_smaller_than_its_familys_batch_and_a_class_that_validation_lacks_are_no_trouble(build: Any) -> None:
     validation = build.images(12, classes=3, seed=3)
     validation = validation.take(np.flatnonzero(validation.labels != 2))
-    context = build.train(build.request(), real=build.images(3, classes=3), validation=validation)
+    request = build.request(TrainingPhase(real=1, steps=2, learning_rate=1e-3), recipe=build.recipe(batch_size=64))
+    context = build.train(request, real=build.images(3, classes=3), validation=validation)
     assert context.result("validation").json("metrics.json")["classes_without_auroc"] == ["class 2"]
-    assert context.result("training").json("training.json")["phases"][0]["images_seen"]["real"] == 48
+    assert context.result("training").json("training.json")["phases"][0]["images_seen"]["real"] == 128
 
 
 def test_several_labels_are_trained_with_sigmoids(build: Any) -> None:
