@@ -25,7 +25,8 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
     dataset                the audit as the data preparation wrote it, with keys
     synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys,
-                           reconstructions (by its autoencoders; left out where it has none)}]
+                           reconstructions (by its autoencoders; left out where it has none),
+                           unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
@@ -416,6 +417,10 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         *synthetic.curves,
         *synthetic.reconstructions,
     )
+    pools = [
+        {"audit": as_json(pool.audit.value), "weight": pool.weight, "keys": [pool.audit.key]}
+        for pool in synthetic.pools
+    ]
     through = [as_json(found.value) for found in synthetic.reconstructions]
     return {
         "name": synthetic.name,
@@ -427,6 +432,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "audit": as_json(synthetic.audit.value) if synthetic.audit else None,
         "curves": [as_json(found.value) for found in synthetic.curves],
         **({"reconstructions": through} if through else {}),
+        **({"unlabelled": pools} if pools else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }
 

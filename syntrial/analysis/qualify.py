@@ -14,6 +14,7 @@ from syntrial.analysis.reading import CellData, Json, TrialData
 from syntrial.counting import counted
 from syntrial.documents.training import TrainedPhase
 from syntrial.errors import listed
+from syntrial.imagesets.structure import UNLABELLED
 
 FEW_REPLICATES = 3
 """Fewer paired replicates than this make an interval that leans on its distribution's assumptions."""
@@ -34,6 +35,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _undecided(primary),
         qualify_sets.lineage(report, data=data),
         _pretraining(report),
+        _pools(report),
         _leaks(report),
         _budgets(report),
         _undertrained(report),
@@ -78,6 +80,28 @@ def _pretraining(report: Json) -> Iterator[Json]:
             f"and test images. Left out: {'; '.join(parts) or 'none'}.{both}",
             keys=link["keys"],
         )
+
+
+def _pools(report: Json) -> Iterator[Json]:
+    """What unlabelled images each generator was trained on besides, and what of the trial's images was among them."""
+    for found in report["synthetic"]:
+        if found["control"]:
+            continue
+        for pool in found.get("unlabelled", ()):
+            audit = pool["audit"]
+            parts = [
+                f"{counted(leak['images'], 'image')} by {leak['kind'].replace('-', ' ')}s with {leak['between'][1]}"
+                for leak in _of_trial(audit)
+                if leak["dropped"]
+            ]
+            yield qualification(
+                "pretraining",
+                f"The generator of {found['name']} was trained on {audit['source']} besides, without labels "
+                f"({counted(audit['splits'][UNLABELLED]['count'], 'image')}), which was searched for this trial's "
+                f"validation and test images. Left out: {'; '.join(parts) or 'none'}. Classifiers of real images alone "
+                "were not shown these images.",
+                keys=pool["keys"],
+            )
 
 
 def _of_trial(audit: Json) -> list[Json]:

@@ -86,6 +86,15 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PoolData:
+    """Unlabelled images that a generator was trained on."""
+
+    audit: Keyed[Audit]
+    weight: float
+    """How often each was shown for each time that a training image was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SyntheticData:
     """A synthetic set; one entry per generator replicate in each tuple."""
 
@@ -107,6 +116,8 @@ class SyntheticData:
     """Of its generator's autoencoders; empty where it has none."""
     reconstructed: NDArray[np.uint8] | None
     """Pairs (P, 2, H, W, C) of the first replicate: a training image and its reconstruction."""
+    pools: tuple[PoolData, ...] = ()
+    """Unlabelled images that its generator was trained on beside the training split."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -297,6 +308,10 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         reconstructed=_optional_pairs(reader.open(summary.reconstructions[0]), name="pairs.npy")
         if summary.reconstructions
         else None,
+        pools=tuple(
+            PoolData(audit=reader.document(Audit, pool.audit, "audit.json"), weight=pool.weight)
+            for pool in summary.unlabelled
+        ),
     )
 
 

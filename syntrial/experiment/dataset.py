@@ -8,10 +8,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 from google.protobuf.message import Message
 from pydantic import Field, model_validator
+from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import Model, OneOf, Option, PatientPattern, Seed, wrong
 from syntrial.experiment.pods import ObjectName
@@ -69,7 +70,7 @@ def _npz(fields: "SourceFields", _: int) -> NpzSource:
 
 
 def _folder(fields: "SourceFields", _: int) -> FolderSource:
-    return FolderSource(patient_pattern=fields.patient_pattern or "")
+    return FolderSource(patient_pattern=fields.patient_pattern or "", unlabelled=fields.UNLABELLED)
 
 
 def _phantom(fields: "SourceFields", size: int) -> PhantomSource:
@@ -96,6 +97,8 @@ class SourceFields(OneOf):
     """Where images come from: exactly one of {kinds}."""
 
     KINDS = tuple(SOURCES)
+    UNLABELLED: ClassVar[bool] = False
+    """Whether labels do not count, nor whether there are any."""
     OPTIONS = {  # noqa: RUF012 - a ClassVar, as the base declares it
         "classes": Option(
             of=("npz",),
@@ -162,6 +165,40 @@ class SourceFields(OneOf):
     def address(self) -> str | None:
         """As the user wrote it; None for a kind that is downloaded or drawn."""
         return self.place if SOURCES[self.kind].content else None
+
+
+NO_LABELS: Final = "a pool of unlabelled images has no labels"
+OF_LABELS: Final = ("classes", "several_labels", "class_map")
+"""Fields of sources that say something of labels."""
+
+
+class Pool(SourceFields):
+    """Unlabelled images, exactly one of {kinds}: all of a source without splits, else its training split.
+
+    Labels that a source has do not count. A folder, or an archive of one, needs no folders of classes.
+    """
+
+    UNLABELLED = True
+
+    weight: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="How often each of these images is shown for each time that a training image is.",
+    )
+    leaks: Literal["stop", "drop"] = Field(
+        "stop",
+        description="What becomes of images that the trial's validation or test split has too, or that are of patients "
+        "there: stop (the trial ends), or drop (they are left out). Images that only look like one there are left out "
+        "in either case.",
+    )
+
+    @model_validator(mode="after")
+    def _without_labels(self) -> Self:
+        for name in OF_LABELS:
+            if getattr(self, name) is not None:
+                raise wrong(to_camel(name), NO_LABELS, to_camel(name), "Leave it out.", words="it")
+        return self
 
 
 LeakAction = Literal["drop", "stop", "waive"]

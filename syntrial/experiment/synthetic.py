@@ -7,7 +7,7 @@ from pydantic.alias_generators import to_camel, to_pascal
 
 from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, wrong
-from syntrial.experiment.dataset import SourceFields
+from syntrial.experiment.dataset import Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
@@ -18,6 +18,9 @@ ArmName = Annotated[str, Field(max_length=63)]
 
 TWO_LENGTHS: Final = "stands in place of `images`"
 OVERFITTING_ALONE: Final = "the pipelines b, bg and bgc need `augmentTarget` above 0"
+
+
+UNLABELLED_FIRST: Final = "goes on from a training with `unlabelled` images"
 
 
 class Trained(Model):
@@ -38,6 +41,22 @@ class Trained(Model):
             raise wrong("augmentPipeline", OVERFITTING_ALONE, given["augment_pipeline"], remedy)
         return self
 
+    @model_validator(mode="after")
+    def _fine_tuned(self) -> Self:
+        if getattr(self, "fine_tune", None) is not None and not getattr(self, "unlabelled", ()):
+            remedy = "Name a pool in `unlabelled`; without one the training is on the training split from the start."
+            raise wrong("fineTune", UNLABELLED_FIRST, "it", remedy, words="it without `unlabelled`")
+        return self
+
+
+class FineTune(Model):
+    """A second training of the denoiser, on the training split alone."""
+
+    images: int = Field(ge=1, lt=2**53, description="Its length in images shown, counted with repetition.")
+    learning_rate: float | None = Field(
+        None, gt=0, lt=100, description="Peak of its learning rate. Default: a third of the first training's."
+    )
+
 
 def _generator(name: str, family: Family) -> type[Model]:
     """A family's fields in an experiment: those of its message, its preset, its sampler's, and its length in kimg."""
@@ -56,6 +75,13 @@ def _generator(name: str, family: Family) -> type[Model]:
         )
         bounds = overrides(LatentClassifierConfig, p_mean={"ge": None})
         fields["guide"] = (bounds | None, Field(None, description=text))
+        text = (
+            "Images without labels, which autoencoder and denoiser are trained on beside the training split: sources "
+            "as in spec.dataset. Default: none."
+        )
+        fields["unlabelled"] = (tuple[Pool, ...], Field((), max_length=8, description=text))
+        text = "After `unlabelled`: the denoiser is trained further, on the training split alone. Default: it is not."
+        fields["fine_tune"] = (FineTune | None, Field(None, description=text))
     bases: tuple[type[Model], ...] = (overrides(config_message(name), **family.bounds),)
     if "images" in bases[0].model_fields:
         text = "Length of training in thousands of images shown, in place of `images`. Default: as the preset has it."

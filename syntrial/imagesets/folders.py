@@ -25,7 +25,16 @@ from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
 from syntrial.imagesets.pseudonyms import spelling_notes
-from syntrial.imagesets.structure import FolderLayout, LeftOut, PlacedPicture, check_outer, lay_out, of_classes, told
+from syntrial.imagesets.structure import (
+    FolderLayout,
+    LeftOut,
+    PlacedPicture,
+    check_outer,
+    lay_out,
+    lay_out_unlabelled,
+    of_classes,
+    told,
+)
 from syntrial.imagesets.trees import Tree, open_tree
 from syntrial.v1.data_preparation_pb2 import Source
 
@@ -85,6 +94,13 @@ def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -
     if labels is None:
         check_outer(layout, title=tree.title)
     return layout
+
+
+def unlabelled_layout_of(tree: Tree) -> FolderLayout:
+    """The layout of a tree whose folders say no classes, by names and by what a few pictures show."""
+    names = tree.names()
+    layout = lay_out_unlabelled(names, title=tree.title, unnamed=unnamed_dicom(names, opened=tree.open))
+    return without_drawings(layout, tree=tree)
 
 
 def unnamed_dicom(names: Iterable[str], *, opened: Callable[[str], BinaryIO]) -> frozenset[str]:
@@ -252,7 +268,7 @@ def contents_of_tree(source: Source, tree: Tree, *, path: Path, field: str) -> C
             received=f"{path}, which is empty",
             remedy="Check the path.",
         )
-    layout = layout_of(tree)
+    layout = unlabelled_layout_of(tree) if source.folder.unlabelled else layout_of(tree)
     headers, damaged = sample_headers(layout.pictures, tree=tree)
     notes = []
     if damaged and len(headers) + len(damaged) == len(layout.pictures):

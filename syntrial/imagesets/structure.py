@@ -25,6 +25,8 @@ from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
 from syntrial.imagesets.numbered import patients_among
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
 
+UNLABELLED: Final = "unlabelled"
+"""The one class of images whose labels are not there, or do not count."""
 _NO_CLASSES: Final = frozenset(
     """
     synthetic synth generated fake fakes augmented augmentation augmentations samples outputs output results backup old
@@ -167,6 +169,23 @@ def lay_out(
         if found is not None and found.label in known:
             of_left[name] = found
     return _layout(names, placed, left, of_left=of_left)
+
+
+def lay_out_unlabelled(names: Sequence[str], *, title: str, unnamed: Collection[str] = ()) -> FolderLayout:
+    """`lay_out` of a folder whose folders say no classes: every picture, but companions of others, is of one class.
+
+    Where all lie in folders of splits they are split so. Raises SourceError for a folder without pictures.
+    """
+    rows = [Row(name, tuple(name.split("/"))) for name in names if is_picture(name) or name in unnamed]
+    companions = companions_among(rows)
+    images = [row for row in rows if row.name not in companions]
+    if not images:
+        raise _no_pictures(names, title=title)
+    words = {row.name: next(filter(None, map(split_word, row.parts[:-1])), UNSPLIT) for row in images}
+    if UNSPLIT in words.values():
+        words = dict.fromkeys(words, UNSPLIT)
+    left: dict[str, Reason] = {name: companions.get(name, NO_PICTURE) for name in names if name not in words}
+    return _layout(names, {name: _Spot(split, UNLABELLED, ()) for name, split in words.items()}, left)
 
 
 def _layout(

@@ -128,7 +128,9 @@ def folder_contents(source: Source, path: Path, field: str) -> Contents:
     """`folders.contents`, or `contents` where a table names the images of a folder without classes."""
     title = f"{field} ({path.name})"
     with open_tree(path, title=title, field=field) as tree:
-        table = listed(tree, patient_pattern=source.folder.patient_pattern)
+        table = None
+        if not source.folder.unlabelled:
+            table = listed(tree, patient_pattern=source.folder.patient_pattern)
         if table is None:
             return folders.contents_of_tree(source, tree, path=path, field=field)
         found = read_table(tree.names(), open_file=tree.open, table=table, title=title)

@@ -1,16 +1,21 @@
-"""What a generator that works in latents is made of, as steps: its autoencoder, and the latents of what it sees.
+"""What a generator that works in latents is made of, as steps: pools of unlabelled images, its autoencoder, the latents
+of what it sees, and its fine-tuning.
 
 Called by the planner, whose part it is; pure, as that is.
 """
 
-from syntrial.experiment.model import Generator
+from collections.abc import Mapping, Sequence
+
+from syntrial.experiment.model import Generator, Spec, Synthetic
 from syntrial.experiment.presets.generators import FAMILIES
 from syntrial.plan import requests
 from syntrial.plan.networks import Add
 from syntrial.plan.steps import member_of
-from syntrial.v1.analysis_pb2 import SyntheticSummary
+from syntrial.sources.named import DATASET, pool_name, pools_of
+from syntrial.v1.analysis_pb2 import PoolSummary, SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.generation_pb2 import EncodeImagesRequest, LatentInputs
+from syntrial.v1.data_preparation_pb2 import HeldOut, PreparePoolRequest, Source
+from syntrial.v1.generation_pb2 import EncodeImagesRequest, LatentInputs, TrainGeneratorRequest, Unlabelled
 
 
 def works_in_latents(generator: Generator | None) -> bool:
@@ -22,7 +27,45 @@ def steps_in_latents(generator: Generator | None) -> int:
     """Steps of the generator beside those that every one has."""
     if generator is None or not works_in_latents(generator):
         return 0
-    return 3 if requests.is_guided(generator) else 2
+    tuned = generator.chosen.fine_tune is not None
+    return (3 if requests.is_guided(generator) else 2) + 2 * len(pools_of(generator)) + tuned
+
+
+def pools(
+    spec: Spec, item: Synthetic, *, sources: Mapping[str, Source], dataset: str, summary: SyntheticSummary, add: Add
+) -> list[Unlabelled]:
+    """The generator's pools, each prepared beside what the trial holds out; those of equal sources are one step.
+
+    `dataset` is the key of the trial's prepared data.
+    """
+    found = []
+    for number, pool in enumerate(pools_of(item.generator)):
+        source, own = sources[pool_name(item, number)], sources[DATASET]
+        request = PreparePoolRequest(
+            source=source,
+            format=requests.image_format(spec.dataset),
+            held_out=HeldOut(
+                validation=member_of(dataset, "validation"),
+                test=member_of(dataset, "test"),
+                same_source=_is_of(source, own),
+            ),
+            train=member_of(dataset, "train"),
+            leaks=requests.pool_policy(pool),
+            scale=member_of(dataset, "scale"),
+        )
+        key = add("DataPreparationService/PreparePool", request, verb="prepare", about=f"{item.name} pool {number + 1}")
+        told = PoolSummary(audit=member_of(key, "audit"), weight=pool.weight)
+        if told not in summary.unlabelled:
+            summary.unlabelled.append(told)
+        found.append(Unlabelled(images=member_of(key, "images"), weight=pool.weight))
+    return found
+
+
+def _is_of(source: Source, own: Source) -> bool:
+    """Whether a pool is of the data set's own source: its patients are those there."""
+    if source.digest or own.digest:
+        return source.digest == own.digest
+    return source == own
 
 
 def guide(
@@ -45,14 +88,23 @@ def guide(
 
 
 def latent_inputs(
-    generator: Generator, *, train: MemberRef, size: int, seed: int, about: str, summary: SyntheticSummary, add: Add
+    generator: Generator,
+    *,
+    train: MemberRef,
+    unlabelled: Sequence[Unlabelled],
+    size: int,
+    seed: int,
+    about: str,
+    summary: SyntheticSummary,
+    add: Add,
 ) -> LatentInputs:
-    """The autoencoder, trained on the training split, and the split's latents by it.
+    """The autoencoder, trained on the training split and the pools, and the latents of all by it.
 
     Generators with the same autoencoder and seed share it. Raises UserError where it does not fit the images.
     """
     training = requests.autoencoder_training(generator, size=size, seed=seed)
     training.train.CopyFrom(train)
+    training.unlabelled.extend(unlabelled)
     trained = add(
         "GenerationService/TrainAutoencoder",
         training,
@@ -62,10 +114,38 @@ def latent_inputs(
     )
     summary.reconstructions.append(member_of(trained, "reconstructions"))
     autoencoder = member_of(trained, "autoencoder")
-    encoded = add(
-        "GenerationService/EncodeImages",
-        EncodeImagesRequest(autoencoder=autoencoder, images=train),
-        verb="encode",
-        about=f"the training split for {about}",
+
+    def latents(images: MemberRef, title: str) -> MemberRef:
+        request = EncodeImagesRequest(autoencoder=autoencoder, images=images)
+        encoded = add("GenerationService/EncodeImages", request, verb="encode", about=f"{title} for {about}")
+        return member_of(encoded, "latents")
+
+    return LatentInputs(
+        autoencoder=autoencoder,
+        train=latents(train, "the training split"),
+        unlabelled=[
+            Unlabelled(images=latents(pool.images, f"pool {number}"), weight=pool.weight)
+            for number, pool in enumerate(unlabelled, start=1)
+        ],
     )
-    return LatentInputs(autoencoder=autoencoder, train=member_of(encoded, "latents"))
+
+
+def fine_tuned(
+    generator: Generator,
+    training: TrainGeneratorRequest,
+    *,
+    first: str,
+    about: str,
+    summary: SyntheticSummary,
+    add: Add,
+) -> str:
+    """The key of the generator that is sampled: `first`, which `training` made, or what fine-tuning makes of that."""
+    chosen = getattr(generator.chosen, "fine_tune", None)
+    if chosen is None:
+        return first
+    tuning = requests.fine_tuning(training, chosen)
+    tuning.initial.CopyFrom(member_of(first, "generator"))
+    work = float(tuning.latent_diffusion.images)
+    tuned = add("GenerationService/TrainGenerator", tuning, verb="fine-tune", about=about, work=work)
+    summary.curves.append(member_of(tuned, "curves"))
+    return tuned

@@ -24,7 +24,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
-from syntrial.plan.latents import guide, latent_inputs, works_in_latents
+from syntrial.plan.latents import fine_tuned, guide, latent_inputs, pools, works_in_latents
 from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
@@ -226,9 +226,13 @@ class _Planner:
         seed, about, train = item.seed + replicate, f"{item.name}{suffix}", self._split("train")
         judge = None
         if works_in_latents(generator):
+            unlabelled = pools(
+                self.spec, item, sources=self.sources, dataset=self.dataset, summary=summary, add=self._add
+            )
             inputs = latent_inputs(
                 generator,
                 train=train,
+                unlabelled=unlabelled,
                 size=self.spec.dataset.size,
                 seed=seed,
                 about=about,
@@ -247,6 +251,7 @@ class _Planner:
             work=float(getattr(config, "images", 0)),
         )
         summary.curves.append(member_of(trained, "curves"))
+        trained = fine_tuned(generator, training, first=trained, about=about, summary=summary, add=self._add)
         sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate, code=code)
         sampling.generator.CopyFrom(member_of(trained, "generator"))
         sampling.train.CopyFrom(self._split("train"))

@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 from syntrial.errors import UserError
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
-from syntrial.experiment.dataset import Intensity
+from syntrial.experiment.dataset import Intensity, Pool
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Dataset, Generator, Leaks, Spec, Synthetic
@@ -28,6 +28,7 @@ from syntrial.experiment.presets.generators import (
     sampler_preset,
 )
 from syntrial.experiment.presets.latents import USUAL_GUIDANCE
+from syntrial.experiment.synthetic import FineTune
 from syntrial.experiment.tasks import task_message
 from syntrial.plan.steps import Program
 from syntrial.sources.named import class_mappings, split_rule
@@ -58,8 +59,12 @@ from syntrial.v1.generation_pb2 import ExternalGenerator as ExternalMessage
 
 COPY_HEADROOM = 1.04
 """Candidates drawn beyond what the filters take, for those that turn out to be copies."""
+_GENTLER = 1 / 3
+"""Of the first training's learning rate: that of a fine-tuning that says none."""
 GUIDED = ("diffusion", "latent_diffusion")
 """Families whose sampling may be guided."""
+_NOT_IN_CONFIG = frozenset({"preset", "sampler", "autoencoder", "guide", "kimg", "unlabelled", "fine_tune"})
+"""What users say of a generator beside the fields of its message."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
 
@@ -114,6 +119,15 @@ def leak_policy(leaks: Leaks) -> LeakPolicy:
     )
 
 
+def pool_policy(pool: Pool) -> LeakPolicy:
+    """What happens to images that a pool has in common with the trial's validation and test splits.
+
+    What only looks like one of them may be another image: it goes, and stops nothing.
+    """
+    known = f"ACTION_{pool.leaks.upper()}"
+    return LeakPolicy(exact_duplicates=known, shared_patients=known, near_duplicates="ACTION_DROP")
+
+
 def audit_policy(word: str) -> str:
     """What happens where something that should not tells labels: a name of the enumeration `AuditPolicy`."""
     return f"AUDIT_POLICY_{word.upper()}"
@@ -130,10 +144,24 @@ def generator_training(generator: Generator, *, size: int, seed: int, code: str 
     if FAMILIES[kind].autoencoders:
         size //= autoencoder_training(generator, size=size, seed=seed).config.factor
     config = generator_preset(kind, chosen.preset, image_size=size)
-    override(config, chosen, exclude=frozenset({"preset", "sampler", "autoencoder", "guide", "kimg"}))
+    override(config, chosen, exclude=_NOT_IN_CONFIG)
     if getattr(chosen, "kimg", None) is not None:
         config.images = max(round(chosen.kimg * 1000), 1)
     return TrainGeneratorRequest(seed=seed, **{kind: config})
+
+
+def fine_tuning(training: TrainGeneratorRequest, chosen: FineTune) -> TrainGeneratorRequest:
+    """The second training of a denoiser, on the training split alone, without the generator that it begins with."""
+    tuning = TrainGeneratorRequest()
+    tuning.CopyFrom(training)
+    tuning.latent.ClearField("unlabelled")
+    config = tuning.latent_diffusion
+    first = config.images
+    config.images = chosen.images
+    config.learning_rate = chosen.learning_rate or config.learning_rate * _GENTLER
+    for length in ("warmup_images", "ema_half_life_images"):
+        setattr(config, length, round(getattr(config, length) * min(1, chosen.images / first)))
+    return tuning
 
 
 def is_guided(generator: Generator) -> bool:
@@ -172,7 +200,9 @@ def _set_guidance(sampler: DiffusionSampler, generator: Generator) -> None:
         )
     config = generator_preset(kind, chosen.preset, image_size=0)
     dropout = config.label_dropout if chosen.label_dropout is None else chosen.label_dropout
-    if sampler.guidance not in {0, 1} and dropout == 0:
+    # Of unlabelled images the label is always withheld.
+    learns = dropout > 0 or (getattr(chosen, "unlabelled", ()) and chosen.fine_tune is None)
+    if sampler.guidance not in {0, 1} and not learns:
         raise UserError(
             field=f"{field}.sampler.guidance",
             rule="compares the model with labels to the model without, which it learns where labelDropout is above 0",

@@ -21,6 +21,7 @@ from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorReques
 _SYNTHETIC: Final = "spec.synthetic[]"
 _CLASSIFIER: Final = "spec.classifiers[]"
 _LINK: Final = f"{_CLASSIFIER}.chain[]"
+_POOL: Final = f"{_SYNTHETIC}.generator.latentDiffusion.unlabelled[]"
 
 
 def _kinds(message: Any, oneof: str) -> list[str]:
@@ -57,7 +58,12 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "source": f"{_SYNTHETIC}.images",
         "class_map": f"{_SYNTHETIC}.images.classMap",
     },
-    "TrainAutoencoder": {"config": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder", "train": "spec.dataset"},
+    "PreparePool": _FORM | dict.fromkeys(_ADDRESSED, _POOL) | {"leaks": f"{_POOL}.leaks", "source": _POOL},
+    "TrainAutoencoder": {
+        "config": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder",
+        "unlabelled": _POOL.removesuffix("[]"),
+        "train": "spec.dataset",
+    },
     "TrainLatentClassifier": {
         "config.conditioning": f"{_SYNTHETIC}.generator.latentDiffusion.conditioning",
         "config": f"{_SYNTHETIC}.generator.latentDiffusion.guide",
@@ -69,7 +75,12 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         for family in _kinds(TrainGeneratorRequest, "generator")
         if family != "external"
     }
-    | {"generator": f"{_SYNTHETIC}.generator", "train": "spec.dataset"},
+    | {
+        "latent.unlabelled": _POOL.removesuffix("[]"),
+        "initial": f"{_SYNTHETIC}.generator.latentDiffusion.fineTune",
+        "generator": f"{_SYNTHETIC}.generator",
+        "train": "spec.dataset",
+    },
     "SampleImages": _EXTERNAL
     | {
         family: f"{_SYNTHETIC}.generator.{_camel(family)}.sampler"

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from syntrial.artifacts.content import folder_files
 from syntrial.counting import counted
-from syntrial.errors import SourceError, UserError, Violation
+from syntrial.errors import SourceError, UserError, Violation, listed
 from syntrial.experiment.dataset import SOURCES, Dataset
 from syntrial.experiment.model import Experiment
 from syntrial.experiment.tasks import task_message
@@ -24,10 +24,11 @@ from syntrial.imagesets.headers import EIGHT, WINDOWED
 from syntrial.imagesets.limits import channels_of
 from syntrial.imagesets.phantoms import cast, class_names
 from syntrial.imagesets.pictures import check_scalable
-from syntrial.imagesets.splits import SPLITS, cut, splits_to_cut
+from syntrial.imagesets.splits import SPLITS, UNSPLIT, cut, splits_to_cut
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.sources.named import (
     DATASET,
+    POOLS,
     SourceRef,
     chain_name,
     class_mappings,
@@ -96,7 +97,11 @@ def look_into(experiment: Experiment, paths: Mapping[str, Path]) -> dict[str, Co
             if contents is not None:
                 found[name] = contents
     if not violations:
-        violations = [*_against_the_rules(experiment, found), *_chains_against_the_rules(experiment, found)]
+        violations = [
+            *_against_the_rules(experiment, found),
+            *_pools_against_the_rules(experiment, found),
+            *_chains_against_the_rules(experiment, found),
+        ]
     if violations:
         raise UserError(violations=violations)
     return found
@@ -174,6 +179,32 @@ def _against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) ->
             )
         except UserError as error:
             violations += error.violations
+    return violations
+
+
+def _pools_against_the_rules(experiment: Experiment, found: Mapping[str, Contents]) -> list[Violation]:
+    """What of the contents of unlabelled images does not go with the experiment."""
+    violations: list[Violation] = []
+    is_told = experiment.spec.dataset.intensity is not None
+    if DATASET in found:
+        is_told = is_told or bool(found[DATASET].numbers - {EIGHT, WINDOWED})
+    for ref in sources_of(experiment):
+        contents = found.get(ref.name)
+        if contents is None or not ref.name.startswith(POOLS):
+            continue
+        try:
+            check_scalable(contents.numbers, is_told=is_told, title=ref.field, field="spec.dataset.intensity")
+        except UserError as error:
+            violations += error.violations
+        if not any(len(contents.splits[name].labels) for name in (UNSPLIT, "train") if name in contents.splits):
+            violations.append(
+                Violation(
+                    field=ref.field,
+                    rule="a pool holds images for training: all of a source without splits, else its training split",
+                    received=f"images for {listed(contents.splits, last='and') or 'none'} alone",
+                    remedy="Name the folder of the images themselves, or a source that has such a split.",
+                )
+            )
     return violations
 
 

@@ -8,14 +8,16 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from pydantic.alias_generators import to_camel
+
 from syntrial.artifacts.content import is_code
 from syntrial.artifacts.keys import canonical_json, canonical_request
 from syntrial.errors import UserError
 from syntrial.experiment.base import ADDRESS, Model
 from syntrial.experiment.classifiers import Classifier
-from syntrial.experiment.dataset import SOURCES, Dataset, SourceFields
+from syntrial.experiment.dataset import SOURCES, Dataset, Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL
-from syntrial.experiment.model import Cluster, Experiment, Synthetic
+from syntrial.experiment.model import Cluster, Experiment, Generator, Synthetic
 from syntrial.sources.addresses import Address, HubAddress, LocalPath, StoredContent, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
@@ -29,6 +31,9 @@ WEIGHTS: Final = "weights"
 CODE: Final = "code"
 """The kind of a source that is a folder with a generator of the user's own."""
 
+POOLS: Final = "unlabelled/"
+"""How the names of sources of unlabelled images begin."""
+
 _Fields = TypeVar("_Fields", bound=SourceFields)
 
 
@@ -37,8 +42,8 @@ class SourceRef:
     """A source that an experiment names, before its content is known."""
 
     name: str
-    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME, weights/NAME or
-    chain/NAME/NUMBER."""
+    """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME,
+    unlabelled/NAME/NUMBER, weights/NAME or chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
@@ -114,6 +119,16 @@ def code_name(synthetic: Synthetic) -> str:
     return f"code/{synthetic.name}"
 
 
+def pool_name(synthetic: Synthetic, number: int) -> str:
+    """The name of the source of a pool of a generator's unlabelled images, counted from 0."""
+    return f"{POOLS}{synthetic.name}/{number + 1}"
+
+
+def pools_of(generator: Generator | None) -> tuple[Pool, ...]:
+    """The pools of unlabelled images that a generator is trained on."""
+    return getattr(generator.chosen, "unlabelled", ()) if generator is not None else ()
+
+
 def weights_name(classifier: Classifier) -> str:
     """The name of the source of a classifier's first weights."""
     return f"weights/{classifier.title}"
@@ -125,8 +140,8 @@ def chain_name(classifier: Classifier, link: int) -> str:
 
 
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
-    """Every source that the experiment names, in its order: the data set, ready-made images, code, weights, data of
-    chains.
+    """Every source that the experiment names, in its order: the data set, ready-made images, code, unlabelled images,
+    weights, data of chains.
 
     Raises UserError for `pretraining: hub` with a model that has no published weights.
     """
@@ -146,6 +161,12 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
         if item.generator is not None and item.generator.kind == EXTERNAL and item.generator.chosen.code is not None
         for place in [("spec", "synthetic", number, "generator", EXTERNAL, "code")]
     ]
+    for number, item in enumerate(spec.synthetic):
+        for k, pool in enumerate(pools_of(item.generator)):
+            assert item.generator is not None
+            kind = to_camel(item.generator.kind)
+            inside = ("spec", "synthetic", number, "generator", kind, "unlabelled", k)
+            found.append(_images(pool_name(item, k), pool, place=inside, size=size))
     for number, classifier in enumerate(spec.classifiers):
         if classifier.pretraining != "none":
             place = ("spec", "classifiers", number, "pretraining")
@@ -158,8 +179,8 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
                 )
             )
         for step, link in enumerate(classifier.chain):
-            inside = ("spec", "classifiers", number, "chain", step, "dataset")
-            found.append(_images(chain_name(classifier, step), link.dataset, place=inside, size=size))
+            of_link = ("spec", "classifiers", number, "chain", step, "dataset")
+            found.append(_images(chain_name(classifier, step), link.dataset, place=of_link, size=size))
     return tuple(found)
 
 
@@ -199,6 +220,16 @@ def _coded(item: Synthetic, digests: Mapping[str, str]) -> Synthetic:
     return item.model_copy(update={"generator": item.generator.model_copy(update={EXTERNAL: external})})
 
 
+def _pooled(item: Synthetic, by_content: Callable[[Pool, str], Pool]) -> Synthetic:
+    """The set with its generator's unlabelled images named by their content, where it has any."""
+    generator, pools = item.generator, pools_of(item.generator)
+    if generator is None or not pools:
+        return item
+    named = tuple(by_content(pool, pool_name(item, number)) for number, pool in enumerate(pools))
+    chosen = generator.chosen.model_copy(update={"unlabelled": named})
+    return item.model_copy(update={"generator": generator.model_copy(update={generator.kind: chosen})})
+
+
 def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
     """The experiment without what says where and when it runs, its sources by content in place of their addresses.
 
@@ -222,7 +253,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
         "synthetic": tuple(
             item.model_copy(update={"images": by_content(item.images, synthetic_name(item))})
             if item.images is not None
-            else _coded(item, digests)
+            else _pooled(_coded(item, digests), by_content)
             for item in spec.synthetic
         ),
         "classifiers": tuple(

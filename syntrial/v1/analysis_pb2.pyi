@@ -58,7 +58,7 @@ class CellComparison(_message.Message):
     def __init__(self, arm: _Optional[str] = ..., control: _Optional[str] = ..., role: _Optional[_Union[CellComparison.Role, str]] = ..., shuffled_labels: _Optional[bool] = ...) -> None: ...
 
 class SyntheticSummary(_message.Message):
-    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit", "reconstructions")
+    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit", "reconstructions", "unlabelled")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PROVEN_LINEAGE_FIELD_NUMBER: _ClassVar[int]
@@ -70,6 +70,7 @@ class SyntheticSummary(_message.Message):
     CURVES_FIELD_NUMBER: _ClassVar[int]
     AUDIT_FIELD_NUMBER: _ClassVar[int]
     RECONSTRUCTIONS_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     name: str
     method: str
     proven_lineage: bool
@@ -81,7 +82,16 @@ class SyntheticSummary(_message.Message):
     curves: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
     audit: _artifacts_pb2.MemberRef
     reconstructions: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
-    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., reconstructions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ...) -> None: ...
+    unlabelled: _containers.RepeatedCompositeFieldContainer[PoolSummary]
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., reconstructions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[_Union[PoolSummary, _Mapping]]] = ...) -> None: ...
+
+class PoolSummary(_message.Message):
+    __slots__ = ("audit", "weight")
+    AUDIT_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    audit: _artifacts_pb2.MemberRef
+    weight: float
+    def __init__(self, audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class PretrainingSummary(_message.Message):
     __slots__ = ("classifier", "audit")

@@ -51,10 +51,12 @@ class NpzSource(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[str]] = ..., several_labels: _Optional[bool] = ...) -> None: ...
 
 class FolderSource(_message.Message):
-    __slots__ = ("patient_pattern",)
+    __slots__ = ("patient_pattern", "unlabelled")
     PATIENT_PATTERN_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     patient_pattern: str
-    def __init__(self, patient_pattern: _Optional[str] = ...) -> None: ...
+    unlabelled: bool
+    def __init__(self, patient_pattern: _Optional[str] = ..., unlabelled: _Optional[bool] = ...) -> None: ...
 
 class TableSource(_message.Message):
     __slots__ = ("files", "metadata", "images", "columns", "path", "labels", "patient", "patient_pattern", "own_patients", "split", "lists", "keep", "partial", "encoding", "delimiter", "ignore_splits")
@@ -384,3 +386,21 @@ class ImportImagesRequest(_message.Message):
     audit: AuditPolicy
     scale: _artifacts_pb2.MemberRef
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., class_map: _Optional[_Iterable[_Union[ClassMapping, _Mapping]]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., test: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., allow_copies: _Optional[bool] = ..., task: _Optional[_Union[Task, _Mapping]] = ..., audit: _Optional[_Union[AuditPolicy, str]] = ..., scale: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
+class PreparePoolRequest(_message.Message):
+    __slots__ = ("header", "source", "format", "held_out", "train", "leaks", "scale")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    FORMAT_FIELD_NUMBER: _ClassVar[int]
+    HELD_OUT_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    LEAKS_FIELD_NUMBER: _ClassVar[int]
+    SCALE_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    source: Source
+    format: ImageFormat
+    held_out: HeldOut
+    train: _artifacts_pb2.MemberRef
+    leaks: LeakPolicy
+    scale: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., source: _Optional[_Union[Source, _Mapping]] = ..., format: _Optional[_Union[ImageFormat, _Mapping]] = ..., held_out: _Optional[_Union[HeldOut, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., leaks: _Optional[_Union[LeakPolicy, _Mapping]] = ..., scale: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -228,16 +228,26 @@ class ExternalGenerator(_message.Message):
     def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., code: _Optional[_Union[GeneratorCode, _Mapping]] = ...) -> None: ...
 
 class TrainAutoencoderRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "config")
+    __slots__ = ("header", "train", "seed", "config", "unlabelled")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
     config: AutoencoderConfig
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[AutoencoderConfig, _Mapping]] = ...) -> None: ...
+    unlabelled: _containers.RepeatedCompositeFieldContainer[Unlabelled]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[AutoencoderConfig, _Mapping]] = ..., unlabelled: _Optional[_Iterable[_Union[Unlabelled, _Mapping]]] = ...) -> None: ...
+
+class Unlabelled(_message.Message):
+    __slots__ = ("images", "weight")
+    IMAGES_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    images: _artifacts_pb2.MemberRef
+    weight: float
+    def __init__(self, images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class EncodeImagesRequest(_message.Message):
     __slots__ = ("header", "autoencoder", "images")
@@ -264,15 +274,17 @@ class TrainLatentClassifierRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., latents: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[LatentClassifierConfig, _Mapping]] = ...) -> None: ...
 
 class LatentInputs(_message.Message):
-    __slots__ = ("autoencoder", "train")
+    __slots__ = ("autoencoder", "train", "unlabelled")
     AUTOENCODER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
+    UNLABELLED_FIELD_NUMBER: _ClassVar[int]
     autoencoder: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
-    def __init__(self, autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    unlabelled: _containers.RepeatedCompositeFieldContainer[Unlabelled]
+    def __init__(self, autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., unlabelled: _Optional[_Iterable[_Union[Unlabelled, _Mapping]]] = ...) -> None: ...
 
 class TrainGeneratorRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent")
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent", "initial")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +294,7 @@ class TrainGeneratorRequest(_message.Message):
     LATENT_DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
+    INITIAL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
@@ -291,7 +304,8 @@ class TrainGeneratorRequest(_message.Message):
     latent_diffusion: LatentDiffusionConfig
     external: ExternalGenerator
     latent: LatentInputs
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ...) -> None: ...
+    initial: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ..., initial: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
     __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver", "guidance_low", "guidance_high", "eta")

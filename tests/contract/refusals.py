@@ -42,6 +42,10 @@ def program(**fields: Any) -> dict[str, Any]:
     return {"synthetic": [{"name": "own", "generator": {"external": fields}}]}
 
 
+def pooled(pool: dict[str, Any], **fields: Any) -> dict[str, Any]:
+    return {"name": "edm", "generator": {"latentDiffusion": {"unlabelled": [pool], **fields}}}
+
+
 CASES: dict[str, Case] = {
     "no source": Case(
         bad={"dataset": {"size": 28}},
@@ -340,6 +344,24 @@ CASES: dict[str, Case] = {
         good={"classifiers": [{"model": "resnet18", "pretraining": "none", "stem": "small"}]},
         message="published weights have the standard stem: leave `stem` at auto",
         field="spec.classifiers[0]",
+    ),
+    "a pool with a class map": Case(
+        bad={"synthetic": [pooled({"folder": "claim://pool/tiles", "classMap": {"a": "b"}})]},
+        good={"synthetic": [pooled({"folder": "claim://pool/tiles", "weight": 2, "leaks": "drop"})]},
+        message="a pool of unlabelled images has no labels",
+        field="spec.synthetic[0].generator.latentDiffusion.unlabelled[0].classMap",
+    ),
+    "a pool of two kinds": Case(
+        bad={"synthetic": [pooled({"folder": "claim://pool/tiles", "medmnist": "pathmnist"})]},
+        good={"synthetic": [pooled({"medmnist": "pathmnist"})]},
+        message="needs exactly one of medmnist, npz, folder, table and phantom",
+        field="spec.synthetic[0].generator.latentDiffusion.unlabelled[0]",
+    ),
+    "fine-tuning without a pool": Case(
+        bad={"synthetic": [{"name": "edm", "generator": {"latentDiffusion": {"fineTune": {"images": 9}}}}]},
+        good={"synthetic": [pooled({"phantom": {}}, fineTune={"images": 9})]},
+        message="goes on from a training with `unlabelled` images",
+        field="spec.synthetic[0].generator.latentDiffusion.fineTune",
     ),
     "a chain of pretraining without a name": Case(
         bad={"classifiers": [{"model": "resnet18", "chain": [{"dataset": {"phantom": {}}}]}]},

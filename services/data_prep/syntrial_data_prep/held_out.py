@@ -1,6 +1,8 @@
-"""What a data set that a classifier is pretrained with must not hold: the trial's validation and test images.
+"""What a data set that a classifier is pretrained with must not hold: the trial's validation and test images; nor a
+pool of unlabelled images.
 
-Called by `prepare` where a request names them; `leak_search` looks for leaks within the data set itself.
+Called by `prepare` where a request names them, and by `pooling`; `leak_search` looks for leaks within the data set
+itself.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +22,8 @@ from syntrial_data_prep.neighbours import Codes
 
 LOSERS: Final = ("train", "validation")
 """The splits of the data set that a network is trained with and chosen by."""
+KEPT: Final = ("test",)
+"""The split that nothing is trained with."""
 
 
 def title_of(split: str) -> str:
@@ -37,7 +41,7 @@ def search_held_out(
     same_source: bool,
     on_progress: Callable[[int, int], None],
 ) -> list[leaks.Leak]:
-    """Leaks between the data set's training and validation images and the trial's splits, `held` by their titles.
+    """Leaks between the parts of `whole` that are trained on and the trial's splits, `held` by their titles.
 
     Patients are compared where both are made of one source; else the same word may be of two people. What near means is
     calibrated on the data set's training images, as within it. `on_progress` gets pairs done, and of how many.
@@ -45,7 +49,8 @@ def search_held_out(
     exact = leaks.action_of(policy.exact_duplicates, default=LeakPolicy.ACTION_DROP)
     shared = leaks.action_of(policy.shared_patients, default=LeakPolicy.ACTION_DROP)
     close = leaks.action_of(policy.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
-    total, done = sum(len(whole[loser]) for loser in LOSERS) * len(held), 0
+    losers = [name for name in whole if name not in KEPT]
+    total, done = sum(len(whole[loser]) for loser in losers) * len(held), 0
     found: list[leaks.Leak] = []
     for title, images in held.items():
         keeper = Side(
@@ -55,7 +60,7 @@ def search_held_out(
             likeness=evened(coefficients(images.images_NHWC), searched.scale),
         )
         owners = [str(patient) for patient in images.origins.get("patient", ())] if same_source else []
-        for name in LOSERS:
+        for name in losers:
             part = whole[name]
             named = list(part.patients or ()) if owners else []
             if named:

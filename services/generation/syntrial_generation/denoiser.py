@@ -19,7 +19,8 @@ from syntrial_generation import edm
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject
 from syntrial_generation.loop import AveragedTraining, Schedule
-from syntrial_generation.streams import batch_indices, item_noise, step_generator
+from syntrial_generation.mixture import Mixture
+from syntrial_generation.streams import item_noise, step_generator
 from syntrial_generation.unet import FoldedUNet
 
 AUGMENTATIONS = 3
@@ -80,6 +81,12 @@ class Examples(Protocol):
 
     labels: NDArray[np.float32]
     """The label vector of each, N×K."""
+
+    labelled: NDArray[np.bool_]
+    """Of which the label is known, (N,); of others it is withheld."""
+
+    mixture: Mixture
+    """Which of them a step shows."""
 
     def batch(self, rows: NDArray[np.int64], *, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Examples (float32 NCHW, mean about 0), and what augmentation did to each, float32 (N, AUGMENTATIONS)."""
@@ -182,15 +189,19 @@ class DenoiserTraining(AveragedTraining):
         family: str,
         seed: int,
         is_told: bool = True,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
-        """`is_told`: whether the network is told labels; else all are withheld."""
+        """`is_told`: whether the network is told labels; else all are withheld. `initial` are weights to begin with."""
         self._config, self._is_told = config, is_told
         self._seed = seed
         self._examples = examples
         self.network = network
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            model = network.build(examples.subject).to(compute.device()).train()
+            model = network.build(examples.subject)
+        if initial is not None:
+            model.load_state_dict(initial)
+        model = model.to(compute.device()).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         super().__init__(config, model, optimizer, family=family)
 
@@ -198,11 +209,12 @@ class DenoiserTraining(AveragedTraining):
         """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""
         config = self._config
         batch = config.batch_size
-        rows = batch_indices(len(self._examples.labels), batch_size=batch, step=number, seed=self._seed)
+        rows = self._examples.mixture.batch(batch_size=batch, step=number, seed=self._seed)
         random = step_generator("diffusion", seed=self._seed, step=number)
         clean, augmentation = self._examples.batch(rows, random=random)
         withheld = config.label_dropout if self._is_told else 1.0
         kept = (torch.rand(batch, 1, generator=random) >= withheld).to(torch.float32)
+        kept *= torch.from_numpy(self._examples.labelled[rows])[:, None]
         labels = torch.from_numpy(self._examples.labels[rows])
         conditions = torch.cat([labels * kept, 1 - kept, augmentation], dim=1).to(self.device)
         # Noise levels are spread evenly over the distribution's quantiles within the batch: less variance from step to

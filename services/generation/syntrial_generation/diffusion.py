@@ -25,6 +25,7 @@ from syntrial_generation.denoiser import (
 )
 from syntrial_generation.family import Family
 from syntrial_generation.loop import train
+from syntrial_generation.mixture import Mixture
 
 
 def check_diffusion(config: DiffusionConfig, images: ImageSet) -> None:
@@ -62,6 +63,8 @@ class Pixels:
     def __init__(self, images: ImageSet, config: DiffusionConfig) -> None:
         self.subject = Subject.of(images)
         self.labels = label_vectors(images)
+        self.labelled = np.ones(len(images), np.bool_)
+        self.mixture = Mixture([len(images)])
         self.mean, spread = pixel_moments(images.images_NHWC)
         self.sigma_data = config.sigma_data or spread
         self._images_NHWC, self._config = images.images_NHWC, config

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from syntrial_training.tensors import from_bytes, prefixed, to_bytes, under
 from torch import Tensor
 
+from syntrial.artifacts.members import MemberReader
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
@@ -34,6 +35,7 @@ from syntrial_generation.family import Family
 from syntrial_generation.latent_classifier import Judge
 from syntrial_generation.latents import Moments
 from syntrial_generation.loop import train
+from syntrial_generation.mixture import Joined, Mixture, check_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -46,6 +48,20 @@ class Given:
     """The autoencoder's."""
     description: dict[str, Any]
     """The autoencoder's `autoencoder.json`."""
+    pools: tuple[Moments, ...] = ()
+    """Latents of unlabelled images."""
+    weights_of_pools: tuple[float, ...] = ()
+    """How often an image of each pool is shown, in proportion to a training image."""
+    initial: "Initial | None" = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Initial:
+    """The generator that a training begins with."""
+
+    denoiser: dict[str, Tensor]
+    settings: dict[str, Any]
+    classes: tuple[str, ...]
 
 
 def read(request: TrainGeneratorRequest, images: ImageSet, context: StepContext) -> Given:
@@ -69,12 +85,88 @@ def read(request: TrainGeneratorRequest, images: ImageSet, context: StepContext)
             received=f"latents of {len(moments)} images by {moments.autoencoder[:12]}, {len(images)} training images",
             remedy="Run EncodeImages on the training split with this autoencoder.",
         )
+    check_weights(latent.unlabelled, field="latent.unlabelled")
+    pools = tuple(Moments(context.open(pool.images)) for pool in latent.unlabelled)
+    for number, pool in enumerate(pools):
+        if pool.autoencoder != latent.autoencoder.key:
+            raise UserError(
+                field=f"latent.unlabelled[{number}].images",
+                rule="must be latents by the autoencoder that is named beside them",
+                received=f"latents by {pool.autoencoder[:12]}, the autoencoder's {latent.autoencoder.key[:12]}",
+                remedy="Run EncodeImages on the pool with this autoencoder.",
+            )
     reader = context.open(latent.autoencoder)
     return Given(
         images=images,
         moments=moments,
         weights=from_bytes(reader.read("weights.safetensors")),
         description=reader.json("autoencoder.json"),
+        pools=pools,
+        weights_of_pools=tuple(pool.weight for pool in latent.unlabelled),
+        initial=_initial(context.open(request.initial)) if request.HasField("initial") else None,
+    )
+
+
+def _initial(reader: MemberReader) -> Initial:
+    description = reader.json("generator.json")
+    if description["family"] != "latent_diffusion":
+        raise UserError(
+            field="initial",
+            rule="must be a generator of the same family",
+            received=f"{description['family']}, not latent_diffusion",
+            remedy="Name a generator that latent_diffusion made.",
+        )
+    return Initial(
+        denoiser=under(from_bytes(reader.read("weights.safetensors")), "denoiser/"),
+        settings=description["settings"],
+        classes=tuple(description["subject"]["classes"]),
+    )
+
+
+def _check_initial(checks: Checks, config: LatentDiffusionConfig, given: Given) -> None:
+    """Notes where a training cannot begin with the generator that is named: another network, autoencoder or classes."""
+    initial = given.initial
+    if initial is None:
+        return
+    wanted = asdict(network_of(config)) | {"dropout": 0}
+    had = dict(initial.settings["network"]) | {"dropout": 0}
+    others = [name for name, value in wanted.items() if list_of(had.get(name)) != list_of(value)]
+    checks.need(
+        not others,
+        "initial",
+        "must have the network that is trained",
+        "; ".join(f"{name} {list_of(had.get(name))}, not {list_of(wanted[name])}" for name in others),
+        "Give the numbers that it was trained with, or train from nothing.",
+    )
+    checks.need(
+        initial.settings["autoencoder_key"] == given.moments.autoencoder,
+        "initial",
+        "must be one of latents by the same autoencoder",
+        f"{initial.settings['autoencoder_key'][:12]}, not {given.moments.autoencoder[:12]}",
+        "Name the generator that was trained in these latents.",
+    )
+    checks.need(
+        initial.classes == given.images.classes and initial.settings["is_told"] == is_told(config),
+        "initial",
+        "must be told the same classes",
+        f"{', '.join(initial.classes)}, told: {initial.settings['is_told']}",
+        f"The training images' are {', '.join(given.images.classes)}, told: {is_told(config)}.",
+    )
+
+
+def list_of(value: Any) -> Any:
+    """Tuples as JSON has them."""
+    return list(value) if isinstance(value, tuple) else value
+
+
+def network_of(config: LatentDiffusionConfig) -> Network:
+    """The denoiser's network."""
+    return Network(
+        fold=1,
+        channels=tuple(config.channels),
+        layers_per_level=config.layers_per_level,
+        attention_head_width=config.attention_head_width,
+        dropout=config.dropout,
     )
 
 
@@ -86,6 +178,9 @@ def check(config: LatentDiffusionConfig, given: Given) -> None:
         checks, config, height=subject.height, width=subject.width, fold=1, field="channels", of="the latents"
     )
     checks.finish()
+    of_initial = Checks("")
+    _check_initial(of_initial, config, given)
+    of_initial.finish()
 
 
 def check_latent_sampler(checks: Checks, sampler: DiffusionSampler) -> None:
@@ -111,12 +206,16 @@ class Latents:
 
     def __init__(self, given: Given) -> None:
         self.subject = latent_subject(Subject.of(given.images), given.description)
-        self.labels = label_vectors(given.images)
-        self._moments = given.moments
+        known = label_vectors(given.images)
+        unlabelled = sum(map(len, given.pools))
+        self.labels = np.concatenate([known, np.zeros((unlabelled, known.shape[1]), np.float32)])
+        self.labelled = np.arange(len(self.labels)) < len(known)
+        self.mixture = Mixture([len(known), *map(len, given.pools)], [1.0, *given.weights_of_pools])
+        self._moments = Joined([given.moments, *given.pools])
 
     def batch(self, rows: NDArray[np.int64], *, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `Examples`."""
-        moments = torch.from_numpy(self._moments.rows(rows))
+        moments = torch.from_numpy(self._moments[rows])
         noise = torch.randn(len(rows), moments.shape[1] // 2, *moments.shape[2:], generator=random)
         return drawn(moments, noise), torch.zeros(len(rows), AUGMENTATIONS)
 
@@ -127,15 +226,15 @@ def train_latent(
     """Trains in the latents; returns the weights of the denoiser and of the autoencoder as safetensors, what sampling
     needs beside them, and the curves.
     """
-    network = Network(
-        fold=1,
-        channels=tuple(config.channels),
-        layers_per_level=config.layers_per_level,
-        attention_head_width=config.attention_head_width,
-        dropout=config.dropout,
-    )
+    network = network_of(config)
     training = DenoiserTraining(
-        Latents(given), config, network=network, family="latent_diffusion", seed=seed, is_told=is_told(config)
+        Latents(given),
+        config,
+        network=network,
+        family="latent_diffusion",
+        seed=seed,
+        is_told=is_told(config),
+        initial=given.initial.denoiser if given.initial is not None else None,
     )
     curves = train(training, context=context)
     weights = prefixed(training.average.tensors, "denoiser/") | prefixed(given.weights, "autoencoder/")

@@ -82,6 +82,10 @@ class Moments:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """As `rows`."""
+        return self.rows(rows)
+
     def rows(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 N×2C×h×w: those of the images `rows`, in their order."""
         if len(self._shards) == 1:

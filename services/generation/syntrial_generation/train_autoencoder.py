@@ -33,7 +33,8 @@ from syntrial_generation.autoencoder import (
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import check_training_split, to_pixels, to_unit_range
 from syntrial_generation.loop import AveragedTraining, train
-from syntrial_generation.streams import batch_indices, step_generator
+from syntrial_generation.mixture import Joined, Mixture, Rows, check_weights, read_pools
+from syntrial_generation.streams import step_generator
 
 _GRADIENT_NORM = 1.0
 _MEASURED: Final = 10_000
@@ -49,14 +50,21 @@ def train_autoencoder(request: TrainAutoencoderRequest, context: StepContext) ->
     """Writes `autoencoder` (weights.safetensors, autoencoder.json), `curves`, and `reconstructions` (pairs.npy: uint8
     P×2×H×W×C, an image and its reconstruction; reconstruction.json).
 
-    Sees the training split only. Raises UserError for a configuration that does not fit the images, and Cancelled.
+    Sees the training split and the pools that are named beside it. Raises UserError for a configuration that does not
+    fit the images, and Cancelled.
     """
     images = read_image_set(context.open(request.train))
     check_training_split(images)
+    check_weights(request.unlabelled, field="unlabelled")
+    pools = read_pools(request.unlabelled, images, context)
     check_autoencoder(request.config, images.images_NHWC)
-    training = AutoencoderTraining(images.images_NHWC, request.config, seed=request.seed)
+    seen = Joined([images.images_NHWC, *(pool.images_NHWC for pool in pools)])
+    mixture = Mixture([len(images), *map(len, pools)], [1.0, *(pool.weight for pool in request.unlabelled)])
+    training = AutoencoderTraining(
+        seen, request.config, shape=images.images_NHWC.shape[1:], mixture=mixture, seed=request.seed
+    )
     curves = train(training, context=context)
-    autoencoder = scaled(training, images.images_NHWC)
+    autoencoder = scaled(training, seen)
     context.output.write("autoencoder", "weights.safetensors", to_bytes(training.average.tensors))
     context.output.json("autoencoder", "autoencoder.json", autoencoder.description())
     write(context.output, "curves", "curves.json", document=curves.document())
@@ -118,9 +126,13 @@ class AutoencoderTraining(AveragedTraining):
     which itself has the hinge loss (Lim and Ye 2017).
     """
 
-    def __init__(self, images_NHWC: NDArray[np.uint8], config: AutoencoderConfig, *, seed: int) -> None:
+    def __init__(
+        self, images_NHWC: Rows, config: AutoencoderConfig, *, shape: tuple[int, ...], mixture: Mixture, seed: int
+    ) -> None:
+        """`shape` is that of an image (height, width, channels); `mixture` says which of them a step shows."""
         self._images_NHWC, self._config, self._seed = images_NHWC, config, seed
-        _, height, width, colors = images_NHWC.shape
+        self._mixture = mixture
+        height, width, colors = shape
         self.network = Network(
             image_channels=colors,
             height=height,
@@ -145,7 +157,7 @@ class AutoencoderTraining(AveragedTraining):
         """One optimiser step of the autoencoder, and one of the discriminator once it has begun."""
         config, model, judge = self._config, self._model, self._discriminator
         batch = config.batch_size
-        rows = batch_indices(len(self._images_NHWC), batch_size=batch, step=number, seed=self._seed)
+        rows = self._mixture.batch(batch_size=batch, step=number, seed=self._seed)
         random = step_generator("autoencoder", seed=self._seed, step=number)
         noise = torch.randn(batch, *self.network.latent_shape, generator=random).to(self.device)
         clean = to_unit_range(self._images_NHWC[rows]).to(self.device)
@@ -200,8 +212,8 @@ class AutoencoderTraining(AveragedTraining):
         load_optimizer(self._judging, under(tensors, "judging/"))
 
 
-def scaled(training: AutoencoderTraining, images_NHWC: NDArray[np.uint8]) -> Autoencoder:
-    """The averaged autoencoder with the scale of its latents, as measured on training images."""
+def scaled(training: AutoencoderTraining, images_NHWC: Rows) -> Autoencoder:
+    """The averaged autoencoder with the scale of its latents, as measured on what it was trained on."""
     channels = training.network.latent_channels
     unscaled = Scale(mean=(0.0,) * channels, std=(1.0,) * channels)
     raw = Autoencoder(training.average.tensors, network=training.network, scale=unscaled)

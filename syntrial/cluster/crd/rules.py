@@ -13,7 +13,7 @@ from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
 from syntrial.experiment.classifiers import FORM, OF_A_PROBE, Recipe, of_a_probe
-from syntrial.experiment.dataset import Intensity
+from syntrial.experiment.dataset import NO_LABELS, OF_LABELS, Intensity, Pool
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import CentroidFilter, Filter, RealismFilter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
@@ -24,7 +24,7 @@ from syntrial.experiment.pods import (
     NO_CLASS_OF_THE_CLUSTERS,
     RESOURCE_RULES,
 )
-from syntrial.experiment.synthetic import OVERFITTING_ALONE, TWO_LENGTHS
+from syntrial.experiment.synthetic import OVERFITTING_ALONE, TWO_LENGTHS, UNLABELLED_FIRST
 from syntrial.experiment.tasks import TaskFields
 
 
@@ -166,6 +166,13 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "SourceFields": one_of_rules(SourceFields),
+    "Pool": (
+        *one_of_rules(Pool),
+        *(
+            Rule(rule=f"!has(self.{to_camel(name)})", message=NO_LABELS, field=f".{to_camel(name)}")
+            for name in OF_LABELS
+        ),
+    ),
     "TaskFields": one_of_rules(TaskFields),
     "Table": (Rule(rule="!has(self.file) || !has(self.files)", message="a table is one file, or one for each split"),),
     "LabelColumns": (
@@ -199,7 +206,14 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "RealismFilter": one_of_rules(RealismFilter),
     "Generator": one_of_rules(Generator),
     "DiffusionGenerator": (_ONE_LENGTH,),
-    "LatentDiffusionGenerator": (_ONE_LENGTH,),
+    "LatentDiffusionGenerator": (
+        _ONE_LENGTH,
+        Rule(
+            rule="!has(self.fineTune) || (has(self.unlabelled) && self.unlabelled.size() > 0)",
+            message=UNLABELLED_FIRST,
+            field=".fineTune",
+        ),
+    ),
     "GanGenerator": (
         _ONE_LENGTH,
         Rule(

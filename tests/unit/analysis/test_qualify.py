@@ -8,7 +8,7 @@ from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import Source, read_trial
 from syntrial.documents.document import as_json
 from syntrial.rpc.testing import fake_key
-from syntrial.v1.analysis_pb2 import CellComparison, PretrainingSummary
+from syntrial.v1.analysis_pb2 import CellComparison, PoolSummary, PretrainingSummary
 
 Role = CellComparison.Role
 
@@ -384,6 +384,30 @@ def test_what_a_chain_was_trained_with_is_told_with_what_was_left_out_and_what_w
     assert kept["severity"] == "serious"
     assert kept["words"] == (
         "Shared patients in what chain was pretrained with were found and kept: 2 between train and the trial's test."
+    )
+
+
+def test_unlabelled_images_that_a_generator_saw_are_named_with_what_was_left_out_of_them(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    audit = as_json(trial.audit())
+    split = audit["splits"]["train"] | {"count": 500}
+    leak = {"kind": "near-duplicate", "between": ["unlabelled", "the trial's test"], "action": "drop", "count": 4}
+    audit |= {
+        "source": "tiles",
+        "classes": ["unlabelled"],
+        "splits": {"unlabelled": split},
+        "leaks": [leak | {"images": 4, "dropped": 4, "examples": []}],
+    }
+    summary = next(one for one in trial.request.synthetic if one.name == "edm")
+    summary.unlabelled.append(PoolSummary(audit=trial.put("pool", "audit", {"audit.json": audit}), weight=2))
+    (told,) = found(trial)["pretraining"]
+    assert told["words"] == (
+        "The generator of edm was trained on tiles besides, without labels (500 images), which was searched for this "
+        "trial's validation and test images. Left out: 4 images by near duplicates with the trial's test. Classifiers "
+        "of real images alone were not shown these images."
     )
 
 

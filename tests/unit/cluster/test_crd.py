@@ -120,6 +120,7 @@ def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
                 # A list or its one item.
                 "spec.dataset.table.images",
                 "spec.synthetic[].images.table.images",
+                "spec.synthetic[].generator.latentDiffusion.unlabelled[].table.images",
                 "spec.dataset.task.binary.positive",
                 "spec.dataset.task.binary.negative",
                 "spec.classifiers[].chain[].dataset.table.images",

@@ -4,15 +4,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from syntrial.artifacts.references import member_refs
 from syntrial.errors import UserError
 from syntrial.experiment.file import validate
+from syntrial.imagesets.splits import UNSPLIT
 from syntrial.plan.planner import plan
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan
 from syntrial.rpc.file_fields import file_field
+from syntrial.sources.named import science_of, sources_of
 from syntrial.sources.resolve import resolve_sources
+from syntrial.v1.data_preparation_pb2 import LeakPolicy
 
 
 def planned(*latent: dict[str, Any], size: int = 32, **changes: Any) -> Plan:
@@ -126,6 +130,122 @@ def test_guidance_that_cannot_work_is_refused_before_anything_runs(own: dict[str
         planned(own)
 
 
+PHANTOM = {"phantom": {"seed": 7, "trainPatients": 20}}
+
+
+def labels(found: Plan) -> list[str]:
+    return [step.label for step in found.steps]
+
+
+def test_a_pool_is_prepared_beside_what_is_held_out_and_trained_on_by_autoencoder_and_denoiser_alone() -> None:
+    found = planned(GUIDED | {"unlabelled": [PHANTOM, PHANTOM | {"phantom": {"seed": 8}, "weight": 3}]})
+    first, second = requests(found, "PreparePool")
+    for pool in (first, second):
+        held = {(ref.key, ref.member) for ref in (pool.held_out.validation, pool.held_out.test)}
+        assert held == {(found.dataset, "validation"), (found.dataset, "test")}
+        assert not pool.held_out.same_source
+    (autoencoder,) = requests(found, "TrainAutoencoder")
+    (training,) = (one for one in requests(found, "TrainGenerator") if one.HasField("latent"))
+    assert [(pool.images.key, pool.weight) for pool in autoencoder.unlabelled] == [
+        (first.header.key, 1),
+        (second.header.key, 3),
+    ]
+    encoded = {one.images.key: one.header.key for one in requests(found, "EncodeImages")}
+    assert [(pool.images.key, pool.weight) for pool in training.latent.unlabelled] == [
+        (encoded[first.header.key], 1),
+        (encoded[second.header.key], 3),
+    ]
+    (judge,) = requests(found, "TrainLatentClassifier")
+    assert judge.latents == training.latent.train
+    given = {ref.key for step in found.steps if "Classif" in step.method for ref in member_refs(step.request)}
+    assert given.isdisjoint({first.header.key, second.header.key, *encoded.values()} - {judge.latents.key})
+
+
+def test_a_generator_without_pools_has_the_keys_that_it_had() -> None:
+    assert {step.key for step in planned(GUIDED).steps} == {
+        step.key for step in planned(GUIDED | {"unlabelled": []}).steps
+    }
+
+
+def test_the_pool_of_the_data_sets_own_source_has_its_patients() -> None:
+    (own,) = requests(planned({"unlabelled": [{"phantom": {}}]}), "PreparePool")
+    assert own.held_out.same_source
+
+
+@pytest.mark.parametrize(("leaks", "action"), [("stop", LeakPolicy.ACTION_STOP), ("drop", LeakPolicy.ACTION_DROP)])
+def test_copies_stop_or_go_and_what_is_only_alike_goes(leaks: str, action: int) -> None:
+    (pool,) = requests(planned({"unlabelled": [PHANTOM | {"leaks": leaks}]}), "PreparePool")
+    assert (pool.leaks.exact_duplicates, pool.leaks.shared_patients) == (action, action)
+    assert pool.leaks.near_duplicates == LeakPolicy.ACTION_DROP
+
+
+def test_fine_tuning_goes_on_on_the_training_split_alone_and_shares_the_first_training() -> None:
+    own = GUIDED | {"unlabelled": [PHANTOM]}
+    found = planned(own, own | {"fineTune": {"images": 2_000}})
+    first, tuning = (one for one in requests(found, "TrainGenerator") if one.HasField("latent"))
+    assert (tuning.initial.key, tuning.initial.member) == (first.header.key, "generator")
+    assert len(first.latent.unlabelled) == 1
+    assert not tuning.latent.unlabelled
+    assert tuning.latent_diffusion.images == 2_000
+    assert tuning.latent_diffusion.learning_rate == pytest.approx(first.latent_diffusion.learning_rate / 3)
+    assert tuning.latent_diffusion.warmup_images == first.latent_diffusion.warmup_images / 10
+    sampled = {one.generator.key for one in requests(found, "SampleImages")}
+    assert {first.header.key, tuning.header.key} <= sampled
+    assert len(requests(found, "TrainLatentClassifier")) == 1
+    (chosen,) = (
+        one
+        for one in requests(planned(own | {"fineTune": {"images": 2_000, "learningRate": 0.5}}), "TrainGenerator")
+        if one.HasField("initial")
+    )
+    assert chosen.latent_diffusion.learning_rate == 0.5
+
+
+def test_a_model_that_saw_images_without_labels_may_be_guided_without_a_classifier() -> None:
+    own = {"preset": "pico", "sampler": {"guidance": 2}, "unlabelled": [PHANTOM]}
+    assert requests(planned(own), "SampleImages")
+    with pytest.raises(UserError, match=r"latentDiffusion.sampler.guidance: compares the model with"):
+        planned(own | {"fineTune": {"images": 2_000}})
+
+
+def test_pools_are_sources_of_the_experiment_and_the_report_names_them_by_content(tmp_path: Path) -> None:
+    (tmp_path / "tiles").mkdir()
+    for number in range(3):
+        Image.new("L", (8, 8), number).save(tmp_path / "tiles" / f"{number}.png")
+    spec = {
+        "dataset": {"phantom": {}},
+        "synthetic": [
+            {"name": "ldm", "generator": {"latentDiffusion": {"unlabelled": [{"folder": "tiles"}, {"folder": "."}]}}}
+        ],
+    }
+    head = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "x"}}
+    item = validate(head | {"spec": spec})
+    place = "spec.synthetic[0].generator.latentDiffusion.unlabelled"
+    assert [(ref.name, ref.field) for ref in sources_of(item)][1:] == [
+        ("unlabelled/ldm/1", f"{place}[0]"),
+        ("unlabelled/ldm/2", f"{place}[1]"),
+    ]
+    with pytest.raises(UserError, match=r"the folders of two sources lie beside each other"):
+        resolve_sources(item, base=tmp_path)
+    del spec["synthetic"][0]["generator"]["latentDiffusion"]["unlabelled"][1]  # type: ignore[index]
+    item = validate(head | {"spec": spec})
+    found = resolve_sources(item, base=tmp_path)
+    assert len(found.contents["unlabelled/ldm/1"].splits[UNSPLIT].labels) == 3
+    named = science_of(item, found.by_name)
+    assert named.spec.synthetic[0].generator.chosen.unlabelled[0].folder == found.by_name["unlabelled/ldm/1"].digest  # type: ignore[union-attr]
+
+
+def test_a_pool_of_a_test_split_alone_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "tiles" / "test").mkdir(parents=True)
+    Image.new("L", (8, 8), 3).save(tmp_path / "tiles" / "test" / "1.png")
+    head = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "x"}}
+    own = {"unlabelled": [{"folder": "tiles"}]}
+    spec = {"dataset": {"phantom": {}}, "synthetic": [{"name": "ldm", "generator": {"latentDiffusion": own}}]}
+    with pytest.raises(
+        UserError, match=r"unlabelled\[0\]: a pool holds images for training: .* received images for test"
+    ):
+        resolve_sources(validate(head | {"spec": spec}), base=tmp_path)
+
+
 def test_an_unknown_preset_is_refused_as_the_file_spells_it() -> None:
     with pytest.raises(UserError, match=r"generator.latentDiffusion.preset: must be one of pico"):
         planned({"preset": "huge"})
@@ -138,4 +258,11 @@ def test_stages_complaints_are_told_as_the_file_spells_them() -> None:
         f"{place}.autoencoder.latentChannels"
     )
     assert file_field("latent_diffusion.p_std", method=f"{service}/TrainGenerator") == f"{place}.pStd"
+    assert (
+        file_field("latent.unlabelled[1].weight", method=f"{service}/TrainGenerator") == f"{place}.unlabelled[1].weight"
+    )
+    assert file_field("unlabelled[1].weight", method=f"{service}/TrainAutoencoder") == f"{place}.unlabelled[1].weight"
+    pool = "syntrial.v1.DataPreparationService/PreparePool"
+    assert file_field("source", method=pool) == f"{place}.unlabelled[]"
+    assert file_field("format.size", method=pool) == "spec.dataset.size"
     assert file_field("latent_diffusion.steps", method=f"{service}/SampleImages") == f"{place}.sampler.steps"

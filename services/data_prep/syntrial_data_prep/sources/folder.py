@@ -26,6 +26,7 @@ from syntrial.imagesets.folders import (
     refuse_stacks,
     resized_among,
     sheets_among,
+    unlabelled_layout_of,
 )
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pseudonyms import file_words, patient_word, secret_of_file, secret_of_listing
@@ -42,24 +43,38 @@ def open_source(source: Source, place: Place) -> Raw:
     """Opens the folder that the source names by its digest."""
     pattern = source.folder.patient_pattern
     return read(
-        place.existing(), digest=source.digest, pattern=pattern, scratch=place.scratch, on_progress=place.on_progress
+        place.existing(),
+        digest=source.digest,
+        pattern=pattern,
+        scratch=place.scratch,
+        on_progress=place.on_progress,
+        is_unlabelled=source.folder.unlabelled,
     )
 
 
 def read(
-    path: Path, *, digest: str, pattern: str, scratch: Path | None = None, on_progress: Callable[[int], None]
+    path: Path,
+    *,
+    digest: str,
+    pattern: str,
+    scratch: Path | None = None,
+    on_progress: Callable[[int], None],
+    is_unlabelled: bool = False,
 ) -> Raw:
     """Opens a folder or an archive of one.
 
     `digest` is what its content must be, `pattern` gives the patient from a file's name, or "". `scratch` as in
-    `sources.read`.
+    `sources.read`; `is_unlabelled` where its folders say no classes.
     """
     title = path.name
     secret = checked_secret(path, digest=digest, title=title, on_progress=on_progress)
     whole = nameless_tree(path, title=title, scratch=scratch)
     # From here on a file is called by its pseudonym: messages, logs and the audit go to others.
     words = file_words(whole.names(), secret=secret)
-    layout = layout_of(whole, called=lambda name: _masked(name, words[name]))
+    if is_unlabelled:
+        layout = unlabelled_layout_of(whole)
+    else:
+        layout = layout_of(whole, called=lambda name: _masked(name, words[name]))
     originals = {_shown(picture, words[picture.name]): picture.name for picture in layout.pictures}
     pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
     tree = Renamed(whole, originals)

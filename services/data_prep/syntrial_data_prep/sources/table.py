@@ -38,7 +38,8 @@ def open_folder(source: Source, place: Place) -> Raw:
     """Opens a folder of classes, or one whose images a table names."""
     path = place.existing()
     whole = nameless_tree(path, title=path.name, scratch=place.scratch)
-    table = listed(whole, patient_pattern=source.folder.patient_pattern)
+    is_unlabelled = source.folder.unlabelled
+    table = None if is_unlabelled else listed(whole, patient_pattern=source.folder.patient_pattern)
     if table is None:
         return folder.open_source(source, place)
     secret = checked_secret(path, digest=source.digest, title=path.name, on_progress=place.on_progress)
