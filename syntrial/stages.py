@@ -50,7 +50,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="data_prep",
             service=_service(data_preparation_pb2.DESCRIPTOR, "DataPreparationService"),
-            version=6,
+            version=7,
             module="syntrial_data_prep",
             footprint=Footprint(threads=2, memory_mib=1024, accelerator=False),
         ),

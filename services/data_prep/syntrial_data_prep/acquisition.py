@@ -4,38 +4,37 @@ Each is one number an image. None is free of content: pneumonia is bright, a tum
 to stop; how well it tells the class is told beside chance, and people look at the pictures.
 """
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from syntrial_data_prep.likeness import LUMA
+from syntrial_data_prep.workers import in_order
 
 BLOCK: Final = 8
 """JPEG's blocks have this side."""
-CHUNK_PIXELS: Final = 4_000_000
+CHUNK_PIXELS: Final = 500_000
 """Pixels that are looked at together, which bounds the memory whatever the images' size."""
 LEAST_LEVEL: Final = 0.1
 """The density of a grey level, where 1 is that of 256 levels in equal use, below which it says nothing."""
 Numbers = NDArray[np.float64]
+T = TypeVar("T")
 
 
 def of_images(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> dict[str, Numbers]:
     """By name, (R,): a number of each image in `rows` (R,)."""
-    parts = [_measured(grey_NHW) for grey_NHW in _in_grey(images_NHWC, rows)]
+    parts = list(_in_grey(images_NHWC, rows, _measured))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]} if parts else {}
 
 
 def histograms(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> Numbers:
     """(R, 256): the share of the pixels of each image in `rows` (R,) that each grey level has."""
-    found = [
-        np.bincount(image.ravel(), minlength=256) / image.size
-        for grey_NHW in _in_grey(images_NHWC, rows)
-        for image in np.rint(grey_NHW).astype(np.uint8)
-    ]
-    return np.stack(found) if found else np.zeros((0, 256))
+    parts = list(_in_grey(images_NHWC, rows, _shares))
+    return np.concatenate(parts) if parts else np.zeros((0, 256))
 
 
 def comb(first: Numbers, second: Numbers) -> Numbers:
@@ -58,10 +57,20 @@ def comb(first: Numbers, second: Numbers) -> Numbers:
     return np.where(known, teeth[0] - teeth[1], 0.0)
 
 
-def _in_grey(images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64]) -> Iterator[NDArray[np.float32]]:
+def _in_grey(
+    images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64], work: Callable[[NDArray[np.float32]], T]
+) -> Iterator[T]:
+    """What `work` makes of so many images at a time, in order, by all cores."""
     count = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
-    for start in range(0, len(rows), count):
-        yield _grey(images_NHWC[rows[start : start + count]])
+    return in_order(
+        partial(lambda some: work(_grey(images_NHWC[some])), rows[start : start + count])
+        for start in range(0, len(rows), count)
+    )
+
+
+def _shares(grey_NHW: NDArray[np.float32]) -> Numbers:
+    levels = np.rint(grey_NHW).astype(np.uint8)
+    return np.stack([np.bincount(image.ravel(), minlength=256) / image.size for image in levels])
 
 
 def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:

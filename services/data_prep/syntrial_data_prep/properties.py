@@ -17,7 +17,7 @@ MARK_CONTRAST: Final = 90
 """Grey levels by which a mark stands out from its corner."""
 MARK_LEVEL: Final = 235
 LENGTH: Final = "bytes over what pixels need"
-NEEDED_ROWS: Final = 64
+NEEDED_ROWS: Final = 32
 """So many rows in the middle of an image tell how many bytes it needs."""
 CORNER: Final = 5
 """A corner is this part of a side."""
