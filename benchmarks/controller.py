@@ -4,9 +4,9 @@
 
 Needs the test cluster. First some applies one after another on the real node: seconds from the apply to the first pod's
 running. Then, on played nodes where pods complete at once: a bare client with 16 threads makes all the Jobs and waits
-until they are complete; after that as many Jobs are made by the controller for that many experiments, whose artifacts
-this program puts into the store as their pods come. A tenth of the experiments goes ahead, which shows whether the work
-for a Job grows with the number of other experiments.
+until they are complete; after that as many Jobs are made by the controller for that many experiments. For both, this
+program plays the pods' part: it puts an artifact into the store as each comes. A tenth of the experiments goes ahead,
+which shows whether the work for a Job grows with the number of other experiments.
 
 Exit status 1 where a bar is missed.
 """
@@ -37,6 +37,9 @@ THREADS = 16
 
 LATENCY, RATIO, RECONCILE, MEMORY, GROWTH = 5.0, 1.5, 0.1, 300 * 2**20, 1.25
 """The bars: seconds, times the bare client, seconds, bytes, times the CPU time of a Job with fewer experiments."""
+
+MANIFEST = b"m" * 2000
+"""What a pod of the bare client writes: about as much as the manifest of a step."""
 
 IMAGE = f"localhost/syntrial/syntrial-data-prep:{__version__}"
 
@@ -100,9 +103,9 @@ class Run:
         return (self.after.cpu_seconds - self.before.cpu_seconds) / self.jobs
 
 
-def bare(cluster: Kubernetes, *, jobs: int) -> float:
+def bare(cluster: Kubernetes, store: ArtifactStore, *, jobs: int) -> float:
     """Seconds in which a bare client has made so many Jobs and seen them complete."""
-    with namespace(cluster) as name:
+    with namespace(cluster) as name, ThreadPoolExecutor(THREADS) as put:
         owner = Owner(name="bare", uid="bare", namespace=name)
         settings = Cluster.model_validate(ON_FAKE_NODES)
         objects = []
@@ -117,7 +120,11 @@ def bare(cluster: Kubernetes, *, jobs: int) -> float:
             )
             del job["metadata"]["ownerReferences"]
             objects.append(job)
-        progress = Progress(cluster, name)
+
+        def complete(job: Manifest) -> None:
+            put.submit(store.backend.create, f"bare/{keys_of(job)[0]}", MANIFEST)
+
+        progress = Progress(cluster, name, on_job=complete)
         began = time.monotonic()
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(cluster.create, objects))
@@ -277,7 +284,7 @@ def main() -> int:
             elif options.applies:
                 print(f"no latency is measured: no node has {IMAGE}; see make load")
             with fake_nodes(cluster):
-                peer = bare(cluster, jobs=options.experiments * each)
+                peer = bare(cluster, store, jobs=options.experiments * each)
                 first = crowd(cluster, name, store, controller, trees=trees("first", few, 0), jobs=few * each)
                 run = crowd(
                     *(cluster, name, store, controller),
