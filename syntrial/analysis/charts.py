@@ -200,6 +200,37 @@ def dot_rows(
     return svg(parts, width=width, height=height, title=title, css="chart rows")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Dots:
+    """Points of one colour."""
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+    colour: str
+    is_hollow: bool = False
+    radius: float = 1.8
+
+
+def scatter(series: Sequence[Dots], *, title: str, size: tuple[float, float] = (320, 320)) -> Markup:
+    """Points without axes, at one scale for both: for coordinates that mean nothing by themselves."""
+    width, height = size
+    every_x = [value for dots in series for value in dots.xs] or [0.0]
+    every_y = [value for dots in series for value in dots.ys] or [0.0]
+    middle = ((max(every_x) + min(every_x)) / 2, (max(every_y) + min(every_y)) / 2)
+    half = max(max(every_x) - min(every_x), max(every_y) - min(every_y), 1e-9) / 2 * 1.04
+    x = Axis(low=middle[0] - half, high=middle[0] + half, start=2, length=width - 4)
+    y = Axis(low=middle[1] - half, high=middle[1] + half, start=height - 2, length=4 - height)
+    parts = []
+    for dots in series:
+        look = f'fill="none" stroke="{dots.colour}"' if dots.is_hollow else f'fill="{dots.colour}"'
+        circles = "".join(
+            f'<circle cx="{x.at(one):.1f}" cy="{y.at(other):.1f}" r="{dots.radius}"/>'
+            for one, other in zip(dots.xs, dots.ys, strict=True)
+        )
+        parts.append(Markup(f"<g {look}>{circles}</g>"))  # noqa: S704 - numbers and colours of this package
+    return svg(parts, width=width, height=height, title=title)
+
+
 def legend(entries: Sequence[tuple[str, str]]) -> Markup:
     """Names beside their colours: (name, colour)."""
     items = [

@@ -10,11 +10,25 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from syntrial.analysis.charts import ACCENT, INK, MUTED, PALETTE, REFERENCE, Line, dot_rows, legend, line_chart
+from syntrial.analysis.charts import (
+    ACCENT,
+    INK,
+    MUTED,
+    PALETTE,
+    REFERENCE,
+    Dots,
+    Line,
+    dot_rows,
+    legend,
+    line_chart,
+    scatter,
+)
 from syntrial.analysis.findings import BASELINE_METHOD
 from syntrial.analysis.forest import forest_plot
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
+from syntrial.documents.projection import KINDS
+from syntrial.imagesets.imageset import MULTI_CLASS
 
 SERIES_NAMES = {
     "train_loss": "training loss",
@@ -187,6 +201,59 @@ def quality_figure(report: Json) -> Figure | None:
         "read it beside the pictures and the effects.",
         panels=(Panel(heading="", chart=chart),),
         keys=tuple(dict.fromkeys(keys)),
+    )
+
+
+def projection_figure(report: Json) -> Figure | None:
+    """Each set that was drawn in two dimensions: by what images are, and by their classes."""
+    panels: list[Panel] = []
+    keys: list[str] = []
+    entries: list[tuple[str, str]] = []
+    classes = report["classes"]
+    class_colours = [(name, (*PALETTE, INK, REFERENCE)[number % 10]) for number, name in enumerate(classes)]
+    of_kinds = dict(zip(KINDS, (MUTED, ACCENT, REFERENCE), strict=True))
+    for synthetic in report["synthetic"]:
+        found = synthetic.get("projection")
+        if found is None:
+            continue
+        points = list(zip(found["x"], found["y"], found["kind"], found["group"], strict=True))
+        shown = [
+            _dots([point for point in points if KINDS[point[2]] == kind], colour, is_hollow=kind == "rejected")
+            # What matters most is drawn last.
+            for kind, colour in (("rejected", REFERENCE), ("real", MUTED), ("accepted", ACCENT))
+        ]
+        counts = ", ".join(f"{found['shown'][kind]} {kind}" for kind in KINDS)
+        panels.append(Panel(heading=f"{synthetic['name']}: {counts}", chart=scatter(shown, title=synthetic["name"])))
+        if report["task"] == MULTI_CLASS:
+            by_class = [
+                _dots(
+                    [point for point in points if point[3] == number and (KINDS[point[2]] == "real") == is_real],
+                    colour,
+                    is_hollow=is_real,
+                )
+                for is_real in (True, False)
+                for number, (_, colour) in enumerate(class_colours)
+            ]
+            heading = f"{synthetic['name']}: by class, real ones hollow"
+            panels.append(Panel(heading=heading, chart=scatter(by_class, title=heading)))
+            entries = class_colours
+        keys += found["keys"]
+    if not panels:
+        return None
+    return Figure(
+        id="projection",
+        title="Images by their features",
+        caption="UMAP of the encoder's features: images that are alike lie near each other; distances between groups, "
+        "and the axes, mean nothing. Rejected are those that the filters, the search for copies or the quota left out.",
+        panels=tuple(panels),
+        keys=tuple(dict.fromkeys(keys)),
+        legend=legend([*of_kinds.items(), *entries]),
+    )
+
+
+def _dots(points: Sequence[tuple[float, float, int, int]], colour: str, *, is_hollow: bool) -> Dots:
+    return Dots(
+        xs=[point[0] for point in points], ys=[point[1] for point in points], colour=colour, is_hollow=is_hollow
     )
 
 

@@ -26,7 +26,8 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     dataset                the audit as the data preparation wrote it, with keys
     synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys,
                            reconstructions (by its autoencoders; left out where it has none),
-                           unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
+                           projection (images in two dimensions: x, y, kind, group, with what they mean; left out where
+                           nobody asked), unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
@@ -46,7 +47,16 @@ from numpy.typing import NDArray
 
 from syntrial.analysis.accuracy import per_class_recall
 from syntrial.analysis.metrics import METRICS
-from syntrial.analysis.reading import CellData, Json, Keyed, Pictures, SyntheticData, TrialData, cell_labels
+from syntrial.analysis.reading import (
+    CellData,
+    Json,
+    Keyed,
+    Pictures,
+    ProjectionData,
+    SyntheticData,
+    TrialData,
+    cell_labels,
+)
 from syntrial.analysis.roc import GRID, mean_roc
 from syntrial.analysis.statistics import Comparison, compare, compare_methods, estimate_arm
 from syntrial.analysis.verdict import holm, verdict
@@ -433,7 +443,20 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "curves": [as_json(found.value) for found in synthetic.curves],
         **({"reconstructions": through} if through else {}),
         **({"unlabelled": pools} if pools else {}),
+        **({"projection": _projection(synthetic.projection)} if synthetic.projection else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
+    }
+
+
+def _projection(data: ProjectionData) -> Json:
+    # Three digits are more than a picture shows.
+    return {
+        **as_json(data.found.value),
+        "x": [round(float(value), 3) for value in data.coordinates_N2[:, 0]],
+        "y": [round(float(value), 3) for value in data.coordinates_N2[:, 1]],
+        "kind": data.kinds_N.tolist(),
+        "group": data.groups_N.tolist(),
+        "keys": [data.found.key],
     }
 
 

@@ -15,6 +15,7 @@ from syntrial.analysis.figures import (
     Figure,
     forest_figure,
     generator_figure,
+    projection_figure,
     quality_figure,
     roc_figures,
     training_figures,
@@ -84,7 +85,7 @@ def render_page(
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)
     roc, training, generators = roc_figures(report), training_figures(report), generator_figure(report)
-    quality = quality_figure(report)
+    quality, projection = quality_figure(report), projection_figure(report)
     absent = {"images": not (galleries or rejected or copies or reconstructions), "synthetic": not report["synthetic"]}
     page = (
         _environment()
@@ -103,6 +104,7 @@ def render_page(
             training=training,
             generators=generators,
             quality=quality,
+            projection=projection,
             galleries=galleries,
             rejected=rejected,
             copies=copies,
@@ -117,7 +119,7 @@ def render_page(
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
         )
     )
-    optional = [copies, reconstructions, quality, generators, leaks, findings]
+    optional = [copies, reconstructions, quality, projection, generators, leaks, findings]
     drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
     drawn += [found for found in optional if found is not None]
     drawn += training

@@ -15,6 +15,7 @@ from syntrial.artifacts.store import MemberReader
 from syntrial.documents.audit import Audit
 from syntrial.documents.decisions import Decisions
 from syntrial.documents.document import read
+from syntrial.documents.projection import Projection
 from syntrial.documents.quality import Quality
 from syntrial.documents.reconstruction import Reconstruction
 from syntrial.documents.training import ClassifierTraining, Curves
@@ -86,6 +87,18 @@ class Pictures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ProjectionData:
+    """Real, accepted and rejected images in two dimensions."""
+
+    found: Keyed[Projection]
+    coordinates_N2: NDArray[np.float64]  # noqa: N815
+    kinds_N: NDArray[np.uint8]  # noqa: N815
+    """Places in `KINDS`."""
+    groups_N: NDArray[np.int64]  # noqa: N815
+    """Each image's class; 0 where images have several labels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PoolData:
     """Unlabelled images that a generator was trained on."""
 
@@ -116,6 +129,8 @@ class SyntheticData:
     """Of its generator's autoencoders; empty where it has none."""
     reconstructed: NDArray[np.uint8] | None
     """Pairs (P, 2, H, W, C) of the first replicate: a training image and its reconstruction."""
+    projection: ProjectionData | None = None
+    """Its first replicate in two dimensions; None where nobody asked."""
     pools: tuple[PoolData, ...] = ()
     """Unlabelled images that its generator was trained on beside the training split."""
 
@@ -308,10 +323,21 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         reconstructed=_optional_pairs(reader.open(summary.reconstructions[0]), name="pairs.npy")
         if summary.reconstructions
         else None,
+        projection=_projection(summary.projection, reader=reader) if summary.HasField("projection") else None,
         pools=tuple(
             PoolData(audit=reader.document(Audit, pool.audit, "audit.json"), weight=pool.weight)
             for pool in summary.unlabelled
         ),
+    )
+
+
+def _projection(ref: MemberRef, *, reader: _Reader) -> ProjectionData:
+    member = reader.open(ref)
+    return ProjectionData(
+        found=reader.document(Projection, ref, "projection.json"),
+        coordinates_N2=np.asarray(member.array("coordinates.npy"), dtype=np.float64),
+        kinds_N=np.asarray(member.array("kinds.npy")),
+        groups_N=np.asarray(member.array("groups.npy")),
     )
 
 

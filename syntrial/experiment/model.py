@@ -161,6 +161,11 @@ class Spec(Model):
     encoder: Encoder = Field(
         Encoder(), description="The network, fitted to real training images, in whose features filters measure."
     )
+    projection: Literal["none", "umap"] = Field(
+        "none",
+        description="Whether the report shows, of each synthetic set, real, accepted and rejected images in two "
+        "dimensions by their features (umap).",
+    )
     controls: Literal["primary", "all", "none"] = Field(
         "primary",
         description="Which arms get negative controls, the pca baseline and random filters beside them: that of the "

@@ -205,7 +205,19 @@ class _Planner:
                     about=f"{name}{suffix}",
                 )
                 summary.quality.append(member_of(assessed, "quality"))
+            if self.spec.projection == "umap" and not summary.control and replicate == 0:
+                summary.projection.CopyFrom(self._projection(filtered, about=f"{name}{suffix}"))
         return _Set(outlined=outlined, summary=summary)
+
+    def _projection(self, filtered: str, *, about: str) -> MemberRef:
+        """What the filters took and what they did not, beside the training split, in two dimensions."""
+        request = requests.projection(seed=self.spec.seed)
+        request.accepted.CopyFrom(member_of(filtered, "accepted"))
+        request.rejected.CopyFrom(member_of(filtered, "rejected"))
+        request.train.CopyFrom(self._split("train"))
+        request.encoder.CopyFrom(self.encoder)
+        projected = self._add("FilteringService/ProjectImages", request, verb="project", about=about)
+        return member_of(projected, "projection")
 
     def _generate(
         self,

@@ -46,7 +46,7 @@ from syntrial.v1.data_preparation_pb2 import (
     Source,
 )
 from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
-from syntrial.v1.filtering_pb2 import Filter, RandomFilter
+from syntrial.v1.filtering_pb2 import Filter, ProjectImagesRequest, RandomFilter
 from syntrial.v1.generation_pb2 import (
     DiffusionSampler,
     GeneratorCode,
@@ -294,6 +294,11 @@ def random_filters(synthetic: Synthetic) -> list[Filter]:
     """The control of the set's filters: a random share of the same size, or the quota alone where no share is known."""
     known = [share for share in _shares(synthetic) if share is not None]
     return [Filter(random=RandomFilter(keep=math.prod(known)))]
+
+
+def projection(*, seed: int) -> ProjectImagesRequest:
+    """How images are drawn in two dimensions, without what is drawn; the paper's usual numbers."""
+    return ProjectImagesRequest(neighbours=15, min_dist=0.1, most=600, seed=seed)
 
 
 def _shares(synthetic: Synthetic) -> list[float | None]:

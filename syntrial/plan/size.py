@@ -44,6 +44,8 @@ def size_of(spec: Spec) -> Size:
     sets = outline(spec)
     encoders = 1 if spec.synthetic else 0
     steps = _ALWAYS + encoders + sum(_steps_of(item) for item in sets)
+    if spec.projection == "umap":
+        steps += sum(not item.is_control for item in sets)
     reference = spec.reference
     sides = () if reference is None else (spec.primary, *rivals(spec))
     steps += sum(_pretraining(spec, classifier) for classifier in spec.classifiers)

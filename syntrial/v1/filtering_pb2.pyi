@@ -124,3 +124,25 @@ class AssessImagesRequest(_message.Message):
     copies: CopyFilter
     seed: int
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
+
+class ProjectImagesRequest(_message.Message):
+    __slots__ = ("header", "accepted", "rejected", "train", "encoder", "neighbours", "min_dist", "most", "seed")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FIELD_NUMBER: _ClassVar[int]
+    ENCODER_FIELD_NUMBER: _ClassVar[int]
+    NEIGHBOURS_FIELD_NUMBER: _ClassVar[int]
+    MIN_DIST_FIELD_NUMBER: _ClassVar[int]
+    MOST_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    accepted: _artifacts_pb2.MemberRef
+    rejected: _artifacts_pb2.MemberRef
+    train: _artifacts_pb2.MemberRef
+    encoder: _artifacts_pb2.MemberRef
+    neighbours: int
+    min_dist: float
+    most: int
+    seed: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., accepted: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., rejected: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., neighbours: _Optional[int] = ..., min_dist: _Optional[float] = ..., most: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...

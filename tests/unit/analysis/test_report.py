@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from syntrial.analysis.report import write_report
+from syntrial.documents.document import as_json
+from syntrial.documents.projection import Projection
 from syntrial.errors import Cancelled
 from syntrial.rpc.testing import fake_key, run_step
 from syntrial.v1.analysis_pb2 import CellComparison
@@ -270,3 +272,42 @@ def test_the_least_diverse_class_stands_in_the_table_of_sets(made_up_trial: Call
     assert '0.10<span class="sub">0.08 to 0.13</span><span class="sub">normal</span>' in page
     assert report["qualifications"][1]["kind"] == "collapse"
     assert not Page(page).open
+
+
+def test_a_projection_is_drawn_with_its_keys_and_stands_in_no_report_that_has_none(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    plain, page = written(trial)
+    assert 'id="projection"' not in page
+    assert "projection" not in {figure["id"] for figure in plain["figures"]}
+    assert all("projection" not in found for found in plain["synthetic"])
+    document = Projection(
+        version=1,
+        method="umap",
+        neighbours=15,
+        min_dist=0.1,
+        shown={"real": 2, "accepted": 1, "rejected": 1},
+        of={"real": 90, "accepted": 1, "rejected": 1},
+    )
+    member = trial.put(
+        "project edm",
+        "projection",
+        {
+            "projection.json": as_json(document),
+            "coordinates.npy": np.array([[0, 0], [1, 0], [0, 2], [5, 5]], np.float32),
+            "kinds.npy": np.array([0, 0, 1, 2], np.uint8),
+            "groups.npy": np.array([0, 1, 1, 0]),
+        },
+    )
+    next(one for one in trial.request.synthetic if one.name == "edm").projection.CopyFrom(member)
+    report, page = written(trial)
+    (figure,) = (figure for figure in report["figures"] if figure["id"] == "projection")
+    assert figure["keys"] == [member.key]
+    # Each image once by what it is and once by its class.
+    drawn = page.split("Images by their features</h3>")[1].split("</figure>")[0]
+    assert drawn.count("<circle") == 2 * 4
+    assert "2 real, 1 accepted, 1 rejected" in drawn
+    (found,) = (one["projection"] for one in report["synthetic"] if "projection" in one)
+    assert (found["x"], found["y"], found["kind"]) == ([0, 1, 0, 5], [0, 0, 2, 5], [0, 0, 1, 2])

@@ -214,3 +214,19 @@ def test_the_limit_is_a_setting() -> None:
 def test_a_setting_that_is_no_limit_is_refused(given: str) -> None:
     with pytest.raises(UserError, match="whole number from 1 to 25,000"):
         step_limit({SETTING: given})
+
+
+def test_each_set_of_the_users_own_is_drawn_once_where_that_is_asked_and_nothing_else_changes() -> None:
+    spec: dict[str, Any] = {
+        "synthetic": [
+            {"name": "gan", "generator": {"gan": {}}, "filters": [{"centroid": {"keep": 0.5}}], "replicates": 2},
+            {"name": "given", "images": {"npz": "given.npz"}},
+        ]
+    }
+    without, drawn = experiment(spec), experiment({**spec, "projection": "umap"})
+    assert size_of(drawn.spec).steps >= planned(drawn).steps
+    sources = {ref.name: ref.with_digest(f"sha256:{'0' * 64}") for ref in sources_of(drawn)}
+    before = {step.key for step in plan(without, sources).steps}
+    added = [step for step in plan(drawn, sources).steps if step.key not in before]
+    assert [step.label for step in added] == ["project gan 1/2", "project given"]
+    assert before <= {step.key for step in plan(drawn, sources).steps}
