@@ -8,7 +8,8 @@
     images/<set>/<class>/*.png  on request: the accepted synthetic images, with images.csv for each one's origin;
     images/<set>.npz            or as arrays. Both forms can be given to Syntrial again (`folder:`, `npz:`)
     predictions/<step>.csv      on request: each test image's patient, label and scores
-    generators/<step>/          on request: weights (safetensors) and their description; classifiers/<step>/ likewise
+    generators/<step>/          on request: weights (safetensors) and their description; classifiers/<step>/ likewise,
+                                with checkpoints/ where weights were kept on the way
     README.md  SHA256SUMS       what lies here, and its checksums (`sha256sum -c SHA256SUMS`)
 
 Reads a store by the identifier under which it files the experiment, so a laptop's trial and a cluster's are exported
@@ -53,6 +54,10 @@ _WEIGHTS: Final = {
     ExportPart.GENERATORS: ("syntrial.v1.GenerationService/TrainGenerator", "generator"),
     ExportPart.CLASSIFIERS: ("syntrial.v1.ClassificationService/TrainClassifier", "classifier"),
 }
+
+
+_KEPT: Final = "checkpoints"
+"""The member with weights that a training kept on the way, and their folder."""
 
 
 class PictureFormat(StrEnum):
@@ -293,6 +298,11 @@ def _write_weights(
         reader = store.open(MemberRef(key=key, member=member))
         for name in reader.names():
             shutil.copyfile(reader.path(name), place / name)
+        if _KEPT in trial.manifests[key].members:
+            (place / _KEPT).mkdir()
+            kept = store.open(MemberRef(key=key, member=_KEPT))
+            for name in kept.names():
+                shutil.copyfile(kept.path(name), place / _KEPT / name)
 
 
 def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
@@ -309,7 +319,7 @@ def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
         "images": "accepted synthetic images; usable again as `folder:` or `npz:` of an experiment",
         "predictions": "for each evaluation, each test image's patient, label and scores",
         "generators": "trained generators: weights as safetensors and what is needed to build the network",
-        "classifiers": "trained classifiers, likewise",
+        "classifiers": "trained classifiers, likewise; in `checkpoints` what was kept on the way",
     }
     present = [f"- `{name}`: {words}" for name, words in lines.items() if (folder / name).exists()]
     missing = len(trial.labels) - len(trial.manifests)

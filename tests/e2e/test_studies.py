@@ -21,6 +21,7 @@ from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.size import STEP_LIMIT, size_of
 from syntrial.sources.resolve import resolve_sources
+from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.e2e.conftest import Laptop
 from tests.e2e.test_trial import successes
 
@@ -217,3 +218,26 @@ def test_the_quick_study_of_transfer_that_is_killed_ends_in_a_verdict_between_ch
     assert (report["verdict"]["arm_label"], report["verdict"]["control_label"]) == ("pneumonia-nih", "scratch")
     fourteen = [link["audit"] for link in report["pretraining"] if sorted(link["audit"]["classes"]) == sorted(FINDINGS)]
     assert fourteen
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_fourteen_real_findings_in_stages_with_a_cap_that_are_killed_end_in_a_verdict(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    laptop = whole(tmp_path, "nih-findings-quick", shared_data)
+    killed_after(laptop, "train real small-cnn 2/2", then_s=7000)
+    report = json.loads(laptop.report)
+    assert sorted(report["classes"]) == sorted(FINDINGS)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    staged = next(arm for arm in report["arms"] if arm["classifier"] == "resnet10t")
+    assert staged["images_seen"]["real"] == 32 * (20 + 40 + 60)
+    most = spec_of("nih-findings-quick")["dataset"]["capPerLabel"]
+    counts = report["dataset"]["splits"]["train"]["classes"]
+    # A common finding may go beyond it only beside rarer ones that were drawn first.
+    assert sorted(counts.values())[len(counts) // 2] <= most
+    store = open_store(laptop.store)
+    kept = json.loads(store.experiment_file("small", "plan.json") or b"")["labels"]
+    key = next(key for key, label in kept.items() if label == "train real resnet10t 1/2")
+    phases = store.open(MemberRef(key=key, member="training")).json("training.json")["phases"]
+    assert [phase["train"] for phase in phases] == [["fc"], ["layer4", "fc"], []]

@@ -235,16 +235,26 @@ class Training:
         )
 
     def _keep(self, index: int, *, done: int) -> None:
-        """Writes the averaged weights where a multiple of `keep_epochs` passes over the phase's pool is reached."""
-        apart = self.recipe.keep_epochs * self.plan.phases[index].epoch
-        if not apart or self._output is None:
+        """Writes the weights that the recipe keeps on the way, once `done` steps of a phase are taken.
+
+        Averaged ones where a multiple of `keep_epochs` passes over the phase's pool is reached; and with `keep_stages`,
+        at the end of each phase but the last, averaged ones or the best, as the next one begins.
+        """
+        phase, apart = self.plan.phases[index], self.recipe.keep_epochs * self.plan.phases[index].epoch
+        if apart:
+            # A step that ends a pass belongs to it, whatever rounding says.
+            reached, before = (math.floor(steps / apart + 1e-9) for steps in (done, done - 1))
+            if reached > before:
+                self._write(f"phase-{index}-epoch-{reached * self.recipe.keep_epochs:.6g}", self.average.tensors)
+        if self.recipe.keep_stages and done == phase.steps and index + 1 < len(self.plan.phases):
+            best = self.best if self._keeps_best(index) else None
+            self._write(f"phase-{index}-end", best or self.average.tensors)
+
+    def _write(self, name: str, weights: Mapping[str, Tensor]) -> None:
+        if self._output is None:
             return
-        # A step that ends a pass belongs to it, whatever rounding says.
-        reached, before = (math.floor(steps / apart + 1e-9) for steps in (done, done - 1))
-        if reached == before:
-            return
-        name = f"phase-{index}-epoch-{reached * self.recipe.keep_epochs:.6g}.safetensors"
-        self._output.write(KEPT, name, to_bytes(self.average.tensors))
+        name = f"{name}.safetensors"
+        self._output.write(KEPT, name, to_bytes(weights))
         written = next(blob for blob in self._output.members()[KEPT].blobs if blob.name == name)
         self.history.kept.append(asdict(written))
 

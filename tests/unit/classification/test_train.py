@@ -97,6 +97,7 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_others(build: An
             "erasing": 0.5,
             "rand_augment": 9,
             "keep_epochs": 1.5,
+            "keep_stages": True,
         },
         {"precision": TrainingRecipe.PRECISION_BFLOAT16},
     ],
@@ -126,6 +127,24 @@ def test_weights_are_kept_every_so_many_epochs_of_each_phase(build: Any) -> None
     last = context.result("checkpoints").read("phase-1-epoch-2.safetensors")
     assert last == context.result("classifier").read("weights.safetensors")
     assert "checkpoints" not in build.train(build.request(*TWO_PHASES), **sets).output.members()
+
+
+def test_weights_at_the_end_of_each_stage_are_kept_as_the_next_one_begins(build: Any) -> None:
+    head = TrainingPhase(real=1, steps=6, learning_rate=0.3, train=["head"])
+    best = TrainingPhase(real=1, steps=3, learning_rate=1e-3, start=TrainingPhase.START_BEST)
+    phases = (head, best, TrainingPhase(real=1, steps=2, learning_rate=1e-3))
+    recipe = build.recipe(keep_stages=True, validations=11, ema_half_life_steps=0)
+    context = build.train(build.request(*phases, recipe=recipe), real=build.images(16))
+    kept = context.result("checkpoints")
+    assert kept.names() == ["phase-0-end.safetensors", "phase-1-end.safetensors"]
+    # A training of the first stage alone, which keeps its best, ends in what the second one began with.
+    alone = build.recipe(validations=6, ema_half_life_steps=0, checkpoint=BEST)
+    first = build.train(build.request(head, recipe=alone), real=build.images(16))
+    assert kept.read("phase-0-end.safetensors") == first.result("classifier").read("weights.safetensors")
+    both = build.train(
+        build.request(*phases[:2], recipe=build.recipe(validations=9, ema_half_life_steps=0)), real=build.images(16)
+    )
+    assert kept.read("phase-1-end.safetensors") == both.result("classifier").read("weights.safetensors")
 
 
 def test_a_training_whose_kept_weights_were_collected_begins_anew(build: Any) -> None:

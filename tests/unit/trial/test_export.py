@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from syntrial.artifacts.store import ArtifactStore
+from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, UserError
 from syntrial.imagesets.files import write_pngs
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.testing import fake_key
 from syntrial.trial.export import ExportPart, PictureFormat, chosen_format, chosen_parts, export_trial, write_report
 from syntrial.trial.record import read_trial_record
-from tests.unit.trial_records import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step
+from tests.unit.trial_records import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step, put_trial
 
 
 @pytest.fixture
@@ -138,6 +138,18 @@ def test_predictions_and_weights_are_exported_on_request(finished: ArtifactStore
     assert weights.read_bytes() == b"weights"
     assert (tmp_path / "out" / "README.md").read_text().startswith("# Trial `small`")
     assert not (tmp_path / "out" / "images").exists()
+
+
+def test_weights_that_were_kept_on_the_way_are_exported_beside_the_last(tmp_path: Path) -> None:
+    store = open_store("memory://")
+    put_trial(store, uid=UID, unfinished=["train real small-cnn 1/2"])
+    members = {"classifier": {"weights.safetensors": b"last"}, "checkpoints": {"phase-0-end.safetensors": b"first"}}
+    put_step(store, "train real small-cnn 1/2", method="ClassificationService/TrainClassifier", members=members)
+    export_trial(store, uid=UID, name="small", out=tmp_path / "out", parts=chosen_parts(["classifiers"]))
+    folder = tmp_path / "out" / "classifiers" / "real small-cnn 1-2"
+    assert (folder / "weights.safetensors").read_bytes() == b"last"
+    assert (folder / "checkpoints" / "phase-0-end.safetensors").read_bytes() == b"first"
+    assert not (tmp_path / "out" / "classifiers" / "real small-cnn 1-1" / "checkpoints").exists()
 
 
 def test_an_unfinished_trial_is_exported_as_far_as_it_is(finished: ArtifactStore, tmp_path: Path) -> None:
