@@ -70,6 +70,11 @@ class AttemptRecord:
         return str(self.entry.get("message", ""))
 
     @property
+    def retryable(self) -> bool:
+        """Whether it may succeed where it is tried again as it is."""
+        return bool(self.entry.get("retryable", True))
+
+    @property
     def log(self) -> str:
         """The log of the step's stage while it ran, a JSON object a line."""
         return str(self.entry.get("log", ""))

@@ -156,7 +156,7 @@ def draft_of(experiment: "Experiment", *, base: Path, store: "ArtifactStore", da
     for name, contents in sources.contents.items():
         for note in contents.notes:
             errors.print(f"{name}: {note}", markup=False, highlight=False)
-    return draft(experiment, sources)
+    return draft(experiment, sources, store=store)
 
 
 @contextmanager
@@ -260,11 +260,13 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
     from syntrial.executors.processes import require_programs
     from syntrial.trial.export import write_report
     from syntrial.trial.run import run as run_trial
+    from syntrial.trial.status import more_words
 
     name = trial.experiment.metadata.name
     done = store.done(step.key for step in trial.plan.steps)
     require_programs(step for step in trial.plan.steps if step.key not in done)
-    console.print(f"[bold]{name}[/]: {counted(len(trial.plan.steps), 'step')}, {len(done)} done; store {store.url}")
+    steps = f"{counted(len(trial.plan.steps), 'step')}{more_words(trial.plan)}"
+    console.print(f"[bold]{name}[/]: {steps}, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
     _print_remarks(trial)
     with (
@@ -274,7 +276,7 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
         ) as executor,
         LiveRun(console, trial.plan, done=len(done)) as live,
     ):
-        whole, outcome = run_trial(trial, store=store, executor=executor, on_event=live.on_event)
+        whole, outcome = run_trial(trial, store=store, executor=executor, on_event=live.on_event, on_plan=live.on_plan)
     if not outcome.is_complete:
         labels = {step.key: step.label for step in whole.plan.steps}
         for failure in outcome.failures:

@@ -34,6 +34,7 @@ from syntrial.executors.executor import (
     StepWaits,
 )
 from syntrial.plan.steps import Plan
+from syntrial.trial.status import more_words
 from syntrial.v1.analysis_pb2 import CellComparison
 from syntrial.v1.progress_pb2 import StepProgress
 
@@ -67,6 +68,8 @@ def plan_view(plan: Plan, *, done: Collection[str], detectable: str) -> Renderab
     }
     for item in plan.comparisons:
         comparisons.add_row(f"{escape(item.arm)} against {escape(item.control)}", roles[item.role])
+    if plan.undecided:
+        steps.add_row(f"[dim]{more_words(plan).lstrip(', ')}[/]", "", "", "")
     return Group(steps, "", comparisons, "", work_view(plan, done=done), "", Text(detectable))
 
 
@@ -107,8 +110,7 @@ class LiveRun:
             console=console,
             disable=not console.is_terminal,
         )
-        # The report is planned last; it is one step more than the draft has.
-        self._all = self._progress.add_task("[bold]steps[/]", total=len(plan.steps) + 1, completed=done, rate="")
+        self._all = self._progress.add_task("[bold]steps[/]", total=_known(plan), completed=done, rate="")
         self._tasks: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
         self._told: dict[str, float] = {}
@@ -119,6 +121,11 @@ class LiveRun:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
+
+    def on_plan(self, plan: Plan) -> None:
+        """Takes note of a plan that has grown."""
+        self._labels |= {step.key: step.label for step in plan.steps}
+        self._progress.update(self._all, total=_known(plan))
 
     def on_event(self, event: Event) -> None:
         """Shows what an executor says."""
@@ -171,6 +178,11 @@ class LiveRun:
     def _end(self, key: str) -> None:
         if (task := self._tasks.pop(key, None)) is not None:
             self._progress.remove_task(task)
+
+
+def _known(plan: Plan) -> int:
+    """Steps of a draft with its report, which is planned last."""
+    return len(plan.steps) + 1
 
 
 def print_failure(console: Console, failure: StepFailed, *, label: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from syntrial.controller.batching import stage_name
 from syntrial.controller.snapshot import Rate, Snapshot, TrialState
-from syntrial.controller.standing import ATTEMPTS, Stand, Standing
+from syntrial.controller.standing import Stand, Standing
 from syntrial.controller.waiting import (
     GPU_BUDGET,
     INPUTS,
@@ -21,7 +21,7 @@ from syntrial.controller.waiting import (
 )
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan
-from syntrial.trial.attempts import FAILED, since_retry
+from syntrial.trial.attempts import ATTEMPTS, FAILED, since_retry
 from syntrial.trial.status import (
     AUDITED,
     FAILURES_SHOWN,

@@ -18,13 +18,14 @@ from syntrial.controller.gpu_ledger import GpuLedger
 from syntrial.controller.inventory import Inventory
 from syntrial.controller.jobs import Jobs
 from syntrial.controller.permits import Permits
-from syntrial.controller.planning import wanted
+from syntrial.controller.planning import has_decided, wanted
 from syntrial.controller.snapshot import AttemptView, Evidence, OverBudget, Presence, Snapshot, TrialState
-from syntrial.controller.standing import NODE_LOST, NOT_COUNTED, is_given_up, is_settled, released
+from syntrial.controller.standing import NODE_LOST, is_settled, released
 from syntrial.controller.stores import Stores, StoreUnreachable
 from syntrial.controller.telemetry import count_failure
 from syntrial.controller.views import JobView
 from syntrial.plan.steps import Plan
+from syntrial.trial.attempts import NOT_COUNTED, is_given_up
 from syntrial.trial.status import read_verdict
 
 FRESH_SECONDS: Final = 600.0
@@ -65,7 +66,7 @@ def observe(
             address = store.url
             collections.look(namespace, store)
             trial = wanted(body, cache, store=store, permits=permits)
-            if trial.plan is not None:
+            while trial.plan is not None:
                 elsewhere = _elsewhere(trial, cache, inventory=inventory)
                 lost = _read(trial, cache, views, elsewhere, store=store, now=clock())
                 # It may be a source that is gone: the trial is then planned once its content is there again. And a plan
@@ -74,6 +75,13 @@ def observe(
                     cache.is_full_due |= trial.is_kept
                     cache.trial = None
                     trial = wanted(body, cache, store=store, permits=permits)
+                if not has_decided(cache):
+                    break
+                before, trial = trial.plan, wanted(body, cache, store=store, permits=permits)
+                if trial.plan == before:
+                    # What was read of it is no longer so.
+                    cache.is_full_due = True
+                    break
     except StoreUnreachable as error:
         store_error = str(error)
     if trial is None:

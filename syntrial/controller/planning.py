@@ -19,9 +19,10 @@ from syntrial.experiment.file import validate
 from syntrial.experiment.model import API_VERSION, CONTINUES, PLAN_ANEW
 from syntrial.sources.named import SourceRef
 from syntrial.sources.resolve import PendingSources, resolve_recorded
+from syntrial.trial.attempts import is_given_up
 from syntrial.trial.continued import continue_record
 from syntrial.trial.kept import kept_plan
-from syntrial.trial.run import Trial, draft, known_looks, with_looks
+from syntrial.trial.run import Trial, draft, grow, known_looks, with_looks
 from syntrial.trial.status import SUCCEEDED
 
 
@@ -41,6 +42,8 @@ def wanted(
     anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
         cache.trial, cache.is_full_due = None, True
+    if store is not None and cache.trial is not None and has_decided(cache):
+        _grow(cache, store=store)
     ingests: tuple[SourceRef, ...] = ()
     if cache.experiment is not None and cache.trial is None and store is not None:
         ingests = _plan(
@@ -70,6 +73,26 @@ def adopt(cache: ExperimentCache, trial: Trial) -> None:
     """Makes `trial` the planned one."""
     cache.trial = trial
     cache.priorities = priorities(trial.plan.steps)
+
+
+def has_decided(cache: ExperimentCache) -> bool:
+    """Whether something was decided for which the plan waits, or a trial of a search failed, by what was read."""
+    plan = cache.trial.plan if cache.trial is not None else None
+    if plan is None or not plan.undecided:
+        return False
+    return not cache.present.isdisjoint(plan.undecided) or any(
+        step.of_trial and step.key not in cache.present and is_given_up(cache.attempts.get(step.key, ()))
+        for step in plan.training
+    )
+
+
+def _grow(cache: ExperimentCache, *, store: ArtifactStore) -> None:
+    """Plans the trial anew with what was decided."""
+    assert cache.trial is not None
+    adopt(cache, grow(cache.trial, store=store))
+    for step in cache.trial.plan.steps:
+        # Where its inputs are not there it is not; where they are it is looked for before it starts.
+        cache.presence_read.setdefault(step.key, float("-inf"))
 
 
 def _validate(body: Mapping[str, Any], cache: ExperimentCache, *, permits: Permits) -> None:
@@ -120,7 +143,7 @@ def _plan(
         if isinstance(sources, PendingSources):
             permits.check_sources(sources.refs, namespace=namespace)
             return sources.refs
-        trial = draft(experiment, sources, uid=uid)
+        trial = draft(experiment, sources, uid=uid, store=store)
     except StoreRefused:
         raise
     except UserError as error:

@@ -13,7 +13,6 @@ from syntrial.controller import conditions
 from syntrial.controller.batching import batches, downloads, expected_work
 from syntrial.controller.snapshot import Evidence, Presence, Refusal, Snapshot, TrialState
 from syntrial.controller.standing import (
-    ATTEMPTS,
     JOB_DIED,
     NODE_LOST,
     Stand,
@@ -29,6 +28,7 @@ from syntrial.controller.waiting import held_back, room_for_jobs
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.sources.named import SourceRef
+from syntrial.trial.attempts import ATTEMPTS
 
 STARTS: Final = 64
 """Jobs that one reconcile starts at most: the status is written in between."""
@@ -207,7 +207,11 @@ def _keep_or_stop(job: JobView, trial: TrialState, snapshot: Snapshot) -> list[A
 
 def _open_test_split(trial: TrialState, stands: Standing) -> list[Action]:
     assert trial.plan is not None
-    if trial.plan.report or not all(stands.of[step.key] is Stand.DONE for step in trial.plan.training):
+    if (
+        trial.plan.report
+        or trial.plan.undecided
+        or not all(stands.of[step.key] is Stand.DONE for step in trial.plan.training)
+    ):
         return []
     return [OpenTestSplit()]
 

@@ -11,18 +11,12 @@ from typing import Final
 from syntrial.controller.snapshot import AttemptView, Presence, Snapshot, TrialState
 from syntrial.controller.views import JobView
 from syntrial.plan.steps import Plan, Step
-from syntrial.trial.attempts import USER_REASONS, since_retry
-
-ATTEMPTS: Final = 3
-"""Failed attempts at a step before it is given up until `syntrial retry`."""
+from syntrial.trial.attempts import is_given_up, since_retry
 
 FIRST_PAUSE: Final = 5.0
 """Seconds before the second attempt; each further pause is four times as long, up to `LONGEST_PAUSE`."""
 
 LONGEST_PAUSE: Final = 300.0
-
-NOT_COUNTED: Final = frozenset({"StoreUnavailable", "ArtifactMissing", "DataLoss"})
-"""Reasons of failures that are not the step's own: tried again for as long as they last."""
 
 OUT_OF_MEMORY: Final = "OutOfMemory"
 
@@ -131,16 +125,6 @@ def released(plan: Plan, done: set[str]) -> set[str]:
         if done.issuperset(evaluation):
             keys |= {step.key for step in plan.report}
     return keys
-
-
-def is_given_up(attempts: Sequence[AttemptView]) -> bool:
-    """Whether a step is not tried again by itself."""
-    recent = since_retry(attempts)
-    failed = [attempt for attempt in recent if attempt.outcome == "failed" and attempt.reason not in NOT_COUNTED]
-    if not failed:
-        return False
-    hopeless = any(attempt.reason in USER_REASONS or not attempt.retryable for attempt in failed)
-    return hopeless or len(failed) >= ATTEMPTS
 
 
 def pause(attempts: Sequence[AttemptView]) -> float:

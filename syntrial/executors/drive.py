@@ -14,6 +14,7 @@ from typing import Final
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, Cancelled, DataLoss, StoreUnavailable
 from syntrial.executors.executor import Event, Executor, StepFailed, StepSucceeded, StepWaits
+from syntrial.plan.search import DECIDING
 from syntrial.plan.steps import Step
 
 ATTEMPTS: Final = 3
@@ -52,18 +53,22 @@ def drive(
     executor: Executor,
     on_event: Callable[[Event], None] = lambda _event: None,
     attempts: int = ATTEMPTS,
+    more: Callable[[], Sequence[Step]] | None = None,
 ) -> Outcome:
     """Runs the steps that are not done, each after those that it waits for; nothing starts where all are done.
 
     A failure leaves the steps that do not depend on it running. Steps outside of `steps` that one waits for must be
-    done. Ctrl-C cancels what runs, waits for it, and goes on to the caller as KeyboardInterrupt.
-    Raises StoreUnavailable where the store does not answer at the start.
+    done. `more` gives the steps anew where something was decided, or a trial of a search failed: those that are new are
+    run too, and those that are gone are not. Ctrl-C cancels what runs, waits for it, and goes on to the caller as
+    KeyboardInterrupt. Raises StoreUnavailable where the store does not answer at the start.
     """
     walk = _Walk(steps, store=store, executor=executor, on_event=on_event, attempts=attempts)
     try:
         while walk.is_active():
             walk.start_ready()
             walk.handle(executor.wait(timeout=walk.pause()))
+            if more is not None and walk.has_decided:
+                walk.take(more())
     except KeyboardInterrupt:
         walk.cancel_all()
         raise
@@ -112,6 +117,26 @@ class _Walk:
         self._begun: Counter[str] = Counter()
         self._failures: dict[str, StepFailed] = {}
         self._finished: list[str] = []
+        self.has_decided = False
+        """Whether since the steps were taken something was decided, or a step failed without which a search goes on."""
+
+    def take(self, steps: Sequence[Step]) -> None:
+        """Goes on with these steps in place of those before; what runs and is gone runs to its end."""
+        self.has_decided = False
+        wanted = {step.key: step for step in steps}
+        new = [key for key in wanted if key not in self._steps]
+        for key in [key for key in self._steps if key not in wanted and key not in self._running]:
+            del self._steps[key]
+            self._todo.pop(key, None)
+            self._failures.pop(key, None)
+            self._pauses = [(when, paused) for when, paused in self._pauses if paused != key]
+        self._steps = wanted | {key: step for key, step in self._steps.items() if key in self._running}
+        self._priorities = {**self._priorities, **priorities(steps)}
+        self._all = list(dict.fromkeys([*self._all, *self._steps, *(key for step in steps for key in step.after)]))
+        done = self._store.done(new)
+        self._done |= done
+        self._skipped += [key for key in new if key in done]
+        self._todo |= dict.fromkeys(key for key in new if key not in done)
 
     def is_active(self) -> bool:
         """Whether anything runs, waits for its next attempt, or can start."""
@@ -136,6 +161,7 @@ class _Walk:
             if key in standing:
                 self._done.add(key)
                 self._skipped.append(key)
+                self.has_decided |= self._steps[key].method in DECIDING
                 continue
             self._begun[key] += 1
             self._running.add(key)
@@ -149,6 +175,7 @@ class _Walk:
                 self._running.discard(event.key)
                 self._done.add(event.key)
                 self._finished.append(event.key)
+                self.has_decided |= self._steps[event.key].method in DECIDING
             elif isinstance(event, StepFailed):
                 self._running.discard(event.key)
                 self._failed(event)
@@ -166,7 +193,8 @@ class _Walk:
 
     def outcome(self) -> Outcome:
         """What became of the steps."""
-        missing = [key for key in self._all if key not in self._steps and key not in self._done]
+        needed = {key for step in self._steps.values() for key in step.after}
+        missing = [key for key in self._all if key in needed and key not in self._steps and key not in self._done]
         blocked = [key for key in self._steps if key in self._todo]
         failures = list(self._failures.values())
         if missing and not failures:
@@ -186,6 +214,7 @@ class _Walk:
             self._look_again(event)
         if not event.retryable or isinstance(event.error, Cancelled) or self._begun[event.key] >= self._attempts:
             self._failures[event.key] = event
+            self.has_decided |= self._steps[event.key].of_trial
             return
         seconds = min(60.0, _FIRST_PAUSE * 4.0 ** (self._begun[event.key] - 1))
         self._on_event(

@@ -221,7 +221,9 @@ class Spec(Model):
         """Refuses what has too many steps by a count from below that the API server can make too: one arm each."""
         seeds = min(self.replicates, self.exploratory_replicates or self.replicates)
         each = 3 + 2 * len(self.classifiers) * seeds
-        steps = sum(item.replicates * each for item in self.synthetic)
+        # Of a search three steps for each part of each trial, though where nothing is drawn it may have fewer trials.
+        searched = sum(item.tune.most_parts * 3 for item in self.synthetic if item.tune)
+        steps = searched + sum(item.replicates * each for item in self.synthetic)
         if steps > MOST_STEPS:
             words = f"at least {steps} of synthetic sets × their replicates × classifiers × replicates"
             raise wrong("", f"a trial has at most {MOST_STEPS} steps", steps, "Lower some of these.", words=words)

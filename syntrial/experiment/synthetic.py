@@ -11,7 +11,12 @@ from syntrial.experiment.dataset import Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
+from syntrial.experiment.tuning import NOTHING_TO_TRY, TuneFields, check_dimensions
 from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
+
+TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
+NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images and no `code`"
+PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
 
 ArmName = Annotated[str, Field(max_length=63)]
 
@@ -99,6 +104,31 @@ class Generator(one_of(_GENERATORS)):  # type: ignore[misc]
     """What makes the images: exactly one of {kinds}."""
 
 
+def in_steps(generator: Generator) -> bool:
+    """Whether a generator is trained by steps, so that its training has parts."""
+    return "images" in type(generator.chosen).model_fields
+
+
+class Tune(TuneFields):
+    """A search for the generator's fields; the best trial's generator makes the set's images."""
+
+    among: tuple[Generator, ...] = Field(
+        (),
+        max_length=16,
+        description="Other generators that are trials too, as they are written here: which is best is a decision like "
+        "any other. Default: none.",
+    )
+
+    @model_validator(mode="after")
+    def _tries_something(self) -> Self:
+        if not self.over and not self.among:
+            raise wrong("", NOTHING_TO_TRY, "neither", "Name a field, or another generator.", words="neither")
+        if len(self.among) >= self.trials:
+            rule = "`trials` counts the generator itself and all of `among`"
+            raise wrong("trials", rule, self.trials, f"Ask for at least {len(self.among) + 1}.")
+        return self
+
+
 class Synthetic(OneOf):
     """A synthetic set: images that a generator makes, or ready-made ones."""
 
@@ -112,6 +142,11 @@ class Synthetic(OneOf):
     )
     images: SourceFields | None = Field(
         None, description="A ready-made set instead of a generator; its lineage cannot be proven."
+    )
+    tune: Tune | None = Field(
+        None,
+        description="A search for the generator's fields, judged on the validation split before the test split is "
+        "opened. Default: the generator is trained as it is written.",
     )
     filters: tuple[Filter, ...] = Field(
         (), max_length=16, description="What candidates must pass, one filter after another. Default: none."
@@ -155,6 +190,24 @@ class Synthetic(OneOf):
     def _one_replicate(self) -> Self:
         if self.images is not None and self.replicates != 1:
             raise ValueError("a ready-made set has one replicate; `replicates` repeats a generator's training")
+        return self
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.tune is None:
+            return self
+        if self.generator is None:
+            raise wrong("tune", TUNES_A_GENERATOR, "it beside images", "Leave it out.")
+        check_dimensions(self.generator, self.tune.over)
+        for number, generator in enumerate(self.tune.among):
+            own = getattr(generator.chosen, "unlabelled", ()) or getattr(generator.chosen, "code", None)
+            if own:
+                remedy = "Make it the set's `generator`, and name the other one here."
+                raise wrong(f"tune.among[{number}]", NO_SOURCES, to_camel(generator.kind), remedy)
+        for generator in (self.generator, *self.tune.among):
+            if self.tune.prune is not None and not in_steps(generator):
+                remedy = "Leave `prune` out, or the generator."
+                raise wrong("tune.prune", PRUNES_STEPS, to_camel(generator.kind), remedy)
         return self
 
     @model_validator(mode="after")

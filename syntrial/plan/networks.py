@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.model import Spec
 from syntrial.plan import requests
-from syntrial.plan.steps import member_of
+from syntrial.plan.steps import Program, member_of
 from syntrial.sources.named import DATASET, chain_name, weights_name
 from syntrial.v1.analysis_pb2 import PretrainingSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -25,8 +25,17 @@ from syntrial.v1.data_preparation_pb2 import HeldOut, Source
 class Add(Protocol):
     """Adds a step to the plan unless it is there, and returns its key."""
 
-    def __call__(self, method: str, request: Any, *, verb: str, about: str, work: float = 0.0) -> str:
-        """`method` is without its package; `work` as of a `Step`."""
+    def __call__(
+        self,
+        method: str,
+        request: Any,
+        *,
+        verb: str,
+        about: str,
+        work: float = 0.0,
+        program: Program = Program(),  # noqa: B008 - frozen
+    ) -> str:
+        """`method` is without its package; `work` and `program` as of a `Step`."""
         ...
 
 

@@ -6,7 +6,7 @@ planned once the looks at the test split are known; that decision is read from t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from syntrial.artifacts.references import member_refs
@@ -24,14 +24,15 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
-from syntrial.plan.latents import fine_tuned, guide, latent_inputs, pools, works_in_latents
+from syntrial.plan.generators import Generators
 from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
+from syntrial.plan.search import DECIDING, NONE, Decisions, Found, Search, Spoiled, judge_of
+from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
 from syntrial.sources.named import (
     DATASET,
     class_mappings,
-    code_name,
     science_of,
     synthetic_name,
 )
@@ -55,13 +56,20 @@ from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
 
 
-def plan(experiment: Experiment, sources: Mapping[str, Source], *, looks: Sequence[Look] = ()) -> Plan:
+def plan(
+    experiment: Experiment,
+    sources: Mapping[str, Source],
+    *,
+    decisions: Decisions = NONE,
+    looks: Sequence[Look] = (),
+) -> Plan:
     """Expands an experiment into its steps.
 
-    `sources` holds each resolved source by the name of its `SourceRef`; `looks`, where known, the looks at the test
-    split with this one last. Pure: the same arguments give the same plan. Raises UserError for unknown presets.
+    `sources` holds each resolved source by the name of its `SourceRef`; `decisions` what searches have decided so far,
+    with which the plan grows; `looks`, where known, the looks at the test split with this one last, which there are
+    only once nothing is undecided. Pure: the same arguments give the same plan. Raises UserError for unknown presets.
     """
-    return _Planner(experiment, sources).plan(looks)
+    return _Planner(experiment, sources, decisions).plan(looks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,8 +87,11 @@ class _Set:
 class _Planner:
     """Builds one plan; steps of equal keys are one step."""
 
-    def __init__(self, experiment: Experiment, sources: Mapping[str, Source]) -> None:
+    def __init__(self, experiment: Experiment, sources: Mapping[str, Source], decisions: Decisions) -> None:
         self.experiment = experiment
+        self.decisions = decisions
+        self.searches: dict[str, Found | None] = {}
+        self.awaits: list[str] = []
         self.spec: Spec = experiment.spec
         self.sources = sources
         self.training: dict[str, Step] = {}
@@ -93,6 +104,7 @@ class _Planner:
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
         self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
+        self.generators = Generators(self.spec, self.sources, dataset=self.dataset, add=self._add)
         if self.spec.synthetic:
             self.encoder = self._encoder()
         sets = [self._set(item) for item in outline(self.spec)]
@@ -105,8 +117,12 @@ class _Planner:
                 for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
                     self._compare(item, contest, classifier)
         self._assert_held_out()
+        assert not (looks and self.awaits), "the test split was opened before all was decided"
         report = self._report(sets, looks) if looks else ()
+        planned = len(self.training) + len(self.evaluation) + 1
         return Plan(
+            undecided=tuple(self.awaits),
+            more=max(size_of(self.spec).steps - planned, 1) if self.awaits else 0,
             training=tuple(self.training.values()),
             evaluation=tuple(self.evaluation.values()),
             report=report,
@@ -124,10 +140,12 @@ class _Planner:
             if isinstance(step.request, ExtractFeaturesRequest) and step.request.images.member == "test"
         }
         for step in steps:
+            given = {ref.member for ref in member_refs(step.request)}
+            if step.of_trial or step.method in DECIDING:
+                assert "test" not in given, f"{step.label} decides by the test split"
             if isinstance(step.request, TrainClassifierRequest):
                 own, chosen_on = step.request.train, step.request.validation
                 assert chosen_on == member_of(own.key, "validation"), f"{step.label} is chosen on {chosen_on.member}"
-                given = {ref.member for ref in member_refs(step.request)}
                 assert "test" not in given, f"{step.label} is given the test split"
                 assert extracted.isdisjoint(step.after), f"{step.label} is given features of the test split"
 
@@ -155,19 +173,23 @@ class _Planner:
 
     def _set(self, outlined: OutlinedSet) -> _Set:
         item, name, ratio, random = outlined.spec, outlined.name, outlined.ratio, outlined.is_random
+        best = self._sought(item)
+        generator = best.generator if best is not None else item.generator
         summary = SyntheticSummary(
             name=name,
-            method=item.generator.kind if item.generator else "imported",
+            method=generator.kind if generator else "imported",
             # What a program of somebody else's brought along is not known.
-            proven_lineage=item.generator is not None and item.generator.kind != EXTERNAL,
+            proven_lineage=generator is not None and generator.kind != EXTERNAL,
             control=outlined.is_control,
         )
+        if item.tune is not None:
+            if best is None:
+                return _Set(outlined=outlined, summary=summary)
+            summary.search.CopyFrom(best.decision)
         for replicate in range(item.replicates):
             suffix = f" {replicate + 1}/{item.replicates}" if item.replicates > 1 else ""
-            if item.generator is not None:
-                images = self._generate(
-                    item, item.generator, replicate=replicate, ratio=ratio, suffix=suffix, summary=summary
-                )
+            if generator is not None:
+                images = self._generate(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
             else:
                 images = self._import(item, summary)
             filtered = self._add(
@@ -220,63 +242,38 @@ class _Planner:
         return member_of(projected, "projection")
 
     def _generate(
-        self,
-        item: Synthetic,
-        generator: Generator,
-        *,
-        replicate: int,
-        ratio: float,
-        suffix: str,
-        summary: SyntheticSummary,
+        self, outlined: OutlinedSet, generator: Generator, *, replicate: int, suffix: str, summary: SyntheticSummary
     ) -> MemberRef:
-        source = self.sources.get(code_name(item))
-        code = source.digest if source is not None else ""
-        training = requests.generator_training(
-            generator, size=self.spec.dataset.size, seed=item.seed + replicate, code=code
+        item, seed = outlined.spec, outlined.spec.seed + replicate
+        about = f"{item.name}{suffix}"
+        best = self._sought(item)
+        if best is not None and replicate == 0:
+            # It was trained by its search.
+            trained = best.trained
+            summary.MergeFrom(best.summary)
+        else:
+            trained = self.generators.train(item, generator, seed=seed, about=about, summary=summary, add=self._add)
+        return self.generators.sample(
+            item, generator, trained, ratio=outlined.ratio, seed=seed, about=about, add=self._add
         )
-        training.train.CopyFrom(self._split("train"))
-        seed, about, train = item.seed + replicate, f"{item.name}{suffix}", self._split("train")
-        judge = None
-        if works_in_latents(generator):
-            unlabelled = pools(
-                self.spec, item, sources=self.sources, dataset=self.dataset, summary=summary, add=self._add
-            )
-            inputs = latent_inputs(
-                generator,
-                train=train,
-                unlabelled=unlabelled,
-                size=self.spec.dataset.size,
-                seed=seed,
-                about=about,
-                summary=summary,
+
+    def _sought(self, item: Synthetic) -> Found | None:
+        """What the set's search came to; None where it has none, or that is yet to be decided."""
+        if item.tune is None:
+            return None
+        if item.name not in self.searches:
+            search = Search(
+                self.spec,
+                item,
+                generators=self.generators,
+                judge=judge_of(self.spec, split=self._split, encoder=self.encoder, item=item),
+                decisions=self.decisions,
                 add=self._add,
+                add_of_trial=self._add_of_trial,
             )
-            training.latent.CopyFrom(inputs)
-            judge = guide(generator, inputs, train=train, seed=seed, about=about, add=self._add)
-        config = getattr(training, generator.kind)
-        trained = self._add(
-            "GenerationService/TrainGenerator",
-            training,
-            verb="train",
-            about=f"{generator.kind} {item.name}{suffix}",
-            program=requests.program_of(generator),
-            work=float(getattr(config, "images", 0)),
-        )
-        summary.curves.append(member_of(trained, "curves"))
-        trained = fine_tuned(generator, training, first=trained, about=about, summary=summary, add=self._add)
-        sampling = requests.sampling(item, generator, ratio=ratio, seed=item.seed + replicate, code=code)
-        sampling.generator.CopyFrom(member_of(trained, "generator"))
-        sampling.train.CopyFrom(self._split("train"))
-        if judge is not None:
-            sampling.classifier.CopyFrom(judge)
-        sampled = self._add(
-            "GenerationService/SampleImages",
-            sampling,
-            verb="sample",
-            about=f"{item.name}{suffix}",
-            program=requests.program_of(generator),
-        )
-        return member_of(sampled, "images")
+            self.searches[item.name] = search.found()
+            self.awaits += search.awaits
+        return self.searches[item.name]
 
     def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
         assert item.images is not None
@@ -450,13 +447,32 @@ class _Planner:
         work: float = 0.0,
         part: dict[str, Step] | None = None,
         program: Program = Program(),  # noqa: B008 - frozen
+        of_trial: bool = False,
     ) -> str:
         """Adds a step unless one of the same key is there; returns its key."""
         step = step_of(
             f"syntrial.v1.{method}", request, label=f"{verb} {about}", about=about, work=work, program=program
         )
         part = self.training if part is None else part
-        return part.setdefault(step.key, step).key
+        if of_trial and step.key in self.decisions.failed:
+            raise Spoiled(self.decisions.failed[step.key])
+        there = part.setdefault(step.key, replace(step, of_trial=of_trial))
+        if there.of_trial and not of_trial:
+            part[step.key] = replace(there, of_trial=False)
+        return step.key
+
+    def _add_of_trial(
+        self,
+        method: str,
+        request: Any,
+        *,
+        verb: str,
+        about: str,
+        work: float = 0.0,
+        program: Program = Program(),  # noqa: B008 - frozen
+    ) -> str:
+        """As `_add`, a step of a search's trial; raises Spoiled where it failed for good."""
+        return self._add(method, request, verb=verb, about=about, work=work, program=program, of_trial=True)
 
 
 def _qualifications(spec: Spec) -> list[str]:

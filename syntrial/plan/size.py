@@ -16,6 +16,7 @@ from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
 from syntrial.plan.latents import steps_in_latents
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
+from syntrial.plan.search import steps_of_search
 
 STEP_LIMIT: Final = 20_000
 """Steps of a trial, where no setting says otherwise: a plan of 50 MB that is made in a few seconds."""
@@ -48,6 +49,7 @@ def size_of(spec: Spec) -> Size:
         steps += sum(not item.is_control for item in sets)
     reference = spec.reference
     sides = () if reference is None else (spec.primary, *rivals(spec))
+    steps += sum(steps_of_search(item, objective=spec.endpoint.metric) for item in spec.synthetic)
     steps += sum(_pretraining(spec, classifier) for classifier in spec.classifiers)
     # What the endpoint compares, by classifier: cells, and arms with controls of the same classifier.
     cells: dict[str, dict[tuple[str, str], int]] = {item.title: {} for item in spec.classifiers}
@@ -112,6 +114,10 @@ def _steps_of(item: OutlinedSet) -> int:
         # It filters what the set itself has made.
         return item.spec.replicates
     made = 1 if item.spec.generator is None else 2
+    if item.spec.tune is not None and item.spec.generator is not None:
+        # The first replicate's training is its search's best trial's.
+        latent = max(steps_in_latents(generator) for generator in (item.spec.generator, *item.spec.tune.among))
+        return item.spec.replicates * (made + latent + 2) - 1 - latent
     made += steps_in_latents(item.spec.generator)
     return item.spec.replicates * (made + 2)
 

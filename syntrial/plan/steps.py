@@ -46,6 +46,8 @@ class Step:
     """Where it is to be found is no part of the key; what it is stands in the request."""
     work: float = 0.0
     """Estimated work in images passed through a network, forward and backward counted as one."""
+    of_trial: bool = False
+    """Whether a search goes on without it where it fails for good."""
 
 
 def step_of(
@@ -92,6 +94,10 @@ class Plan:
     """The key of the prepared data set."""
     cells: tuple[Cell, ...] = field(default=())
     comparisons: tuple[CellComparison, ...] = field(default=())
+    undecided: tuple[str, ...] = ()
+    """Keys of the steps with whose decisions the plan is made anew; it then has further steps."""
+    more: int = 0
+    """At most so many further steps, where something is undecided."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

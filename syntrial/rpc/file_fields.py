@@ -92,6 +92,9 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "ratio": "spec.arms",
         "balance": f"{_SYNTHETIC}.balance",
     },
+    "ProposeTrials": {"dimensions": f"{_SYNTHETIC}.tune.over", "trials": f"{_SYNTHETIC}.tune"},
+    "PruneTrials": {"trials": f"{_SYNTHETIC}.tune"},
+    "ChooseTrial": {"trials": f"{_SYNTHETIC}.tune"},
     "TrainEncoder": {"encoder": "spec.encoder", "train": "spec.dataset"},
     "FilterImages": {
         "filters": f"{_SYNTHETIC}.filters",

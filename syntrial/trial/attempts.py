@@ -15,6 +15,12 @@ from syntrial.plan.steps import Plan, Step
 USER_REASONS: Final = frozenset({"UserError", "SourceError"})
 """Reasons of attempts that will fail again until the user changes something."""
 
+ATTEMPTS: Final = 3
+"""Failed attempts at a step before it is given up until `syntrial retry`."""
+
+NOT_COUNTED: Final = frozenset({"StoreUnavailable", "ArtifactMissing", "DataLoss"})
+"""Reasons of failures that are not the step's own: tried again for as long as they last."""
+
 FAILED: Final = "failed"
 RETRY: Final = "retry"
 """The outcome of the entry that ends what earlier attempts forbid."""
@@ -29,6 +35,16 @@ class Ended(Protocol):
     @property
     def outcome(self) -> str:
         """succeeded, failed, cancelled or retry."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The kind of failure."""
+        ...
+
+    @property
+    def retryable(self) -> bool:
+        """Whether it may succeed where it is tried again as it is."""
         ...
 
 
@@ -49,6 +65,16 @@ def since_retry(attempts: Sequence[_E]) -> Sequence[_E]:
         if attempts[index].outcome == RETRY:
             return attempts[index + 1 :]
     return attempts
+
+
+def is_given_up(attempts: Sequence[Ended]) -> bool:
+    """Whether a step is not tried again by itself."""
+    recent = since_retry(attempts)
+    failed = [attempt for attempt in recent if attempt.outcome == FAILED and attempt.reason not in NOT_COUNTED]
+    if not failed:
+        return False
+    hopeless = any(attempt.reason in USER_REASONS or not attempt.retryable for attempt in failed)
+    return hopeless or len(failed) >= ATTEMPTS
 
 
 def remembered_failures(plan: Plan, *, uid: str, store: ArtifactStore) -> list[tuple[Step, AttemptRecord]]:

@@ -19,16 +19,21 @@ from syntrial.executors.executor import Event, Executor
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
+from syntrial.plan.search import NONE, Decisions
 from syntrial.plan.steps import Plan, Step
 from syntrial.sources.named import science_of
 from syntrial.sources.resolve import Sources
 from syntrial.stages import stage_of
 from syntrial.trial.batches import check_batches
+from syntrial.trial.growth import grown
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster"})
 """Fields of a specification that never bear on a result."""
+
+UNDECIDED: Final = "undecided"
+"""In place of what is evaluated, in a registration that was made before the searches came to their ends."""
 
 _EVALUATED: Final = "evaluated"
 """In place of an experiment's fields, in the record of a look at one classifier."""
@@ -43,22 +48,36 @@ class Trial:
     experiment: Experiment
     sources: Sources
     plan: Plan
+    decisions: Decisions = NONE
+    """What the plan was made with."""
     is_kept: bool = False
     """Whether the plan was read back from the store: another version made and finished it (`syntrial.trial.kept`)."""
 
 
-def draft(experiment: Experiment, sources: Sources, *, uid: str | None = None) -> Trial:
+def draft(
+    experiment: Experiment, sources: Sources, *, uid: str | None = None, store: ArtifactStore | None = None
+) -> Trial:
     """The trial as planned before the test split is opened: all but the report; `uid` is by default its name.
 
-    Raises UserError for what its data does not allow.
+    With `store` it is planned as far as the decisions go that are on record there. Raises UserError for what its data
+    does not allow.
     """
     check_batches(experiment, sources)
-    return Trial(
+    first = Trial(
         uid=uid or experiment.metadata.name,
         experiment=experiment,
         sources=sources,
         plan=plan(experiment, sources.by_name),
     )
+    return first if store is None else grow(first, store=store)
+
+
+def grow(trial: Trial, *, store: ArtifactStore) -> Trial:
+    """The trial planned anew with all decisions that are on record by now."""
+    if not trial.plan.undecided:
+        return trial
+    found, decisions = grown(trial.experiment, trial.sources.by_name, uid=trial.uid, store=store, known=trial.decisions)
+    return replace(trial, plan=found, decisions=decisions)
 
 
 def prepare(trial: Trial, *, store: ArtifactStore, executor: Executor) -> Outcome:
@@ -67,19 +86,35 @@ def prepare(trial: Trial, *, store: ArtifactStore, executor: Executor) -> Outcom
 
 
 def run(
-    trial: Trial, *, store: ArtifactStore, executor: Executor, on_event: Callable[[Event], None]
+    trial: Trial,
+    *,
+    store: ArtifactStore,
+    executor: Executor,
+    on_event: Callable[[Event], None],
+    on_plan: Callable[[Plan], None] = lambda _plan: None,
 ) -> tuple[Trial, Outcome]:
     """Runs what is not done yet; returns the trial with its whole plan, and what became of the part that ran last.
 
     Data comes first and alone, so that what is wrong with it is told before anything is trained; then generation and
-    training; when all of it is done the look at the test split is recorded, then the evaluations and the report run.
-    An outcome with failures ends the run early. No server starts where nothing is to do.
+    training, while whose searches decide the plan grows; when all of it is done and decided the look at the test split
+    is recorded, then the evaluations and the report run. An outcome with failures ends the run early. `on_plan` is told
+    of a plan that has grown. No server starts where nothing is to do.
     """
     register(trial, store=store)
-    for part in (data_steps(trial.plan), trial.plan.training):
-        outcome = drive(part, store=store, executor=executor, on_event=on_event)
-        if not outcome.is_complete:
-            return trial, outcome
+    trial = grow(trial, store=store)
+    outcome = drive(data_steps(trial.plan), store=store, executor=executor, on_event=on_event)
+    if not outcome.is_complete:
+        return trial, outcome
+
+    def more() -> Sequence[Step]:
+        nonlocal trial
+        trial = grow(trial, store=store)
+        on_plan(trial.plan)
+        return trial.plan.training
+
+    outcome = drive(trial.plan.training, store=store, executor=executor, on_event=on_event, more=more)
+    if not outcome.is_complete:
+        return trial, outcome
     whole = with_looks(trial, open_test_split(trial, store=store))
     register(whole, store=store)
     for part in (whole.plan.evaluation, whole.plan.report):
@@ -122,7 +157,8 @@ def _preregister(trial: Trial, *, store: ArtifactStore) -> None:
     declared = {
         "endpoint": endpoint_of(trial.experiment),
         "comparisons": [json_format.MessageToDict(item) for item in trial.plan.comparisons],
-        "evaluations": trial.plan.evaluations_digest,
+        # What a search comes to says what is evaluated: that is a registration of its own, before it is.
+        "evaluations": trial.plan.evaluations_digest if not trial.plan.undecided else UNDECIDED,
     }
     while True:
         known = store.registrations(trial.uid)
@@ -159,9 +195,11 @@ def _file(trial: Trial, name: str, data: bytes, *, store: ArtifactStore) -> None
 def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     """Records this trial's look at the test split and returns all looks up to it, this one last.
 
+    That is once all decisions are on record: none may be taken by what the test split shows.
     A trial whose evaluations are on record keeps its number, unless something else is to decide now. Raises
     ArtifactMissing where the data set is not prepared.
     """
+    assert not trial.plan.undecided, "the test split is opened once all is decided"
     split = store.open(MemberRef(key=trial.plan.dataset, member="test")).digest
     entry = {
         "evaluations": trial.plan.evaluations_digest,
@@ -176,7 +214,7 @@ def open_test_split(trial: Trial, *, store: ArtifactStore) -> list[Look]:
 def known_looks(trial: Trial, *, store: ArtifactStore) -> list[Look]:
     """The looks up to this trial's own, or none where it has not opened the test split yet."""
     manifest = store.manifest(trial.plan.dataset)
-    if manifest is None:
+    if manifest is None or trial.plan.undecided:
         return []
     return _looks(
         store.looks(
@@ -217,7 +255,7 @@ def is_of_one_classifier(entry: Mapping[str, Any]) -> bool:
 
 def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:
     """The trial planned anew with its report, now that the looks are known."""
-    whole = plan(trial.experiment, trial.sources.by_name, looks=looks)
+    whole = plan(trial.experiment, trial.sources.by_name, decisions=trial.decisions, looks=looks)
     return replace(trial, plan=whole)
 
 

@@ -76,9 +76,17 @@ def condition(kind: str, value: str, reason: str, message: str) -> dict[str, Any
     return {"type": kind, "status": value, "reason": reason, "message": message}
 
 
+def more_words(plan: Plan) -> str:
+    """ ", and up to N more …" of a plan that waits for decisions; else ""."""
+    if not plan.undecided:
+        return ""
+    count = len(plan.undecided)
+    return f", and up to {plan.more:,} more as {'a search decides' if count == 1 else f'{count} searches decide'}"
+
+
 def planned(plan: Plan) -> dict[str, Any]:
     """The condition Valid of a trial that is planned."""
-    return condition(VALID, "True", "Planned", counted(len(plan.steps), "step"))
+    return condition(VALID, "True", "Planned", f"{counted(len(plan.steps), 'step')}{more_words(plan)}")
 
 
 def kept(plan: Plan) -> dict[str, Any]:

@@ -16,10 +16,23 @@ class Balance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BALANCE_MATCH: _ClassVar[Balance]
     BALANCE_UNIFORM: _ClassVar[Balance]
     BALANCE_FILL: _ClassVar[Balance]
+
+class Objective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    OBJECTIVE_UNSPECIFIED: _ClassVar[Objective]
+    OBJECTIVE_AUROC: _ClassVar[Objective]
+    OBJECTIVE_ACCURACY: _ClassVar[Objective]
+    OBJECTIVE_BALANCED_ACCURACY: _ClassVar[Objective]
+    OBJECTIVE_FRECHET: _ClassVar[Objective]
 BALANCE_UNSPECIFIED: Balance
 BALANCE_MATCH: Balance
 BALANCE_UNIFORM: Balance
 BALANCE_FILL: Balance
+OBJECTIVE_UNSPECIFIED: Objective
+OBJECTIVE_AUROC: Objective
+OBJECTIVE_ACCURACY: Objective
+OBJECTIVE_BALANCED_ACCURACY: Objective
+OBJECTIVE_FRECHET: Objective
 
 class DiffusionConfig(_message.Message):
     __slots__ = ("fold", "channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "sigma_data", "augment_shift", "augment_flip", "label_dropout")
@@ -283,8 +296,16 @@ class LatentInputs(_message.Message):
     unlabelled: _containers.RepeatedCompositeFieldContainer[Unlabelled]
     def __init__(self, autoencoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., unlabelled: _Optional[_Iterable[_Union[Unlabelled, _Mapping]]] = ...) -> None: ...
 
+class TrainingPart(_message.Message):
+    __slots__ = ("until_images", "begun")
+    UNTIL_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    BEGUN_FIELD_NUMBER: _ClassVar[int]
+    until_images: int
+    begun: _artifacts_pb2.MemberRef
+    def __init__(self, until_images: _Optional[int] = ..., begun: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
 class TrainGeneratorRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent", "initial")
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent", "initial", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -295,6 +316,7 @@ class TrainGeneratorRequest(_message.Message):
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     LATENT_FIELD_NUMBER: _ClassVar[int]
     INITIAL_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
@@ -305,7 +327,8 @@ class TrainGeneratorRequest(_message.Message):
     external: ExternalGenerator
     latent: LatentInputs
     initial: _artifacts_pb2.MemberRef
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ..., initial: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    part: TrainingPart
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ..., initial: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., part: _Optional[_Union[TrainingPart, _Mapping]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
     __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver", "guidance_low", "guidance_high", "eta")
@@ -376,3 +399,89 @@ class SampleImagesRequest(_message.Message):
     external: ExternalGenerator
     classifier: _artifacts_pb2.MemberRef
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
+class Dimension(_message.Message):
+    __slots__ = ("field", "choice", "range")
+    class Choice(_message.Message):
+        __slots__ = ("values",)
+        VALUES_FIELD_NUMBER: _ClassVar[int]
+        values: _containers.RepeatedCompositeFieldContainer[_struct_pb2.Value]
+        def __init__(self, values: _Optional[_Iterable[_Union[_struct_pb2.Value, _Mapping]]] = ...) -> None: ...
+    class Range(_message.Message):
+        __slots__ = ("low", "high", "log", "whole")
+        LOW_FIELD_NUMBER: _ClassVar[int]
+        HIGH_FIELD_NUMBER: _ClassVar[int]
+        LOG_FIELD_NUMBER: _ClassVar[int]
+        WHOLE_FIELD_NUMBER: _ClassVar[int]
+        low: float
+        high: float
+        log: bool
+        whole: bool
+        def __init__(self, low: _Optional[float] = ..., high: _Optional[float] = ..., log: _Optional[bool] = ..., whole: _Optional[bool] = ...) -> None: ...
+    FIELD_FIELD_NUMBER: _ClassVar[int]
+    CHOICE_FIELD_NUMBER: _ClassVar[int]
+    RANGE_FIELD_NUMBER: _ClassVar[int]
+    field: str
+    choice: Dimension.Choice
+    range: Dimension.Range
+    def __init__(self, field: _Optional[str] = ..., choice: _Optional[_Union[Dimension.Choice, _Mapping]] = ..., range: _Optional[_Union[Dimension.Range, _Mapping]] = ...) -> None: ...
+
+class SearchTrial(_message.Message):
+    __slots__ = ("number", "parameters", "title", "judged", "pruned", "failed")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    TITLE_FIELD_NUMBER: _ClassVar[int]
+    JUDGED_FIELD_NUMBER: _ClassVar[int]
+    PRUNED_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    parameters: _struct_pb2.Struct
+    title: str
+    judged: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
+    pruned: bool
+    failed: str
+    def __init__(self, number: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., title: _Optional[str] = ..., judged: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., pruned: _Optional[bool] = ..., failed: _Optional[str] = ...) -> None: ...
+
+class ProposeTrialsRequest(_message.Message):
+    __slots__ = ("header", "seed", "dimensions", "objective", "trials", "count")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    SEED_FIELD_NUMBER: _ClassVar[int]
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    seed: int
+    dimensions: _containers.RepeatedCompositeFieldContainer[Dimension]
+    objective: Objective
+    trials: _containers.RepeatedCompositeFieldContainer[SearchTrial]
+    count: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., seed: _Optional[int] = ..., dimensions: _Optional[_Iterable[_Union[Dimension, _Mapping]]] = ..., objective: _Optional[_Union[Objective, str]] = ..., trials: _Optional[_Iterable[_Union[SearchTrial, _Mapping]]] = ..., count: _Optional[int] = ...) -> None: ...
+
+class PruneTrialsRequest(_message.Message):
+    __slots__ = ("header", "objective", "trials", "part", "deciding", "keep")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    DECIDING_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    objective: Objective
+    trials: _containers.RepeatedCompositeFieldContainer[SearchTrial]
+    part: int
+    deciding: _containers.RepeatedScalarFieldContainer[int]
+    keep: float
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., objective: _Optional[_Union[Objective, str]] = ..., trials: _Optional[_Iterable[_Union[SearchTrial, _Mapping]]] = ..., part: _Optional[int] = ..., deciding: _Optional[_Iterable[int]] = ..., keep: _Optional[float] = ...) -> None: ...
+
+class ChooseTrialRequest(_message.Message):
+    __slots__ = ("header", "objective", "trials", "reference")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    OBJECTIVE_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REFERENCE_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    objective: Objective
+    trials: _containers.RepeatedCompositeFieldContainer[SearchTrial]
+    reference: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., objective: _Optional[_Union[Objective, str]] = ..., trials: _Optional[_Iterable[_Union[SearchTrial, _Mapping]]] = ..., reference: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -46,6 +46,10 @@ def pooled(pool: dict[str, Any], **fields: Any) -> dict[str, Any]:
     return {"name": "edm", "generator": {"latentDiffusion": {"unlabelled": [pool], **fields}}}
 
 
+def tuned(**fields: Any) -> dict[str, Any]:
+    return {"synthetic": [{"name": "gan", "generator": {"gan": {}}, **fields}]}
+
+
 CASES: dict[str, Case] = {
     "no source": Case(
         bad={"dataset": {"size": 28}},
@@ -684,6 +688,72 @@ CASES: dict[str, Case] = {
         good={"classifiers": TWO_CLASSIFIERS, **primary(arm="real", against={"classifier": "resnet18-hub"})},
         message="must be part of this experiment",
         field="spec.endpoint.primary.against.classifier",
+    ),
+    "a search over nothing": Case(
+        bad=tuned(tune={}),
+        good=tuned(tune={"over": {"gamma": {"choice": [0.1, 1]}}}),
+        message="a search needs `over`, `among` or both",
+        field="spec.synthetic[0].tune",
+    ),
+    "a search of a ready-made set": Case(
+        bad={"synthetic": [IMPORTED | {"tune": {"among": [{"pca": {}}]}}]},
+        good={"synthetic": [EDM | {"tune": {"among": [{"pca": {}}]}}]},
+        message="a ready-made set has nothing that could be searched",
+        field="spec.synthetic[0].tune",
+    ),
+    "a range that falls": Case(
+        bad=tuned(tune={"over": {"gamma": {"range": [1, 0.1]}}}),
+        good=tuned(tune={"over": {"gamma": {"range": [0.1, 1]}}}),
+        message="a range goes from a number to a larger one",
+        field="spec.synthetic[0].tune.over[gamma].range",
+    ),
+    "a range of one number": Case(
+        bad=tuned(tune={"over": {"gamma": {"range": [1]}}}),
+        good=tuned(tune={"over": {"gamma": {"range": [1, 2]}}}),
+        server="should have at least 2 items",
+        field="spec.synthetic[0].tune.over[gamma].range",
+    ),
+    "orders of magnitude from 0": Case(
+        bad=tuned(tune={"over": {"gamma": {"range": [0, 1], "log": True}}}),
+        good=tuned(tune={"over": {"gamma": {"range": [0, 1]}}}),
+        message="a range of orders of magnitude is above 0",
+        field="spec.synthetic[0].tune.over[gamma].range",
+    ),
+    "orders of magnitude of a choice": Case(
+        bad=tuned(tune={"over": {"gamma": {"choice": [1, 2], "log": True}}}),
+        good=tuned(tune={"over": {"gamma": {"range": [1, 2], "log": True}}}),
+        message="`log` belongs to a range",
+        field="spec.synthetic[0].tune.over[gamma]",
+    ),
+    "a choice and a range": Case(
+        bad=tuned(tune={"over": {"gamma": {"range": [0.1, 1], "choice": [1]}}}),
+        good=tuned(tune={"over": {"gamma": {"choice": [1]}}}),
+        message="needs exactly one of choice and range",
+        field="spec.synthetic[0].tune.over[gamma]",
+    ),
+    "an objective on the test split": Case(
+        bad=tuned(tune={"over": {"gamma": {"choice": [0.1, 1]}}, "objective": "test"}),
+        good=tuned(tune={"over": {"gamma": {"choice": [0.1, 1]}}, "objective": "frechet"}),
+        server="Unsupported value",
+        field="spec.synthetic[0].tune.objective",
+    ),
+    "pruning of a generator that is fitted in one go": Case(
+        bad=tuned(tune={"among": [{"pca": {}}], "prune": {}}),
+        good=tuned(tune={"among": [{"diffusion": {}}], "prune": {}}),
+        message="trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion",
+        field="spec.synthetic[0].tune.prune",
+    ),
+    "a generator with images of its own beside the first": Case(
+        bad=tuned(tune={"among": [{"latentDiffusion": {"unlabelled": [{"phantom": {}}]}}]}),
+        good=tuned(tune={"among": [{"latentDiffusion": {}}]}),
+        message="a generator beside the first has no `unlabelled` images and no `code`",
+        field="spec.synthetic[0].tune.among",
+    ),
+    "parts of a training that fall": Case(
+        bad=tuned(tune={"over": {"gamma": {"choice": [1]}}, "prune": {"after": [0.5, 0.25]}}),
+        good=tuned(tune={"over": {"gamma": {"choice": [1]}}, "prune": {"after": [0.25, 0.5]}}),
+        message="shares of the training rise",
+        field="spec.synthetic[0].tune.prune.after",
     ),
     "a cell compared with itself": Case(
         bad=primary(against={"arm": "augment-100"}),

@@ -9,12 +9,14 @@ import torch
 from syntrial_training import compute
 from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.divergence import Losses
+from syntrial_training.loop import checkpoint
 from syntrial_training.loop import train as run
 from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, under
 from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
 from syntrial_generation.curves import Curves
+from syntrial_generation.parts import PartContext
 
 AVERAGE_RAMP: Final = 0.05
 """The half-life of averaged weights is at most this share of the images shown (Karras et al. 2022, appendix F.2)."""
@@ -143,17 +145,22 @@ class AveragedTraining(GeneratorTraining):
 
 
 def train(training: GeneratorTraining, *, context: StepContext) -> Curves:
-    """Takes the steps that are left and gives the curves of them all.
+    """Takes the steps that are left, of a part those that are its own, and gives the curves of them all.
 
     Raises UserError where the training diverges, and Cancelled.
     """
+    part = context if isinstance(context, PartContext) and context.until_images else None
+    until = None if part is None else min(-(-part.until_images // training.batch_size), training.steps)
+    images = training.images if until is None else min(until * training.batch_size, training.images)
 
     def on_step(done: int) -> None:
-        shown = min(done * training.batch_size, training.images)
+        shown = min(done * training.batch_size, images)
         figures = training.curves.latest
-        context.progress(shown, total=training.images, unit="images", activity="training", figures=figures)
+        context.progress(shown, total=images, unit="images", activity="training", figures=figures)
 
-    run(training, context=context, on_step=on_step)
+    run(training, context=context, on_step=on_step, until=until)
+    if part is not None and until is not None:
+        part.leave(checkpoint(training, done=until))
     return training.curves
 
 

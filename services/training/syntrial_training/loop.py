@@ -53,12 +53,14 @@ class Trainee(Protocol):
         ...
 
 
-def train(trainee: Trainee, *, context: StepContext, on_step: Callable[[int], None]) -> None:
+def train(trainee: Trainee, *, context: StepContext, on_step: Callable[[int], None], until: int | None = None) -> None:
     """Takes all steps, or those that are left after the step's checkpoint; calls `on_step` with the steps done.
 
-    Raises UserError where the training diverges, and Cancelled; a checkpoint that is due is saved before that.
+    With `until` it ends after so many. Raises UserError where the training diverges, and Cancelled; a checkpoint that
+    is due is saved before that.
     """
-    for number in range(resume(trainee, context.checkpoints.load()), trainee.steps):
+    end = trainee.steps if until is None else min(until, trainee.steps)
+    for number in range(resume(trainee, context.checkpoints.load()), end):
         trainee.step(number)
         if context.checkpoint_due():
             trainee.losses.read()

@@ -151,6 +151,9 @@ class _Converter:
                 "anyOf": [{"type": "integer"}, {"type": "string"}],
                 "pattern": node["pattern"],
             }
+        if not node:
+            # Any JSON, such as a value that a search tries.
+            return result | {"x-kubernetes-preserve-unknown-fields": True}
         if "type" not in node:
             raise ValueError(f"{path}: no type: {node}")
         result |= {key: node[key] for key in _KEPT if key in node}

@@ -24,8 +24,16 @@ from syntrial.experiment.pods import (
     NO_CLASS_OF_THE_CLUSTERS,
     RESOURCE_RULES,
 )
-from syntrial.experiment.synthetic import OVERFITTING_ALONE, TWO_LENGTHS, UNLABELLED_FIRST
+from syntrial.experiment.synthetic import (
+    NO_SOURCES,
+    OVERFITTING_ALONE,
+    PRUNES_STEPS,
+    TUNES_A_GENERATOR,
+    TWO_LENGTHS,
+    UNLABELLED_FIRST,
+)
 from syntrial.experiment.tasks import TaskFields
+from syntrial.experiment.tuning import FINITE_AND_RISING, LOG_ABOVE_ZERO, NOTHING_TO_TRY, RISING_PARTS, Dimension
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,9 +88,13 @@ def _beside(option: Option, model: type[OneOf]) -> str:
 
 def _is_mapping(model: type[OneOf], name: str) -> bool:
     """Whether a kind is an object, of which one field is the address."""
-    return any(
-        isinstance(kind, type) and issubclass(kind, BaseModel) for kind in get_args(model.model_fields[name].annotation)
-    )
+    return bool(_models(model, name))
+
+
+def _models(model: type[OneOf], name: str) -> list[type[BaseModel]]:
+    """The models that a kind may be."""
+    kinds = get_args(model.model_fields[name].annotation)
+    return [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
 
 
 # The name of a classifier in cells: `Classifier.title`.
@@ -94,7 +106,9 @@ _UNUSED_BY_A_PROBE: Final = " || ".join(
     f"has(self.recipe.{to_camel(name)})" for name in Recipe.model_fields if name not in OF_A_PROBE
 )
 # One arm of each set: the others are not seen from here. `Spec._countable`.
-_STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.replicates) ? s.replicates : 1) * (3 + 2
+_STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * (has(s.tune.trials) ? s.tune.trials
+    : 12) * (1 + (has(s.tune.prune) ? has(s.tune.prune.after) ? s.tune.prune.after.size() : 1 : 0)) : 0)
+    + (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
     * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum() : 0)"""
 _NO_SETS: Final = "(!has(self.synthetic) || self.synthetic.size() == 0)"
@@ -123,6 +137,15 @@ def _named_parts(given: str, place: str) -> tuple[Rule, ...]:
             + '. Name a classifier of spec.classifiers.'""",
             field=f"{place}.classifier",
         ),
+    )
+
+
+def _in_one_go(generator: str) -> str:
+    """Whether a generator's training has no steps: `syntrial.experiment.synthetic.in_steps`, in CEL."""
+    return " || ".join(
+        f"has({generator}.{to_camel(name)})"
+        for name in Generator.KINDS
+        if not any("images" in kind.model_fields for kind in _models(Generator, name))
     )
 
 
@@ -201,6 +224,29 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             field=".ignore",
         ),
     ),
+    "Dimension": (
+        *one_of_rules(Dimension),
+        Rule(rule="!has(self.range) || self.range[0] < self.range[1]", message=FINITE_AND_RISING, field=".range"),
+        Rule(
+            rule="!has(self.range) || !has(self.log) || !self.log || self.range[0] > 0.0",
+            message=LOG_ABOVE_ZERO,
+            field=".range",
+        ),
+    ),
+    "Prune": (
+        Rule(
+            rule="""!has(self.after) || self.after.isSorted() && self.after.all(a, self.after.filter(b, a == b).size()
+            == 1)""",
+            message=RISING_PARTS,
+            field=".after",
+        ),
+    ),
+    "Tune": (
+        Rule(
+            rule="""(has(self.over) && self.over.size() > 0) || (has(self.among) && self.among.size() > 0)""",
+            message=NOTHING_TO_TRY,
+        ),
+    ),
     "Filter": one_of_rules(Filter),
     "CentroidFilter": one_of_rules(CentroidFilter),
     "RealismFilter": one_of_rules(RealismFilter),
@@ -251,6 +297,21 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             rule="!has(self.accept) || self.accept != 'best' || (has(self.filters) && size(self.filters) > 0)",
             message="takes the best by the last of `filters`",
             field=".accept",
+        ),
+        Rule(rule="!has(self.tune) || has(self.generator)", message=TUNES_A_GENERATOR, field=".tune"),
+        Rule(
+            rule=f"""!has(self.tune) || !has(self.tune.prune) || !has(self.generator)
+            || !({_in_one_go("self.generator")}
+            || (has(self.tune.among) && self.tune.among.exists(g, {_in_one_go("g")})))""",
+            message=PRUNES_STEPS,
+            field=".tune.prune",
+        ),
+        Rule(
+            rule="""!has(self.tune) || !has(self.tune.among) || !self.tune.among.exists(g, (has(g.external)
+            && has(g.external.code)) || (has(g.latentDiffusion) && has(g.latentDiffusion.unlabelled)
+            && size(g.latentDiffusion.unlabelled) > 0))""",
+            message=NO_SOURCES,
+            field=".tune.among",
         ),
         Rule(
             rule="!has(self.arms) || self.arms.exists(arm, arm != 'real')",

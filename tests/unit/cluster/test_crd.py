@@ -62,6 +62,8 @@ def below(annotation: Any, path: str) -> Iterator[str]:
         yield from model_fields(annotation, path)
     elif origin is tuple:
         yield from below(arguments[0], f"{path}[]")
+    elif origin is dict:
+        yield from below(arguments[1], f"{path}{{}}")
     elif origin is typing.Annotated:
         yield from below(arguments[0], path)
     elif origin in (typing.Union, types.UnionType):
@@ -117,10 +119,14 @@ def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
             assert path in {
                 "spec.arms[]",
                 "spec.synthetic[].generator.external.options",
+                "spec.synthetic[].tune.among[].external.options",
+                # Of fields of any type.
+                "spec.synthetic[].tune.over{}.choice[]",
                 # A list or its one item.
                 "spec.dataset.table.images",
                 "spec.synthetic[].images.table.images",
                 "spec.synthetic[].generator.latentDiffusion.unlabelled[].table.images",
+                "spec.synthetic[].tune.among[].latentDiffusion.unlabelled[].table.images",
                 "spec.dataset.task.binary.positive",
                 "spec.dataset.task.binary.negative",
                 "spec.classifiers[].chain[].dataset.table.images",

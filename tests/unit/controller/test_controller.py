@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ from syntrial.controller.reconcile import KEPT_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.file import validate
-from tests.unit.controller.world import NAMESPACE, SPEC, World
+from syntrial.plan.search import DECIDING
+from tests.unit.controller.world import NAMESPACE, SPEC, TUNED_SPEC, World
 
 
 def experiment_tree(spec: dict[str, Any]) -> dict[str, Any]:
@@ -491,3 +493,71 @@ def test_a_spec_that_was_admitted_before_and_has_too_many_steps_is_not_valid_and
     world.settle(controller)
     assert world.condition("Valid")[0] == "True"
     assert world.condition("Succeeded")[0] == "True"
+
+
+def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided() -> None:
+    world = World(TUNED_SPEC)
+    uid = world.apply()
+    controller = world.start()
+    opened: list[set[str]] = []
+    append = world.store.backend.create
+
+    def listen(name: str, data: bytes, /) -> bool:
+        if name.startswith("ledger/"):
+            opened.append(set(world.runs))
+        return append(name, data)
+
+    world.backend.create = listen  # type: ignore[attr-defined]
+    world.look(controller)
+    (valid,) = (item for item in world.status()["conditions"] if item["type"] == "Valid")
+    assert "more as a search decides" in valid["message"]
+    world.settle(controller)
+    assert world.condition("Succeeded") == ("True", "VerdictReached"), world.status()
+    assert set(world.runs.values()) == {1}
+    registered = [entry["evaluations"] for entry in world.store.registrations(uid)]
+    assert registered[0] == "undecided"
+    assert len(registered) == 2
+    decisions = {key for key in world.runs if (world.store.request(key) or {})["method"] in DECIDING}
+    assert len(decisions) == 2 + 2 + 1
+    (before,) = opened
+    assert decisions <= before
+    # A new controller finds the same plan: it asks the decisions of the store.
+    world.kill(controller)
+    again = world.start()
+    world.look(again)
+    assert world.condition("Succeeded") == ("True", "VerdictReached")
+    assert set(world.runs.values()) == {1}
+
+
+def test_a_trial_of_a_search_that_fails_for_good_is_left_out_and_one_where_all_fail_says_so() -> None:
+    world = World(TUNED_SPEC)
+    uid = world.apply()
+    controller = world.start()
+    failed: set[str] = set()
+    for _ in range(40):
+        world.look(controller)
+        for job in world.jobs():
+            steps = {key: (world.store.request(key) or {}) for key in keys_of(job)}
+            bad = [key for key, asked in steps.items() if _is_searched(asked) and not failed]
+            for key in bad:
+                failed.add(key)
+                pod = world.start_pod(job)
+                world.fail_step(job, key, reason="UserError")
+                world.end_pod(job, pod, code=1)
+            if not bad:
+                world.complete(job)
+        world.now += 400.0
+        controller.queue.add(uid)
+        if world.condition("Succeeded")[0] == "True":
+            break
+    assert len(failed) == 1
+    assert world.condition("Succeeded") == ("True", "VerdictReached"), world.status()
+    choices = [key for key in world.runs if (world.store.request(key) or {})["method"].endswith("/ChooseTrial")]
+    trials = (world.store.request(choices[0]) or {})["request"]["trials"]
+    assert [trial["failed"] for trial in trials if "failed" in trial] == ["train: UserError: UserError it was"]
+
+
+def _is_searched(asked: Mapping[str, Any]) -> bool:
+    """Whether a request is the first part of the training of a trial that was drawn."""
+    config = asked["request"].get("diffusion", {})
+    return asked["method"].endswith("/TrainGenerator") and config.get("learningRate") in (0.0002, 0.0003)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from syntrial.artifacts import store
 from syntrial.trial import run
 from tests.unit.controller.histories import ALIVE, EVENTS, Happening, History, check, close, drawn, play
-from tests.unit.controller.world import SOURCED_SPEC
+from tests.unit.controller.world import SOURCED_SPEC, TUNED_SPEC
 
 HAPPENINGS = st.lists(
     st.tuples(
@@ -102,6 +102,12 @@ def test_a_source_is_brought_into_the_store_whatever_happens(
     happenings: list[Happening],
 ) -> None:
     run_history(History(happenings=happenings, spec=SOURCED_SPEC))
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(HAPPENINGS)
+def test_a_search_comes_to_its_end_whatever_happens(happenings: list[Happening]) -> None:
+    run_history(History(happenings=happenings, spec=TUNED_SPEC))
 
 
 @pytest.mark.slow

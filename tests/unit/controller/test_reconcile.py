@@ -20,13 +20,14 @@ from syntrial.controller.reconcile import (
     reconcile,
 )
 from syntrial.controller.snapshot import AttemptView, Evidence, Presence, Refusal, Snapshot, TrialState
-from syntrial.controller.standing import JOB_DIED, is_given_up, pause
+from syntrial.controller.standing import JOB_DIED, pause
 from syntrial.controller.views import JobView, PodView
 from syntrial.executors.drive import priorities
 from syntrial.experiment.file import validate
 from syntrial.plan.steps import Plan, Program, Step
 from syntrial.rpc.testing import fake_key
 from syntrial.sources.named import SourceRef
+from syntrial.trial.attempts import is_given_up
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest
 from tests.unit.controller.world import SPEC
 

@@ -27,8 +27,11 @@ from syntrial.controller.controller import Controller
 from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.controller.views import job_view, pod_view
+from syntrial.documents.document import write
+from syntrial.documents.search import MEMBER, NAME, Decision
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.experiment.allowed import Allowed
+from syntrial.plan.search import DECIDING
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -42,18 +45,35 @@ SPEC: dict[str, Any] = {
     "controls": "none",
     "budget": {"steps": 60},
 }
+TUNED_SPEC: dict[str, Any] = {
+    **SPEC,
+    "synthetic": [
+        SPEC["synthetic"][0]
+        | {
+            "tune": {
+                "over": {"learningRate": {"range": [1e-4, 1e-2], "log": True}},
+                "trials": 4,
+                "prune": {"after": [0.5]},
+            }
+        }
+    ],
+}
+"""The same with a search."""
 SOURCE = "s3://bucket/data.npz"
 SOURCED_SPEC: dict[str, Any] = {**SPEC, "dataset": {"npz": SOURCE}}
 """The same of a data set that a Job has to bring into the store first."""
 MEMBERS = {
     "PrepareDataset": ("train", "validation", "test", "audit", "scale"),
     "TrainEncoder": ("encoder",),
-    "TrainGenerator": ("generator", "curves"),
+    "TrainGenerator": ("generator", "curves", "state"),
     "SampleImages": ("images",),
     "ImportImages": ("images",),
     "FilterImages": ("accepted", "rejected", "decisions"),
     "AssessImages": ("quality",),
-    "TrainClassifier": ("classifier", "training"),
+    "TrainClassifier": ("classifier", "training", "validation"),
+    "ProposeTrials": (),
+    "PruneTrials": (),
+    "ChooseTrial": (),
     "EvaluateClassifier": ("predictions",),
     "WriteReport": (),
 }
@@ -242,6 +262,20 @@ class Api:
         return {}
 
 
+def decided(method: str, request: Any) -> Decision:
+    """What a search decides in this world: rates by number; the first one compared goes on, the last one left wins."""
+    match method.rpartition("/")[2]:
+        case "ProposeTrials":
+            first = len(request.trials)
+            rates = tuple({"learningRate": (first + index + 1) / 10_000} for index in range(request.count))
+            return Decision(version=1, kind="propose", proposed=rates)
+        case "PruneTrials":
+            return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
+        case _:
+            left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
+            return Decision(version=1, kind="choose", best=left[-1] if left else 0)
+
+
 def pretend(store: ArtifactStore, key: str) -> bool:
     """Commits an artifact for a recorded request, without computing anything; False where it stands already."""
     if store.is_done(key):
@@ -255,6 +289,8 @@ def pretend(store: ArtifactStore, key: str) -> bool:
         writer.record_input(ref, digest=store.open(ref).digest)
     for name in MEMBERS[method.rpartition("/")[2]]:
         writer.write(name, "value", f"{key}/{name}".encode())
+    if method in DECIDING:
+        write(writer, MEMBER, NAME, document=decided(method, request))
     writer.json("report", "report.json", {"verdict": VERDICT, "endpoint": {"metric": "auroc"}})
     store.commit(writer)
     return True

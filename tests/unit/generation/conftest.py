@@ -201,10 +201,16 @@ def train_guide(
 
 
 def train(
-    images: ImageSet, *, seed: int = 1, checkpoints: FakeCheckpoints | None = None, extra: Any = None, **family: Any
+    images: ImageSet,
+    *,
+    seed: int = 1,
+    checkpoints: FakeCheckpoints | None = None,
+    extra: Any = None,
+    beside: dict[tuple[str, str], MemberValue] | None = None,
+    **family: Any,
 ) -> FakeContext:
     """Runs TrainGenerator on a split with one family's configuration, in latents of the split where it wants them."""
-    inputs: dict[tuple[str, str], MemberValue] = {(DATA, "train"): images}
+    inputs: dict[tuple[str, str], MemberValue] = {(DATA, "train"): images, **(beside or {})}
     request = TrainGeneratorRequest(train=MemberRef(key=DATA, member="train"), seed=seed, **family)
     if "latent_diffusion" in family:
         inputs |= latent_inputs(images)

@@ -4,7 +4,9 @@ import pytest
 from syntrial_generation.loop import learning_rate
 
 from syntrial.errors import Cancelled, UserError
-from syntrial.rpc.testing import FakeCheckpoints, FakeContext
+from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.generation_pb2 import TrainingPart
 
 
 def members(context: FakeContext) -> dict[str, bytes]:
@@ -120,3 +122,31 @@ def test_levels_that_do_not_divide_the_latents_are_refused(lab: Any) -> None:
     config.channels.extend([16, 16])
     with pytest.raises(UserError, match=r"latent_diffusion\.channels: the sides of the latents must be multiples"):
         lab.train(lab.split(), latent_diffusion=config)
+
+
+@pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion"])
+def test_the_parts_of_a_training_give_the_bytes_of_the_whole(family: str, lab: Any) -> None:
+    """Also where a part is killed: it goes on from its own checkpoint, and not from the part before it."""
+    chosen = {family: lab.configs[family]}
+    whole = members(lab.train(lab.split(), **chosen))
+    first = lab.train(lab.split(), part=TrainingPart(until_images=20), **chosen)
+    assert first.reports[-1]["done"] == first.reports[-1]["total"] == 24
+    assert members(first)["generator/weights.safetensors"] != whole["generator/weights.safetensors"]
+    key = fake_key("the part before")
+    state = {name: first.result("state").read(name) for name in first.result("state").names()}
+    last = TrainingPart(begun=MemberRef(key=key, member="state"))
+    more = chosen | {"beside": {(key, "state"): state}, "part": last}
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(Cancelled):
+        lab.train(lab.split(), checkpoints=checkpoints, extra={"cancel_after": 2, "checkpoint_every": 1}, **more)
+    resumed = lab.train(lab.split(), checkpoints=checkpoints, **more)
+    assert [report["done"] for report in resumed.reports] == [48]
+    assert members(resumed) == whole
+
+
+def test_what_is_fitted_in_one_go_has_no_parts(lab: Any) -> None:
+    with pytest.raises(UserError, match="part: a training has parts where it goes by steps; received a part of pca"):
+        lab.train(lab.split(), part=TrainingPart(until_images=20), pca=lab.configs["pca"])
+    part = TrainingPart(begun=MemberRef(key=fake_key("data set"), member="train"))
+    with pytest.raises(UserError, match=r"part.begun: is the member `state`"):
+        lab.train(lab.split(), part=part, gan=lab.configs["gan"])
