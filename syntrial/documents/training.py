@@ -22,6 +22,17 @@ class Curves:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ShownEpochs:
+    """Passes over a phase's pool, one after another, that each showed as many images of each label."""
+
+    passes: int
+    images: int
+    """Of each pass."""
+    labels: dict[str, int]
+    """Of each pass: images of each class or label."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TrainedPhase:
     """A phase of a classifier's training."""
 
@@ -37,6 +48,10 @@ class TrainedPhase:
     """The parts of the network that were trained; empty: all."""
     l2: float | None = None
     """Of a probe: the strength of the penalty that was the best on validation."""
+    epochs: tuple[ShownEpochs, ...] = ()
+    """Where each pass draws at most so many images of a label: what each showed, in order; the last may be a part."""
+    distinct: int | None = None
+    """Then: items of the pool that were shown at all."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -122,6 +122,11 @@ FORM: Final = ("size", "color_mode", "resize", "framing")
 """Fields of a data set that say in which form images enter: a link's enter in that of the trial's."""
 
 
+BALANCED_TWICE: Final = "`sampling: balanced` repeats what `capDrawn: each-epoch` leaves out"
+"""Why both are not for one training."""
+NO_EPOCHS: Final = "a probe has no epochs for which `capDrawn: each-epoch` could draw"
+
+
 class Link(Model):
     """A data set that a classifier is pretrained with, and how."""
 
@@ -155,7 +160,14 @@ class Link(Model):
                 received = getattr(self.dataset, name)
                 raise wrong(f"dataset.{to_camel(name)}", rule, received, "Leave it out, or set it in spec.dataset.")
         _check_training(self.stages, self.recipe)
+        if self.dataset.redraws and samples_evenly(self.recipe):
+            raise wrong("recipe.sampling", BALANCED_TWICE, "balanced", "Leave one of them out.")
         return self
+
+
+def samples_evenly(recipe: Recipe | None) -> bool:  # type: ignore[valid-type]
+    """Whether images of rarer classes are repeated until each class has as many."""
+    return recipe is not None and recipe.sampling == "balanced"  # type: ignore[attr-defined]
 
 
 def _check_training(stages: tuple[Stage, ...], recipe: Recipe | None) -> None:  # type: ignore[valid-type]

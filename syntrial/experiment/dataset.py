@@ -201,6 +201,8 @@ class Pool(SourceFields):
         return self
 
 
+NOTHING_TO_DRAW: Final = "each epoch draws the images of `capPerLabel`"
+"""What must hold where a limit is drawn for each epoch."""
 LeakAction = Literal["drop", "stop", "waive"]
 
 
@@ -299,7 +301,12 @@ class Dataset(SourceFields):
         None,
         ge=1,
         le=100_000_000,
-        description="The most images of one class or label in the training split, drawn once. Default: no limit.",
+        description="The most images of one class or label in the training split. Default: no limit.",
+    )
+    cap_drawn: Literal["once", "each-epoch"] = Field(
+        "once",
+        description="When the images of capPerLabel are drawn: once (the others are not used), or each-epoch (the "
+        "classifiers' trainings draw others in every pass; generators, filters and the audit have all of them).",
     )
     task: TaskFields | None = Field(
         None, description="What is to be told of the images. Default: their classes or labels as they are."
@@ -310,3 +317,14 @@ class Dataset(SourceFields):
         if self.train_count is not None and self.train_fraction < 1:
             raise wrong("trainCount", "stands in place of `trainFraction`", self.train_count, "Give one of them.")
         return self
+
+    @model_validator(mode="after")
+    def _something_to_draw(self) -> Self:
+        if self.redraws and self.cap_per_label is None:
+            raise wrong("capDrawn", NOTHING_TO_DRAW, self.cap_drawn, "Give it, for example 10000.", words="none")
+        return self
+
+    @property
+    def redraws(self) -> bool:
+        """Whether each pass of a training draws other images of `cap_per_label`."""
+        return self.cap_drawn == "each-epoch"

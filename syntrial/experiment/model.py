@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
 from syntrial.experiment.base import Model, Name, Seed, wrong
-from syntrial.experiment.classifiers import Budget, Classifier, Stage
+from syntrial.experiment.classifiers import BALANCED_TWICE, NO_EPOCHS, Budget, Classifier, Stage, samples_evenly
 from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
 from syntrial.experiment.endpoint import Endpoint, Side, check_primary, deciding, named_set
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
@@ -227,6 +227,17 @@ class Spec(Model):
         if steps > MOST_STEPS:
             words = f"at least {steps} of synthetic sets × their replicates × classifiers × replicates"
             raise wrong("", f"a trial has at most {MOST_STEPS} steps", steps, "Lower some of these.", words=words)
+        return self
+
+    @model_validator(mode="after")
+    def _drawn_each_epoch(self) -> Self:
+        """Refuses classifiers that have no use for a limit that each epoch draws."""
+        for number, classifier in enumerate(self.classifiers if self.dataset.redraws else ()):
+            if classifier.probe is not None:
+                remedy = "Write `capDrawn: once`, or leave the probe out."
+                raise wrong(f"classifiers[{number}].probe", NO_EPOCHS, "probe", remedy, words="it")
+            if samples_evenly(classifier.recipe):
+                raise wrong(f"classifiers[{number}].recipe.sampling", BALANCED_TWICE, "balanced", "Leave one out.")
         return self
 
     @model_validator(mode="after")

@@ -174,7 +174,11 @@ def cap(labels: Labels, *, names: Sequence[str], most: int, seed: int) -> NDArra
     leave room, so that a common label may have more beside rare ones; images without labels count as a label.
     """
     ranks = [hashlib.sha256(f"{seed}/cap/{name}".encode()).digest() for name in names]
-    order = np.array(sorted(range(len(names)), key=ranks.__getitem__), np.int64)
+    return capped(labels, order=np.array(sorted(range(len(names)), key=ranks.__getitem__), np.int64), most=most)
+
+
+def capped(labels: Labels, *, order: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """As `cap`, of images that are drawn in a given order."""
     member = _members(labels)
     kept = np.zeros(len(labels), dtype=bool)
     for column in np.argsort(member.sum(0), kind="stable").tolist():

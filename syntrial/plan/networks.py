@@ -74,6 +74,7 @@ class Networks:
             phases=requests.link_phases(classifier, link),
             recipe=requests.link_recipe(classifier, link),
             seed=self._spec.seed + replicate,
+            cap_per_label=requests.drawn_each_epoch(link.dataset),
         )
         steps = sum(phase.steps for phase in request.phases)
         trained = self._add(

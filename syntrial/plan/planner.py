@@ -413,6 +413,7 @@ class _Planner:
             shuffle_synthetic_labels=arm.shuffled_labels,
             balance=requests.balance_name(item.outlined.spec) if item else None,
             probe=self._probe(item, accepted, classifier),
+            cap_per_label=requests.drawn_each_epoch(self.spec.dataset),
         )
 
     # Report

@@ -71,6 +71,7 @@ UNKNOWN_HEADROOM = 2.0
 
 def preparation(dataset: Dataset, *, source: Source, form: Dataset) -> PrepareDatasetRequest:
     """A data set is prepared from its source; its images enter in the form of those of the trial's, `form`."""
+    capped = 0 if dataset.redraws else dataset.cap_per_label or 0
     return PrepareDatasetRequest(
         source=source,
         format=image_format(form, levels=dataset),
@@ -79,13 +80,18 @@ def preparation(dataset: Dataset, *, source: Source, form: Dataset) -> PrepareDa
         class_map=class_mappings(dataset),
         train_fraction=dataset.train_fraction,
         train_fraction_seed=dataset.train_fraction_seed
-        if dataset.train_fraction < 1 or dataset.train_count or dataset.cap_per_label
+        if dataset.train_fraction < 1 or dataset.train_count or capped
         else 0,
         task=task_message(dataset.task),
-        cap_per_label=dataset.cap_per_label or 0,
+        cap_per_label=capped,
         train_count=dataset.train_count or 0,
         audit=audit_policy(dataset.audit),
     )
+
+
+def drawn_each_epoch(dataset: Dataset) -> int:
+    """The most images of a class or label that each pass of a training draws anew; 0: no limit."""
+    return dataset.cap_per_label or 0 if dataset.redraws else 0
 
 
 def image_format(dataset: Dataset, *, levels: Dataset | None = None) -> ImageFormat:

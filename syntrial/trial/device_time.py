@@ -83,12 +83,18 @@ class Estimate:
 
 
 def device_time(
-    steps: Iterable[Step], *, dataset: str, training_images: int, run: Callable[[Step], float], seed: int
+    steps: Iterable[Step],
+    *,
+    dataset: str,
+    training_images: int,
+    labels: Mapping[str, int],
+    run: Callable[[Step], float],
+    seed: int,
 ) -> Estimate:
     """The estimate for the trainings among `steps`, which are still to do.
 
     `run` runs a step and returns its seconds; `dataset` is the key of the prepared data set, whose training split has
-    `training_images`. Pretraining on other data is counted and not measured.
+    `training_images`, and `labels` of each class or label. Pretraining on other data is counted and not measured.
     """
     costs: dict[str, Cost] = {}
     by_stage: dict[str, float] = {}
@@ -106,7 +112,7 @@ def device_time(
         if kind not in costs:
             costs[kind] = _cost(step, template, run=run, seed=seed)
         stage = stage_of(step.method).name
-        taken, validations = _length(step.request, training_images=training_images)
+        taken, validations = _length(step.request, training_images=training_images, labels=labels)
         by_stage[stage] = by_stage.get(stage, 0.0) + costs[kind].of(steps=taken, validations=validations)
         trainings += 1
     return Estimate(by_stage=by_stage, trainings=trainings, kinds=len(costs), unmeasured=unmeasured)
@@ -136,8 +142,14 @@ def measured_here(plan: Plan, *, store: ArtifactStore, executor: Executor) -> Es
     audit = read(Audit, store.open(MemberRef(key=plan.dataset, member="audit")), "audit.json")
     done = store.done(step.key for step in plan.steps)
     left = [step for step in plan.steps if step.key not in done]
+    train = audit.splits["train"]
     return device_time(
-        left, dataset=plan.dataset, training_images=audit.splits["train"].count, run=run, seed=time.time_ns() % 2**48
+        left,
+        dataset=plan.dataset,
+        training_images=train.count,
+        labels=train.classes,
+        run=run,
+        seed=time.time_ns() % 2**48,
     )
 
 
@@ -211,7 +223,7 @@ def _config(request: TrainGeneratorRequest) -> Any | None:
     return None
 
 
-def _length(request: Any, *, training_images: int) -> tuple[float, int]:
+def _length(request: Any, *, training_images: int, labels: Mapping[str, int]) -> tuple[float, int]:
     """Optimiser steps and validations of a training."""
     if isinstance(request, TrainEncoderRequest):
         return request.steps, 0
@@ -220,6 +232,10 @@ def _length(request: Any, *, training_images: int) -> tuple[float, int]:
         assert config is not None
         return config.images / config.batch_size, 0
     steps = 0.0
+    if request.cap_per_label:
+        # What a pass shows; of several labels an image, no more than that.
+        shown = sum(min(count, request.cap_per_label) for count in labels.values())
+        training_images = min(training_images, shown)
     for phase in request.phases:
         pool = training_images * (phase.real + phase.synthetic + phase.duplicated)
         is_in_epochs = phase.WhichOneof("length") == "epochs"

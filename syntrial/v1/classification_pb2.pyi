@@ -279,7 +279,7 @@ class Probe(_message.Message):
     def __init__(self, train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., l2: _Optional[_Iterable[float]] = ...) -> None: ...
 
 class TrainClassifierRequest(_message.Message):
-    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance", "probe")
+    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance", "probe", "cap_per_label")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
@@ -291,6 +291,7 @@ class TrainClassifierRequest(_message.Message):
     SHUFFLE_SYNTHETIC_LABELS_FIELD_NUMBER: _ClassVar[int]
     BALANCE_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
+    CAP_PER_LABEL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     validation: _artifacts_pb2.MemberRef
@@ -302,7 +303,8 @@ class TrainClassifierRequest(_message.Message):
     shuffle_synthetic_labels: bool
     balance: _generation_pb2.Balance
     probe: Probe
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ...) -> None: ...
+    cap_per_label: int
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., cap_per_label: _Optional[int] = ...) -> None: ...
 
 class EvaluateClassifierRequest(_message.Message):
     __slots__ = ("header", "classifier", "images", "features")

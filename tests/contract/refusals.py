@@ -75,6 +75,57 @@ CASES: dict[str, Case] = {
         message="stands in place of `trainFraction`",
         field="spec.dataset.trainCount",
     ),
+    "a limit that each epoch draws, and no limit": Case(
+        bad={"dataset": {"phantom": {}, "capDrawn": "each-epoch"}},
+        good={"dataset": {"phantom": {}, "capDrawn": "each-epoch", "capPerLabel": 10}},
+        message="each epoch draws the images of `capPerLabel`",
+        field="spec.dataset.capDrawn",
+    ),
+    "a probe of images that each epoch draws": Case(
+        bad={"dataset": {"phantom": {}, "capDrawn": "each-epoch", "capPerLabel": 10}, "classifiers": [PROBE]},
+        good={"dataset": {"phantom": {}, "capDrawn": "once", "capPerLabel": 10}, "classifiers": [PROBE]},
+        message="a probe has no epochs for which `capDrawn: each-epoch` could draw",
+        field="spec.classifiers",
+    ),
+    "images that each epoch draws, and balanced sampling": Case(
+        bad={
+            "dataset": {"phantom": {}, "capDrawn": "each-epoch", "capPerLabel": 10},
+            "classifiers": [{"model": "resnet18", "recipe": {"sampling": "balanced"}}],
+        },
+        good={
+            "dataset": {"phantom": {}, "capPerLabel": 10},
+            "classifiers": [{"model": "resnet18", "recipe": {"sampling": "balanced"}}],
+        },
+        message="`sampling: balanced` repeats what `capDrawn: each-epoch` leaves out",
+        field="spec.classifiers",
+    ),
+    "images that each epoch of a link draws, and balanced sampling": Case(
+        bad={
+            "classifiers": [
+                {
+                    "model": "resnet18",
+                    "name": "c",
+                    "chain": [
+                        {
+                            "dataset": {"phantom": {}, "capDrawn": "each-epoch", "capPerLabel": 10},
+                            "recipe": {"sampling": "balanced"},
+                        }
+                    ],
+                }
+            ]
+        },
+        good={
+            "classifiers": [
+                {
+                    "model": "resnet18",
+                    "name": "c",
+                    "chain": [{"dataset": {"phantom": {}, "capDrawn": "each-epoch", "capPerLabel": 10}}],
+                }
+            ]
+        },
+        message="`sampling: balanced` repeats what `capDrawn: each-epoch` leaves out",
+        field="spec.classifiers[0].chain[0].recipe",
+    ),
     "two tasks": Case(
         bad={"dataset": {"phantom": {}, "task": {"multiLabel": ["a", "b"], "ordinal": ["a", "b"]}}},
         good={"dataset": {"phantom": {}, "task": {"ordinal": ["opacity", "normal"]}}},

@@ -1,5 +1,6 @@
 """The phases of a request as pools over one table of images: which images each phase draws from, and for how long."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -13,6 +14,7 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.v1.classification_pb2 import TrainClassifierRequest, TrainingPhase, TrainingRecipe
 from syntrial.v1.generation_pb2 import Balance
+from syntrial_classification.capping import as_a_pass, shown_by_pass
 from syntrial_classification.pools import (
     SYNTHETIC,
     Integers,
@@ -45,7 +47,7 @@ class Phase:
     bounds: list[int]
     """Where batches begin and end among the phase's draws: steps + 1 numbers."""
     epoch: float
-    """Steps of one pass over the pool, without the repetitions of balanced sampling."""
+    """Steps of one pass over the pool, without the repetitions of balanced sampling; a mean where passes differ."""
     learning_rate: float
     train: tuple[str, ...]
     """Parts of the network that are trained, as the request names them; empty: all."""
@@ -78,6 +80,10 @@ class TrainingPlan:
     synthetic_numbers: Integers
     """Numbers within their set of the synthetic images in the table, ascending."""
     phases: tuple[Phase, ...]
+    weighed: npt.NDArray[Any]
+    """Labels of the real images, as often as a pass shows each: what balanced class weights are reckoned from."""
+    cap: int = 0
+    """The most images of a label that a pass shows, see `capping`; 0: every pass shows its whole pool."""
 
 
 def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic: ImageSet | None) -> TrainingPlan:
@@ -104,8 +110,15 @@ def plan_training(request: TrainClassifierRequest, *, train: ImageSet, synthetic
         for index, (numbers, missing) in enumerate(chosen)
     ]
     origins = np.repeat(np.arange(2, dtype=np.uint8), [len(train), len(used)])
+    cap = request.cap_per_label
     return TrainingPlan(
-        images=images, labels=labels, origins=origins, phases=tuple(phases), synthetic_numbers=used.astype(np.int64)
+        images=images,
+        labels=labels,
+        origins=origins,
+        phases=tuple(phases),
+        synthetic_numbers=used.astype(np.int64),
+        weighed=as_a_pass(train.labels, most=cap, seed=request.seed) if cap else train.labels,
+        cap=cap,
     )
 
 
@@ -128,8 +141,10 @@ def _phase(
     else:
         rows = choose(train.labels, share=phase.real, seed=request.seed)
         copies = np.zeros(len(rows), dtype=np.int64)
+    parts = [(phase.real, len(rows))]
     if phase.duplicated:
         more, more_copies = repeat(train.labels, ratio=phase.duplicated, seed=request.seed)
+        parts.append((phase.duplicated, len(more)))
         rows, copies = np.concatenate([rows, more]), np.concatenate([copies, more_copies])
     pool = make_pool(
         rows,
@@ -147,10 +162,22 @@ def _phase(
         )
     whole = request.HasField("probe")
     # A probe is fitted to all of its pool at once.
-    batch, size = len(pool) if whole else request.recipe.batch_size, len(pool)
+    batch = len(pool) if whole else request.recipe.batch_size
+    size: float = len(pool)
     if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
         pool = balanced(pool, labels, seed=request.seed)
-    room = len(pool) + missing
+    shown = None
+    if request.cap_per_label:
+        shown = shown_by_pass(
+            pool,
+            labels[pool.rows],
+            parts=[*parts, (phase.synthetic, len(numbers))],
+            most=request.cap_per_label,
+            seed=request.seed,
+            phase=index,
+        )
+    order = Order(pool, seed=request.seed, phase=index, shown=shown)
+    room = (len(pool) if shown is None else order.start(1)) + missing
     if not whole and batch > room and batch not in USUAL_BATCHES:
         raise UserError(
             field="recipe.batch_size",
@@ -159,7 +186,15 @@ def _phase(
             remedy=f"Set it to {room:,} or less, or train with more images.",
         )
     epochs = 1.0 if whole else phase.epochs
-    draws = phase.steps * batch if phase.WhichOneof("length") == "steps" else round(epochs * size)
+    is_in_steps = phase.WhichOneof("length") == "steps"
+    if shown is not None:
+        # Passes differ in length where images have several labels.
+        epochs = 1.0 if is_in_steps else epochs
+        last = math.floor(epochs)
+        shows = order.start(last) + round((epochs - last) * (order.start(last + 1) - order.start(last)))
+        size, draws = shows / epochs, phase.steps * batch if is_in_steps else shows
+    else:
+        draws = phase.steps * batch if is_in_steps else round(epochs * size)
     if draws < 1:
         raise UserError(
             field=field,
@@ -169,7 +204,7 @@ def _phase(
         )
     return Phase(
         pool=pool,
-        order=Order(pool, seed=request.seed, phase=index),
+        order=order,
         bounds=batch_bounds(draws, batch_size=batch),
         epoch=size / batch,
         learning_rate=phase.learning_rate,
@@ -257,6 +292,17 @@ def _check(request: TrainClassifierRequest, *, train: ImageSet, synthetic: Image
                 raise UserError(field=f"{field}.{name}", rule=rule, received=value, remedy="Change the arm's phase.")
     if request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED:
         _check_balance(train)
+    for bad, field, rule in (
+        (request.HasField("probe"), "probe", "has no passes for which a limit is drawn"),
+        (
+            request.recipe.sampling == TrainingRecipe.SAMPLING_BALANCED,
+            "recipe.sampling",
+            "balanced repeats what a limit leaves out",
+        ),
+    ):
+        if bad and request.cap_per_label:
+            received = f"a limit of {request.cap_per_label} images a label"
+            raise UserError(field=field, rule=rule, received=received, remedy="Leave `cap_per_label` out.")
     if not request.phases:
         raise UserError(field="phases", rule="a training has at least one phase", received="none", remedy="Add one.")
     if synthetic is None:

@@ -5,6 +5,8 @@ chosen from a set is chosen by the items' own streams, so pools are nested: the 
 those of a larger one.
 """
 
+from bisect import bisect_right
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -16,6 +18,7 @@ from syntrial.errors import UserError
 from syntrial_classification.streams import UInt64s, item_codes, stream
 
 Integers = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 REAL, SYNTHETIC = 0, 1
 ORIGINS = ("real", "synthetic")
@@ -179,20 +182,43 @@ class Order:
 
     Within a pass items stand by their own stream, so the relative order of real images is the same in every arm with
     the same seed, whatever else its pool holds. Batches go on from one pass into the next, so all but a last one are
-    full.
+    full. A pass may leave items out, each others (see `capping`).
     """
 
-    def __init__(self, pool: Pool, *, seed: int, phase: int) -> None:
+    def __init__(self, pool: Pool, *, seed: int, phase: int, shown: Callable[[int], Mask] | None = None) -> None:
+        """`shown` says by the number of a pass which items, (P,), it shows; None: every pass shows all."""
         self.pool = pool
         self._words = (seed, _ORDER, phase)
+        self._shown = shown and lru_cache(maxsize=2)(shown)
         self._permutation = lru_cache(maxsize=2)(self._permute)
+        self._starts = [0]
+
+    def start(self, number: int) -> int:
+        """How many draws lie before a pass."""
+        if self._shown is None:
+            return number * len(self.pool)
+        while len(self._starts) <= number:
+            self._starts.append(self._starts[-1] + int(self.shown(len(self._starts) - 1).sum()))
+        return self._starts[number]
+
+    def shown(self, number: int) -> Mask:
+        """The items, (P,), that a pass shows."""
+        return np.ones(len(self.pool), np.bool_) if self._shown is None else self._shown(number)
+
+    def pass_of(self, draw: int) -> int:
+        """The pass that a draw belongs to."""
+        if self._shown is None:
+            return draw // len(self.pool)
+        while self._starts[-1] <= draw:
+            self.start(len(self._starts))
+        return bisect_right(self._starts, draw) - 1
 
     def draws(self, start: int, stop: int) -> tuple[Integers, Integers]:
         """Items (positions in the pool) and pass numbers of the draws [start, stop) of the phase; int64 each."""
-        size = len(self.pool)
         items, passes = [], []
-        for number in range(start // size, (stop - 1) // size + 1):
-            chosen = self._permutation(number)[max(0, start - number * size) : stop - number * size]
+        for number in range(self.pass_of(start), self.pass_of(stop - 1) + 1):
+            first = self.start(number)
+            chosen = self._permutation(number)[max(0, start - first) : stop - first]
             items.append(chosen)
             passes.append(np.full(len(chosen), number, dtype=np.int64))
         return np.concatenate(items), np.concatenate(passes)
@@ -200,18 +226,36 @@ class Order:
     def expected(self, draws: int) -> dict[str, int]:
         """Images of each origin among the first `draws` draws, counted from the pool and not from `draws()`.
 
-        Whole passes show every item once; of the last, those items whose key is among the smallest.
+        Whole passes show every item that they show once; of the last, those whose key is among the smallest.
         """
-        whole, rest = divmod(draws, len(self.pool))
-        counts = whole * np.bincount(self.pool.origins, minlength=len(ORIGINS))
+        whole = self.pass_of(draws)
+        rest = draws - self.start(whole)
+        origins = self.pool.origins
+        if self._shown is None:
+            counts = whole * np.bincount(origins, minlength=len(ORIGINS))
+        else:
+            counts = np.zeros(len(ORIGINS), np.int64)
+            for number in range(whole):
+                counts += np.bincount(origins[self.shown(number)], minlength=len(ORIGINS))
         if rest:
-            keys = stream(self.pool.codes, *self._words, whole)
+            shown = self.shown(whole)
+            keys = stream(self.pool.codes[shown], *self._words, whole)
             threshold = np.partition(keys, rest - 1)[rest - 1]
-            counts = counts + np.bincount(self.pool.origins[keys <= threshold], minlength=len(ORIGINS))
+            counts = counts + np.bincount(origins[shown][keys <= threshold], minlength=len(ORIGINS))
         return {name: int(count) for name, count in zip(ORIGINS, counts, strict=True)}
 
+    def distinct(self, draws: int) -> int:
+        """Different items among the first `draws` draws."""
+        whole = self.pass_of(draws)
+        found = np.zeros(len(self.pool), np.bool_)
+        for number in range(whole):
+            found |= self.shown(number)
+        found[self._permutation(whole)[: draws - self.start(whole)]] = True
+        return int(found.sum())
+
     def _permute(self, number: int) -> Integers:
-        return np.argsort(stream(self.pool.codes, *self._words, number), kind="stable").astype(np.int64)
+        order = np.argsort(stream(self.pool.codes, *self._words, number), kind="stable").astype(np.int64)
+        return order if self._shown is None else order[self.shown(number)[order]]
 
 
 def batch_bounds(images: int, *, batch_size: int) -> list[int]:

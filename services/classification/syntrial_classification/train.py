@@ -1,5 +1,8 @@
 """The verb TrainClassifier: image sets to a classifier, with what it saw and its predictions on validation."""
 
+from collections.abc import Sequence
+from itertools import groupby
+
 import numpy as np
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
@@ -124,6 +127,8 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
                 synthetic_missing=phase.synthetic_missing,
                 learning_rate=phase.learning_rate,
                 train=phase.train,
+                epochs=_shown(history.epochs[index], training.classes) if plan.cap else (),
+                distinct=phase.order.distinct(phase.draws) if plan.cap else None,
             )
         )
     best = training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
@@ -140,6 +145,14 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
         checkpoint=documents.KeptCheckpoint(
             choice="best" if best else "last-ema", step=history.best_step if best else training.steps
         ),
+    )
+
+
+def _shown(epochs: Sequence[Sequence[int]], classes: Sequence[str]) -> tuple[documents.ShownEpochs, ...]:
+    """What the passes of a phase showed, those put together that showed the same."""
+    return tuple(
+        documents.ShownEpochs(passes=len([*alike]), images=images, labels=dict(zip(classes, labels, strict=True)))
+        for (images, *labels), alike in groupby(map(tuple, epochs))
     )
 
 

@@ -65,6 +65,8 @@ class History:
     """Images of each origin that the batches of each phase held, in the order of `pools.ORIGINS`."""
     duplicated: list[int] = field(default_factory=list)
     """Repetitions of real images among them, for each phase."""
+    epochs: list[list[list[int]]] = field(default_factory=list)
+    """Of each phase, where its passes draw: how many images a pass has shown, and how many of each label."""
     best_step: int = 0
     """The step of the present phase that is the best by the recipe's `select_by`; 0 before its first validation."""
     best_loss: float | None = None
@@ -109,6 +111,8 @@ class Training:
             for index, phase in enumerate(plan.phases)
         ]
         self.history = History(seen=[[0] * len(ORIGINS) for _ in plan.phases], duplicated=[0] * len(plan.phases))
+        if plan.cap:
+            self.history.epochs = [[] for _ in plan.phases]
         self.validation_losses: list[npt.NDArray[np.float32]] = []
         border = recipe.augment_shift
         self._windows = windows(resident(plan.images, device=device, border=border), border=border)
@@ -116,10 +120,9 @@ class Training:
         self._mean_C, self._std_C = constants.tensors(device)
         self._weights_K: Tensor | None = None
         if recipe.class_weights == TrainingRecipe.CLASS_WEIGHTS_BALANCED:
-            real = plan.labels[: len(plan.images[0])]
-            self._weights_K = self._sent(class_weights(real, classes=len(validation.classes)))
+            self._weights_K = self._sent(class_weights(plan.weighed, classes=len(validation.classes)))
         self._validation_images = resident((validation.images_NHWC,), device=device)
-        self._validation_labels = validation.labels
+        self._validation_labels, self.classes = validation.labels, validation.classes
         self._is_bfloat16 = recipe.precision == TrainingRecipe.PRECISION_BFLOAT16
         self._augmentation = Augmentation(shift=recipe.augment_shift, flip=recipe.augment_flip)
         self._shadow = copy.deepcopy(self.model)
@@ -304,6 +307,8 @@ class Training:
         seen = np.bincount(self.plan.origins[rows], minlength=len(ORIGINS))
         self.history.seen[index] = [a + int(b) for a, b in zip(self.history.seen[index], seen, strict=True)]
         self.history.duplicated[index] += int(np.count_nonzero(phase.pool.copies[items]))
+        if self.plan.cap:
+            self._count(index, rows, passes)
         visits = passes.astype(np.uint64) | np.uint64(index << 40)
         codes = visited(phase.pool.codes[items], visits, seed=self.seed)
         drawn = None
@@ -325,6 +330,19 @@ class Training:
             return images, targets, None
         mixed, own = mixing.mix(images, self._sent(mixing.draw(codes, recipe=self.recipe)))
         return mixed, targets, own
+
+    def _count(self, index: int, rows: npt.NDArray[np.int64], passes: npt.NDArray[np.int64]) -> None:
+        """Adds a batch to what the passes of a phase have shown."""
+        found = self.history.epochs[index]
+        for number in np.unique(passes).tolist():
+            labels = self.plan.labels[rows[passes == number]]
+            several = labels.ndim == 2
+            counts = labels.sum(0, dtype=np.int64) if several else np.bincount(labels, minlength=len(self.classes))
+            more = [len(labels), *counts.tolist()]
+            if number == len(found):
+                found.append(more)
+            else:
+                found[number] = [a + b for a, b in zip(found[number], more, strict=True)]
 
     def _sent(self, array: npt.NDArray[Any]) -> Tensor:
         """An array on the device."""

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
-from syntrial.experiment.classifiers import FORM, OF_A_PROBE, Recipe, of_a_probe
-from syntrial.experiment.dataset import NO_LABELS, OF_LABELS, Intensity, Pool
+from syntrial.experiment.classifiers import BALANCED_TWICE, FORM, NO_EPOCHS, OF_A_PROBE, Recipe, of_a_probe
+from syntrial.experiment.dataset import NO_LABELS, NOTHING_TO_DRAW, OF_LABELS, Intensity, Pool
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import CentroidFilter, Filter, RealismFilter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
@@ -149,6 +149,16 @@ def _in_one_go(generator: str) -> str:
     )
 
 
+def _redraws(dataset: str) -> str:
+    """Whether a data set's limit is drawn for each epoch, in CEL."""
+    return f"(has({dataset}.capDrawn) && {dataset}.capDrawn == 'each-epoch')"
+
+
+def _evenly(training: str) -> str:
+    """Whether a training repeats images of rarer classes, in CEL."""
+    return f"(has({training}.recipe) && has({training}.recipe.sampling) && {training}.recipe.sampling == 'balanced')"
+
+
 _PLACEMENT: Final = (
     Rule(
         rule=f"!has(self.priorityClassName) || !self.priorityClassName.startsWith('{CLUSTERS_CLASSES}')",
@@ -186,6 +196,11 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             rule="!has(self.trainCount) || !has(self.trainFraction) || self.trainFraction == 1.0",
             message="stands in place of `trainFraction`",
             field=".trainCount",
+        ),
+        Rule(
+            rule="!has(self.capDrawn) || self.capDrawn != 'each-epoch' || has(self.capPerLabel)",
+            message=NOTHING_TO_DRAW,
+            field=".capDrawn",
         ),
     ),
     "SourceFields": one_of_rules(SourceFields),
@@ -366,6 +381,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             )
             for name in FORM
         ),
+        Rule(rule=f"!({_redraws('self.dataset')} && {_evenly('self')})", message=BALANCED_TWICE, field=".recipe"),
         *_TRAINING,
     ),
     "Stage": (
@@ -422,6 +438,14 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             titles.all(title, titles.exists_one(other, other == title)))""",
             message="names must differ",
             field=".classifiers",
+        ),
+        *(
+            Rule(
+                rule=f"!{_redraws('self.dataset')} || !has(self.classifiers) || self.classifiers.all(c, !{unfit})",
+                message=message,
+                field=".classifiers",
+            )
+            for message, unfit in ((NO_EPOCHS, "has(c.probe)"), (BALANCED_TWICE, _evenly("c")))
         ),
         *_named_parts(_PRIMARY, ".endpoint.primary"),
         *_named_parts(_AGAINST, ".endpoint.primary.against"),

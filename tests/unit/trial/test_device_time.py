@@ -44,7 +44,7 @@ class Machine:
 def test_the_whole_comes_out_of_short_runs_of_each_kind() -> None:
     steps = steps_of(classifiers=[CNN, RESNET], replicates=3, budget={"steps": 200})
     machine = Machine()
-    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=machine, seed=7)
+    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=machine, seed=7)
     validations = steps[1].request.recipe.validations  # type: ignore[attr-defined]
     assert found.seconds == pytest.approx(3 * (3 + 100 + 0.1 * validations) + 3 * (3 + 400 + 0.1 * validations))
     assert (found.trainings, found.kinds) == (6, 2)
@@ -56,10 +56,14 @@ def test_passes_are_turned_into_steps_and_arms_share_their_classifiers_measureme
     arms = [{"name": "double", "phases": [{"real": 1, "synthetic": 1, "epochs": 64}]}]
     spec = {"synthetic": SETS[:1], "arms": arms, "controls": "none", "replicates": 2, "budget": {"steps": 50}}
     steps = steps_of(**spec, classifiers=[CNN | {"recipe": {"batchSize": 10}}])
-    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=Machine(), seed=7)
+    found = device_time(
+        steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=Machine(), seed=7
+    )
     assert found.kinds == 3
     doubles = [step for step in steps if step.label.startswith("train double")]
-    once = device_time(doubles[:1], dataset=steps[0].key, training_images=IMAGES, run=Machine(), seed=7)
+    once = device_time(
+        doubles[:1], dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=Machine(), seed=7
+    )
     validations = doubles[0].request.recipe.validations  # type: ignore[attr-defined]
     assert once.seconds == pytest.approx(3 + 0.5 * 64 * 2 * IMAGES / 10 + 0.1 * validations)
 
@@ -67,8 +71,8 @@ def test_passes_are_turned_into_steps_and_arms_share_their_classifiers_measureme
 def test_a_measurement_asks_for_what_no_trial_asks_for_and_no_other_measurement() -> None:
     steps = steps_of(classifiers=[CNN, RESNET])
     first, second = Machine(), Machine()
-    device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=first, seed=7)
-    device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=second, seed=70)
+    device_time(steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=first, seed=7)
+    device_time(steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=second, seed=70)
     keys = [step.key for step in (*steps, *first.ran, *second.ran)]
     assert len(set(keys)) == len(keys)
 
@@ -77,7 +81,7 @@ def test_what_begins_with_a_chain_is_measured_without_it() -> None:
     chain = RESNET | {"name": "chain", "chain": [{"dataset": {"phantom": {"seed": 3}}}]}
     steps = steps_of(classifiers=[chain, RESNET])
     machine = Machine()
-    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=machine, seed=7)
+    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=machine, seed=7)
     assert found.unmeasured["pretraining"] == 1
     assert found.kinds == 1
     assert {step.after for step in machine.ran} == {(steps[0].key,)}
@@ -85,7 +89,9 @@ def test_what_begins_with_a_chain_is_measured_without_it() -> None:
 
 def test_the_words_say_what_is_not_in_it() -> None:
     steps = steps_of(classifiers=[CNN, RESNET])
-    found = device_time(steps, dataset=steps[0].key, training_images=IMAGES, run=Machine(), seed=7)
+    found = device_time(
+        steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=Machine(), seed=7
+    )
     assert "10 trainings of 2 kinds" in found.words
     assert "Not in it: 10 × EvaluateClassifier, 1 × PrepareDataset." in found.words
 
