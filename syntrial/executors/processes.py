@@ -1,12 +1,16 @@
 """A stage server as a process of this machine: started, talked to over a Unix socket, watched and ended."""
 
+import fcntl
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
+from array import array
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -24,6 +28,7 @@ STARTUP_TIMEOUT: Final = 120.0
 """Seconds until a server listens: its imports may come from a slow disk."""
 _LAST_WORDS: Final = 10.0
 """Seconds for the last lines of a server that has ended to be read."""
+_READ_AT_ONCE: Final = 1 << 16
 
 
 def serve_command(stage: Stage) -> tuple[str, ...]:
@@ -89,6 +94,8 @@ class ServerProcess:
         finally:
             os.close(ours)
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._reading = threading.Lock()
+        self._has_read_all = False
         self._reader = threading.Thread(target=self._read, name=f"log {number}", daemon=True)
         self._reader.start()
         self._channel = grpc.insecure_channel(f"unix:{socket}", options=CHANNEL_OPTIONS)
@@ -116,6 +123,7 @@ class ServerProcess:
 
     def begin_log(self) -> None:
         """Forgets the lines so far: those that come are the next step's."""
+        self._read_so_far()
         self._lines.clear()
 
     def log(self) -> str:
@@ -123,6 +131,9 @@ class ServerProcess:
         if self.status is not None:
             # Bounded: what the server started may hold its output open.
             self._reader.join(_LAST_WORDS)
+        else:
+            # A step's last lines are in the pipe before its end is told; whether they were read is another matter.
+            self._read_so_far()
         return "\n".join(list(self._lines))
 
     def terminate(self) -> None:
@@ -139,9 +150,33 @@ class ServerProcess:
     def _read(self) -> None:
         stream = self._process.stdout
         assert stream is not None
+        place, rest = stream.fileno(), b""
+        coming = select.poll()
+        coming.register(place, select.POLLIN)
         with stream:
-            for line in stream:
-                self._lines.append(line.decode("utf-8", "replace").rstrip("\n"))
+            while True:
+                coming.poll()
+                # What is no longer in the pipe is among the lines as soon as this is free: see `_read_so_far`.
+                with self._reading:
+                    some = os.read(place, _READ_AT_ONCE)
+                    *lines, rest = (rest + some).split(b"\n")
+                    if not some and rest:
+                        lines.append(rest)
+                    self._lines.extend(line.decode("utf-8", "replace") for line in lines)
+                    if not some:
+                        self._has_read_all = True
+                        return
+
+    def _read_so_far(self) -> None:
+        """Waits until all that the server has written by now is among the lines; a moment, or `_LAST_WORDS` at most."""
+        stream = self._process.stdout
+        assert stream is not None
+        deadline = time.monotonic() + _LAST_WORDS
+        while time.monotonic() < deadline:
+            with self._reading:
+                if self._has_read_all or stream.closed or not _waiting_in(stream.fileno()):
+                    return
+            time.sleep(0.002)
 
     def _await_end(self) -> None:
         self._process.wait()
@@ -154,6 +189,13 @@ class ServerProcess:
                 os.close(self._pipe)
                 self._pipe = -1
                 self._channel.close()
+
+
+def _waiting_in(pipe: int) -> int:
+    """Bytes that were written into a pipe and are not read yet."""
+    count: array[int] = array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, count)
+    return count[0]
 
 
 def describe_end(status: int) -> str:
