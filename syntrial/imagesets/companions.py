@@ -19,7 +19,7 @@ SHEET: Final[Reason] = ("sheet of samples", "sheets of samples")
 NO_CLASS: Final[Reason] = ("image in no class", "images in no class")
 NO_PICTURE: Final[Reason] = ("file that is no image", "files that are no images")
 
-_IMAGE_FOLDERS: Final = frozenset({"images", "image", "imgs", "img", "pictures", "pngs", "jpgs"})
+IMAGE_FOLDERS: Final = frozenset({"images", "image", "imgs", "img", "pictures", "pngs", "jpgs"})
 """What says nothing of what lies there."""
 _SERVER_FOLDERS: Final = frozenset(
     "@eadir #recycle thumbs thumb thumbnails thumbnail _thumbs _thumbnails previews $recycle.bin lost+found".split()  # noqa: SIM905
@@ -126,6 +126,6 @@ def _bare(folders: tuple[str, ...], *, is_companion: bool) -> tuple[str, ...]:
     return tuple(
         part
         for part in folders
-        if part.lower() not in _IMAGE_FOLDERS
+        if part.lower() not in IMAGE_FOLDERS
         and not (is_companion and (part.lower() in _SERVER_FOLDERS or _is_of_masks(part)))
     )

@@ -21,6 +21,7 @@ from syntrial.imagesets.companions import MASK, SHEET, THUMBNAIL, Reason
 from syntrial.imagesets.contents import Contents, SplitContents
 from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, may_be_dicom, open_picture, tell_apart
 from syntrial.imagesets.headers import EIGHT, Header
+from syntrial.imagesets.labels_beside import refuse_labels_beside
 from syntrial.imagesets.limits import check_side
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
@@ -89,6 +90,8 @@ def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -
     names = tree.names()
     labels = listed_labels(tree)
     unnamed = unnamed_dicom(names, opened=tree.open)
+    if labels is None:
+        refuse_labels_beside(tree)
     layout = lay_out(names, title=tree.title, labels=labels, called=called, unnamed=unnamed)
     layout = without_drawings(layout, tree=tree)
     if labels is None:

@@ -139,6 +139,13 @@ def wrapped(root: Path) -> None:
 
 
 Make = Callable[[Path], object]
+
+
+def called_labels(root: Path) -> None:
+    """Classes that are called so: no image has a label of its name."""
+    draw_classes(root, classes=("labels", "tags"))
+
+
 READ: dict[str, tuple[Make, dict[str, list[int]], str]] = {
     "a split called dev": (
         lambda root: draw_splits(root, splits={"train": 12, "dev": 5, "test": 6}),
@@ -166,6 +173,7 @@ READ: dict[str, tuple[Make, dict[str, list[int]], str]] = {
     ),
     "a generator's list of labels": (generator, {"all": [20, 20]}, "1 file that is no image"),
     "half of a class as JFIF, the rest WebP": (browsers, {"all": [20, 20]}, ""),
+    "a class called labels": (called_labels, {"all": [20, 20]}, ""),
     "a flat folder with a table in it": (flat_with_table, {"all": [20, 20]}, ""),
 }
 
@@ -234,7 +242,44 @@ def truncated(root: Path) -> None:
     draw_classes(root, save=save)
 
 
+def beside_labels(suffix: str, content: bytes, *, above: str = "") -> Make:
+    """`images/` beside `labels/`, with a file for each image."""
+
+    def make(root: Path) -> None:
+        for number in range(12):
+            write(root / above / "images" / f"{number}.png", grey(number % 2, number))
+            write(root / above / "labels" / f"{number}{suffix}", content)
+
+    return make
+
+
+def beside_masks(root: Path) -> None:
+    for number in range(12):
+        write(root / "images" / "train" / f"{number}.png", grey(number % 2, number))
+        write(root / "labels" / "train" / f"{number}.png", mask(number % 2, number))
+
+
+def beside_a_table(root: Path) -> None:
+    for number in range(12):
+        write(root / "images" / f"{number}.png", grey(number % 2, number))
+    write(root / "labels" / "train.csv", b"image,label\n0.png,ill\n")
+
+
 REFUSED: dict[str, tuple[Make, str]] = {
+    "images beside boxes": (
+        beside_labels(".txt", b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n", above="train"),
+        "12 images in 'train/images' beside 'train/labels', which holds 12 .txt files of boxes, as YOLO.*as several",
+    ),
+    "images beside a word each": (
+        beside_labels(".txt", b"ill\n"),
+        "'labels', which holds 12 .txt files, one for each image.*a row for each image",
+    ),
+    "images beside outlines": (beside_labels(".json", b"{}"), "12 .json files, as of COCO.*by `table:`"),
+    "images beside masks called labels": (beside_masks, "12 .png files: masks of regions.*by `table:`"),
+    "images beside a folder with a table": (
+        beside_a_table,
+        "which holds the table 'labels/train.csv'.*file: labels/train.csv",
+    ),
     "splits beside another folder": (mixture, "the splits 'test', 'train', 'val' beside 'chest_xray'"),
     "a test folder without classes": (no_classes_in_test, "images of 'test' in no class"),
     "a synthetic folder inside the real one": (refused_set, "'synthetic' beside 'ill', 'well'"),
