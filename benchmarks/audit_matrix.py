@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter, ImageOps
 from syntrial_data_prep import findings
-from syntrial_data_prep.alterations import KINDS
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.leak_search import calibrated
 
 from syntrial.imagesets.filetypes import open_picture
+from syntrial.imagesets.near.alterations import KINDS
 from syntrial.imagesets.splits import cut
 from tests.unit.data_prep.drawn_images import chests, fields
 

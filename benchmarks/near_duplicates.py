@@ -24,10 +24,11 @@ os.environ.update(THREAD_ENVIRONMENT)  # as in a stage, before NumPy reads it
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from syntrial_data_prep.alterations import KINDS
 from syntrial_data_prep.leak_search import calibrated
-from syntrial_data_prep.likeness import Likeness, positions
-from syntrial_data_prep.neighbours import within
+
+from syntrial.imagesets.near.alterations import KINDS
+from syntrial.imagesets.near.likeness import Likeness, positions
+from syntrial.imagesets.near.neighbours import within
 
 T = TypeVar("T")
 

@@ -34,10 +34,10 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from PIL import Image
 from syntrial_data_prep.prepare import prepare_dataset
-from syntrial_data_prep.workers import threads_here
 
 from syntrial.artifacts.store import open_store
 from syntrial.imagesets.imageset import read_image_set
+from syntrial.imagesets.near.workers import threads_here
 from syntrial.rpc.testing import run_step
 from syntrial.sources.digests import resolve
 from syntrial.v1.artifacts_pb2 import MemberRef

@@ -51,12 +51,14 @@ def copies(report: Json) -> Iterator[Json]:
             ),
         ):
             count, searched = sum(search["count"] for search in found), sum(search["searched"] for search in found)
+            turned = sum(search.get("turned", 0) for search in found)
             if count:
+                aside = f" Mirrored, turned or inverted: {number(turned)}." if turned else ""
                 yield qualification(
                     "copies",
                     f"{number(count)} of {number(searched)} {total} of {synthetic['name']} may be copies: they lie "
                     f"nearer to a training image than all but {found[0]['quantile']:.2%} of real images of different "
-                    f"patients do. {fate}",
+                    f"patients do.{aside} {fate}",
                     keys=synthetic["keys"],
                 )
         repeated = sum(quality["repeated"] for quality in synthetic["quality"])

@@ -23,6 +23,10 @@ class CopyFigures:
     calibration_images: int
     calibration_share_under_threshold: float
     """Training images at or under the threshold: repeats of a patient, where above the quantile."""
+    turned: int = 0
+    """Of `count`, those that are mirrored, turned by quarters or inverted: found by a search of their own."""
+    turned_threshold: float | None = None
+    """Its largest distance; None in figures from before there was one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -85,6 +85,8 @@ class CopyPair:
     distance: float
     copy: bool
     exact: bool
+    position: str = ""
+    """Of a copy that is turned or inverted: what it is to the training image."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

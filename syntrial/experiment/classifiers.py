@@ -167,7 +167,7 @@ class Link(Model):
 
 def samples_evenly(recipe: Recipe | None) -> bool:  # type: ignore[valid-type]
     """Whether images of rarer classes are repeated until each class has as many."""
-    return recipe is not None and recipe.sampling == "balanced"  # type: ignore[attr-defined]
+    return recipe is not None and recipe.sampling == "balanced"
 
 
 def _check_training(stages: tuple[Stage, ...], recipe: Recipe | None) -> None:  # type: ignore[valid-type]

@@ -59,10 +59,10 @@ def check_batches(experiment: Experiment, sources: Sources) -> None:
         raise UserError(violations=violations)
 
 
-def training_images(dataset: Dataset, train: SplitContents) -> int:
-    """How many images of the training split the trial uses, but for leaks."""
+def training_images(dataset: Dataset, train: SplitContents, *, of_a_pass: bool = False) -> int:
+    """How many images of the training split the trial uses, or a pass of a training shows, but for leaks."""
     count = min(round(len(train.labels) * dataset.train_fraction), dataset.train_count or len(train.labels))
-    if dataset.cap_per_label is not None:
+    if dataset.cap_per_label is not None and (of_a_pass or not dataset.redraws):
         names = [str(row) for row in range(len(train.labels))]
         capped = cap(train.labels, names=names, most=dataset.cap_per_label, seed=0)
         count = min(count, int(capped.sum()))
@@ -74,7 +74,7 @@ def _drawn(dataset: Dataset, name: str, sources: Sources, *, title: str) -> _Dra
     if name in contents:
         prepared = foreseen(dataset, contents[name], title=title, has_own_form=name == DATASET)
         train, classes = prepared.splits["train"], len(prepared.classes)
-        images = training_images(dataset, train)
+        images = training_images(dataset, train, of_a_pass=True)
         is_counted = train.labels.ndim == 1 and images == len(train.labels)
         by_class = tuple(np.bincount(train.labels).tolist()) if is_counted else None
         return _Drawn(images=images, classes=classes, by_class=by_class)

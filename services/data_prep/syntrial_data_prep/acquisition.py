@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
 
-from syntrial_data_prep.likeness import LUMA
-from syntrial_data_prep.workers import in_order
+from syntrial.imagesets.near.likeness import LUMA
+from syntrial.imagesets.near.workers import in_order
 
 BLOCK: Final = 8
 """JPEG's blocks have this side."""

@@ -18,13 +18,13 @@ from syntrial.imagesets.facts import FileFacts, text_of
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.folders import MOST_UNREADABLE
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
+from syntrial.imagesets.near.workers import in_order
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped, levels
 from syntrial_data_prep.shards import Filling, Shards
 from syntrial_data_prep.sources.raw import Deferred, RawSplit
-from syntrial_data_prep.workers import in_order
 
 SMALLEST = 8
 LARGEST = 1024

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
+from syntrial.imagesets.near.likeness import coefficients, evened
+from syntrial.imagesets.near.neighbours import Codes
 from syntrial.v1.data_preparation_pb2 import LeakPolicy
 from syntrial_data_prep import duplicates, leaks
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.leak_search import Searched, Side, copies_between
-from syntrial_data_prep.likeness import coefficients, evened
-from syntrial_data_prep.neighbours import Codes
 
 LOSERS: Final = ("train", "validation")
 """The splits of the data set that a network is trained with and chosen by."""

@@ -18,12 +18,12 @@ from syntrial.errors import UserError
 from syntrial.imagesets.classes import count_classes, map_classes
 from syntrial.imagesets.facts import of_text
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
+from syntrial.imagesets.near.likeness import coefficients, evened
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
 from syntrial_data_prep import audit, duplicates, findings, leaks, scales, sources
 from syntrial_data_prep.form import Formed, check_decoded, counting, form, join
 from syntrial_data_prep.leak_search import Side, calibrated, copies_between, near_of
-from syntrial_data_prep.likeness import coefficients, evened
 from syntrial_data_prep.prepare import describe_resampling, write_originals
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.shards import Shards

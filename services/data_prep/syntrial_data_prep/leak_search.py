@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.documents.audit import LeakAction, Near
+from syntrial.imagesets.near.calibration import Calibration, calibrate
+from syntrial.imagesets.near.displaced import displaced, merged
+from syntrial.imagesets.near.likeness import Likeness, Scale, coefficients, evened, scale_of
+from syntrial.imagesets.near.neighbours import Codes, Found, within
 from syntrial.imagesets.splits import SPLITS
 from syntrial.v1.data_preparation_pb2 import LeakPolicy
 from syntrial_data_prep import duplicates, leaks
-from syntrial_data_prep.calibration import Calibration, calibrate
-from syntrial_data_prep.displaced import displaced, merged
 from syntrial_data_prep.form import Formed
-from syntrial_data_prep.likeness import Likeness, Scale, coefficients, evened, scale_of
-from syntrial_data_prep.neighbours import Codes, Found, within
 
 SIDES: Final = (("validation", "test"), ("train", "test"), ("train", "validation"))
 """Pairs of splits: the one that loses what both have, and the one that keeps it."""

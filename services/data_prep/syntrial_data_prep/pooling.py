@@ -18,6 +18,7 @@ from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes
 from syntrial.imagesets.imageset import ImageSet, read_image_set, write_image_set
+from syntrial.imagesets.near.likeness import coefficients, evened
 from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.structure import UNLABELLED
 from syntrial.rpc.context import StepContext
@@ -26,7 +27,6 @@ from syntrial_data_prep import audit, duplicates, leaks, scales, sources
 from syntrial_data_prep.form import Formed, check_decoded, counting, form
 from syntrial_data_prep.held_out import search_held_out, title_of
 from syntrial_data_prep.leak_search import Searched, calibrated, near_of
-from syntrial_data_prep.likeness import coefficients, evened
 from syntrial_data_prep.prepare import describe_resampling, write_originals
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.shards import Shards

@@ -16,11 +16,11 @@ from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.headers import EIGHT, FLOATING, WINDOWED
+from syntrial.imagesets.near.workers import in_order
 from syntrial.imagesets.pictures import check_scalable
 from syntrial.v1.data_preparation_pb2 import Intensity
 from syntrial_data_prep.samples import Samples, by_bands, over_black
 from syntrial_data_prep.sources.raw import Deferred, Raw
-from syntrial_data_prep.workers import in_order
 
 BITS: Final = (8, 10, 12, 14, 16)
 MOST_CLIPPED: Final = 0.001

@@ -20,6 +20,7 @@ from syntrial_filtering.copy_search import CopySearch, search_copies
 from syntrial_filtering.diversity import diversity
 from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
 from syntrial_filtering.precision_recall import precision_recall
+from syntrial_filtering.turned import WORDS
 
 PAIRS: Final = 16
 """The nearest pairs of a synthetic and a training image that are kept as pictures."""
@@ -76,7 +77,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
         nearest_class=_nearest_class(fake, fake_NF, real, real_NF, by_class=by_class, seed=request.seed),
     )
     write(context.output, "quality", "quality.json", document=quality)
-    pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[search.scores.nearest[nearest]]], axis=1)
+    pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[_nearest(search)[nearest]]], axis=1)
     context.output.array("quality", "copies.npy", pictures)
 
 
@@ -132,17 +133,30 @@ def _nearest_class(
 
 
 def _nearest_pairs(search: CopySearch) -> np.ndarray:
-    """Positions int64 of the synthetic images with the lowest scores, lowest first."""
-    order = np.lexsort((np.arange(len(search.found)), search.scores.scores))
-    return order[search.scores.nearest[order] >= 0][:PAIRS]
+    """Positions int64 of the synthetic images that are turned copies, then of those with the lowest scores; half each
+    where there are many of both.
+    """
+    numbers = np.arange(len(search.found))
+    turned = np.lexsort((numbers, search.turned.distances))[: int(search.turned.found.sum())]
+    upright = np.lexsort((numbers, search.scores.scores))
+    upright = upright[(search.scores.nearest[upright] >= 0) & ~search.turned.found[upright]]
+    first = turned[: max(PAIRS // 2, PAIRS - len(upright))]
+    return np.concatenate([first, upright[: PAIRS - len(first)]])
+
+
+def _nearest(search: CopySearch) -> np.ndarray:
+    """int64 (N,): the training image that each image is shown beside."""
+    return np.where(search.turned.found, search.turned.rows, search.scores.nearest)
 
 
 def _pair(search: CopySearch, position: int) -> documents.CopyPair:
+    turned = bool(search.turned.found[position])
     return documents.CopyPair(
         synthetic=position,
-        training=int(search.scores.nearest[position]),
+        training=int(_nearest(search)[position]),
         score=float(search.scores.scores[position]),
         distance=float(search.scores.distances[position]),
         copy=bool(search.found[position]),
         exact=bool(search.exact[position]),
+        position=WORDS[int(search.turned.positions[position])] if turned else "",
     )

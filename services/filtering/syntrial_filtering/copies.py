@@ -8,7 +8,8 @@ others (a score near 1); a copy is much nearer to one (a score near 0).
 
 Distances are between blurred images of at most 32 pixels a side, each shifted by up to a fourteenth of the side to
 where it fits best, with brightness and contrast taken out. The threshold is what real images show: a quantile of the
-scores of training images against the training images of *other* patients. Mirrored or cropped copies are not found.
+scores of training images against the training images of *other* patients. Mirrored, turned and
+inverted copies are `turned`'s to find; cropped ones are not found.
 
 Called by the verbs. Images are uint8 (N, H, W, C).
 """

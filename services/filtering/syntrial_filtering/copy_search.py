@@ -1,6 +1,6 @@
 """One search for copies as both verbs do it: calibrated on the training split, reporting how far it is.
 
-Wiring over `copies`, which has the method.
+Wiring over `copies` and `turned`, which have the methods.
 """
 
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial_filtering.copies import CopyScores, CopyThreshold, calibrate, index_training, is_copy, score
 from syntrial_filtering.inputs import reporter
+from syntrial_filtering.turned import Turned, search_turned
 
 COUNTING_QUANTILE: Final = 0.001
 """Where a request keeps copies (quantile 0), they are counted at this quantile all the same."""
@@ -29,6 +30,8 @@ class CopySearch:
     """bool (N,)."""
     exact: np.ndarray
     """bool (N,): every pixel equals that of the nearest training image."""
+    turned: Turned
+    """Those of `found` that are copies in another position, or negatives."""
 
     def figures(self) -> CopyFigures:
         """What `decisions.json` and `quality.json` both say of it."""
@@ -37,6 +40,8 @@ class CopySearch:
             count=int(self.found.sum()),
             rate=float(self.found.mean()) if len(self.found) else 0.0,
             exact=int(self.exact.sum()),
+            turned=int(self.turned.found.sum()),
+            turned_threshold=self.turned.threshold,
             threshold=self.threshold.value,
             quantile=self.threshold.quantile,
             calibration_images=self.threshold.images,
@@ -69,13 +74,15 @@ def search_copies(
     scores = score(
         images_NHWC, index, report=reporter(context, total=len(images_NHWC), activity="searching for copies")
     )
+    turned = search_turned(context, images_NHWC, train)
     exact = _identical(images_NHWC, train.images_NHWC, scores.nearest)
     return CopySearch(
         scores=scores,
         threshold=threshold,
         # An identical image is a copy even where the threshold is 0, and rounding keeps its score above that.
-        found=is_copy(scores, threshold=threshold) | exact,
+        found=is_copy(scores, threshold=threshold) | exact | turned.found,
         exact=exact,
+        turned=turned,
     )
 
 

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
-from syntrial_data_prep.alterations import KINDS
+
+from syntrial.imagesets.near.alterations import KINDS
 
 Images = NDArray[np.uint8]
 

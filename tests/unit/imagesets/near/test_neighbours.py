@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from syntrial_data_prep.alterations import KINDS
-from syntrial_data_prep.calibration import CLOSEST, WIDEST, Calibration, calibrate
-from syntrial_data_prep.displaced import apart_by_parts, displaced, merged
-from syntrial_data_prep.likeness import (
+
+from syntrial.imagesets.near.alterations import KINDS
+from syntrial.imagesets.near.calibration import CLOSEST, WIDEST, Calibration, calibrate
+from syntrial.imagesets.near.displaced import apart_by_parts, displaced, merged
+from syntrial.imagesets.near.likeness import (
     INVERTED,
     POSITIONS,
     Likeness,
@@ -19,11 +20,10 @@ from syntrial_data_prep.likeness import (
     positions,
     scale_of,
 )
-from syntrial_data_prep.neighbours import Codes, Found, within
-
+from syntrial.imagesets.near.neighbours import Codes, Found, within
 from tests.unit.data_prep.drawn_images import Images, altered, chests, fields
 
-DOCS = Path(__file__).parents[3] / "docs" / "audit.md"
+DOCS = Path(__file__).parents[4] / "docs" / "audit.md"
 
 
 def searched(images: Images, patients: Codes | None = None) -> tuple[Calibration, Found]:

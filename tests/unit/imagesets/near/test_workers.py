@@ -3,7 +3,8 @@
 import os
 
 import pytest
-from syntrial_data_prep.workers import CORES, MOST_THREADS, threads_here
+
+from syntrial.imagesets.near.workers import CORES, MOST_THREADS, threads_here
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial_data_prep.likeness import INVERTED, MOVED, OPPOSITE, PARTS, Likeness
-from syntrial_data_prep.neighbours import Codes, Found, places
-from syntrial_data_prep.workers import in_order
+from syntrial.imagesets.near.likeness import INVERTED, MOVED, OPPOSITE, PARTS, Likeness
+from syntrial.imagesets.near.neighbours import Codes, Found, places
+from syntrial.imagesets.near.workers import in_order
 
 _ROWS: Final = 512
 _COLUMNS: Final = 1024

@@ -18,10 +18,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial_data_prep.alterations import ENCODINGS, KINDS
-from syntrial_data_prep.displaced import apart_by_parts
-from syntrial_data_prep.likeness import Likeness, Scale, coefficients, evened, positions
-from syntrial_data_prep.neighbours import Codes, several
+from syntrial.imagesets.near.alterations import ENCODINGS, KINDS
+from syntrial.imagesets.near.displaced import apart_by_parts
+from syntrial.imagesets.near.likeness import Likeness, Scale, coefficients, evened, positions
+from syntrial.imagesets.near.neighbours import Codes, several
 
 FALSE_ALARMS: Final = 2e-4
 """Pairs of different images that are expected within the threshold, an image."""

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial_data_prep.likeness import Likeness, folded, nearest, positions
-from syntrial_data_prep.workers import in_order
+from syntrial.imagesets.near.likeness import Likeness, folded, nearest, positions
+from syntrial.imagesets.near.workers import in_order
 
 Codes = NDArray[np.int64]
 
