@@ -19,7 +19,7 @@ SHEET: Final[Reason] = ("sheet of samples", "sheets of samples")
 NO_CLASS: Final[Reason] = ("image in no class", "images in no class")
 NO_PICTURE: Final[Reason] = ("file that is no image", "files that are no images")
 
-IMAGE_FOLDERS: Final = frozenset({"images", "image", "imgs", "img", "pictures", "pngs", "jpgs"})
+IMAGE_FOLDERS: Final = frozenset({"images", "image", "imgs", "img", "pictures", "pngs", "jpgs", "jpegimages"})
 """What says nothing of what lies there."""
 _SERVER_FOLDERS: Final = frozenset(
     "@eadir #recycle thumbs thumb thumbnails thumbnail _thumbs _thumbnails previews $recycle.bin lost+found".split()  # noqa: SIM905

@@ -82,10 +82,13 @@ class PictureHeader:
         return self.header.facts.width, self.header.facts.height
 
 
-def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -> FolderLayout:
+def layout_of(
+    tree: Tree, *, called: Callable[[str], str] = lambda name: name, patient_pattern: str = ""
+) -> FolderLayout:
     """The layout of a tree, by names, by a generator's list of labels, and by what a few pictures show.
 
-    `called` is what errors call a file of this name. Raises SourceError as `lay_out` does.
+    `called` is what errors call a file of this name; `patient_pattern` is the source's. Raises SourceError as `lay_out`
+    does.
     """
     names = tree.names()
     labels = listed_labels(tree)
@@ -95,7 +98,7 @@ def layout_of(tree: Tree, *, called: Callable[[str], str] = lambda name: name) -
     layout = lay_out(names, title=tree.title, labels=labels, called=called, unnamed=unnamed)
     layout = without_drawings(layout, tree=tree)
     if labels is None:
-        check_outer(layout, title=tree.title)
+        check_outer(layout, title=tree.title, has_patients="/" in patient_pattern)
     return layout
 
 
@@ -271,7 +274,8 @@ def contents_of_tree(source: Source, tree: Tree, *, path: Path, field: str) -> C
             received=f"{path}, which is empty",
             remedy="Check the path.",
         )
-    layout = unlabelled_layout_of(tree) if source.folder.unlabelled else layout_of(tree)
+    pattern = source.folder.patient_pattern
+    layout = unlabelled_layout_of(tree) if source.folder.unlabelled else layout_of(tree, patient_pattern=pattern)
     headers, damaged = sample_headers(layout.pictures, tree=tree)
     notes = []
     if damaged and len(headers) + len(damaged) == len(layout.pictures):

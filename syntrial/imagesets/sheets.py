@@ -88,6 +88,13 @@ class Sheet:
         title = next((title for start, title, _ in reversed(self.starts) if row >= start), self.title)
         return f"{title}: line {self.lines[row]}"
 
+    def line(self, row: int) -> str:
+        """The same within a message that names the tables: "line 3", or "line 3 of b.csv" where there are several."""
+        if len(self.starts) < 2:
+            return f"line {self.lines[row]}"
+        name = next(name for start, _, name in reversed(self.starts) if row >= start)
+        return f"line {self.lines[row]} of {name}"
+
 
 def read_sheet(
     file: BinaryIO, *, name: str, title: str, columns: Sequence[str] = (), encoding: str = "", delimiter: str = ""
@@ -117,7 +124,8 @@ def read_sheet(
             "a longer one",
             "This is no table: check the file.",
         )
-    rows, lines = _rows(text, delimiter=delimiter, is_list=name.lower().endswith((".txt", ".lst")), title=title)
+    is_list = name.lower().endswith((".txt", ".lst"))
+    rows, lines = _rows(text, delimiter=delimiter, is_list=is_list, columns=len(columns), title=title)
     return _sheet(rows, lines, columns=columns, notes=notes, title=title)
 
 
@@ -215,8 +223,8 @@ def _text(data: bytes, *, encoding: str, title: str) -> tuple[str, tuple[str, ..
     if b"\0" in data:
         _plain(data.decode("latin-1"), title=title)
     notes = (
-        f"The table is not UTF-8 (line {line}) and was read as Windows-1252: where its letters look wrong, name its "
-        "`encoding`.",
+        f"The table {title.rpartition(': ')[2]} is not UTF-8 (line {line}) and was read as Windows-1252: "
+        "where its letters look wrong, name its `encoding`.",
     )
     return data.decode("cp1252", errors="replace"), notes
 
@@ -233,13 +241,15 @@ def _plain(text: str, *, title: str) -> str:
     return text
 
 
-def _rows(text: str, *, delimiter: str, is_list: bool, title: str) -> tuple[list[list[str]], list[int]]:
-    """The rows with their lines, blank ones left out."""
+def _rows(text: str, *, delimiter: str, is_list: bool, columns: int, title: str) -> tuple[list[list[str]], list[int]]:
+    """The rows with their lines, blank ones left out. A list may have so many `columns` with blanks between them."""
     if not text.strip():
         raise _wrong(title, "a table has rows", "an empty file", "Copy or download it again.")
     sign = delimiter or _sniffed(text)
     if not sign and is_list:
         found = [(line.strip(), number) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
+        if columns > 2 and all(len(line.split()) == columns for line, _ in found):
+            return [line.split() for line, _ in found], [number for _, number in found]
         return [list(line.rsplit(None, 1)) for line, _ in found], [number for _, number in found]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=sign or ",", strict=True)
     rows: list[list[str]] = []

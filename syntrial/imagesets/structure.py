@@ -34,6 +34,27 @@ _NO_CLASSES: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 """What holds images, but of no class of its own, where it lies beside classes."""
+_MOST_INNER: Final = 30
+_FEWEST_EACH: Final = 8
+"""Within a class, at most so many folders with so many images each on average may be classes: others are patients."""
+_VOLUMES: Final = "Volumes are not read: save the slices that are meant as PNG, 16-bit PNG or DICOM."
+_REMEDIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"), "An archive in a folder is not opened: give the archive itself."
+    ),
+    ".npz": "Give the file itself: `npz: FILE`.",
+    ".npy": "Gather the arrays in one file, numpy.savez(FILE, train_images=…, train_labels=…), and name it by `npz:`.",
+    **dict.fromkeys(
+        (".mat", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".tfrecord", ".tfrecords"),
+        "Save images and labels as numpy.savez(FILE, train_images=…, train_labels=…), and name it by `npz:`.",
+    ),
+    **dict.fromkeys((".nii", ".mha", ".mhd", ".nrrd", ".mgz", ".img"), _VOLUMES),
+    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "Slides are not read: cut tiles, and save them as PNG."),
+    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".wmv"), "Videos are not read: save the frames that are meant."),
+    **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".pdf"), "Convert them to PNG or JPEG."),
+}
+"""By suffix, where a folder holds no image."""
+_TABLES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 _COUNTER: Final = re.compile(r"\d{5,}")
 _SPLIT_WORDS: Final[Mapping[str, str]] = {
     **SPLIT_NAMES,
@@ -155,11 +176,12 @@ def lay_out(
             received=f"{len(companions)} of those alone",
             remedy="Give the folder of the images, or rename it where the images are these.",
         )
-    place = _structure(images, title=title, called=called)
+    place = _structure(images, title=title, called=called, beside=names)
     placed = {row.name: found for row in images if (found := place(row.parts)) is not None}
     left |= {row.name: NO_CLASS for row in images if row.name not in placed}
     if not placed or len(images) > 2 * len(placed):
-        raise _no_class([row.name for row in images if row.name not in placed], title=title, called=called)
+        strays = [row.name for row in images if row.name not in placed]
+        raise _no_class(strays, title=title, called=called, beside=names)
     _check_nested(placed.values(), title=title)
     known = {found.label for found in placed.values()}
     of_left: dict[str, _Spot] = {}
@@ -236,25 +258,35 @@ def of_classes(counts: Mapping[str, int]) -> str:
 def _no_pictures(names: Sequence[str], *, title: str) -> SourceError:
     suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
     some = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-    archives = any(suffix in {".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"} for suffix in suffixes)
+    volumes = any(name.lower().endswith((".nii.gz", ".nii")) for name in names)
+    remedy = (
+        _VOLUMES
+        if volumes
+        else next((_REMEDIES[found] for found, _ in suffixes.most_common() if found in _REMEDIES), "Check the path.")
+    )
     return SourceError(
         field=title,
         rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
         received=counted(len(names), "other file") + (f" ({some})" if some else ""),
-        remedy="An archive in a folder is not opened: give the archive itself." if archives else "Check the path.",
+        remedy=_VOLUMES if volumes else remedy,
     )
 
 
-def _no_class(names: Sequence[str], *, title: str, called: Callable[[str], str]) -> SourceError:
+def _no_class(
+    names: Sequence[str], *, title: str, called: Callable[[str], str], beside: Sequence[str] = ()
+) -> SourceError:
+    """`beside` are all files: a table among them may be what says the classes."""
+    tables = [name for name in beside if name.lower().endswith(_TABLES)]
+    by_table = f" Or name the table that says the classes: `table: {{folder: …, file: {tables[0]}}}`." if tables else ""
     return SourceError(
         field=title,
         rule="images lie in a folder for each class, with or without train, val and test above them",
         received=f"{called(names[0])} and {len(names) - 1} more in no class",
-        remedy="Make a folder for each class, named like it, and move the images there.",
+        remedy=f"Make a folder for each class, named like it, and move the images there.{by_table}",
     )
 
 
-def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str]) -> _Place:
+def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str], beside: Sequence[str] = ()) -> _Place:
     skip = _wrapped(rows)
     inner = [row.parts[len(skip) :] for row in rows if row.parts[: len(skip)] == skip]
     splits = _splits_above(inner, title=title)
@@ -270,7 +302,7 @@ def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str])
 
         return below_a_split
     if len(inner) == sum(len(parts) == 1 for parts in inner):
-        raise _no_class([row.name for row in rows], title=title, called=called)
+        raise _no_class([row.name for row in rows], title=title, called=called, beside=beside)
     _check_classes(inner, title=title)
     if _has_splits_below(inner, title=title):
 
@@ -465,8 +497,14 @@ def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:
         )
 
 
-def check_outer(layout: FolderLayout, *, title: str) -> None:
-    """Refuses classes that all hold the same folders: sites or folds, perhaps, and those within are the classes."""
+def check_outer(layout: FolderLayout, *, title: str, has_patients: bool = False) -> None:
+    """Refuses classes that all hold the same folders: sites or folds, perhaps, and those within are the classes.
+
+    And classes that hold nothing but folders of images that are called by different words, as classes are, unless
+    patients are found in the path (`has_patients`).
+    """
+    if not has_patients:
+        _check_words_within(layout, title=title)
     below: dict[str, set[str]] = defaultdict(set)
     for picture in layout.pictures:
         parts = picture.name.split("/")
@@ -483,3 +521,34 @@ def check_outer(layout: FolderLayout, *, title: str) -> None:
             remedy="If the inner ones are the classes, bring those of one name together; if the outer ones are, "
             "move the images of each up into it.",
         )
+
+
+def _check_words_within(layout: FolderLayout, *, title: str) -> None:
+    """Refuses a class that holds several folders of many images, called by words of their own, and no image beside."""
+    within: dict[str, Counter[str]] = defaultdict(Counter)
+    for picture in layout.pictures:
+        parts = picture.name.split("/")
+        at = parts.index(picture.label) + 1
+        within[picture.label][parts[at] if at < len(parts) - 1 else ""] += 1
+    if len(within) < 2:
+        return
+    for label, counts in sorted(within.items()):
+        words = {word for inner in counts if (word := _own_word(inner))}
+        is_few = 1 < len(counts) <= _MOST_INNER and sum(counts.values()) >= _FEWEST_EACH * len(counts)
+        if "" in counts or not is_few or len(words) < len(counts):
+            continue
+        raise SourceError(
+            field=title,
+            rule="it is plain which folders are the classes",
+            # Those within may be called by persons' names.
+            received=f"{label!r}, which holds {len(counts)} folders of images and none beside them, beside "
+            f"{quoted(sorted(within.keys() - {label}))}",
+            remedy="If those within are the classes, move them all into one folder, and out of it what is none; if "
+            "they are patients, write `patientPattern: '/([^/]+)/[^/]+$'`; else move the images of each up.",
+        )
+
+
+def _own_word(folder: str) -> str:
+    """What a folder's name says without numbers; "" for numbers, letters of a pattern and words for splits."""
+    word = re.sub(r"[\W\d_]+", "", folder).casefold()
+    return "" if len(word) < 3 or re.fullmatch("[a-f]+", word) or split_word(folder) else word

@@ -45,13 +45,14 @@ from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 
 USUAL_PATHS: Final = (
     *("path", "file name", "file", "file path", "image path", "image index", "image", "image name", "image file"),
-    *("image id", "img", "img path", "img name", "picture", "dicom", "id"),
+    *("image id", "id code", "img", "img path", "img name", "picture", "dicom", "id"),
 )
 USUAL_PATIENTS: Final = (
     *("patient", "patient id", "subject", "subject id", "participant", "participant id", "case id", "lesion id", "pid"),
 )
 USUAL_SPLITS: Final = ("split", "subset", "partition", "dataset split", "fold name")
 """What columns are called, whatever their capitals, blanks and underlines."""
+SPREADSHEETS: Final = (".xlsx", ".xls", ".ods")
 MOST_SHOWN: Final = 5
 """Of rows or files that are named in a message."""
 
@@ -266,11 +267,12 @@ def _sheets(
     if not files:
         tables = [name for name in names if "/" not in name and is_table(name)]
         if len(tables) != 1:
+            others = [name for name in (*names, *beside) if "/" not in name and name.lower().endswith(SPREADSHEETS)]
             raise SourceError(
                 field=f"{title}: file",
                 rule="the folder has one table at its top (.csv, .tsv, .parquet), or it is named",
-                received=quoted(tables) if tables else "none",
-                remedy="Name it: `table: {file: NAME}`.",
+                received=quoted(tables) if tables else "none" + (f", beside {quoted(others)}" if others else ""),
+                remedy="Save the spreadsheet as CSV." if others and not tables else "Name it: `table: {file: NAME}`.",
             )
         files = [TableFile(names=tables)]
     sheets: dict[str, Sheet] = {}
@@ -360,9 +362,9 @@ def _check_placed(
     absent = [row for row, name in enumerate(found) if name is None]
     if not absent:
         return ()
-    some = ", ".join(f"line {sheet.lines[row]}" for row in absent[:MOST_SHOWN])
+    some = ", ".join(sheet.line(row) for row in absent[:MOST_SHOWN])
     if shown := show(values[absent[0]]):
-        some = ", ".join(f"line {sheet.lines[row]}: {show(values[row])}" for row in absent[:MOST_SHOWN])
+        some = ", ".join(f"{sheet.line(row)}: {show(values[row])}" for row in absent[:MOST_SHOWN])
     if len(absent) == len(found) or (not is_partial and len(absent) > MOST_ABSENT * len(found)):
         raise SourceError(
             field=f"{sheet.at(absent[0])}, {column}",
@@ -405,7 +407,7 @@ def _once(
             raise SourceError(
                 field=sheet.at(row),
                 rule="rows of one image say the same of it",
-                received=f"another {' and another '.join(differs)} than line {sheet.lines[before]}"
+                received=f"another {' and another '.join(differs)} than {sheet.line(before)}"
                 + (f" for {show(str(found[row]))}" if show(str(found[row])) else ""),
                 remedy="Leave one of them out.",
             )

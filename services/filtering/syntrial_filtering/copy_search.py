@@ -31,7 +31,7 @@ class CopySearch:
     exact: np.ndarray
     """bool (N,): every pixel equals that of the nearest training image."""
     turned: Turned
-    """Those of `found` that are copies in another position, or negatives."""
+    """The search that says which of `found` are copies in another position, or negatives."""
 
     def figures(self) -> CopyFigures:
         """What `decisions.json` and `quality.json` both say of it."""

@@ -141,6 +141,11 @@ def wrapped(root: Path) -> None:
 Make = Callable[[Path], object]
 
 
+def initials(root: Path) -> None:
+    """Patients in folders of their own, by initials and numbers."""
+    draw_classes(root, save=lambda p, k, n: write(p.parent / f"{'ABCD'[n % 2]}K{n % 2 + 7}" / p.name, grey(k, n)))
+
+
 def called_labels(root: Path) -> None:
     """Classes that are called so: no image has a label of its name."""
     draw_classes(root, classes=("labels", "tags"))
@@ -173,6 +178,7 @@ READ: dict[str, tuple[Make, dict[str, list[int]], str]] = {
     ),
     "a generator's list of labels": (generator, {"all": [20, 20]}, "1 file that is no image"),
     "half of a class as JFIF, the rest WebP": (browsers, {"all": [20, 20]}, ""),
+    "patients by initials": (initials, {"all": [20, 20]}, ""),
     "a class called labels": (called_labels, {"all": [20, 20]}, ""),
     "a flat folder with a table in it": (flat_with_table, {"all": [20, 20]}, ""),
 }
@@ -265,7 +271,48 @@ def beside_a_table(root: Path) -> None:
     write(root / "labels" / "train.csv", b"image,label\n0.png,ill\n")
 
 
+def organs(root: Path) -> None:
+    """As LC25000: which of two levels the classes are, nothing says."""
+    for seed, organ in enumerate(("colon", "lung")):
+        draw_classes(root / f"{organ}_image_sets", classes=(f"{organ}_aca", f"{organ}_n"), count=10, seed=seed)
+
+
+def larger_beside_tiles(root: Path) -> None:
+    """As Kather's texture set: tiles in their classes, and a folder of whole images."""
+    draw_classes(root / "tiles_5000", classes=("01_TUMOR", "02_STROMA", "03_EMPTY"), count=10)
+    for number in range(10):
+        write(root / "larger_10" / f"{number}.png", grey(0, number, size=(64, 64)))
+
+
+def competition(root: Path) -> None:
+    """As APTOS: a folder for each split, and tables."""
+    for number in range(20):
+        write(root / "train_images" / f"{number}.png", grey(number % 2, number))
+    for name in ("sample.csv", "train.csv"):
+        write(root / name, b"id_code,diagnosis\n")
+
+
+def others(suffix: str) -> Make:
+    def make(root: Path) -> None:
+        for label in ("ill", "well"):
+            for number in range(5):
+                write(root / label / f"{number}{suffix}", bytes(348))
+
+    return make
+
+
 REFUSED: dict[str, tuple[Make, str]] = {
+    "classes in two groups": (
+        organs,
+        "'colon_image_sets', which holds 2 folders of images.*'lung_image_sets'",
+    ),
+    "classes beside whole images": (larger_beside_tiles, "'tiles_5000', which holds 3 folders.*beside 'larger_10'"),
+    "a competition's folder": (competition, r"20 .*|table: \{folder: …, file: sample.csv\}"),
+    "volumes": (others(".nii.gz"), "Volumes are not read: save the slices"),
+    "slides": (others(".svs"), "cut tiles"),
+    "arrays, one a file": (others(".npy"), r"numpy.savez\(.*by `npz:`"),
+    "a program's files": (others(".mat"), r"numpy.savez\(.*by `npz:`"),
+    "videos": (others(".mp4"), "save the frames"),
     "images beside boxes": (
         beside_labels(".txt", b"0 0.5 0.5 0.25 0.25\n1 0.1 0.2 0.1 0.1\n", above="train"),
         "12 images in 'train/images' beside 'train/labels', which holds 12 .txt files of boxes, as YOLO.*as several",
@@ -328,6 +375,20 @@ def test_patients_that_are_folders_are_found_in_the_path(tmp_path: Path) -> None
     draw_classes(tmp_path / "real", save=lambda p, k, n: write(p.parent / f"pat{n // 2}" / p.name, grey(k, n)))
     found = looked_at(tmp_path, {"folder": "real", "patientPattern": r"/(pat\d+)/"})["dataset"]
     assert len(set(found.splits["all"].patients)) == 10
+
+
+def test_patients_that_are_folders_called_by_names_are_patients_where_the_pattern_says_so(tmp_path: Path) -> None:
+    names = ("Miller", "Baker", "Cooper", "Mason", "Taylor", "Smith")
+
+    def save(path: Path, label: int, number: int) -> None:
+        write(path.parent / f"{names[number % 6]}{label}" / path.name, grey(label, number))
+
+    draw_classes(tmp_path / "real", count=48, save=save)
+    with pytest.raises(UserError, match="patientPattern") as caught:
+        looked_at(tmp_path, {"folder": "real"})
+    assert "Miller" not in str(caught.value)
+    found = looked_at(tmp_path, {"folder": "real", "patientPattern": "/([^/]+)/[^/]+$"})["dataset"]
+    assert (found.classes, len(set(found.splits["all"].patients))) == (("ill", "well"), 12)
 
 
 def test_synthetic_images_are_read_in_any_format_of_the_real_ones(tmp_path: Path) -> None:

@@ -120,6 +120,15 @@ def test_a_list_of_paths_and_labels_is_read(tmp_path: Path) -> None:
     assert (total(found), found["train"].classes) == (COUNT, ("0", "1"))
 
 
+def test_a_list_of_more_columns_is_read_by_the_blanks_between_them(tmp_path: Path) -> None:
+    flat(tmp_path / "set")
+    rows = [f"{n // 2} {png(n)} {'ab'[n % 2]} cohen\n" for n in range(COUNT)]
+    (tmp_path / "set" / "train.txt").write_text("".join(rows))
+    table = {"folder": "set", "file": "train.txt", "columns": ["patient", "path", "label", "source"]}
+    found = prepared(tmp_path, {"table": table})
+    assert (total(found), found["train"].classes) == (COUNT, ("a", "b"))
+
+
 def test_a_flat_folder_with_one_table_is_read_as_a_folder(tmp_path: Path) -> None:
     flat(tmp_path / "real")
     (tmp_path / "real" / "labels.csv").write_text(lines(png))

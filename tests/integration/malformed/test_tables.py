@@ -207,6 +207,21 @@ CASES: dict[str, Case] = {
         files={"more.csv": f"path,age\n{name_of(0)},5\n{name_of(0)},6"},
         told=("more.csv: line 3", "line 2"),
     ),
+    "two tables, the second of which says otherwise": Case(
+        table=text(),
+        fields={"files": {"train": "labels.csv", "test": "more.csv"}},
+        files={"more.csv": text([[name_of(3), "well", "p1", "train"]])},
+        told=("more.csv: line 2", "another split than line 5 of labels.csv"),
+    ),
+    "two tables, with rows without a file in both": Case(
+        table=text(changed(1, 0, "gone.png")),
+        fields={"files": {"train": "labels.csv", "test": "more.csv"}},
+        files={"more.csv": text([[f"lost{row}.png", "well", "p1", "train"] for row in range(20)])},
+        told=("labels.csv: line 3", "21 of 60"),
+    ),
+    "a spreadsheet in place of a table": Case(
+        table=text(), fields={"file": "labels.xlsx"}, files={"labels.xlsx": b"PK\3\4" + bytes(60)}, told=("as CSV",)
+    ),
     "a positive label that there is not": Case(
         table=text(),
         dataset={"task": {"binary": {"positive": "sick"}}},

@@ -74,7 +74,7 @@ def read(
     if is_unlabelled:
         layout = unlabelled_layout_of(whole)
     else:
-        layout = layout_of(whole, called=lambda name: _masked(name, words[name]))
+        layout = layout_of(whole, called=lambda name: _masked(name, words[name]), patient_pattern=pattern)
     originals = {_shown(picture, words[picture.name]): picture.name for picture in layout.pictures}
     pictures_shown = [replace(picture, name=shown) for picture, shown in zip(layout.pictures, originals, strict=True)]
     tree = Renamed(whole, originals)
