@@ -142,7 +142,17 @@ def export(  # noqa: PLR0917 - options of a command
         list[str] | None,
         typer.Option(help="images, predictions, generators, classifiers or all; may be given several times."),
     ] = None,
-    picture_format: Annotated[str, typer.Option("--format", help="Of images: png or npz.")] = "png",
+    picture_format: Annotated[
+        str, typer.Option("--format", help="Of images: png, npz, medmnist, zip (StyleGAN's) or imagefolder.")
+    ] = "png",
+    mix: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REAL:SYNTHETIC",
+            help="Also each set mixed with real training images, by percent: 70:30.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     context: Context = None,
     namespace: Namespace = None,
@@ -150,9 +160,11 @@ def export(  # noqa: PLR0917 - options of a command
     endpoint: Endpoint = None,
 ) -> None:
     """Take a trial home: experiment, report, tables, provenance, and on request images, predictions and weights."""
-    from syntrial.trial.export import chosen_format, chosen_parts, export_trial
+    from syntrial.imagesets.layouts import chosen_layout
+    from syntrial.trial.export import chosen_parts, export_trial
+    from syntrial.trial.sets import chosen_mix
 
-    parts, written_as = chosen_parts(include or ()), chosen_format(picture_format)
+    parts, layout, mixed = chosen_parts(include or ()), chosen_layout(picture_format), chosen_mix(mix)
     handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
     _say_if_behind(handle)
     with handle.store() as opened, console.status("exporting") as shown:
@@ -162,7 +174,8 @@ def export(  # noqa: PLR0917 - options of a command
             name=handle.name,
             out=folder,
             parts=parts,
-            picture_format=written_as,
+            layout=layout,
+            mix=mixed,
             on_file=lambda item: shown.update(Text(item)),
         )
     images = f", {counted(done.images, 'image')}" if done.images else ""

@@ -4,12 +4,14 @@ A trial reads both forms as a source; what is read here is for scripts that ask 
 """
 
 import csv
+import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from syntrial.errors import SourceError
@@ -20,29 +22,60 @@ ANY_CLASS = "all"
 """The folder of images that have several labels each; images.csv has the labels."""
 
 
+TABLE: Final = "images.csv"
+"""The table beside pictures: each one's file, class or labels, and origins."""
+
+
 def write_pngs(images: ImageSet, folder: Path) -> None:
     """Writes a PNG for each image, and images.csv with each file's class or labels and its origin.
 
-    A class's folder is called after it, as far as file systems allow (`file_name`). PNG is lossless.
+    A class's folder is called after it, as far as file systems allow (`class_folders`). PNG is lossless.
     """
-    several = images.task == MULTI_LABEL
-    names = [file_name(name) for name in images.classes]
-    if len(set(names)) < len(names):
-        # Two classes that differ only in what a file system refuses.
-        names = [f"{number}-{name}" for number, name in enumerate(names)]
-    for name in (ANY_CLASS,) if several else names:
+    folders = class_folders(images)
+    for name in folders:
         (folder / name).mkdir(parents=True)
     digits = len(str(max(0, len(images) - 1)))
-    columns = ["file", *(images.classes if several else ("class",)), *(f"origin {name}" for name in images.origins)]
-    with (folder / "images.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(columns)
-        for number, pixels in enumerate(images.images_NHWC):
-            place = ANY_CLASS if several else names[int(images.labels[number])]
-            name = f"{place}/{number:0{digits}d}.png"
-            Image.fromarray(np.squeeze(pixels, axis=2) if pixels.shape[2] == 1 else pixels).save(folder / name)
-            labels = images.labels[number].tolist() if several else [images.classes[int(images.labels[number])]]
-            writer.writerow([name, *labels, *(column[number] for column in images.origins.values())])
+    several = images.task == MULTI_LABEL
+    names = [
+        f"{folders[0 if several else int(images.labels[number])]}/{number:0{digits}d}.png"
+        for number in range(len(images))
+    ]
+    for name, pixels in zip(names, images.images_NHWC, strict=True):
+        (folder / name).write_bytes(png(pixels))
+    with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(table_rows(images, names, path="file"))
+
+
+def class_folders(images: ImageSet) -> tuple[str, ...]:
+    """The name of each class's folder, or `ANY_CLASS` alone where images have several labels."""
+    if images.task == MULTI_LABEL:
+        return (ANY_CLASS,)
+    names = tuple(file_name(name) for name in images.classes)
+    if len({name.casefold() for name in names}) < len(names):
+        # Two classes that differ only in what a file system refuses.
+        return tuple(f"{number}-{name}" for number, name in enumerate(names))
+    return names
+
+
+def png(pixels: NDArray[np.uint8]) -> bytes:
+    """An image, uint8 (H, W, 1 or 3), as a PNG file."""
+    file = io.BytesIO()
+    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def label_columns(images: ImageSet, *, label: str) -> list[str]:
+    """The headings of the columns of labels: `label`, or a class each where images have several."""
+    return [*images.classes] if images.task == MULTI_LABEL else [label]
+
+
+def table_rows(images: ImageSet, files: Sequence[str], *, path: str, label: str = "class") -> Iterator[list[str]]:
+    """A table of the set: a row of headings, then one for each of `files`, with its labels and its origins."""
+    yield [path, *label_columns(images, label=label), *(f"origin {name}" for name in images.origins)]
+    for number, file in enumerate(files):
+        own = images.labels[number]
+        labels = [*map(str, own.tolist())] if images.task == MULTI_LABEL else [images.classes[int(own)]]
+        yield [file, *labels, *(str(column[number]) for column in images.origins.values())]
 
 
 def file_name(text: str) -> str:
@@ -50,13 +83,16 @@ def file_name(text: str) -> str:
     return re.sub(r'[/\\:*?"<>|\x00-\x1f]+', "-", text).strip(" .") or "-"
 
 
-def write_npz(images: ImageSet, path: Path) -> None:
-    """Writes `images` uint8 (N, H, W) or (N, H, W, 3), `labels` (N, 1) or (N, K), `classes`, and each origin."""
+def write_npz(images: ImageSet, path: Path, *, split: str = "") -> None:
+    """Writes `images` uint8 (N, H, W) or (N, H, W, 3), `labels` (N, 1) or (N, K), `classes`, and each origin.
+
+    With a `split` the first two are named as MedMNIST names those of a split: `train_images`, `train_labels`.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     pixels = images.images_NHWC
     arrays: dict[str, Any] = {
-        "images": pixels[..., 0] if pixels.shape[3] == 1 else pixels,
-        "labels": images.labels[:, None] if images.labels.ndim == 1 else images.labels,
+        f"{split}_images" if split else "images": pixels[..., 0] if pixels.shape[3] == 1 else pixels,
+        f"{split}_labels" if split else "labels": images.labels[:, None] if images.labels.ndim == 1 else images.labels,
         "classes": np.array(images.classes),
     }
     arrays |= {f"origin_{name}": np.asarray(column) for name, column in images.origins.items()}

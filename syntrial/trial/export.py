@@ -5,15 +5,17 @@
     tables/comparisons.csv      the report's tables, a row each
     tables/arms.csv
     provenance/<key>.json       the manifest of each finished step: its request, what it read, the machine it ran on
-    images/<set>/<class>/*.png  on request: the accepted synthetic images, with images.csv for each one's origin;
-    images/<set>.npz            or as arrays. Both forms can be given to Syntrial again (`folder:`, `npz:`)
+    images/<set>                on request: the accepted synthetic images, in a layout of `syntrial.imagesets.layouts`,
+                                with a card that says how they are given to Syntrial again
+    mixed/<set>                 on request: real training images and synthetic ones, by percentage, likewise
     predictions/<step>.csv      on request: each test image's patient, label and scores
-    generators/<step>/          on request: weights (safetensors) and their description; classifiers/<step>/ likewise,
-                                with checkpoints/ where weights were kept on the way
+    generators/<step>/          on request: weights (safetensors), their description, and how images are drawn
+                                (sampling.json); classifiers/<step>/ likewise, with checkpoints/ where weights were kept
+                                on the way
     README.md  SHA256SUMS       what lies here, and its checksums (`sha256sum -c SHA256SUMS`)
 
 Reads a store by the identifier under which it files the experiment, so a laptop's trial and a cluster's are exported
-alike. Beside what the report shows, no real image is exported.
+alike. Beside what the report shows, and what a mixed set is asked for, no real image is exported; none by its name.
 """
 
 import csv
@@ -32,12 +34,12 @@ from syntrial.artifacts.backend import hash_file
 from syntrial.artifacts.members import MemberReader
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import UserError
-from syntrial.imagesets.files import file_name, write_npz, write_pngs
-from syntrial.imagesets.imageset import read_image_set
+from syntrial.imagesets.files import file_name
+from syntrial.imagesets.layouts import LAYOUTS, Layout
 from syntrial.trial.record import TrialRecord, read_trial_record
+from syntrial.trial.sets import Mix, Sets, verdict_words
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-_FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
 _EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
 
 
@@ -60,13 +62,6 @@ _KEPT: Final = "checkpoints"
 """The member with weights that a training kept on the way, and their folder."""
 
 
-class PictureFormat(StrEnum):
-    """How images are written."""
-
-    PNG = "png"
-    NPZ = "npz"
-
-
 def chosen_parts(names: Iterable[str]) -> frozenset[ExportPart]:
     """The parts that a user names, one by one, with commas, or "all"; raises UserError for another name."""
     words = [word.strip() for name in names for word in name.split(",") if word.strip()]
@@ -81,15 +76,6 @@ def chosen_parts(names: Iterable[str]) -> frozenset[ExportPart]:
                 remedy="Name one of these.",
             )
     return frozenset(map(ExportPart, words))
-
-
-def chosen_format(name: str) -> PictureFormat:
-    """The form of images that a user names; raises UserError for another name."""
-    if name not in set(PictureFormat):
-        raise UserError(
-            field="--format", rule=f"is one of {', '.join(PictureFormat)}", received=name, remedy="Name one of these."
-        )
-    return PictureFormat(name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,13 +138,47 @@ def export_trial(
     name: str,
     out: Path,
     parts: Collection[ExportPart] = (),
-    picture_format: PictureFormat = PictureFormat.PNG,
+    layout: Layout = LAYOUTS["png"],
+    mix: Mix | None = None,
     on_file: Callable[[str], None] = lambda _name: None,
 ) -> Exported:
     """Writes what the store has of the trial into the new folder `out`; it appears when it is whole.
 
-    `on_file` is told what is being written. Raises UserError where `out` exists and is not empty, ArtifactMissing where
-    the store knows no such trial.
+    `mix` asks for mixed sets beside the others. `on_file` is told what is being written. Raises UserError where `out`
+    exists and is not empty, ArtifactMissing where the store knows no such trial.
+    """
+    trial = read_trial_record(store, uid=uid)
+    images = 0
+    with whole_folder(out) as draft:
+        _write_records(trial, store=store, folder=draft)
+        report = _blobs(store, trial.report, "report")["report.json"] if trial.report is not None else None
+        verdict = verdict_words(json.loads(report) if report is not None else None)
+        sets = Sets(trial=trial, store=store, name=name, layout=layout, verdict=verdict, on_file=on_file)
+        if ExportPart.IMAGES in parts:
+            images = sets.write(draft / "images")
+        if mix is not None:
+            images += sets.write_mixed(draft / "mixed", mix)
+        if ExportPart.PREDICTIONS in parts:
+            _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
+        for part in _WEIGHTS.keys() & parts:
+            _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
+        (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
+        paths = add_checksums(draft)
+        size = sum(path.stat().st_size for path in paths)
+    return Exported(
+        folder=out,
+        files=len(paths) + 1,
+        bytes=size,
+        images=images,
+        steps_missing=len(trial.labels) - len(trial.manifests),
+    )
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder to write into that becomes the new or empty folder `out` when the block ends; on an error, nothing.
+
+    Raises UserError where `out` holds something, and where what is written has no room or no permission.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(
@@ -167,28 +187,13 @@ def export_trial(
             received=str(out),
             remedy="Name another folder, or remove this one.",
         )
-    trial = read_trial_record(store, uid=uid)
     whole = out.resolve()
     draft = whole.with_name(f".{whole.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
     try:
         with _writable(whole.parent):
             draft.mkdir(parents=True)
-            _write_records(trial, store=store, folder=draft)
-            images = 0
-            if ExportPart.IMAGES in parts:
-                images = _write_images(
-                    trial, store=store, folder=draft / "images", picture_format=picture_format, on_file=on_file
-                )
-            if ExportPart.PREDICTIONS in parts:
-                _write_predictions(trial, store=store, folder=draft / "predictions", on_file=on_file)
-            for part in _WEIGHTS.keys() & parts:
-                _write_weights(trial, part, store=store, folder=draft / part, on_file=on_file)
-            (draft / "README.md").write_text(_readme(trial, name=name, folder=draft), encoding="utf-8")
-            paths = sorted(path for path in draft.rglob("*") if path.is_file())
-            sums = [f"{hash_file(path)[0]}  {path.relative_to(draft).as_posix()}\n" for path in paths]
-            (draft / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
-            size = sum(path.stat().st_size for path in paths)
+            yield draft
             out.mkdir(exist_ok=True)
             for path in draft.iterdir():
                 path.rename(out / path.name)
@@ -196,13 +201,14 @@ def export_trial(
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return Exported(
-        folder=out,
-        files=len(paths) + 1,
-        bytes=size,
-        images=images,
-        steps_missing=len(trial.labels) - len(trial.manifests),
-    )
+
+
+def add_checksums(folder: Path) -> list[Path]:
+    """Writes SHA256SUMS of all files in a folder; returns these."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    sums = [f"{hash_file(path)[0]}  {path.relative_to(folder).as_posix()}\n" for path in paths]
+    (folder / "SHA256SUMS").write_text("".join(sums), encoding="utf-8")
+    return paths
 
 
 def _write_records(trial: TrialRecord, *, store: ArtifactStore, folder: Path) -> None:
@@ -235,28 +241,6 @@ def _write_records(trial: TrialRecord, *, store: ArtifactStore, folder: Path) ->
         report = json.loads(blobs["report.json"])
         for table in ("comparisons", "arms"):
             _write_csv(folder / "tables" / f"{table}.csv", [_flat(item) for item in report.get(table, ())])
-
-
-def _write_images(
-    trial: TrialRecord,
-    *,
-    store: ArtifactStore,
-    folder: Path,
-    picture_format: PictureFormat,
-    on_file: Callable[[str], None],
-) -> int:
-    """Writes the accepted images of each synthetic set; returns how many."""
-    count = 0
-    for key in trial.keys_of(_FILTER):
-        name = file_name(trial.about[key])
-        images = read_image_set(store.open(MemberRef(key=key, member="accepted")))
-        on_file(f"images/{name}: {len(images)}")
-        if picture_format is PictureFormat.NPZ:
-            write_npz(images, folder / f"{name}.npz")
-        else:
-            write_pngs(images, folder / name)
-        count += len(images)
-    return count
 
 
 def _write_predictions(
@@ -316,7 +300,9 @@ def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
         "steps.csv": "each step with its key, the digest of its result, and the machine it ran on",
         "tables": "the report's comparisons and arms as CSV",
         "provenance": "the manifest of each finished step, by key: its request, its inputs with their digests",
-        "images": "accepted synthetic images; usable again as `folder:` or `npz:` of an experiment",
+        "images": "accepted synthetic images, each set with its card: where they come from, what is known against "
+        "them, and how an experiment reads them again",
+        "mixed": "real training images and synthetic ones by percentage, likewise. Real images are of patients",
         "predictions": "for each evaluation, each test image's patient, label and scores",
         "generators": "trained generators: weights as safetensors and what is needed to build the network",
         "classifiers": "trained classifiers, likewise; in `checkpoints` what was kept on the way",

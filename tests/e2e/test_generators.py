@@ -12,6 +12,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "generators"
 SMALL = {
     "toy": ["components=3"],
     "monai": ["steps=4", "batch=4", "channels=32", "sampling=3"],
+    "torchgan": ["steps=4", "batch=4", "channels=4", "latent=8"],
     "ddpm": ["steps=4", "batch=4", "width=8", "sampling=10"],
 }
 

@@ -12,9 +12,11 @@ from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, UserError
 from syntrial.imagesets.files import write_pngs
 from syntrial.imagesets.imageset import ImageSet
+from syntrial.imagesets.layouts import LAYOUTS, chosen_layout
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.export import ExportPart, PictureFormat, chosen_format, chosen_parts, export_trial, write_report
+from syntrial.trial.export import ExportPart, chosen_parts, export_trial, write_report
 from syntrial.trial.record import read_trial_record
+from syntrial.trial.sets import chosen_mix
 from tests.unit.trial_records import CLASSES, REPORT, UID, file_plan, finished_store, image_set, put_step, put_trial
 
 
@@ -68,7 +70,7 @@ def test_pngs_lie_in_a_folder_for_each_class_and_hold_the_pixels_of_the_artifact
 ) -> None:
     done = export_trial(finished, uid=UID, name="small", out=tmp_path / "out", parts={ExportPart.IMAGES})
     folder = tmp_path / "out" / "images" / "edm"
-    assert sorted(path.name for path in folder.iterdir()) == ["ill-bad", "images.csv", "normal, benign"]
+    assert sorted(path.name for path in folder.iterdir()) == ["README.md", "ill-bad", "images.csv", "normal, benign"]
     made = image_set()
     listed = rows(folder / "images.csv")
     assert done.images == len(listed) == len(made)
@@ -86,7 +88,7 @@ def test_an_npz_can_be_a_source_of_another_trial(finished: ArtifactStore, tmp_pa
         name="small",
         out=tmp_path / "out",
         parts={ExportPart.IMAGES},
-        picture_format=PictureFormat.NPZ,
+        layout=LAYOUTS["npz"],
     )
     with np.load(tmp_path / "out" / "images" / "edm.npz", allow_pickle=False) as arrays:
         assert arrays["images"].shape == (6, 8, 8)
@@ -189,9 +191,17 @@ def test_a_trial_that_the_store_does_not_know_is_told(finished: ArtifactStore, t
         export_trial(finished, uid="other", name="other", out=tmp_path / "out")
 
 
-@pytest.mark.parametrize("choose", [lambda: chosen_parts(["pictures"]), lambda: chosen_format("jpeg")])
+@pytest.mark.parametrize(
+    "choose",
+    [
+        lambda: chosen_parts(["pictures"]),
+        lambda: chosen_layout("jpeg"),
+        lambda: chosen_mix("70:20"),
+        lambda: chosen_mix("100:0"),
+    ],
+)
 def test_a_wrong_choice_is_told_with_the_right_ones(choose: Callable[[], object]) -> None:
-    with pytest.raises(UserError, match="is one of"):
+    with pytest.raises(UserError, match=r"is (one of|REAL:SYNTHETIC)"):
         choose()
 
 
