@@ -178,7 +178,7 @@ def model(
     from syntrial.trial.networks import describe
 
     opened = open_store(store)
-    with _executor(opened.url, locations={}, cores=None) as (executor, on_event):
+    with on_this_machine(opened.url, locations={}, cores=None) as (executor, on_event):
         found = describe(name, side=size, store=opened, executor=executor, on_event=on_event)
     stem = ", with the stem for small images" if found.small_stem else ""
     console.print(Text(f"{found.model}: {found.weights:,} weights at {size} pixels{stem}"), soft_wrap=True)
@@ -218,12 +218,12 @@ def _chosen(
     chosen = choose_classifier(classifier, store=opened)
     images = choose_data(data, classifier=chosen, store=opened, data_root=data_root)
     locations = {**images.locations, **chosen.locations}
-    with _executor(opened.url, locations=locations, cores=cores) as (executor, on_event):
+    with on_this_machine(opened.url, locations=locations, cores=cores) as (executor, on_event):
         yield _Chosen(classifier=chosen, data=images, store=opened, executor=executor, on_event=on_event)
 
 
 @contextmanager
-def _executor(
+def on_this_machine(
     url: str, *, locations: dict[str, Path], cores: int | None
 ) -> "Iterator[tuple[LocalExecutor, Callable[[Event], None]]]":
     """An executor on this machine, and what shows on standard error what it does."""

@@ -120,6 +120,11 @@ def resolve_code(path: Path, *, field: str = "code", cache: Path | None = None) 
     return _remembered(path, cache=cache, field=field, reads=is_code)
 
 
+def resolve_folder(path: Path, *, field: str, cache: Path | None = None) -> str:
+    """The digest, "sha256:…", of a folder, whatever it holds."""
+    return _remembered(_existing(path, field=field), cache=cache, field=field)
+
+
 LOCK_REMEDY: Final = "Make it: `uv pip compile --generate-hashes requirements.in -o requirements.lock`."
 
 

@@ -29,6 +29,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
+from google.protobuf import json_format
+
 from syntrial import __version__
 from syntrial.artifacts.backend import hash_file
 from syntrial.artifacts.members import MemberReader
@@ -36,9 +38,10 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import UserError
 from syntrial.imagesets.files import file_name
 from syntrial.imagesets.layouts import LAYOUTS, Layout
-from syntrial.trial.record import TrialRecord, read_trial_record
+from syntrial.trial.record import TrialRecord, read_trial_record, sampling_of
 from syntrial.trial.sets import Mix, Sets, verdict_words
 from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.generation_pb2 import SampleImagesRequest
 
 _EVALUATE: Final = "syntrial.v1.ClassificationService/EvaluateClassifier"
 
@@ -287,6 +290,21 @@ def _write_weights(
             kept = store.open(MemberRef(key=key, member=_KEPT))
             for name in kept.names():
                 shutil.copyfile(kept.path(name), place / _KEPT / name)
+        sampling = sampling_of(store, key) if part is ExportPart.GENERATORS else None
+        if sampling is not None:
+            _write_sampling(sampling, store=store, folder=place)
+
+
+def _write_sampling(sampling: SampleImagesRequest, *, store: ArtifactStore, folder: Path) -> None:
+    """Writes how images are drawn from a generator, and the classifier that guides it, for `syntrial generate`."""
+    if sampling.HasField("classifier"):
+        reader = store.open(sampling.classifier)
+        (folder / "guide").mkdir()
+        for name in reader.names():
+            shutil.copyfile(reader.path(name), folder / "guide" / name)
+        sampling.ClearField("classifier")
+    text = json_format.MessageToJson(sampling, preserving_proto_field_name=True, indent=1, sort_keys=True)
+    (folder / "sampling.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
@@ -304,7 +322,8 @@ def _readme(trial: TrialRecord, *, name: str, folder: Path) -> str:
         "them, and how an experiment reads them again",
         "mixed": "real training images and synthetic ones by percentage, likewise. Real images are of patients",
         "predictions": "for each evaluation, each test image's patient, label and scores",
-        "generators": "trained generators: weights as safetensors and what is needed to build the network",
+        "generators": "trained generators: weights as safetensors and what is needed to build the network; "
+        "`syntrial generate generators/NAME` draws from them",
         "classifiers": "trained classifiers, likewise; in `checkpoints` what was kept on the way",
     }
     present = [f"- `{name}`: {words}" for name, words in lines.items() if (folder / name).exists()]

@@ -17,7 +17,10 @@ from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, UserError
+from syntrial.rpc.calls import asked
+from syntrial.v1.generation_pb2 import SampleImagesRequest
 
+SAMPLE_METHOD: Final = "syntrial.v1.GenerationService/SampleImages"
 REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
 
 _FEWEST_DIGITS: Final = 6
@@ -110,6 +113,25 @@ def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = No
         if found
         else f"Nearest labels: {', '.join(nearest) or 'none'}.",
     )
+
+
+def sampling_of(store: ArtifactStore, generator: str, /) -> SampleImagesRequest | None:
+    """How a trial of the store draws from the generator of this key: sampler, micro-batches and guide alone.
+
+    None where no trial has drawn from it yet.
+    """
+    for uid in store.experiments():
+        try:
+            record = read_trial_record(store, uid=uid)
+        except ArtifactMissing:
+            continue
+        for key in record.keys_of(SAMPLE_METHOD) if generator in record.labels else ():
+            if record.manifests[key].request.get("generator", {}).get("key") == generator:
+                found = asked(store, key, SampleImagesRequest)
+                for name in ("generator", "train", "ratio", "oversample", "balance", "seed"):
+                    found.ClearField(name)
+                return found
+    return None
 
 
 def file_shown(store: ArtifactStore, classifier: str, *, keys: Sequence[str]) -> None:

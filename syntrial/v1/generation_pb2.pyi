@@ -370,8 +370,16 @@ class GanSampler(_message.Message):
     truncation: float
     def __init__(self, truncation: _Optional[float] = ...) -> None: ...
 
+class Wanted(_message.Message):
+    __slots__ = ("classes", "count")
+    CLASSES_FIELD_NUMBER: _ClassVar[int]
+    COUNT_FIELD_NUMBER: _ClassVar[int]
+    classes: _containers.RepeatedScalarFieldContainer[str]
+    count: int
+    def __init__(self, classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ...) -> None: ...
+
 class SampleImagesRequest(_message.Message):
-    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external", "classifier")
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external", "classifier", "wanted")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -385,6 +393,7 @@ class SampleImagesRequest(_message.Message):
     LATENT_DIFFUSION_FIELD_NUMBER: _ClassVar[int]
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     generator: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -398,7 +407,16 @@ class SampleImagesRequest(_message.Message):
     latent_diffusion: DiffusionSampler
     external: ExternalGenerator
     classifier: _artifacts_pb2.MemberRef
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    wanted: _containers.RepeatedCompositeFieldContainer[Wanted]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., wanted: _Optional[_Iterable[_Union[Wanted, _Mapping]]] = ...) -> None: ...
+
+class ImportGeneratorRequest(_message.Message):
+    __slots__ = ("header", "digest")
+    HEADER_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    header: _artifacts_pb2.StepHeader
+    digest: str
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Dimension(_message.Message):
     __slots__ = ("field", "choice", "range")

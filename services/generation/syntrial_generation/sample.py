@@ -7,7 +7,7 @@ within a class, always full, and what is beyond the count is thrown away. So a l
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ from syntrial_training.parts import PARTS, side_by_side
 
 from syntrial.artifacts.members import MemberReader
 from syntrial.counting import counted
-from syntrial.errors import UserError
+from syntrial.errors import UserError, listed
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, write_image_set
 from syntrial.imagesets.quotas import candidates, class_quota, total_quota
 from syntrial.rpc.context import StepContext
@@ -30,6 +30,10 @@ from syntrial_generation.external.verbs import ExternalSampling, opened_process
 from syntrial_generation.family import Sampling
 from syntrial_generation.registry import FAMILIES
 from syntrial_generation.streams import item_stream
+
+_BY_TRAINING: Final = ("train", "ratio", "oversample", "balance")
+"""Fields that count images by a training split."""
+_ONE: Final = "Leave one or the other out."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,17 +60,18 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
     """Writes `images`: an image set with origins "class" (number), "index" (within the class), "generator" (key).
 
     Where images have several labels, each candidate takes the label vector of a training image that its own stream
-    draws, and `balance` has no meaning. Raises UserError for a request that does not fit the generator, and Cancelled.
+    draws, and `balance` has no meaning. With `wanted` no training split is read. Raises
+    UserError for a request that does not fit the generator, and Cancelled.
     """
     reader = context.open(request.generator)
     description = reader.json("generator.json")
     subject = Subject.from_json(description["subject"])
-    train = read_image_set(context.open(request.train))
+    train = None if request.wanted else read_image_set(context.open(request.train))
     family = str(description["family"])
-    check_sampling(request, family=family, generator=subject, train=Subject.of(train))
-    portions = needed(request, train)
-    total = sum(portion.count for portion in portions)
-    if total == 0:
+    check_sampling(request, family=family, generator=subject, train=None if train is None else Subject.of(train))
+    portions = wanted(request, subject) if train is None else needed(request, train)
+    if not portions:
+        assert train is not None
         raise UserError(
             field="ratio",
             rule="at least one image must be asked for",
@@ -74,7 +79,7 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
             remedy="Raise the ratio.",
         )
     with _opened(reader, description, subject=subject, request=request, context=context) as sampling:
-        images, labels_NK = _drawn(sampling, portions, train, subject, request=request, context=context)
+        images, labels_NK = _drawn(sampling, portions, subject, train=train, request=request, context=context)
     write_image_set(
         context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
     )
@@ -107,9 +112,9 @@ def _opened(
 def _drawn(
     sampling: Sampling,
     portions: Sequence[Portion],
-    train: ImageSet,
     subject: Subject,
     *,
+    train: ImageSet | None,
     request: SampleImagesRequest,
     context: StepContext,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -124,12 +129,18 @@ def _drawn(
         done = len(before)
         images[:done] = before
     batches = micro_batches(portions, size=request.micro_batch)
+
+    def labels(batch: MicroBatch) -> NDArray[np.float32]:
+        if train is None:
+            return labels_by_number(subject, label=batch.label, count=len(batch.indices))
+        return labels_of(train, seed=request.seed, label=batch.label, indices=batch.indices)
+
     for batch in batches:
-        rows = labels_of(train, seed=request.seed, label=batch.label, indices=batch.indices)
+        rows = labels(batch)
         labels_NK[batch.rows] = rows[: len(images[batch.rows])]
 
     def draw(batch: MicroBatch) -> None:
-        rows = labels_of(train, seed=request.seed, label=batch.label, indices=batch.indices)
+        rows = labels(batch)
         drawn = sampling.images(rows, seed=request.seed, label=batch.label, indices=batch.indices)
         images[batch.rows] = drawn[: len(images[batch.rows])]
 
@@ -156,6 +167,46 @@ def needed(request: SampleImagesRequest, train: ImageSet) -> list[Portion]:
     return [Portion(label=label, count=count) for label, count in enumerate(counts) if count]
 
 
+def wanted(request: SampleImagesRequest, subject: Subject) -> list[Portion]:
+    """What is asked for by number; raises UserError for classes that the generator does not know, and for no images.
+
+    Of several labels a portion's number has a bit for each of them, so that its images depend on nothing beside it.
+    """
+    several = subject.task == MULTI_LABEL
+    found: list[Portion] = []
+    for number, asked in enumerate(request.wanted):
+        checks, names = Checks(f"wanted[{number}]"), list(asked.classes)
+        checks.positive("count", asked.count)
+        checks.need(
+            (several or len(names) == 1) and len(set(names)) == len(names) and set(names) <= set(subject.classes),
+            "classes",
+            f"names {'any' if several else 'one'} of the generator's classes: {', '.join(subject.classes)}",
+            ", ".join(names) or "none",
+            "Name what it was trained on.",
+        )
+        checks.finish()
+        numbers = [subject.classes.index(name) for name in names]
+        label = sum(1 << one for one in numbers) if several else numbers[0]
+        checks.need(
+            all(label != portion.label for portion in found),
+            "classes",
+            "are asked for once",
+            ", ".join(names),
+            "Add the counts up.",
+        )
+        checks.finish()
+        found.append(Portion(label=label, count=asked.count))
+    return found
+
+
+def labels_by_number(subject: Subject, *, label: int, count: int) -> NDArray[np.float32]:
+    """float32 (count, K): rows of labels of a portion that `wanted` made."""
+    if subject.task != MULTI_LABEL:
+        return one_hot(np.full(count, label, dtype=np.int64), classes=len(subject.classes))
+    row = np.array([label >> k & 1 for k in range(len(subject.classes))], np.float32)
+    return np.tile(row, (count, 1))
+
+
 def micro_batches(portions: Sequence[Portion], *, size: int) -> list[MicroBatch]:
     """The portions cut into micro-batches of `size`, in order."""
     found = []
@@ -176,7 +227,7 @@ def labels_of(train: ImageSet, *, seed: int, label: int, indices: range) -> NDAr
     return label_vectors(train)[rows]
 
 
-def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subject, train: Subject) -> None:
+def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subject, train: Subject | None) -> None:
     """Raises UserError where the request does not fit the generator."""
     if family not in FAMILIES and family != EXTERNAL:
         raise UserError(
@@ -186,22 +237,28 @@ def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subj
             remedy="Sample with the stage that trained it.",
         )
     checks = Checks("")
-    checks.need(request.ratio > 0, "ratio", "must be above 0", request.ratio, "Ask for some images, for example 1.")
-    checks.need(
-        request.oversample >= 1,
-        "oversample",
-        "must be at least 1",
-        request.oversample,
-        "Give the candidates drawn for each image needed, for example 1.3.",
-    )
+    if train is None:
+        given = [field.name for field, _ in request.ListFields() if field.name in _BY_TRAINING]
+        checks.need(
+            not given, "wanted", f"stands in place of {listed(_BY_TRAINING, last='and')}", ", ".join(given), _ONE
+        )
+    else:
+        checks.need(request.ratio > 0, "ratio", "must be above 0", request.ratio, "Ask for some images, for example 1.")
+        checks.need(
+            request.oversample >= 1,
+            "oversample",
+            "must be at least 1",
+            request.oversample,
+            "Give the candidates drawn for each image needed, for example 1.3.",
+        )
+        checks.need(
+            generator == train,
+            "train",
+            "must have the classes and the image shape that the generator was trained on",
+            f"{train}, generator {generator}",
+            "Give the training split that the generator saw.",
+        )
     checks.positive("micro_batch", request.micro_batch)
-    checks.need(
-        generator == train,
-        "train",
-        "must have the classes and the image shape that the generator was trained on",
-        f"{train}, generator {generator}",
-        "Give the training split that the generator saw.",
-    )
     checks.need(
         not request.HasField("classifier") or (family in FAMILIES and FAMILIES[family].guide is not None),
         "classifier",
@@ -233,9 +290,11 @@ def _sampler(request: SampleImagesRequest) -> Any:
 def _image_set(
     images: NDArray[np.uint8], labels_NK: NDArray[np.float32], portions: list[Portion], subject: Subject, *, key: str
 ) -> ImageSet:
-    classes = np.repeat([portion.label for portion in portions], [portion.count for portion in portions])
+    several = subject.task == MULTI_LABEL
+    numbers = [0 if several else portion.label for portion in portions]
+    classes = np.repeat(numbers, [portion.count for portion in portions])
     index = np.concatenate([np.arange(portion.count) for portion in portions])
-    labels = labels_NK.astype(np.uint8) if subject.task == MULTI_LABEL else classes.astype(np.int64)
+    labels = labels_NK.astype(np.uint8) if several else classes.astype(np.int64)
     return ImageSet(
         images_NHWC=images,
         labels=labels,

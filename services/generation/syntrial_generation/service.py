@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from syntrial.rpc.step import Verb
+from syntrial_generation.imported import import_generator
 from syntrial_generation.latent_classifier import train_latent_classifier
 from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
@@ -20,5 +21,6 @@ METHODS: Final[Mapping[str, Verb]] = {
     "ProposeTrials": propose_trials,
     "PruneTrials": prune_trials,
     "ChooseTrial": choose_trial,
+    "ImportGenerator": import_generator,
 }
 """What the server and the job runner call."""

@@ -6,7 +6,7 @@ import pytest
 from syntrial.errors import Cancelled, UserError
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
-from syntrial.v1.generation_pb2 import Balance, DiffusionSampler
+from syntrial.v1.generation_pb2 import Balance, DiffusionSampler, Wanted
 
 FAMILIES = pytest.mark.parametrize("family", ["diffusion", "gan", "latent_diffusion", "pca"])
 
@@ -122,3 +122,46 @@ def test_a_training_split_of_another_shape_is_refused(lab: Any) -> None:
     trained = lab.train(lab.split(), pca=lab.configs["pca"])
     with pytest.raises(UserError, match="classes and the image shape that the generator was trained on"):
         lab.sample(lab.split(side=4), trained)
+
+
+@FAMILIES
+def test_images_asked_for_by_number_are_those_that_a_trial_draws(family: str, lab: Any) -> None:
+    train = lab.split()
+    trained = lab.train(train, **{family: lab.configs[family]})
+    drawn = sampled(lab.sample(train, trained, ratio=0.3, **lab.samplers[family]))
+    alone: dict[str, Any] = {"train": None, "ratio": 0.0, "oversample": 0.0, "balance": 0}
+    ill = sampled(
+        lab.sample(train, trained, wanted=[Wanted(classes=["ill"], count=5)], **alone, **lab.samplers[family])
+    )
+    assert ill.class_counts.tolist() == [0, 5]
+    assert np.array_equal(ill.images_NHWC[:3], drawn.images_NHWC[drawn.labels == 1])
+
+
+def test_of_several_labels_each_image_bears_those_that_were_asked_for(lab: Any) -> None:
+    train = lab.split(task="multi-label")
+    trained = lab.train(train, pca=lab.configs["pca"])
+    alone: dict[str, Any] = {"train": None, "ratio": 0.0, "oversample": 0.0, "balance": 0}
+    both, none = Wanted(classes=["ill", "normal"], count=2), Wanted(count=3)
+    images = sampled(lab.sample(train, trained, wanted=[both, none], **alone))
+    assert images.labels.tolist() == [[1, 1], [1, 1], [0, 0], [0, 0], [0, 0]]
+    other = sampled(lab.sample(train, trained, wanted=[none], **alone))
+    assert np.array_equal(other.images_NHWC, images.images_NHWC[2:])
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"wanted": [Wanted(classes=["well"], count=2)]}, "wanted[0].classes"),
+        ({"wanted": [Wanted(classes=["ill"])]}, "wanted[0].count"),
+        ({"wanted": [Wanted(classes=["ill", "normal"], count=2)]}, "wanted[0].classes"),
+        ({"wanted": [Wanted(classes=["ill"], count=2), Wanted(classes=["ill"], count=2)]}, "wanted[1].classes"),
+        ({"wanted": [Wanted(classes=["ill"], count=2)], "ratio": 1.0}, "wanted"),
+    ],
+)
+def test_what_cannot_be_drawn_by_number_is_refused(changes: dict[str, Any], field: str, lab: Any) -> None:
+    train = lab.split()
+    trained = lab.train(train, pca=lab.configs["pca"])
+    alone: dict[str, Any] = {"train": None, "ratio": 0.0, "oversample": 0.0, "balance": 0}
+    with pytest.raises(UserError) as refused:
+        lab.sample(train, trained, **alone | changes)
+    assert refused.value.violations[0].field == field

@@ -1,0 +1,125 @@
+"""The verb ImportGenerator: a generator that was exported elsewhere becomes one that can be sampled.
+
+Its files are a stranger's: read as JSON and safetensors, and tried before they are kept.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError
+from syntrial_training.tensors import from_bytes
+
+from syntrial.artifacts.content import folder_digest
+from syntrial.errors import SourceError, UserError
+from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL
+from syntrial.rpc.context import StepContext
+from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest
+from syntrial_generation.data import Subject
+from syntrial_generation.external import EXTERNAL
+from syntrial_generation.registry import FAMILIES
+
+DESCRIPTION: Final = "generator.json"
+WEIGHTS: Final = "weights.safetensors"
+GUIDE: Final = ("classifier.json", WEIGHTS)
+_BROKEN: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, SafetensorError)
+
+
+def import_generator(request: ImportGeneratorRequest, context: StepContext) -> None:
+    """Writes the member `generator`, and `classifier` where the folder has a `guide`.
+
+    Raises UserError for what describes no generator and for weights that are not its own, SourceError for a folder that
+    is missing or has changed.
+    """
+    folder = context.source_path(request.digest)
+    if folder is None or folder_digest(folder) != request.digest:
+        raise SourceError(
+            field="GENERATOR",
+            rule="the folder is here, and what was planned with",
+            received="no folder" if folder is None else f"{folder.name}, which has changed since",
+            remedy="Start the same command again.",
+        )
+    data = (folder / DESCRIPTION).read_bytes()
+    description = _described(data)
+    subject, settings = Subject.from_json(description["subject"]), description["settings"]
+    if description["family"] == EXTERNAL:
+        names = [DESCRIPTION, *settings["files"]]
+    else:
+        weights = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).is_file() else b""
+        _try(str(description["family"]), weights, settings, subject=subject)
+        names = [DESCRIPTION, WEIGHTS]
+    for name in names:
+        _copy(folder / name, "generator", name, context=context)
+    if (folder / "guide").is_dir():
+        for name in GUIDE:
+            _copy(folder / "guide" / name, "classifier", name, context=context)
+        _read_guide(folder / "guide")
+
+
+def _described(data: bytes) -> dict[str, Any]:
+    """What generator.json says; raises UserError where that is no generator of this stage."""
+    try:
+        description = json.loads(data)
+        subject = Subject.from_json(description["subject"])
+        sides = (subject.height, subject.width)
+        files = description["settings"]["files"] if description["family"] == EXTERNAL else {}
+        sound = (
+            description["family"] in {EXTERNAL, *FAMILIES}
+            and isinstance(description["settings"], dict)
+            and len(set(map(str, subject.classes))) == len(subject.classes) > 0
+            and subject.task in {MULTI_CLASS, MULTI_LABEL}
+            and all(isinstance(side, int) and 1 <= side <= 1024 for side in sides)
+            and subject.channels in {1, 3}
+            and all("/" not in name and name not in {"", ".", ".."} for name in files)
+        )
+        if not sound:
+            raise ValueError("another family, or a subject that no generator has")
+    except (*_BROKEN, RecursionError) as error:
+        raise UserError(
+            field=DESCRIPTION,
+            rule=f"describes a generator: family ({', '.join((*FAMILIES, EXTERNAL))}), subject and settings",
+            received=f"{type(error).__name__}: {error}",
+            remedy="Give a folder that `syntrial export --include generators` wrote.",
+        ) from None
+    return dict(description)
+
+
+def _try(family: str, weights: bytes, settings: dict[str, Any], *, subject: Subject) -> None:
+    """Raises UserError for weights of which no such generator can be made."""
+    sampler = getattr(SampleImagesRequest(), family, None)
+    try:
+        FAMILIES[family].open(weights, settings, subject=subject, sampler=sampler)
+    except _BROKEN as error:
+        raise UserError(
+            field=WEIGHTS,
+            rule=f"holds the weights of the {family} generator that {DESCRIPTION} describes",
+            received=f"{len(weights)} bytes: {type(error).__name__} {str(error)[:200]}",
+            remedy="Export it again.",
+        ) from None
+
+
+def _read_guide(folder: Path) -> None:
+    try:
+        json.loads((folder / GUIDE[0]).read_bytes())
+        from_bytes((folder / GUIDE[1]).read_bytes())
+    except (*_BROKEN, RecursionError) as error:
+        raise UserError(
+            field=f"guide/{GUIDE[1]}",
+            rule="holds the classifier that guides the generator",
+            received=str(error)[:200] or type(error).__name__,
+            remedy="Export it again.",
+        ) from None
+
+
+def _copy(path: Path, member: str, name: str, *, context: StepContext) -> None:
+    try:
+        with context.output.open(member, name) as sink, path.open("rb") as source:
+            while piece := source.read(1 << 20):
+                sink.write(piece)
+    except FileNotFoundError:
+        raise UserError(
+            field="GENERATOR",
+            rule=f"the folder has all files that {DESCRIPTION} needs",
+            received=f"no {path.name}",
+            remedy="Export it again.",
+        ) from None
