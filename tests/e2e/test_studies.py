@@ -106,6 +106,14 @@ def test_a_quick_study_can_be_planned_on_the_data_that_it_names(name: str, share
     assert any(step.label.startswith("pretrain ") for step in found.training)
 
 
+def test_the_quick_gan_workbench_can_be_planned_on_the_data_that_it_names(shared_data: Path) -> None:
+    experiment = read_experiment(STUDIES / "gan-workbench-quick.yaml")
+    sources = resolve_sources(experiment, base=STUDIES, data_root=shared_data / "medmnist")
+    found = plan(experiment, sources.by_name)
+    trained = {step.label for step in found.training if step.method.endswith("/TrainGenerator")}
+    assert {"train gan r3gan", "train external torchgan"} <= trained
+
+
 @pytest.mark.e2e
 @pytest.mark.timeout(1000)
 def test_the_study_of_synthetic_x_rays_ends_in_a_verdict_on_drawn_images(tmp_path: Path) -> None:
