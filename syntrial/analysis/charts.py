@@ -137,11 +137,12 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     log_y: bool = False,
     diagonal: bool = False,
+    dots: "Sequence[Dots]" = (),
     size: tuple[float, float] = (320, 250),
 ) -> Markup:
-    """Lines with optional bands over one pair of axes; `diagonal` draws y = x as a reference."""
+    """Lines with optional bands, and dots, over one pair of axes; `diagonal` draws y = x as a reference."""
     width, height = size
-    ys = [v for line in lines for v in (*line.y, *line.low, *line.high)]
+    ys = [v for line in lines for v in (*line.y, *line.low, *line.high)] + [v for one in dots for v in one.ys]
     low_x, high_x = x_range or padded([v for line in lines for v in line.x], share=0.0)
     low_y, high_y = y_range or _range(ys, log=log_y)
     x = Axis(low=low_x, high=high_x if high_x > low_x else low_x + 1, start=48, length=width - 60)
@@ -162,6 +163,7 @@ def line_chart(
                 ";stroke-dasharray:4 3" if line.dashed else "",
             )
         )
+    parts += [_circles(one, x=x, y=y) for one in dots]
     return svg(parts, width=width, height=height, title=title)
 
 
@@ -220,15 +222,17 @@ def scatter(series: Sequence[Dots], *, title: str, size: tuple[float, float] = (
     half = max(max(every_x) - min(every_x), max(every_y) - min(every_y), 1e-9) / 2 * 1.04
     x = Axis(low=middle[0] - half, high=middle[0] + half, start=2, length=width - 4)
     y = Axis(low=middle[1] - half, high=middle[1] + half, start=height - 2, length=4 - height)
-    parts = []
-    for dots in series:
-        look = f'fill="none" stroke="{dots.colour}"' if dots.is_hollow else f'fill="{dots.colour}"'
-        circles = "".join(
-            f'<circle cx="{x.at(one):.1f}" cy="{y.at(other):.1f}" r="{dots.radius}"/>'
-            for one, other in zip(dots.xs, dots.ys, strict=True)
-        )
-        parts.append(Markup(f"<g {look}>{circles}</g>"))  # noqa: S704 - numbers and colours of this package
+    parts = [_circles(dots, x=x, y=y) for dots in series]
     return svg(parts, width=width, height=height, title=title)
+
+
+def _circles(dots: Dots, *, x: Axis, y: Axis) -> Markup:
+    look = f'fill="none" stroke="{dots.colour}"' if dots.is_hollow else f'fill="{dots.colour}"'
+    circles = "".join(
+        f'<circle cx="{x.at(one):.1f}" cy="{y.at(other):.1f}" r="{dots.radius}"/>'
+        for one, other in zip(dots.xs, dots.ys, strict=True)
+    )
+    return Markup(f"<g {look}>{circles}</g>")  # noqa: S704 - numbers and colours of this package
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> Markup:

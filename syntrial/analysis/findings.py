@@ -27,7 +27,9 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys,
                            reconstructions (by its autoencoders; left out where it has none),
                            projection (images in two dimensions: x, y, kind, group, with what they mean; left out where
-                           nobody asked), unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
+                           nobody asked), search (what the search for its generator tried and chose, as the generation
+                           stage wrote it; left out where there was none),
+                           unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
@@ -443,6 +445,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "curves": [as_json(found.value) for found in synthetic.curves],
         **({"reconstructions": through} if through else {}),
         **({"unlabelled": pools} if pools else {}),
+        **({"search": as_json(synthetic.search.value) | {"keys": [synthetic.search.key]}} if synthetic.search else {}),
         **({"projection": _projection(synthetic.projection)} if synthetic.projection else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }

@@ -24,6 +24,7 @@ from syntrial.analysis.forest import GROUPS
 from syntrial.analysis.galleries import REASONS, Gallery
 from syntrial.analysis.metrics import METRICS
 from syntrial.analysis.reading import Json
+from syntrial.analysis.searches import search_figure, search_tables
 from syntrial.counting import counted
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -85,7 +86,7 @@ def render_page(
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)
     roc, training, generators = roc_figures(report), training_figures(report), generator_figure(report)
-    quality, projection = quality_figure(report), projection_figure(report)
+    quality, projection, search = quality_figure(report), projection_figure(report), search_figure(report)
     absent = {"images": not (galleries or rejected or copies or reconstructions), "synthetic": not report["synthetic"]}
     page = (
         _environment()
@@ -105,6 +106,8 @@ def render_page(
             generators=generators,
             quality=quality,
             projection=projection,
+            search=search,
+            searches=search_tables(report),
             galleries=galleries,
             rejected=rejected,
             copies=copies,
@@ -119,7 +122,7 @@ def render_page(
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
         )
     )
-    optional = [copies, reconstructions, quality, projection, generators, leaks, findings]
+    optional = [copies, reconstructions, quality, projection, search, generators, leaks, findings]
     drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
     drawn += [found for found in optional if found is not None]
     drawn += training

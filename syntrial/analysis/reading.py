@@ -18,6 +18,8 @@ from syntrial.documents.document import read
 from syntrial.documents.projection import Projection
 from syntrial.documents.quality import Quality
 from syntrial.documents.reconstruction import Reconstruction
+from syntrial.documents.search import NAME as DECISION
+from syntrial.documents.search import Decision
 from syntrial.documents.training import ClassifierTraining, Curves
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
@@ -131,6 +133,8 @@ class SyntheticData:
     """Pairs (P, 2, H, W, C) of the first replicate: a training image and its reconstruction."""
     projection: ProjectionData | None = None
     """Its first replicate in two dimensions; None where nobody asked."""
+    search: Keyed[Decision] | None = None
+    """What the search for its generator came to; None where there was none."""
     pools: tuple[PoolData, ...] = ()
     """Unlabelled images that its generator was trained on beside the training split."""
 
@@ -324,6 +328,7 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         if summary.reconstructions
         else None,
         projection=_projection(summary.projection, reader=reader) if summary.HasField("projection") else None,
+        search=reader.document(Decision, summary.search, DECISION) if summary.HasField("search") else None,
         pools=tuple(
             PoolData(audit=reader.document(Audit, pool.audit, "audit.json"), weight=pool.weight)
             for pool in summary.unlabelled

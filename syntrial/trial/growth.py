@@ -10,6 +10,7 @@ from typing import Final
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.documents.document import read
 from syntrial.documents.search import MEMBER, NAME, Decision
+from syntrial.errors import DataLoss
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.search import NONE, Decisions
@@ -45,11 +46,15 @@ def read_decisions(found: Plan, *, store: ArtifactStore) -> dict[str, Decision]:
     if not found.undecided:
         return {}
     done = store.done(found.undecided)
-    return {
-        key: read(Decision, store.open(MemberRef(key=key, member=MEMBER)), NAME)
-        for key in found.undecided
-        if key in done
-    }
+    made = {}
+    for key in found.undecided:
+        if key in done:
+            try:
+                made[key] = read(Decision, store.open(MemberRef(key=key, member=MEMBER)), NAME)
+            except DataLoss:
+                # It is decided again, and by the same figures to the same end.
+                store.quarantine(key)
+    return made
 
 
 def read_failed(found: Plan, *, uid: str, store: ArtifactStore) -> dict[str, str]:

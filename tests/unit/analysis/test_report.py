@@ -11,6 +11,7 @@ import pytest
 from syntrial.analysis.report import write_report
 from syntrial.documents.document import as_json
 from syntrial.documents.projection import Projection
+from syntrial.documents.search import Decision, TrialFigures
 from syntrial.errors import Cancelled
 from syntrial.rpc.testing import fake_key, run_step
 from syntrial.v1.analysis_pb2 import CellComparison
@@ -311,3 +312,42 @@ def test_a_projection_is_drawn_with_its_keys_and_stands_in_no_report_that_has_no
     assert "2 real, 1 accepted, 1 rejected" in drawn
     (found,) = (one["projection"] for one in report["synthetic"] if "projection" in one)
     assert (found["x"], found["y"], found["kind"]) == ([0, 1, 0, 5], [0, 0, 2, 5], [0, 0, 1, 2])
+
+
+def test_a_search_stands_with_its_trials_and_says_that_the_test_split_was_not_opened(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("gan")
+    plain, page = written(trial)
+    assert 'id="search"' not in page
+    assert all("search" not in found for found in plain["synthetic"])
+
+    def tried(number: int, *figures: float, **more: Any) -> TrialFigures:
+        fields = {"title": "", "pruned": False, "failed": "", "parameters": {"gamma": number / 10}}
+        return TrialFigures(number=number, figures=figures, **fields | more)
+
+    trials = (
+        tried(0, 0.7, 0.71, title="as it is written"),
+        tried(1, 0.6, pruned=True),
+        tried(2, failed="train: UserError: <b>no number</b>"),
+        tried(3, 0.75, 0.8),
+    )
+    decision = Decision(version=1, kind="choose", best=3, objective="auroc", reference=0.9, trials=trials)
+    member = trial.put("choose gan", "decision", {"decision.json": as_json(decision)})
+    next(one for one in trial.request.synthetic if one.name == "gan").search.CopyFrom(member)
+    report, page = written(trial)
+    (figure,) = (figure for figure in report["figures"] if figure["id"] == "search")
+    assert figure["keys"] == [member.key]
+    drawn = page.split("Searches</h3>")[1].split("</figure>")[0]
+    # One of the four gave no figure.
+    assert drawn.count("<circle") == 3
+    told = " ".join(page.split())
+    assert "never by the test split, which was opened when trial 3 was chosen and on record" in told
+    assert "Real images reach 0.9000 by the same judge." in told
+    assert "<td>gamma 0</td>" not in told
+    assert 'gamma 0<span class="sub">as it is written</span>' in told
+    assert "failed: train: UserError: &lt;b&gt;no number&lt;/b&gt;" in told
+    assert not Page(page).open
+    (found,) = (one["search"] for one in report["synthetic"] if "search" in one)
+    assert found["best"] == 3

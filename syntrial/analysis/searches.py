@@ -1,0 +1,120 @@
+"""Searches in the report: what each tried, what its trials were judged by, and which was chosen.
+
+`report["synthetic"][…]["search"]` is the decision as the generation stage wrote it; here it is drawn and told.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from syntrial.analysis.charts import ACCENT, INK, MUTED, REFERENCE, Dots, Line, legend, line_chart
+from syntrial.analysis.figures import Figure, Panel
+from syntrial.analysis.metrics import METRICS
+
+Json = dict[str, Any]
+
+_DISTANCE = "squared Fréchet distance"
+
+
+def searches(report: Json) -> Iterator[tuple[str, Json]]:
+    """Each search with the name of the set that it was for; a set and its random control have the same one."""
+    known: set[str] = set()
+    for synthetic in report["synthetic"]:
+        found = synthetic.get("search")
+        if found is not None and found["keys"][0] not in known:
+            known.add(found["keys"][0])
+            yield synthetic["name"], found
+
+
+def objective_words(found: Json) -> str:
+    """What trials were judged by, for an axis or a column."""
+    metric = METRICS.get(found["objective"])
+    return f"{metric.words} on validation" if metric is not None else _DISTANCE
+
+
+def search_figure(report: Json) -> Figure | None:
+    """The objective by trial, a panel for each search; None where nothing was searched."""
+    panels: list[Panel] = []
+    keys: list[str] = []
+    for name, found in searches(report):
+        trials = [trial for trial in found["trials"] if trial["figures"]]
+        best = [trial for trial in trials if trial["number"] == found["best"]]
+        stopped = [trial for trial in trials if trial["pruned"] or trial["failed"]]
+        ended = [trial for trial in trials if trial not in stopped and trial not in best]
+        count = len(found["trials"])
+        lines = []
+        if (reference := found.get("reference")) is not None:
+            lines.append(
+                Line(name="real images", x=[0, count - 1], y=[reference, reference], colour=REFERENCE, dashed=True)
+            )
+        chart = line_chart(
+            lines,
+            title=f"{name}: {objective_words(found)} by trial",
+            x_label="trial",
+            y_label=objective_words(found),
+            x_range=(-0.5, count - 0.5),
+            dots=[
+                _dots(stopped, MUTED, is_hollow=True),
+                _dots(ended, INK),
+                _dots(best, ACCENT, radius=5.5),
+            ],
+            size=(460, 260),
+        )
+        panels.append(Panel(heading=f"{name}: {count} trials", chart=chart))
+        keys += found["keys"]
+    if not panels:
+        return None
+    return Figure(
+        id="search",
+        title="Searches",
+        caption="What trials were judged by, in the order in which they were tried; trial 0 is the generator as it is "
+        "written. No trial saw the test split: it was opened when the choice was on record. The best figure of many is "
+        "flattered by chance; the verdict is not.",
+        panels=tuple(panels),
+        keys=tuple(dict.fromkeys(keys)),
+        legend=legend(
+            [("the best", ACCENT), ("trained to the end", INK), ("stopped early (hollow)", MUTED), ("real", REFERENCE)]
+        ),
+    )
+
+
+def search_tables(report: Json) -> list[Json]:
+    """A table for each search, as the page shows it."""
+    return [
+        {
+            "name": name,
+            "objective": objective_words(found),
+            "reference": found.get("reference"),
+            "best": found["best"],
+            "keys": found["keys"],
+            "trials": [
+                {
+                    **trial,
+                    "words": ", ".join(_assignment(*one) for one in trial["parameters"].items()) or trial["title"],
+                    "figure": trial["figures"][-1] if trial["figures"] else None,
+                    "state": f"failed: {trial['failed']}"
+                    if trial["failed"]
+                    else "stopped early"
+                    if trial["pruned"]
+                    else "chosen"
+                    if trial["number"] == found["best"]
+                    else "",
+                }
+                for trial in found["trials"]
+            ],
+        }
+        for name, found in searches(report)
+    ]
+
+
+def _assignment(name: str, value: object) -> str:
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+
+
+def _dots(trials: list[Json], colour: str, *, is_hollow: bool = False, radius: float = 4.0) -> Dots:
+    return Dots(
+        xs=[trial["number"] for trial in trials],
+        ys=[trial["figures"][-1] for trial in trials],
+        colour=colour,
+        is_hollow=is_hollow,
+        radius=radius,
+    )
