@@ -23,6 +23,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from syntrial.cli.status_view import seconds_words
 from syntrial.errors import UserError
 from syntrial.executors.executor import (
     Event,
@@ -172,12 +173,25 @@ class LiveRun:
         now = time.monotonic()
         if not self.console.is_terminal and now - self._told.get(key, self._began[key]) >= LINE_SECONDS:
             self._told[key] = now
-            words = f"{self._label(key)}: {progress.done:,} of {progress.total:,} {progress.unit}  {rate}  {figures}"
-            self.console.print(Text(words.rstrip()), soft_wrap=True)
+            self.console.print(Text(line_of(self._label(key), progress)), soft_wrap=True)
 
     def _end(self, key: str) -> None:
         if (task := self._tasks.pop(key, None)) is not None:
             self._progress.remove_task(task)
+
+
+def line_of(label: str, progress: StepProgress) -> str:
+    """How far a step is, as a line of a log: what is done, the rate, the time left where it is known, the figures."""
+    total = f" of {progress.total:,}" if progress.total else ""
+    parts = [
+        f"{label}: {f'{progress.activity}, ' if progress.activity else ''}{progress.done:,}{total} {progress.unit}"
+    ]
+    if progress.rate > 0:
+        parts.append(f"{progress.rate:,.0f} {progress.unit}/s")
+        if progress.total > progress.done:
+            parts.append(f"{seconds_words((progress.total - progress.done) / progress.rate)} left")
+    parts += [f"{name} {value:.4g}" for name, value in sorted(progress.figures.items())]
+    return "  ".join(parts).rstrip()
 
 
 def _known(plan: Plan) -> int:
