@@ -7,6 +7,8 @@ run here is the studies' own arms, chains and comparisons.
 import csv
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -190,6 +192,54 @@ def test_fourteen_findings_with_focal_loss_stages_and_a_cap_are_judged_label_by_
     assert report["verdict"]["outcome"] in OUTCOMES
 
 
+@pytest.mark.e2e
+@pytest.mark.timeout(1000)
+def test_the_study_of_histology_ends_in_a_verdict_with_its_pool_and_its_projections(tmp_path: Path) -> None:
+    spec = spec_of("histology-latent-quick")
+    tissue = {
+        "variant": "tissue",
+        "trainPatients": 72,
+        "validationPatients": 18,
+        "testPatients": 36,
+        "imagesPerPatient": 1,
+    }
+    spec |= {
+        "dataset": {"phantom": tissue, "trainFraction": 0.5, "size": SIDE},
+        "budget": {"steps": 8},
+        "replicates": 2,
+        "exploratoryReplicates": 1,
+        "encoder": {"steps": 20, "batchSize": 16, "featureSize": 16},
+    }
+    for item in spec["synthetic"]:
+        own = item["generator"]["latentDiffusion"]
+        own |= {"images": 320, "channels": [16, 32], "attentionHeadWidth": 16, "unlabelled": [{"phantom": tissue}]}
+        own |= {
+            "autoencoder": {"factor": 2, "channels": [8, 8], "images": 320},
+            "guide": {"images": 160, "channels": 16},
+        }
+        own["sampler"] |= {"steps": 4}
+        if "fineTune" in own:
+            own["fineTune"] = {"images": 64}
+        if "filters" in item:
+            # What is trained so little makes nothing that is taken for its class.
+            item["filters"] = [{"centroid": {"keep": 0.8}}, {"confidence": {"minimum": 0.0001}}]
+    laptop = laptop_with(tmp_path, spec)
+    killed_after(laptop, "prepare random pool 1", then_s=800)
+
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    sets = {found["name"]: found for found in report["synthetic"]}
+    own = [sets[name] for name in ("random", "selected", "tuned", "tuned-selected")]
+    for found in own:
+        (pool,) = found["unlabelled"]
+        assert pool["audit"]["splits"]["unlabelled"]["count"] == tissue["trainPatients"]
+        assert set(found["projection"]["kind"]) >= {0, 1}
+    assert report["dataset"]["splits"]["train"]["count"] == tissue["trainPatients"] // 2
+    # The control of the filters has the same candidates.
+    assert "tuned-selected-random" in sets
+    assert "projection" in {figure["id"] for figure in report["figures"]}
+
+
 def whole(folder: Path, name: str, shared_data: Path) -> Laptop:
     """A folder with a quick study and the data that it names; only its name is another."""
     laptop = Laptop(
@@ -249,3 +299,15 @@ def test_fourteen_real_findings_in_stages_with_a_cap_that_are_killed_end_in_a_ve
     key = next(key for key, label in kept.items() if label == "train real resnet10t 1/2")
     phases = store.open(MemberRef(key=key, member="training")).json("training.json")["phases"]
     assert [phase["train"] for phase in phases] == [["fc"], ["layer4", "fc"], []]
+
+def test_the_quick_study_of_histology_ends_in_a_verdict_and_guidance_leads_to_the_class_that_is_asked(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    laptop = whole(tmp_path, "histology-latent-quick", shared_data)
+    laptop.run("run", timeout_s=7000)
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    # Ends with 1 where a judge does not tell guided samples to be of their class more often than unguided ones.
+    script = [sys.executable, str(STUDIES / "guidance.py"), str(tmp_path / "experiment.yaml"), "--store", laptop.store]
+    found = subprocess.run(script, capture_output=True, text=True, check=False, timeout=3000)
+    assert found.returncode == 0, found.stdout + found.stderr
