@@ -22,7 +22,11 @@ from syntrial_generation.registry import FAMILIES
 DESCRIPTION: Final = "generator.json"
 WEIGHTS: Final = "weights.safetensors"
 GUIDE: Final = ("classifier.json", WEIGHTS)
-_BROKEN: Final = (KeyError, TypeError, ValueError, AttributeError, IndexError, RuntimeError, SafetensorError)
+_BROKEN: Final = (
+    *(LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError),
+    *(ArithmeticError, MemoryError, SafetensorError),
+)
+"""What files of a stranger's may end in while a network is made of them."""
 
 
 def import_generator(request: ImportGeneratorRequest, context: StepContext) -> None:
@@ -66,7 +70,8 @@ def _described(data: bytes) -> dict[str, Any]:
         sound = (
             description["family"] in {EXTERNAL, *FAMILIES}
             and isinstance(description["settings"], dict)
-            and len(set(map(str, subject.classes))) == len(subject.classes) > 0
+            and all(isinstance(name, str) for name in subject.classes)
+            and len(set(subject.classes)) == len(subject.classes) > 0
             and subject.task in {MULTI_CLASS, MULTI_LABEL}
             and all(isinstance(side, int) and 1 <= side <= 1024 for side in sides)
             and subject.channels in {1, 3}
@@ -74,7 +79,7 @@ def _described(data: bytes) -> dict[str, Any]:
         )
         if not sound:
             raise ValueError("another family, or a subject that no generator has")
-    except (*_BROKEN, RecursionError) as error:
+    except _BROKEN as error:
         raise UserError(
             field=DESCRIPTION,
             rule=f"describes a generator: family ({', '.join((*FAMILIES, EXTERNAL))}), subject and settings",
@@ -102,7 +107,7 @@ def _read_guide(folder: Path) -> None:
     try:
         json.loads((folder / GUIDE[0]).read_bytes())
         from_bytes((folder / GUIDE[1]).read_bytes())
-    except (*_BROKEN, RecursionError) as error:
+    except _BROKEN as error:
         raise UserError(
             field=f"guide/{GUIDE[1]}",
             rule="holds the classifier that guides the generator",

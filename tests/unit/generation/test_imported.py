@@ -61,6 +61,12 @@ def described(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
         (described(lambda tree: tree.update(family="vae")), "describes a generator"),
         (described(lambda tree: tree["subject"].update(shape=[8, 8, 2])), "describes a generator"),
         (described(lambda tree: tree["subject"].update(shape=["8", 8, 1])), "describes a generator"),
+        (described(lambda tree: tree["subject"].update(classes=[1, 2])), "describes a generator"),
+        (
+            described(lambda tree: tree.update(family="external", settings={"files": {"../x": "x"}})),
+            "describes a generator",
+        ),
+        (described(lambda tree: tree.update(family="external", settings={"files": {"file-0": "x"}})), "has all files"),
         (described(lambda tree: tree.update(family="gan")), "holds the weights of the gan generator"),
         (
             lambda folder: (folder / "weights.safetensors").write_bytes(b"\x80\x04weights"),
