@@ -285,12 +285,12 @@ def test_fourteen_real_findings_in_stages_with_a_cap_that_are_killed_end_in_a_ve
     assert report["verdict"]["outcome"] in OUTCOMES
     staged = next(arm for arm in report["arms"] if arm["classifier"] == "resnet10t")
     assert staged["images_seen"]["real"] == 32 * (20 + 40 + 60)
-    most = spec_of("nih-findings-quick")["dataset"]["capPerLabel"]
     counts = report["dataset"]["splits"]["train"]["classes"]
-    # A common finding may go beyond it only beside rarer ones that were drawn first.
-    assert sorted(counts.values())[len(counts) // 2] <= most
+    # Without the cap 85 images show an effusion; all 8 of hernia stay.
+    assert spec_of("nih-findings-quick")["dataset"]["capPerLabel"] <= counts["Effusion"] < 85
+    assert counts["Hernia"] == 8
     store = open_store(laptop.store)
     kept = json.loads(store.experiment_file("small", "plan.json") or b"")["labels"]
     key = next(key for key, label in kept.items() if label == "train real resnet10t 1/2")
     phases = store.open(MemberRef(key=key, member="training")).json("training.json")["phases"]
-    assert [phase["train"] for phase in phases] == [["fc"], ["layer4", "fc"], []]
+    assert [phase.get("train", []) for phase in phases] == [["fc"], ["layer4", "fc"], []]
