@@ -26,6 +26,7 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import distort, mixing, rand_augment, split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
+from syntrial_classification.columns import convolve_by_columns
 from syntrial_classification.freezing import is_within, set_trained, trained_parts
 from syntrial_classification.losses import class_weights, image_losses, probabilities
 from syntrial_classification.models import head_names, layer_groups
@@ -126,6 +127,8 @@ class Training:
         self._is_bfloat16 = recipe.precision == TrainingRecipe.PRECISION_BFLOAT16
         self._augmentation = Augmentation(shift=recipe.augment_shift, flip=recipe.augment_flip)
         self._shadow = copy.deepcopy(self.model)
+        if device.type == "cpu":
+            convolve_by_columns(self.model)
         # The device's stream alone: `torch.manual_seed` asks after every kind of device, a hundredth of a small step.
         streams = torch.cuda.default_generators if device.type == "cuda" else (torch.default_generator,)
         self._noise = streams[device.index or 0]
