@@ -20,6 +20,8 @@ TARGETS = (
     REPOSITORY / "k8s" / "crd" / f"{NAME}.yaml",
     REPOSITORY / "charts" / "syntrial" / "files" / "crd.yaml",
 )
+MEANINGS = REPOSITORY / "syntrial" / "experiment" / "presets" / "meanings.json"
+"""What `syntrial explain generator` says of fields: installed with the platform, which has no protos beside it."""
 _FIELD = 2
 """The number of `field` in DescriptorProto, and of the path of a field's comment: message, index, field, index."""
 
@@ -69,10 +71,18 @@ def text() -> str:
     return head + yaml.safe_dump(tree, sort_keys=False, width=120, allow_unicode=True)
 
 
+def meanings() -> str:
+    """The comments of what generators are made by, as JSON."""
+    prefixes = tuple(f"syntrial.v1.{name}." for name in ("DiffusionConfig", "GanConfig", "LatentDiffusionConfig"))
+    prefixes += tuple(f"syntrial.v1.{name}." for name in ("PcaConfig", "DiffusionSampler", "GanSampler"))
+    found = {name: comment for name, comment in field_comments().items() if name.startswith(prefixes)}
+    return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
 def main() -> None:
     """Generates, or compares what stands in the tree with what would be generated."""
-    generated = text()
-    for target in TARGETS:
+    crd = text()
+    for target, generated in [*((target, crd) for target in TARGETS), (MEANINGS, meanings())]:
         if "--check" not in sys.argv[1:]:
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(generated, encoding="utf-8")

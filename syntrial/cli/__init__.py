@@ -4,7 +4,7 @@
     places.py      where a trial is: an experiment's file here, or an Experiment on the cluster
     laptop.py      trials on this machine: run, plan, judge, demo, gc
     classifiers.py one classifier, on this machine: evaluate, predict, convert, explain
-    generators.py  one generator, on this machine: conformance, generate
+    generators.py  one generator, on this machine: conformance, generate; explain generator
     cluster.py     trials on a cluster: submit, upload, cancel, backup
     anywhere.py    report, logs, retry and export, of a trial here or there
     status.py      status, of a trial here or there; status_view.py draws it, terminal.py a plan and a run

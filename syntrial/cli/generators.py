@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from syntrial.cli.classifiers import on_this_machine
+from syntrial.cli.classifiers import explain, on_this_machine
 from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, StoreOption, app, console
 from syntrial.counting import counted
 
@@ -36,6 +36,24 @@ def conformance(
     # What runs code of a user's is the stage, which the platform does not import.
     command = [sys.executable, "-m", f"{STAGES['generation'].module}.conformance", str(folder), *(option or ())]
     sys.exit(subprocess.run(command, check=False).returncode)
+
+
+@explain.command("generator")
+def explain_generator(
+    family: Annotated[
+        str, typer.Argument(help="diffusion, gan, latentDiffusion or pca.", metavar="GENERATOR", show_default=False)
+    ],
+) -> None:
+    """List a generator's fields as `tune.over` names them: what they mean, take, and have by preset."""
+    from syntrial.experiment.explained import explained
+
+    for one in explained(family.removeprefix("generator.")):
+        console.print(Text(one.field, style="bold"), Text(f" {one.takes}"), sep="", soft_wrap=True)
+        if one.meaning:
+            console.print(Text(f"  {one.meaning}"), soft_wrap=True)
+        if one.presets:
+            words = ", ".join(f"{preset} {value}" for preset, value in one.presets.items())
+            console.print(Text(f"  presets: {words}"), soft_wrap=True)
 
 
 @app.command(rich_help_panel=HERE)

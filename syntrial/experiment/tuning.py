@@ -9,6 +9,7 @@ from math import isfinite
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import Model, OneOf, Option, Seed, words_of, wrong
 from syntrial.v1.analysis_pb2 import Endpoint
@@ -168,5 +169,5 @@ def check_dimensions(generator: Any, over: Mapping[str, Dimension]) -> None:
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 rule = f"is a field of the generator with values that it takes: {first['msg']}"
-                remedy = "`syntrial explain generator` lists the fields of each."
+                remedy = f"`syntrial explain generator {to_camel(generator.kind)}` lists its fields."
                 raise wrong(f"tune.over.{field}", rule, value, remedy) from None
