@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Value
 from pydantic import ValidationError
 
+from syntrial.counting import counted
 from syntrial.documents.search import MEMBER, Decision
 from syntrial.errors import UserError
 from syntrial.experiment.arms import REAL, Arm, Phase
@@ -226,8 +227,8 @@ class Search:
                 keep=self._tune.prune.keep,
             )
             numbers = ", ".join(str(trial.number) for trial in active)
-            about = f"trial{'s' if len(active) > 1 else ''} {numbers} of {self._item.name}"
-            decision = self._decide("PruneTrials", request, verb="compare", about=f"{about} after part {part + 1}")
+            about = f"{counted(len(active), 'trial')} of {self._item.name} after part {part + 1}: {numbers}"
+            decision = self._decide("PruneTrials", request, verb="compare", about=about)
             if decision is None:
                 return False
             for trial in active:
