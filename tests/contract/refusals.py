@@ -762,7 +762,7 @@ CASES: dict[str, Case] = {
         bad=tuned(tune={"over": {"gamma": {"range": [1]}}}),
         good=tuned(tune={"over": {"gamma": {"range": [1, 2]}}}),
         server="should have at least 2 items",
-        field="spec.synthetic[0].tune.over[gamma].range",
+        field="spec.synthetic[0].tune.over.gamma.range",
     ),
     "orders of magnitude from 0": Case(
         bad=tuned(tune={"over": {"gamma": {"range": [0, 1], "log": True}}}),
@@ -779,8 +779,8 @@ CASES: dict[str, Case] = {
     "a choice and a range": Case(
         bad=tuned(tune={"over": {"gamma": {"range": [0.1, 1], "choice": [1]}}}),
         good=tuned(tune={"over": {"gamma": {"choice": [1]}}}),
-        message="needs exactly one of choice and range",
-        field="spec.synthetic[0].tune.over[gamma]",
+        server="must validate one and only one schema (oneOf)",
+        field="spec.synthetic[0].tune.over",
     ),
     "an objective on the test split": Case(
         bad=tuned(tune={"over": {"gamma": {"choice": [0.1, 1]}}, "objective": "test"}),

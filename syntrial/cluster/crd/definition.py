@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from syntrial.cluster.crd.rules import ARM_NAME_RULES, ARM_PATTERN, PHASE_RULES, RULES, Rule
 from syntrial.cluster.crd.status import Status
 from syntrial.experiment.model import Experiment
+from syntrial.experiment.tuning import Dimension
 
 GROUP: Final = "syntrial.dev"
 VERSION: Final = "v1alpha1"
@@ -117,6 +118,10 @@ def schema(comments: Mapping[str, str], *, version: str = VERSION) -> dict[str, 
     return root
 
 
+UNSEEN: Final = {"Dimension": Dimension.KINDS}
+"""Models of which exactly one kind is given, where CEL does not see them all."""
+
+
 class _Converter:
     """Turns the JSON schema of a model into a structural one."""
 
@@ -171,6 +176,8 @@ class _Converter:
         elif isinstance(node.get("additionalProperties"), Mapping):
             inner = self._convert(node["additionalProperties"], f"{path}{{}}")
             result["additionalProperties"] = inner
+        if name in UNSEEN:
+            result["oneOf"] = [{"required": [kind]} for kind in UNSEEN[name]]
         if rules := RULES.get(name):
             result["x-kubernetes-validations"] = [rule.tree() for rule in rules]
         return result

@@ -107,7 +107,7 @@ _UNUSED_BY_A_PROBE: Final = " || ".join(
 )
 # One arm of each set: the others are not seen from here. `Spec._countable`.
 _STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * (has(s.tune.trials) ? s.tune.trials
-    : 12) * (1 + (has(s.tune.prune) ? has(s.tune.prune.after) ? s.tune.prune.after.size() : 1 : 0)) : 0)
+    : 12) * (1 + (has(s.tune.prune) ? (has(s.tune.prune.after) ? s.tune.prune.after.size() : 1) : 0)) : 0)
     + (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
     * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum() : 0)"""
@@ -240,10 +240,15 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Dimension": (
-        *one_of_rules(Dimension),
-        Rule(rule="!has(self.range) || self.range[0] < self.range[1]", message=FINITE_AND_RISING, field=".range"),
+        # CEL sees no list of any JSON: that there is exactly one of both stands in the schema, `definition.UNSEEN`.
+        *one_of_rules(Dimension)[1:],
         Rule(
-            rule="!has(self.range) || !has(self.log) || !self.log || self.range[0] > 0.0",
+            rule="!has(self.range) || self.range.size() != 2 || self.range[0] < self.range[1]",
+            message=FINITE_AND_RISING,
+            field=".range",
+        ),
+        Rule(
+            rule="!has(self.range) || self.range.size() == 0 || !has(self.log) || !self.log || self.range[0] > 0.0",
             message=LOG_ABOVE_ZERO,
             field=".range",
         ),
