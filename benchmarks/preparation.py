@@ -37,7 +37,7 @@ from syntrial_data_prep.prepare import prepare_dataset
 
 from syntrial.artifacts.store import open_store
 from syntrial.imagesets.imageset import read_image_set
-from syntrial.imagesets.near.workers import threads_here
+from syntrial.imagesets.workers import threads_here
 from syntrial.rpc.testing import run_step
 from syntrial.sources.digests import resolve
 from syntrial.v1.artifacts_pb2 import MemberRef

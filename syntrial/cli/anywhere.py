@@ -18,6 +18,7 @@ from syntrial.cli.options import (
     Endpoint,
     Namespace,
     Out,
+    PictureFormat,
     Secret,
     StoreOption,
     Trial,
@@ -142,9 +143,7 @@ def export(  # noqa: PLR0917 - options of a command
         list[str] | None,
         typer.Option(help="images, predictions, generators, classifiers or all; may be given several times."),
     ] = None,
-    picture_format: Annotated[
-        str, typer.Option("--format", help="Of images: png, npz, medmnist, zip (StyleGAN's) or imagefolder.")
-    ] = "png",
+    picture_format: PictureFormat = "png",
     mix: Annotated[
         str | None,
         typer.Option(

@@ -11,8 +11,8 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from syntrial.cli.laptop import interruptible
-from syntrial.cli.options import CLASSIFIERS, DEFAULT_STORE, Cores, DataRoot, StoreOption, app, console, errors
+from syntrial.cli.laptop import on_this_machine
+from syntrial.cli.options import CLASSIFIERS, DEFAULT_STORE, Cores, DataRoot, StoreOption, app, console, errors, explain
 from syntrial.counting import counted
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ class _Chosen:
     on_event: "Callable[[Event], None]"
 
 
-explain = typer.Typer(no_args_is_help=True, help="Say what a word of an experiment stands for.")
 app.add_typer(explain, name="explain", rich_help_panel=CLASSIFIERS)
 
 Classifier = Annotated[
@@ -220,24 +219,3 @@ def _chosen(
     locations = {**images.locations, **chosen.locations}
     with on_this_machine(opened.url, locations=locations, cores=cores) as (executor, on_event):
         yield _Chosen(classifier=chosen, data=images, store=opened, executor=executor, on_event=on_event)
-
-
-@contextmanager
-def on_this_machine(
-    url: str, *, locations: dict[str, Path], cores: int | None
-) -> "Iterator[tuple[LocalExecutor, Callable[[Event], None]]]":
-    """An executor on this machine, and what shows on standard error what it does."""
-    from syntrial.executors.executor import StepProgressed
-    from syntrial.executors.local import LocalExecutor
-
-    with (
-        interruptible("the same command goes on from here"),
-        LocalExecutor(url, source_locations=locations, cores=cores) as executor,
-        errors.status("looking at what is there") as status,
-    ):
-
-        def show(event: "Event") -> None:
-            if isinstance(event, StepProgressed):
-                status.update(Text(f"{event.progress.activity} {event.progress.done:,} of {event.progress.total:,}"))
-
-        yield executor, show

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from syntrial.cli.classifiers import explain, on_this_machine
-from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, StoreOption, app, console
+from syntrial.cli.laptop import on_this_machine
+from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, PictureFormat, StoreOption, app, console, explain
 from syntrial.counting import counted
 
 Options = Annotated[
@@ -79,9 +79,7 @@ def generate(  # noqa: PLR0917 - options of a command
         ),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, max=2**53 - 1, help="Another seed draws other images.")] = 0,
-    picture_format: Annotated[
-        str, typer.Option("--format", help="Of images: png, npz, medmnist, zip (StyleGAN's) or imagefolder.")
-    ] = "png",
+    picture_format: PictureFormat = "png",
     code: Annotated[
         Path | None, typer.Option(help="Of a generator of your own: the folder of its code.", show_default=False)
     ] = None,

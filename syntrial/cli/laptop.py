@@ -15,6 +15,8 @@ from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
+    from syntrial.executors.executor import Event
+    from syntrial.executors.local import LocalExecutor
     from syntrial.experiment.model import Experiment
     from syntrial.trial.device_time import Estimate
     from syntrial.trial.run import Trial
@@ -315,3 +317,24 @@ def interruptible(words: str) -> Iterator[None]:
         sys.exit(130)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def on_this_machine(
+    url: str, *, locations: dict[str, Path], cores: int | None
+) -> "Iterator[tuple[LocalExecutor, Callable[[Event], None]]]":
+    """An executor on this machine, and what shows on standard error what it does."""
+    from syntrial.executors.executor import StepProgressed
+    from syntrial.executors.local import LocalExecutor
+
+    with (
+        interruptible("the same command goes on from here"),
+        LocalExecutor(url, source_locations=locations, cores=cores) as executor,
+        errors.status("looking at what is there") as status,
+    ):
+
+        def show(event: "Event") -> None:
+            if isinstance(event, StepProgressed):
+                status.update(Text(f"{event.progress.activity} {event.progress.done:,} of {event.progress.total:,}"))
+
+        yield executor, show

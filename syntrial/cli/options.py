@@ -21,6 +21,8 @@ CLUSTER: Final = "On a cluster"
 CLASSIFIERS: Final = "Of one classifier, on this machine"
 ANYWHERE: Final = "Of a trial here (its file) or on a cluster (its name)"
 
+explain = typer.Typer(no_args_is_help=True, help="Say what a word of an experiment stands for.")
+
 DEFAULT_STORE: Final = "runs/.store"
 STORE_SECRET: Final = "syntrial-store"  # noqa: S105 - its name, not its content
 
@@ -36,6 +38,9 @@ StoreOption = Annotated[
 DataRoot = Annotated[
     Path | None,
     typer.Option(envvar="SYNTRIAL_DATA_ROOT", help="The folder that holds MedMNIST's files; default: download them."),
+]
+PictureFormat = Annotated[
+    str, typer.Option("--format", help="Of images: png, npz, medmnist, zip (StyleGAN's) or imagefolder.")
 ]
 Out = Annotated[Path | None, typer.Option(help="Where the report goes; default: runs/NAME.", show_default=False)]
 Cores = Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all of this machine's.")]

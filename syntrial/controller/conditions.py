@@ -19,9 +19,10 @@ from syntrial.controller.waiting import (
     pending,
     why_job_waits,
 )
+from syntrial.executors.drive import ATTEMPTS
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan
-from syntrial.trial.attempts import ATTEMPTS, FAILED, since_retry
+from syntrial.trial.attempts import FAILED, since_retry
 from syntrial.trial.status import (
     AUDITED,
     FAILURES_SHOWN,

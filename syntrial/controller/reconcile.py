@@ -25,10 +25,10 @@ from syntrial.controller.standing import (
 )
 from syntrial.controller.views import JobView
 from syntrial.controller.waiting import held_back, room_for_jobs
+from syntrial.executors.drive import ATTEMPTS
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.sources.named import SourceRef
-from syntrial.trial.attempts import ATTEMPTS
 
 STARTS: Final = 64
 """Jobs that one reconcile starts at most: the status is written in between."""

@@ -18,7 +18,7 @@ from syntrial.plan.search import DECIDING
 from syntrial.plan.steps import Step
 
 ATTEMPTS: Final = 3
-"""Attempts at a step within one walk."""
+"""Failed attempts at a step before it is given up: within one walk, and on record until `syntrial retry`."""
 
 _FIRST_PAUSE: Final = 0.5
 """Seconds before the second attempt; each further pause is four times as long, up to a minute."""

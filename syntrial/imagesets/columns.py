@@ -12,8 +12,8 @@ from syntrial.imagesets.filetypes import is_picture
 from syntrial.imagesets.patterns import compile_pattern
 from syntrial.imagesets.placing import Places
 from syntrial.imagesets.sheets import Sheet, read_list
+from syntrial.imagesets.split_words import split_word
 from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
-from syntrial.imagesets.structure import split_word
 from syntrial.v1.data_preparation_pb2 import TableSource
 
 MOST_ABSENT: Final = 0.05

@@ -13,7 +13,7 @@ from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import IMAGE_FOLDERS
 from syntrial.imagesets.filetypes import UNREADABLE, is_picture
-from syntrial.imagesets.structure import split_word
+from syntrial.imagesets.split_words import split_word
 from syntrial.imagesets.trees import Tree
 
 _LABEL_FOLDERS: Final = frozenset({"labels", "label", "labelstxt", "labeltxt", "labels_txt", "targets", "annotations"})

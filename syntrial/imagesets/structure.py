@@ -14,16 +14,17 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Final
 
 from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.companions import NO_CLASS, NO_PICTURE, Reason, Row, bare, companions_among
-from syntrial.imagesets.filetypes import PICTURE_SUFFIXES, is_picture
+from syntrial.imagesets.filetypes import is_picture
+from syntrial.imagesets.nothing import no_class, no_pictures
 from syntrial.imagesets.numbered import patients_among
-from syntrial.imagesets.splits import SPLIT_NAMES, UNSPLIT
+from syntrial.imagesets.split_words import split_word
+from syntrial.imagesets.splits import UNSPLIT
 
 UNLABELLED: Final = "unlabelled"
 """The one class of images whose labels are not there, or do not count."""
@@ -37,36 +38,7 @@ _NO_CLASSES: Final = frozenset(
 _MOST_INNER: Final = 30
 _FEWEST_EACH: Final = 8
 """Within a class, at most so many folders with so many images each on average may be classes: others are patients."""
-_VOLUMES: Final = "Volumes are not read: save the slices that are meant as PNG, 16-bit PNG or DICOM."
-_REMEDIES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(
-        (".zip", ".tar", ".gz", ".tgz", ".rar", ".7z"), "An archive in a folder is not opened: give the archive itself."
-    ),
-    ".npz": "Give the file itself: `npz: FILE`.",
-    ".npy": "Gather the arrays in one file, numpy.savez(FILE, train_images=…, train_labels=…), and name it by `npz:`.",
-    **dict.fromkeys(
-        (".mat", ".h5", ".hdf5", ".pt", ".pth", ".pkl", ".tfrecord", ".tfrecords"),
-        "Save images and labels as numpy.savez(FILE, train_images=…, train_labels=…), and name it by `npz:`.",
-    ),
-    **dict.fromkeys((".nii", ".mha", ".mhd", ".nrrd", ".mgz", ".img"), _VOLUMES),
-    **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "Slides are not read: cut tiles, and save them as PNG."),
-    **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".wmv"), "Videos are not read: save the frames that are meant."),
-    **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".pdf"), "Convert them to PNG or JPEG."),
-}
-"""By suffix, where a folder holds no image."""
-_TABLES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 _COUNTER: Final = re.compile(r"\d{5,}")
-_SPLIT_WORDS: Final[Mapping[str, str]] = {
-    **SPLIT_NAMES,
-    **dict.fromkeys(("trn", "trainval", "training", "learning"), "train"),
-    **dict.fromkeys(("validate", "valset", "devel", "development", "eval"), "validation"),
-    **dict.fromkeys(("tst", "holdout", "heldout"), "test"),
-}
-_SPLIT_AFFIXES: Final = frozenset(
-    "set sets data dataset images image imgs img split folder dir files stage part cases slices patches".split()  # noqa: SIM905
-)
-_GLUED: Final = re.compile(r"(train|training|val|valid|validation|test|testing|dev)(set|data|images|imgs|split|cases)")
-_CAMEL: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -126,19 +98,6 @@ _Place = Callable[[tuple[str, ...]], _Spot | None]
 """Of a picture by the parts of its name; None where it lies in no class."""
 
 
-def split_word(text: str, /, *, strictly: bool = True) -> str | None:
-    """The split that a folder's name means: "train" for TRAIN, train_set or Training-Images; None for another name.
-
-    `strictly`: no further word stands beside it; otherwise TEST_SIMPLE is a test split too.
-    """
-    words = [word for word in re.split(r"[^a-z]+", _CAMEL.sub(" ", text).lower()) if word]
-    words = [glued[1] if (glued := _GLUED.fullmatch(word)) else word for word in words]
-    found = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
-    if len(found) != 1 or (strictly and any(word not in _SPLIT_WORDS and word not in _SPLIT_AFFIXES for word in words)):
-        return None
-    return found.pop()
-
-
 def lay_out(
     names: Sequence[str],
     *,
@@ -157,13 +116,13 @@ def lay_out(
     pictures = {name for name in names if is_picture(name) or name in unnamed}
     rows = [Row(name, tuple(name.split("/"))) for name in names if name in pictures]
     if not rows:
-        raise _no_pictures(names, title=title)
+        raise no_pictures(names, title=title)
     left = {name: NO_PICTURE for name in names if name not in pictures}
     if labels is not None:
         placed = {row.name: _Spot(UNSPLIT, labels[row.name], ()) for row in rows if row.name in labels}
         left |= {row.name: NO_CLASS for row in rows if row.name not in labels}
         if not placed:
-            raise _no_class([row.name for row in rows], title=title, called=called)
+            raise no_class([row.name for row in rows], title=title, called=called)
         return _layout(names, placed, left)
     companions = companions_among(rows)
     left |= companions
@@ -181,7 +140,7 @@ def lay_out(
     left |= {row.name: NO_CLASS for row in images if row.name not in placed}
     if not placed or len(images) > 2 * len(placed):
         strays = [row.name for row in images if row.name not in placed]
-        raise _no_class(strays, title=title, called=called, beside=names)
+        raise no_class(strays, title=title, called=called, beside=names)
     _check_nested(placed.values(), title=title)
     known = {found.label for found in placed.values()}
     of_left: dict[str, _Spot] = {}
@@ -202,7 +161,7 @@ def lay_out_unlabelled(names: Sequence[str], *, title: str, unnamed: Collection[
     companions = companions_among(rows)
     images = [row for row in rows if row.name not in companions]
     if not images:
-        raise _no_pictures(names, title=title)
+        raise no_pictures(names, title=title)
     words = {row.name: next(filter(None, map(split_word, row.parts[:-1])), UNSPLIT) for row in images}
     if UNSPLIT in words.values():
         words = dict.fromkeys(words, UNSPLIT)
@@ -255,37 +214,6 @@ def of_classes(counts: Mapping[str, int]) -> str:
     return f" ({where})" if where else ""
 
 
-def _no_pictures(names: Sequence[str], *, title: str) -> SourceError:
-    suffixes = Counter(PurePosixPath(name).suffix.lower() or "without a suffix" for name in names)
-    some = ", ".join(f"{count} {suffix}" for suffix, count in suffixes.most_common(3))
-    volumes = any(name.lower().endswith((".nii.gz", ".nii")) for name in names)
-    remedy = (
-        _VOLUMES
-        if volumes
-        else next((_REMEDIES[found] for found, _ in suffixes.most_common() if found in _REMEDIES), "Check the path.")
-    )
-    return SourceError(
-        field=title,
-        rule=f"the folder holds images ({', '.join(sorted(PICTURE_SUFFIXES))})",
-        received=counted(len(names), "other file") + (f" ({some})" if some else ""),
-        remedy=_VOLUMES if volumes else remedy,
-    )
-
-
-def _no_class(
-    names: Sequence[str], *, title: str, called: Callable[[str], str], beside: Sequence[str] = ()
-) -> SourceError:
-    """`beside` are all files: a table among them may be what says the classes."""
-    tables = [name for name in beside if name.lower().endswith(_TABLES)]
-    by_table = f" Or name the table that says the classes: `table: {{folder: …, file: {tables[0]}}}`." if tables else ""
-    return SourceError(
-        field=title,
-        rule="images lie in a folder for each class, with or without train, val and test above them",
-        received=f"{called(names[0])} and {len(names) - 1} more in no class",
-        remedy=f"Make a folder for each class, named like it, and move the images there.{by_table}",
-    )
-
-
 def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str], beside: Sequence[str] = ()) -> _Place:
     skip = _wrapped(rows)
     inner = [row.parts[len(skip) :] for row in rows if row.parts[: len(skip)] == skip]
@@ -302,7 +230,7 @@ def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str],
 
         return below_a_split
     if len(inner) == sum(len(parts) == 1 for parts in inner):
-        raise _no_class([row.name for row in rows], title=title, called=called, beside=beside)
+        raise no_class([row.name for row in rows], title=title, called=called, beside=beside)
     _check_classes(inner, title=title)
     if _has_splits_below(inner, title=title):
 

@@ -39,7 +39,8 @@ from syntrial.imagesets.labelling import label_rows
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.pseudonyms import spelling_notes
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
-from syntrial.imagesets.structure import PlacedPicture, lay_out, split_word
+from syntrial.imagesets.split_words import split_word
+from syntrial.imagesets.structure import PlacedPicture, lay_out
 from syntrial.imagesets.trees import Tree, below_top, open_tree, with_archives
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
 

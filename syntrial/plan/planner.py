@@ -7,6 +7,7 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from syntrial.artifacts.references import member_refs
@@ -269,7 +270,7 @@ class _Planner:
                 judge=judge_of(self.spec, split=self._split, encoder=self.encoder, item=item),
                 decisions=self.decisions,
                 add=self._add,
-                add_of_trial=self._add_of_trial,
+                add_of_trial=partial(self._add, of_trial=True),
             )
             self.searches[item.name] = search.found()
             self.awaits += search.awaits
@@ -450,7 +451,10 @@ class _Planner:
         program: Program = Program(),  # noqa: B008 - frozen
         of_trial: bool = False,
     ) -> str:
-        """Adds a step unless one of the same key is there; returns its key."""
+        """Adds a step unless one of the same key is there; returns its key.
+
+        Raises Spoiled for a step of a search's trial (`of_trial`) that failed for good.
+        """
         step = step_of(
             f"syntrial.v1.{method}", request, label=f"{verb} {about}", about=about, work=work, program=program
         )
@@ -461,19 +465,6 @@ class _Planner:
         if there.of_trial and not of_trial:
             part[step.key] = replace(there, of_trial=False)
         return step.key
-
-    def _add_of_trial(
-        self,
-        method: str,
-        request: Any,
-        *,
-        verb: str,
-        about: str,
-        work: float = 0.0,
-        program: Program = Program(),  # noqa: B008 - frozen
-    ) -> str:
-        """As `_add`, a step of a search's trial; raises Spoiled where it failed for good."""
-        return self._add(method, request, verb=verb, about=about, work=work, program=program, of_trial=True)
 
 
 def _qualifications(spec: Spec) -> list[str]:

@@ -10,13 +10,11 @@ from typing import Final, Protocol, TypeVar
 
 from syntrial.artifacts.store import ArtifactStore, AttemptRecord
 from syntrial.errors import UserError
+from syntrial.executors.drive import ATTEMPTS
 from syntrial.plan.steps import Plan, Step
 
 USER_REASONS: Final = frozenset({"UserError", "SourceError"})
 """Reasons of attempts that will fail again until the user changes something."""
-
-ATTEMPTS: Final = 3
-"""Failed attempts at a step before it is given up until `syntrial retry`."""
 
 NOT_COUNTED: Final = frozenset({"StoreUnavailable", "ArtifactMissing", "DataLoss"})
 """Reasons of failures that are not the step's own: tried again for as long as they last."""

@@ -25,7 +25,7 @@ from syntrial.plan.steps import Step, step_of
 from syntrial.rpc.calls import asked, method_of
 from syntrial.sources.digests import resolve_weights
 from syntrial.sources.resolve import resolve_sources
-from syntrial.trial.record import find_step
+from syntrial.trial.record import find_trained
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
     ClassifierModel,
@@ -107,15 +107,14 @@ def choose_classifier(word: str, *, store: ArtifactStore) -> ChosenClassifier:
     path = Path(word)
     if path.suffix == ".safetensors" or path.is_dir():
         return _imported(path, title=word)
-    key = find_step(store, word)
-    manifest = store.manifest(key)
-    if manifest is not None and not manifest.method.endswith("/TrainClassifier"):
-        raise UserError(
-            field="CLASSIFIER",
-            rule="is the training of a classifier, or a folder with weights",
-            received=f"{word}, a step of {manifest.method.partition('/')[2]}",
-            remedy="Name it by its label in `syntrial plan`, such as `train real small-cnn 1/5`.",
-        )
+    key, _ = find_trained(
+        store,
+        word,
+        verb="TrainClassifier",
+        field="CLASSIFIER",
+        rule="is the training of a classifier, or a folder with weights",
+        example="train real small-cnn 1/5",
+    )
     ref = MemberRef(key=key, member="classifier")
     trained = asked(store, key, TrainClassifierRequest)
     return ChosenClassifier(

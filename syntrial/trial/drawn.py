@@ -6,7 +6,7 @@ Called by the command line.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +28,7 @@ from syntrial.sources.digests import resolve_code, resolve_folder
 from syntrial.trial.card import Card, write_card
 from syntrial.trial.chosen import own_step
 from syntrial.trial.export import add_checksums, whole_folder
-from syntrial.trial.record import file_shown, find_step, sampling_of
+from syntrial.trial.record import file_shown, find_trained, sampling_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest, Wanted
 
@@ -65,17 +65,16 @@ def choose_generator(word: str, *, code: Path | None, store: ArtifactStore) -> C
     if path.is_dir():
         chosen = _exported(path)
     else:
-        key = find_step(store, word)
-        manifest = store.manifest(key)
+        key, manifest = find_trained(
+            store,
+            word,
+            verb="TrainGenerator",
+            field="GENERATOR",
+            rule="is the training of a generator, or a folder that `syntrial export --include generators` wrote",
+            example="train diffusion edm",
+        )
         if manifest is None:
             raise ArtifactMissing(f"step {key[:12]} is not done in the store {store.url}")
-        if not manifest.method.endswith("/TrainGenerator"):
-            raise UserError(
-                field="GENERATOR",
-                rule="is the training of a generator, or a folder that `syntrial export --include generators` wrote",
-                received=f"{word}, a step of {manifest.method.partition('/')[2]}",
-                remedy="Name it by its label in `syntrial plan`, such as `train diffusion edm`.",
-            )
         ref = MemberRef(key=key, member="generator")
         described = _described(store.open(ref).read(DESCRIPTION), title=DESCRIPTION)
         chosen = ChosenGenerator(
@@ -273,12 +272,4 @@ def _with_code(chosen: ChosenGenerator, code: Path | None, *, store: ArtifactSto
             received=f"{code}, {found[:19]}…",
             remedy="Give that folder as it was then.",
         )
-    return ChosenGenerator(
-        title=chosen.title,
-        ref=chosen.ref,
-        classes=chosen.classes,
-        several=chosen.several,
-        sampling=chosen.sampling,
-        steps=chosen.steps,
-        locations={**chosen.locations, digest: code.resolve()},
-    )
+    return replace(chosen, locations={**chosen.locations, digest: code.resolve()})

@@ -115,6 +115,25 @@ def find_step(store: ArtifactStore, step: str, /, *, experiment: str | None = No
     )
 
 
+def find_trained(
+    store: ArtifactStore, word: str, /, *, verb: str, field: str, rule: str, example: str
+) -> tuple[str, Manifest | None]:
+    """The key of a trial's training that a user names, and its manifest where it is done.
+
+    Raises as `find_step`, and UserError for a step of another verb; `field`, `rule` and an `example` are for its words.
+    """
+    key = find_step(store, word)
+    manifest = store.manifest(key)
+    if manifest is not None and not manifest.method.endswith(f"/{verb}"):
+        raise UserError(
+            field=field,
+            rule=rule,
+            received=f"{word}, a step of {manifest.method.partition('/')[2]}",
+            remedy=f"Name it by its label in `syntrial plan`, such as `{example}`.",
+        )
+    return key, manifest
+
+
 def sampling_of(store: ArtifactStore, generator: str, /) -> SampleImagesRequest | None:
     """How a trial of the store draws from the generator of this key: sampler, micro-batches and guide alone.
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from syntrial.imagesets.near.likeness import LUMA
-from syntrial.imagesets.near.workers import in_order
+from syntrial.imagesets.workers import in_order
 
 BLOCK: Final = 8
 """JPEG's blocks have this side."""
@@ -62,10 +62,11 @@ def _in_grey(
 ) -> Iterator[T]:
     """What `work` makes of so many images at a time, in order, by all cores."""
     count = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
-    return in_order(
-        partial(lambda some: work(_grey(images_NHWC[some])), rows[start : start + count])
-        for start in range(0, len(rows), count)
-    )
+
+    def part(start: int) -> T:
+        return work(_grey(images_NHWC[rows[start : start + count]]))
+
+    return in_order(partial(part, start) for start in range(0, len(rows), count))
 
 
 def _shares(grey_NHW: NDArray[np.float32]) -> Numbers:

@@ -18,7 +18,7 @@ from syntrial.imagesets.facts import FileFacts, text_of
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.folders import MOST_UNREADABLE
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
-from syntrial.imagesets.near.workers import in_order
+from syntrial.imagesets.workers import in_order
 from syntrial.rpc.context import StepContext
 from syntrial_data_prep import resample
 from syntrial_data_prep.resample import Form

@@ -5,8 +5,7 @@ Called by `prepare` where a request names them, and by `pooling`; `leak_search` 
 itself.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,10 +19,10 @@ from syntrial_data_prep import duplicates, leaks
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.leak_search import Searched, Side, copies_between
 
-LOSERS: Final = ("train", "validation")
-"""The splits of the data set that a network is trained with and chosen by."""
-KEPT: Final = ("test",)
-"""The split that nothing is trained with."""
+
+def trained_on(whole: Iterable[str]) -> list[str]:
+    """The splits, of these, that networks are trained with or chosen by."""
+    return [name for name in whole if name != "test"]
 
 
 def title_of(split: str) -> str:
@@ -49,7 +48,7 @@ def search_held_out(
     exact = leaks.action_of(policy.exact_duplicates, default=LeakPolicy.ACTION_DROP)
     shared = leaks.action_of(policy.shared_patients, default=LeakPolicy.ACTION_DROP)
     close = leaks.action_of(policy.near_duplicates, default=LeakPolicy.ACTION_WAIVE)
-    losers = [name for name in whole if name not in KEPT]
+    losers = trained_on(whole)
     total, done = sum(len(whole[loser]) for loser in losers) * len(held), 0
     found: list[leaks.Leak] = []
     for title, images in held.items():
@@ -82,7 +81,7 @@ def search_held_out(
 
 def require_others(whole: Mapping[str, Formed], found: Sequence[leaks.Leak], *, title: str) -> None:
     """Raises UserError where what the trial holds out is all that a split of the data set has."""
-    for name in LOSERS:
+    for name in trained_on(whole):
         kept: NDArray[np.bool_] = leaks.keep_mask(len(whole[name]), found, split=name)
         if len(kept) and not kept.any():
             raise UserError(

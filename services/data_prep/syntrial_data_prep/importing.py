@@ -11,9 +11,7 @@ from numpy.typing import NDArray
 
 from syntrial.counting import counted
 from syntrial.documents import document
-from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit, Near, PairPicture
-from syntrial.documents.scale import Scale
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import count_classes, map_classes
 from syntrial.imagesets.facts import of_text
@@ -21,12 +19,11 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set, w
 from syntrial.imagesets.near.likeness import coefficients, evened
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, ImportImagesRequest, LeakPolicy
-from syntrial_data_prep import audit, duplicates, findings, leaks, scales, sources
-from syntrial_data_prep.form import Formed, check_decoded, counting, form, join
+from syntrial_data_prep import audit, duplicates, findings, leaks, scales
+from syntrial_data_prep.entering import enter
+from syntrial_data_prep.form import Formed, counting, join
 from syntrial_data_prep.leak_search import Side, calibrated, copies_between, near_of
 from syntrial_data_prep.prepare import describe_resampling, write_originals
-from syntrial_data_prep.resample import Form
-from syntrial_data_prep.shards import Shards
 
 REAL = ("validation", "test", "train")
 """What imported images are searched against; copies of training images are counted, not dropped."""
@@ -37,53 +34,15 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
     """Writes the members images and audit. Raises UserError for a source, a class or a size that does not fit."""
     real = {name: read_image_set(context.open(getattr(request, name))) for name in REAL}
     train = real["train"]
-    _, height, _, channels = train.images_NHWC.shape
-    if request.format.size not in {0, height}:
-        raise UserError(
-            field="format.size",
-            rule="imported images have the data set's size",
-            received=request.format.size,
-            remedy=f"Use {height}.",
-        )
-    raw = sources.read(
-        request.source,
-        context.source_path(request.source.digest) if request.source.digest else None,
-        scratch=context.scratch,
-        on_progress=lambda _: context.check_cancelled(),
+    entered = enter(
+        request,
+        context,
+        train=train,
+        size_rule="imported images have the data set's size",
+        classes=lambda raw: map_classes(raw.classes, request.class_map, into=train.classes, task=request.task),
     )
-    mapped = map_classes(raw.classes, request.class_map, into=train.classes, task=request.task)
-    real_scale = (
-        document.read(Scale, context.open(request.scale), scale_document.NAME) if request.HasField("scale") else Scale()
-    )
-    shards = Shards(context)
-    scale = shards.scale() or scales.find_scale(
-        raw,
-        intensity=request.format.intensity,
-        training=dict,
-        on_progress=lambda _: context.check_cancelled(),
-        real=real_scale,
-    )
-    shards.keep_scale(scale)
-    total, done = sum(len(found.names) for found in raw.splits.values()), 0
-    parts: list[Formed] = []
-    shape = Form.of(request.format, size=height, channels=channels)
-    for name, found in raw.splits.items():
-        parts.append(
-            form(
-                found,
-                title=raw.title,
-                classes=mapped,
-                shape=shape,
-                scale=scale,
-                scratch=context.scratch,
-                shards=shards,
-                name=name,
-                on_progress=counting(context, before=done, total=total, activity="reading"),
-            )
-        )
-        done += len(found.names)
-    check_decoded(parts, title=raw.title)
-    images = _fit_task(join(parts, scratch=context.scratch), train=train, title=raw.title)
+    raw = entered.raw
+    images = _fit_task(join(entered.parts, scratch=context.scratch), train=train, title=raw.title)
 
     digests = duplicates.hashes(images.images_NHWC)
     near, found_leaks, pictures, told = _copies(images, digests=digests, real=real, request=request, context=context)
@@ -127,16 +86,13 @@ def import_images(request: ImportImagesRequest, context: StepContext) -> None:
             "train": audit.ranges(train.images_NHWC),
         },
         unreadable=tuple(images.unreadable),
-        resampling=describe_resampling(raw, shape=shape),
-        notes=(*raw.notes, *scales.told(scale)),
+        resampling=describe_resampling(raw, shape=entered.shape),
+        notes=(*raw.notes, *scales.told(entered.scale)),
         warnings=(),
         findings=graded,
     )
-    saturated = scales.saturation(
-        images.clipped, scale, what="the imported images", shares=scales.asked(request.format.intensity)
-    )
-    apart = scales.apart(scale, real=real_scale)
-    audited = replace(audited, warnings=(*_warnings(audited, kept=kept, train=train), *saturated, *apart))
+    of_levels = entered.warnings(clipped=images.clipped, what="the imported images", intensity=request.format.intensity)
+    audited = replace(audited, warnings=(*_warnings(audited, kept=kept, train=train), *of_levels))
     write_image_set(context.output, "images", kept.image_set(train.classes))
     document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:

@@ -12,9 +12,7 @@ import numpy as np
 
 from syntrial.counting import counted
 from syntrial.documents import document
-from syntrial.documents import scale as scale_document
 from syntrial.documents.audit import Audit
-from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError, UserError
 from syntrial.imagesets.classes import Classes
 from syntrial.imagesets.imageset import ImageSet, read_image_set, write_image_set
@@ -23,13 +21,12 @@ from syntrial.imagesets.splits import UNSPLIT
 from syntrial.imagesets.structure import UNLABELLED
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import PreparePoolRequest
-from syntrial_data_prep import audit, duplicates, leaks, scales, sources
-from syntrial_data_prep.form import Formed, check_decoded, counting, form
+from syntrial_data_prep import audit, duplicates, leaks, scales
+from syntrial_data_prep.entering import enter
+from syntrial_data_prep.form import Formed
 from syntrial_data_prep.held_out import search_held_out, title_of
 from syntrial_data_prep.leak_search import Searched, calibrated, near_of
 from syntrial_data_prep.prepare import describe_resampling, write_originals
-from syntrial_data_prep.resample import Form
-from syntrial_data_prep.shards import Shards
 from syntrial_data_prep.sources.raw import Raw
 
 HELD: Final = ("validation", "test")
@@ -41,48 +38,15 @@ def prepare_pool(request: PreparePoolRequest, context: StepContext) -> None:
     """
     train = read_image_set(context.open(request.train))
     held = {title_of(name): read_image_set(context.open(getattr(request.held_out, name))) for name in HELD}
-    _, height, _, channels = train.images_NHWC.shape
-    if request.format.size not in {0, height}:
-        raise UserError(
-            field="format.size",
-            rule="a pool has the size of the trial's images",
-            received=request.format.size,
-            remedy=f"Use {height}.",
-        )
-    raw = _for_training(
-        sources.read(
-            request.source,
-            context.source_path(request.source.digest) if request.source.digest else None,
-            scratch=context.scratch,
-            on_progress=lambda _: context.check_cancelled(),
-        )
+    entered = enter(
+        request,
+        context,
+        train=train,
+        size_rule="a pool has the size of the trial's images",
+        classes=lambda _: Classes(names=(UNLABELLED,), targets=(0,)),
+        only=_for_training,
     )
-    real_scale = (
-        document.read(Scale, context.open(request.scale), scale_document.NAME) if request.HasField("scale") else Scale()
-    )
-    shards = Shards(context)
-    scale = shards.scale() or scales.find_scale(
-        raw,
-        intensity=request.format.intensity,
-        training=dict,
-        on_progress=lambda _: context.check_cancelled(),
-        real=real_scale,
-    )
-    shards.keep_scale(scale)
-    shape = Form.of(request.format, size=height, channels=channels)
-    ((_, part),) = raw.splits.items()
-    whole = form(
-        part,
-        title=raw.title,
-        classes=Classes(names=(UNLABELLED,), targets=(0,)),
-        shape=shape,
-        scale=scale,
-        scratch=context.scratch,
-        shards=shards,
-        name=UNLABELLED,
-        on_progress=counting(context, before=0, total=len(part.names), activity="reading"),
-    )
-    check_decoded([whole], title=raw.title)
+    raw, (whole,) = entered.raw, entered.parts
 
     searched, found = _of_trial(whole, train=train, held=held, request=request, context=context)
     pixels = {UNLABELLED: whole.images_NHWC} | {title: images.images_NHWC for title, images in held.items()}
@@ -108,16 +72,13 @@ def prepare_pool(request: PreparePoolRequest, context: StepContext) -> None:
         shifts=(),
         ranges={UNLABELLED: audit.ranges(kept.images_NHWC), "train": audit.ranges(train.images_NHWC)},
         unreadable=tuple(whole.unreadable),
-        resampling=describe_resampling(raw, shape=shape),
-        notes=(*raw.notes, *scales.told(scale)),
+        resampling=describe_resampling(raw, shape=entered.shape),
+        notes=(*raw.notes, *scales.told(entered.scale)),
         warnings=(),
         findings=(),
     )
-    saturated = scales.saturation(whole.clipped, scale, what="the pool", shares=scales.asked(request.format.intensity))
-    apart = scales.apart(scale, real=real_scale)
-    audited = replace(
-        audited, warnings=(*audit.range_warnings({UNLABELLED: audited.ranges[UNLABELLED]}), *saturated, *apart)
-    )
+    of_levels = entered.warnings(clipped=whole.clipped, what="the pool", intensity=request.format.intensity)
+    audited = replace(audited, warnings=(*audit.range_warnings({UNLABELLED: audited.ranges[UNLABELLED]}), *of_levels))
     write_image_set(context.output, "images", kept.image_set((UNLABELLED,)))
     document.write(context.output, "audit", "audit.json", document=audited)
     if pictures is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from syntrial.imagesets.facts import FileFacts
-from syntrial.imagesets.near.workers import in_order
+from syntrial.imagesets.workers import in_order
 
 MARK_CONTRAST: Final = 90
 """Grey levels by which a mark stands out from its corner."""

@@ -16,8 +16,8 @@ from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.headers import EIGHT, FLOATING, WINDOWED
-from syntrial.imagesets.near.workers import in_order
 from syntrial.imagesets.pictures import check_scalable
+from syntrial.imagesets.workers import in_order
 from syntrial.v1.data_preparation_pb2 import Intensity
 from syntrial_data_prep.samples import Samples, by_bands, over_black
 from syntrial_data_prep.sources.raw import Deferred, Raw

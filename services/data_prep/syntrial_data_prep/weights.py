@@ -1,4 +1,4 @@
-"""Separable resampling as products of matrices: Pillow's kernels in a third of its time, alike but for rounding.
+"""Separable resampling as products of matrices: Pillow's kernels in two fifths of its time, alike but for rounding.
 
 Weights are whole numbers of 2^-15. So every product of a weight and a grey level, and every sum of these, is exact in
 float32 (at most 24 bits), whichever order a processor adds them in: the same picture gives the same bytes everywhere.

@@ -26,6 +26,7 @@ from syntrial_generation.denoiser import (
 from syntrial_generation.family import Family
 from syntrial_generation.loop import train
 from syntrial_generation.mixture import Mixture
+from syntrial_generation.parts import WHOLE, Part
 
 
 def check_diffusion(config: DiffusionConfig, images: ImageSet) -> None:
@@ -91,11 +92,11 @@ class DiffusionTraining(DenoiserTraining):
 
 
 def train_diffusion(
-    images: ImageSet, config: DiffusionConfig, *, seed: int, context: StepContext
+    images: ImageSet, config: DiffusionConfig, *, seed: int, context: StepContext, part: Part = WHOLE
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Trains on the split; returns the weights as safetensors, what sampling needs beside them, and the curves."""
     training = DiffusionTraining(images, config, seed=seed)
-    curves = train(training, context=context)
+    curves = train(training, context=context, part=part)
     settings = {
         "network": asdict(training.network),
         "mean": training.pixels.mean,

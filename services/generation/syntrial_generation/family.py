@@ -16,6 +16,7 @@ from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorReques
 from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject
+from syntrial_generation.parts import WHOLE, Part
 
 
 class Read(Protocol):
@@ -38,7 +39,7 @@ class Train(Protocol):
     """Trains on the split; exact when resumed from the context's checkpoint."""
 
     def __call__(
-        self, images: Any, config: Any, /, *, seed: int, context: StepContext
+        self, images: Any, config: Any, /, *, seed: int, context: StepContext, part: Part = WHOLE
     ) -> tuple[bytes, dict[str, Any], Curves]:
         """The weights as safetensors, what sampling needs beside them (JSON), and the curves."""
         ...

@@ -28,6 +28,7 @@ from syntrial_generation.diffaugment import augment
 from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
 from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
+from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import batch_indices, item_noise, step_generator
 
 # The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
@@ -300,11 +301,11 @@ def with_constant(labels_NK: Tensor) -> Tensor:
 
 
 def train_gan(
-    images: ImageSet, config: GanConfig, *, seed: int, context: StepContext
+    images: ImageSet, config: GanConfig, *, seed: int, context: StepContext, part: Part = WHOLE
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Trains on the split; returns the generator's weights as safetensors, what sampling needs, and the curves."""
     training = GanTraining(images, config, seed=seed)
-    curves = train(training, context=context)
+    curves = train(training, context=context, part=part)
     return to_bytes(training.average.tensors), {"networks": asdict(training.networks)}, curves
 
 

@@ -36,6 +36,7 @@ from syntrial_generation.latent_classifier import Judge
 from syntrial_generation.latents import Moments
 from syntrial_generation.loop import train
 from syntrial_generation.mixture import Joined, Mixture, check_weights
+from syntrial_generation.parts import WHOLE, Part
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -221,7 +222,7 @@ class Latents:
 
 
 def train_latent(
-    given: Given, config: LatentDiffusionConfig, *, seed: int, context: StepContext
+    given: Given, config: LatentDiffusionConfig, *, seed: int, context: StepContext, part: Part = WHOLE
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Trains in the latents; returns the weights of the denoiser and of the autoencoder as safetensors, what sampling
     needs beside them, and the curves.
@@ -236,7 +237,7 @@ def train_latent(
         is_told=is_told(config),
         initial=given.initial.denoiser if given.initial is not None else None,
     )
-    curves = train(training, context=context)
+    curves = train(training, context=context, part=part)
     weights = prefixed(training.average.tensors, "denoiser/") | prefixed(given.weights, "autoencoder/")
     settings = {
         "network": asdict(network),

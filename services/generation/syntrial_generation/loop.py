@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
 from syntrial_generation.curves import Curves
-from syntrial_generation.parts import PartContext
+from syntrial_generation.parts import STATE, WHOLE, Part
 
 AVERAGE_RAMP: Final = 0.05
 """The half-life of averaged weights is at most this share of the images shown (Karras et al. 2022, appendix F.2)."""
@@ -144,13 +144,12 @@ class AveragedTraining(GeneratorTraining):
         load_optimizer(self._optimizer, under(tensors, "optimizer/"))
 
 
-def train(training: GeneratorTraining, *, context: StepContext) -> Curves:
+def train(training: GeneratorTraining, *, context: StepContext, part: Part = WHOLE) -> Curves:
     """Takes the steps that are left, of a part those that are its own, and gives the curves of them all.
 
     Raises UserError where the training diverges, and Cancelled.
     """
-    part = context if isinstance(context, PartContext) and context.until_images else None
-    until = None if part is None else min(-(-part.until_images // training.batch_size), training.steps)
+    until = min(-(-part.until_images // training.batch_size), training.steps) if part.until_images else None
     images = training.images if until is None else min(until * training.batch_size, training.images)
 
     def on_step(done: int) -> None:
@@ -158,9 +157,10 @@ def train(training: GeneratorTraining, *, context: StepContext) -> Curves:
         figures = training.curves.latest
         context.progress(shown, total=images, unit="images", activity="training", figures=figures)
 
-    run(training, context=context, on_step=on_step, until=until)
-    if part is not None and until is not None:
-        part.leave(checkpoint(training, done=until))
+    run(training, context=context, on_step=on_step, begun=part.begun, until=until)
+    if until is not None:
+        for name, data in checkpoint(training, done=until).items():
+            context.output.write(STATE, name, data)
     return training.curves
 
 

@@ -20,6 +20,7 @@ from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels
 from syntrial_generation.family import Family
+from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import item_stream
 
 
@@ -37,10 +38,10 @@ def check_pca(config: PcaConfig, _images: ImageSet) -> None:
 
 
 def train_pca(
-    images: ImageSet, config: PcaConfig, *, seed: int, context: StepContext
+    images: ImageSet, config: PcaConfig, *, seed: int, context: StepContext, part: Part = WHOLE
 ) -> tuple[bytes, dict[str, Any], Curves]:
     """Fits; returns the components as safetensors, settings, and curves (explained variance by component)."""
-    del seed  # Fitting draws nothing at random.
+    del seed, part  # Fitting draws nothing at random, and has no steps.
     tensors: dict[str, torch.Tensor] = {}
     groups = _groups(images)
     curves = Curves(images=1)

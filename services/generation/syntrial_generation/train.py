@@ -10,7 +10,7 @@ from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 from syntrial_generation.data import Subject, check_training_split
 from syntrial_generation.external import EXTERNAL
 from syntrial_generation.external.verbs import train_external
-from syntrial_generation.parts import PartContext
+from syntrial_generation.parts import read_part
 from syntrial_generation.registry import FAMILIES
 
 
@@ -24,15 +24,7 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     images = read_image_set(context.open(request.train))
     check_training_split(images)
     name = request.WhichOneof("generator")
-    if request.HasField("part"):
-        if name is None or not hasattr(getattr(request, name), "images"):
-            raise UserError(
-                field="part",
-                rule="a training has parts where it goes by steps",
-                received=f"a part of {name}",
-                remedy="Leave it out.",
-            )
-        context = PartContext(context, request.part)
+    part = read_part(request, context)
     if name == EXTERNAL and request.external.HasField("code"):
         train_external(images, request.external, seed=request.seed, context=context)
         return
@@ -46,7 +38,7 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     family, config = FAMILIES[name], getattr(request, name)
     given = family.read(request, images, context) if family.read is not None else images
     family.check(config, given)
-    weights, settings, curves = family.train(given, config, seed=request.seed, context=context)
+    weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
     context.output.write("generator", "weights.safetensors", weights)
     description = {"family": name, "subject": Subject.of(images).json(), "settings": settings}
     context.output.json("generator", "generator.json", description)

@@ -53,14 +53,21 @@ class Trainee(Protocol):
         ...
 
 
-def train(trainee: Trainee, *, context: StepContext, on_step: Callable[[int], None], until: int | None = None) -> None:
+def train(
+    trainee: Trainee,
+    *,
+    context: StepContext,
+    on_step: Callable[[int], None],
+    begun: Mapping[str, bytes] | None = None,
+    until: int | None = None,
+) -> None:
     """Takes all steps, or those that are left after the step's checkpoint; calls `on_step` with the steps done.
 
-    With `until` it ends after so many. Raises UserError where the training diverges, and Cancelled; a checkpoint that
-    is due is saved before that.
+    `begun` is the state that it begins with where there is no checkpoint; with `until` it ends after so many steps.
+    Raises UserError where the training diverges, and Cancelled; a checkpoint that is due is saved before that.
     """
     end = trainee.steps if until is None else min(until, trainee.steps)
-    for number in range(resume(trainee, context.checkpoints.load()), end):
+    for number in range(resume(trainee, context.checkpoints.load() or begun), end):
         trainee.step(number)
         if context.checkpoint_due():
             trainee.losses.read()

@@ -28,13 +28,14 @@ from syntrial.controller.observe import FRESH_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.controller.views import job_view, pod_view
 from syntrial.documents.document import write
-from syntrial.documents.search import MEMBER, NAME, Decision
+from syntrial.documents.search import MEMBER, NAME
 from syntrial.errors import ArtifactMissing, ClusterRefused, ClusterUnavailable, StoreUnavailable, UserError
 from syntrial.experiment.allowed import Allowed
 from syntrial.plan.search import DECIDING
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
 from syntrial.v1.artifacts_pb2 import MemberRef
+from tests.unit.plan.deciding import decided
 
 NAMESPACE = "trials"
 SPEC: dict[str, Any] = {
@@ -260,20 +261,6 @@ class Api:
         if secret is None:
             raise UserError(field=f"secret {name}", rule="must exist", received="none", remedy="Create it.")
         return {}
-
-
-def decided(method: str, request: Any) -> Decision:
-    """What a search decides in this world: rates by number; the first one compared goes on, the last one left wins."""
-    match method.rpartition("/")[2]:
-        case "ProposeTrials":
-            first = len(request.trials)
-            rates = tuple({"learningRate": (first + index + 1) / 10_000} for index in range(request.count))
-            return Decision(version=1, kind="propose", proposed=rates)
-        case "PruneTrials":
-            return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
-        case _:
-            left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
-            return Decision(version=1, kind="choose", best=left[-1] if left else 0)
 
 
 def pretend(store: ArtifactStore, key: str) -> bool:

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from syntrial.imagesets.imageset import ImageSet
 from syntrial.imagesets.near.alterations import KINDS
 
 Images = NDArray[np.uint8]
@@ -34,3 +35,14 @@ def altered(images: Images, kind: str, *, seed: int = 0) -> Images:
     """Each image after an alteration of `alterations.KINDS`."""
     random = np.random.default_rng([seed, 7])
     return np.stack([KINDS[kind](image, random) for image in images])
+
+
+def as_split(images: Images, *, patients: list[str] | None = None) -> ImageSet:
+    """A split of a trial with two classes by turns; each image of a patient of its own where none is named."""
+    return ImageSet(
+        images_NHWC=images,
+        labels=np.arange(len(images), dtype=np.int64) % 2,
+        classes=("a", "b"),
+        task="multi-class",
+        origins={"file": [f"f{row}" for row in range(len(images))]} | ({"patient": patients} if patients else {}),
+    )

@@ -20,21 +20,11 @@ from syntrial.v1.data_preparation_pb2 import (
     PrepareDatasetRequest,
     Source,
 )
-from tests.unit.data_prep.drawn_images import altered, chests
+from tests.unit.data_prep.drawn_images import altered, as_split, chests
 
 TRIAL = fake_key("the trial's data set")
 DRAWN = chests(240, side=32, seed=3)
 OWN, LINK = DRAWN[:80], DRAWN[80:]
-
-
-def held(images: Any, *, patients: list[str] | None = None) -> ImageSet:
-    return ImageSet(
-        images_NHWC=images,
-        labels=np.arange(len(images), dtype=np.int64) % 2,
-        classes=("a", "b"),
-        task="multi-class",
-        origins={"file": [f"f{row}" for row in range(len(images))]} | ({"patient": patients} if patients else {}),
-    )
 
 
 def prepared(
@@ -48,7 +38,7 @@ def prepared(
     size: int = 32,
 ) -> FakeContext:
     """Prepares a link of `train` and other images beside a trial of OWN, 40 images for validation and test each."""
-    validation, test = trial or (held(OWN[:40]), held(OWN[40:]))
+    validation, test = trial or (as_split(OWN[:40]), as_split(OWN[40:]))
     path = folder / "link.npz"
     arrays = {"train": train, "val": LINK[100:130], "test": LINK[130:]}
     named = {f"{name}_images": images for name, images in arrays.items()}
@@ -122,7 +112,7 @@ def test_patients_are_compared_where_the_source_is_the_trials_own_and_only_there
     patients = np.arange(100)
     first = prepared(tmp_path, LINK[:100], patients=patients)
     own = [str(name) for name in read_image_set(first.result("train")).origins["patient"]][:5]
-    trial = held(OWN[:40], patients=[f"v{n}" for n in range(40)]), held(OWN[40:], patients=own * 8)
+    trial = as_split(OWN[:40], patients=[f"v{n}" for n in range(40)]), as_split(OWN[40:], patients=own * 8)
     same = prepared(tmp_path, LINK[:100], patients=patients, same_source=True, trial=trial)
     assert leaks_of(same) == [("shared-patient", ["train", "the trial's test"], 5, 5)]
     assert leaks_of(prepared(tmp_path, LINK[:100], patients=patients, trial=trial)) == []
@@ -130,7 +120,7 @@ def test_patients_are_compared_where_the_source_is_the_trials_own_and_only_there
 
 def test_images_take_the_channels_of_the_trials(tmp_path: Path) -> None:
     colour = np.repeat(OWN, 3, axis=3)
-    context = prepared(tmp_path, LINK[:100], trial=(held(colour[:40]), held(colour[40:])))
+    context = prepared(tmp_path, LINK[:100], trial=(as_split(colour[:40]), as_split(colour[40:])))
     assert read_image_set(context.result("train")).images_NHWC.shape == (100, 32, 32, 3)
 
 

@@ -24,7 +24,7 @@ from syntrial.v1.data_preparation_pb2 import (
     PreparePoolRequest,
     Source,
 )
-from tests.unit.data_prep.drawn_images import altered, chests
+from tests.unit.data_prep.drawn_images import altered, as_split, chests
 
 TRIAL = fake_key("the trial's data set")
 DRAWN = chests(260, side=32, seed=3)
@@ -41,16 +41,6 @@ DROP = LeakPolicy(
 )
 
 
-def split(images: Any, *, patients: list[str] | None = None) -> ImageSet:
-    return ImageSet(
-        images_NHWC=images,
-        labels=np.arange(len(images), dtype=np.int64) % 2,
-        classes=("a", "b"),
-        task="multi-class",
-        origins={"file": [f"f{row}" for row in range(len(images))]} | ({"patient": patients} if patients else {}),
-    )
-
-
 def pooled(
     source: Source,
     path: Path | None,
@@ -62,9 +52,9 @@ def pooled(
 ) -> FakeContext:
     """Prepares a pool beside a trial of drawn chests."""
     inputs: dict[Any, Any] = {
-        (TRIAL, "train"): split(TRAIN),
-        (TRIAL, "validation"): split(VALIDATION),
-        (TRIAL, "test"): test or split(TEST),
+        (TRIAL, "train"): as_split(TRAIN),
+        (TRIAL, "validation"): as_split(VALIDATION),
+        (TRIAL, "test"): test or as_split(TEST),
     }
     context = FakeContext(inputs, sources={source.digest: path} if path else {})
     prepare_pool(
@@ -181,7 +171,7 @@ def test_images_of_the_trials_patients_are_leaks_where_the_source_is_its_own(tmp
     resolved = resolve(Source(npz=NpzSource()), path, cache=tmp_path / "cache")
     first = images_of(pooled(resolved.source, resolved.path))
     own = [str(name) for name in first.origins["patient"]][:4]
-    test = split(TEST, patients=own * 10)
+    test = as_split(TEST, patients=own * 10)
     with pytest.raises(UserError, match=r"4 images by shared patients with the trial's test"):
         pooled(resolved.source, resolved.path, test=test, same_source=True)
     assert len(images_of(pooled(resolved.source, resolved.path, test=test, same_source=True, policy=DROP))) == 16

@@ -8,7 +8,8 @@ from PIL import EpsImagePlugin, Image
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, NO_PICTURE
 from syntrial.imagesets.folders import read_headers
-from syntrial.imagesets.structure import check_outer, lay_out, split_word, told
+from syntrial.imagesets.split_words import split_word
+from syntrial.imagesets.structure import check_outer, lay_out, told
 from syntrial.imagesets.trees import FolderTree
 
 

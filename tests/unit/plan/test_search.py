@@ -16,9 +16,10 @@ from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.search import DECIDING, NONE, Decisions
 from syntrial.plan.size import size_of
-from syntrial.plan.steps import Plan, Step
+from syntrial.plan.steps import Plan
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
+from tests.unit.plan.deciding import decided
 
 OVER = {"learningRate": {"range": [1e-4, 1e-2], "log": True}}
 
@@ -41,21 +42,6 @@ def planned(item: Experiment, decisions: Decisions = NONE, *, looks: Sequence[Lo
     return plan(item, resolve_sources(item, base=Path()).by_name, decisions=decisions, looks=looks)
 
 
-def decided(step: Step, *, best: int | None = None) -> Decision:
-    """What a stage might decide: rates by the number of the trial; of those compared, the first goes on."""
-    request: Any = step.request
-    match step.method.rpartition("/")[2]:
-        case "ProposeTrials":
-            first = len(request.trials)
-            rates = tuple({"learningRate": (first + index + 1) / 10_000} for index in range(request.count))
-            return Decision(version=1, kind="propose", proposed=rates)
-        case "PruneTrials":
-            return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
-        case _:
-            left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
-            return Decision(version=1, kind="choose", best=left[-1] if best is None else best)
-
-
 def whole(item: Experiment, *, failed: dict[str, str] | None = None) -> tuple[Plan, Decisions]:
     """The plan once all is decided; `failed` are labels of steps that fail, with why."""
     decisions = NONE
@@ -65,7 +51,7 @@ def whole(item: Experiment, *, failed: dict[str, str] | None = None) -> tuple[Pl
         spoiled = {step.key: (failed or {})[step.label] for step in found.steps if step.label in (failed or {})}
         if not found.undecided and not spoiled:
             return found, decisions
-        made = {key: decided(by_key[key]) for key in found.undecided}
+        made = {key: decided(by_key[key].method, by_key[key].request) for key in found.undecided}
         decisions = Decisions(made={**decisions.made, **made}, failed={**decisions.failed, **spoiled})
 
 
@@ -97,7 +83,7 @@ def test_a_plan_only_grows_and_ends_with_the_best_trial_s_generator() -> None:
             break
         before = keys
         by_key = {step.key: step for step in found.steps}
-        made = {key: decided(by_key[key]) for key in found.undecided}
+        made = {key: decided(by_key[key].method, by_key[key].request) for key in found.undecided}
         decisions = Decisions(made={**decisions.made, **made})
     (choice,) = (step for step in found.steps if step.label == "choose the best trial of made")
     best = decisions.made[choice.key].best
@@ -129,7 +115,7 @@ def test_any_order_of_decisions_gives_the_same_plan(data: st.DataObject) -> None
     while (found := planned(item, decisions)).undecided:
         key = data.draw(st.sampled_from(found.undecided))
         step = next(step for step in found.steps if step.key == key)
-        decisions = Decisions(made={**decisions.made, key: decided(step)})
+        decisions = Decisions(made={**decisions.made, key: decided(step.method, step.request)})
     assert [step.key for step in found.steps] == wanted
 
 

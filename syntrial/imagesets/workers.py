@@ -1,4 +1,6 @@
-"""Work of many pieces in threads, given back in order: decoding and resizing release the interpreter.
+"""Work of many pieces in threads, given back in order: Pillow's decoders, resizing and NumPy release the interpreter.
+
+The faster decoder of plain PNGs does not (docs/lab-notes.md, Preparation).
 
 Few pieces are under way at a time, so that memory does not grow with their number; the results are the same for any
 number of threads.

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from syntrial.imagesets.near.workers import CORES, MOST_THREADS, threads_here
+from syntrial.imagesets.workers import CORES, MOST_THREADS, threads_here
 
 
 @pytest.mark.parametrize(

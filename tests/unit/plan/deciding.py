@@ -1,0 +1,20 @@
+"""What steps that decide might decide, for tests that compute nothing."""
+
+from typing import Any
+
+from syntrial.documents.search import Decision
+
+
+def decided(method: str, request: Any, *, best: int | None = None) -> Decision:
+    """Rates by number; of those compared the first goes on; the last one left wins, or `best`."""
+    match method.rpartition("/")[2]:
+        case "ProposeTrials":
+            first = len(request.trials)
+            rates = tuple({"learningRate": (first + index + 1) / 10_000} for index in range(request.count))
+            return Decision(version=1, kind="propose", proposed=rates)
+        case "PruneTrials":
+            return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
+        case _:
+            left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
+            chosen = (left[-1] if left else 0) if best is None else best
+            return Decision(version=1, kind="choose", best=chosen)
