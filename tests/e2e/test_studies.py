@@ -17,15 +17,20 @@ import yaml
 from PIL import Image
 
 from syntrial.artifacts.store import open_store
+from syntrial.documents.document import read
+from syntrial.documents.search import MEMBER, NAME, Decision
 from syntrial.experiment.file import read_experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.size import STEP_LIMIT, size_of
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.e2e.conftest import Laptop
+from tests.e2e.test_search import keys_of
 from tests.e2e.test_trial import successes
 
-STUDIES = Path(__file__).resolve().parents[2] / "examples" / "studies"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+STUDIES = EXAMPLES / "studies"
+TOY = EXAMPLES / "generators" / "toy"
 OUTCOMES = {"improves", "harms", "equivalent", "inconclusive"}
 FINDINGS = (
     *("Cardiomegaly", "Emphysema", "Effusion", "Hernia", "Infiltration", "Mass", "Nodule", "Atelectasis"),
@@ -46,7 +51,8 @@ def spec_of(name: str) -> dict[str, Any]:
 
 def laptop_with(folder: Path, spec: Mapping[str, Any]) -> Laptop:
     """A folder with this trial and a drawn archive in NIH's layout beside it."""
-    laptop = Laptop(folder=folder, store=str(folder / "store"))
+    environments = {"SYNTRIAL_ENVIRONMENTS": str(folder / "environments")}
+    laptop = Laptop(folder=folder, store=str(folder / "store"), environment=environments)
     head = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "small"}}
     laptop.write(yaml.safe_dump({**head, "spec": dict(spec)}))
     draw_archive(folder / "nih-sample")
@@ -73,14 +79,24 @@ def draw_archive(folder: Path) -> None:
             rows.writerow([name, "|".join(sorted(found)) or "No Finding", number])
 
 
-def killed_after(laptop: Laptop, step: str, *, then_s: float) -> None:
-    """Runs the trial, kills it once this step is done, and runs it to its end: nothing is done twice."""
+def kill_after(laptop: Laptop, step: str) -> None:
+    """Runs the trial and kills it once this step is done."""
     process = laptop.start("run")
     assert process.stdout is not None
     done = next((line for line in process.stdout if re.match(rf"done in .*: {re.escape(step)}$", line)), None)
     process.kill()
     rest, _ = process.communicate()
     assert done is not None, rest
+
+
+def killed_after(laptop: Laptop, step: str, *, then_s: float) -> None:
+    """Runs the trial, kills it once this step is done, and runs it to its end: nothing is done twice."""
+    kill_after(laptop, step)
+    go_on_after(laptop, step, then_s=then_s)
+
+
+def go_on_after(laptop: Laptop, step: str, *, then_s: float) -> None:
+    """Runs a trial that was killed after this step to its end: nothing is done twice."""
     output = laptop.run("run", timeout_s=then_s)
     assert f": {step}\n" not in output
     store = open_store(laptop.store)
@@ -233,6 +249,56 @@ def test_the_study_of_histology_ends_in_a_verdict_with_its_pool_and_its_projecti
     # The control of the filters has the same candidates.
     assert "tuned-selected-random" in sets
     assert "projection" in {figure["id"] for figure in report["figures"]}
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(1000)
+def test_the_gan_workbench_opens_the_test_split_when_its_search_has_chosen(tmp_path: Path) -> None:
+    spec = spec_of("gan-workbench-quick")
+    (own,) = spec["synthetic"]
+    # The generator with the least to install, in an environment of its own as the study's.
+    own["generator"] = {"external": {"code": str(TOY), "options": {"components": 4}}}
+    own["tune"] = {
+        "over": {"options.components": {"choice": [2, 8]}},
+        "among": [{"gan": {"preset": "pico", "images": 160, "channels": [16, 16], "batchSize": 16}}],
+        "trials": 3,
+        "steps": 20,
+    }
+    own["copies"] = 0.0
+    spec |= {
+        "dataset": {**PHANTOM, "size": SIDE},
+        "budget": {"steps": 8},
+        "replicates": 2,
+        "exploratoryReplicates": 1,
+        "encoder": {"steps": 20, "batchSize": 16, "featureSize": 16},
+    }
+    laptop = laptop_with(tmp_path, spec)
+    store = open_store(laptop.store)
+    choosing = "choose the best trial of best"
+    kill_after(laptop, choosing)
+    # What is compared is on record, and the choice; no look at the test split is.
+    (chosen,) = keys_of(store, "ChooseTrial")
+    decision = read(Decision, store.open(MemberRef(key=chosen, member=MEMBER)), NAME)
+    assert [entry["evaluations"] for entry in store.registrations("small")] == ["undecided"]
+    assert not list(store.backend.scan("ledger/"))
+    go_on_after(laptop, choosing, then_s=800)
+
+    first, second = store.registrations("small")
+    assert second["evaluations"] != first["evaluations"]
+    assert [entry["evaluated"] for entry in (first, second)] == [0, 0]
+    assert len(list(store.backend.scan("ledger/"))) == 1
+    figures = [trial.figures[-1] for trial in decision.trials]
+    assert decision.best == figures.index(max(figures))
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    found = next(item for item in report["synthetic"] if item["name"] == "best")["search"]
+    assert found["best"] == decision.best
+    assert [trial["figures"] for trial in found["trials"]] == [[figure] for figure in figures]
+    assert [bool(trial["parameters"]) for trial in found["trials"]] == [True, False, True]
+    assert "search" in {figure["id"] for figure in report["figures"]}
+    page = (tmp_path / "runs" / "small" / "report.html").read_text()
+    assert "best: 3 trials" in page
+    assert "components" in page
 
 
 def whole(folder: Path, name: str, shared_data: Path) -> Laptop:
