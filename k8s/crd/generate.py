@@ -21,7 +21,8 @@ TARGETS = (
     REPOSITORY / "charts" / "syntrial" / "files" / "crd.yaml",
 )
 MEANINGS = REPOSITORY / "syntrial" / "experiment" / "presets" / "meanings.json"
-"""What `syntrial explain generator` says of fields: installed with the platform, which has no protos beside it."""
+"""What `syntrial explain generator` and `explain classifier` say of fields: installed with the platform, which has no
+protos beside it."""
 _FIELD = 2
 """The number of `field` in DescriptorProto, and of the path of a field's comment: message, index, field, index."""
 
@@ -72,9 +73,11 @@ def text() -> str:
 
 
 def meanings() -> str:
-    """The comments of what generators are made by, as JSON."""
+    """The comments of what generators and classifiers are made by, as JSON."""
     prefixes = tuple(f"syntrial.v1.{name}." for name in ("DiffusionConfig", "GanConfig", "LatentDiffusionConfig"))
-    prefixes += tuple(f"syntrial.v1.{name}." for name in ("PcaConfig", "DiffusionSampler", "GanSampler"))
+    prefixes += tuple(
+        f"syntrial.v1.{name}." for name in ("PcaConfig", "DiffusionSampler", "GanSampler", "TrainingRecipe")
+    )
     found = {name: comment for name, comment in field_comments().items() if name.startswith(prefixes)}
     return json.dumps(found, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
 

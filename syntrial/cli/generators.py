@@ -8,7 +8,17 @@ import typer
 from rich.text import Text
 
 from syntrial.cli.laptop import on_this_machine
-from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, PictureFormat, StoreOption, app, console, explain
+from syntrial.cli.options import (
+    DEFAULT_STORE,
+    HERE,
+    Cores,
+    PictureFormat,
+    StoreOption,
+    app,
+    console,
+    explain,
+    show_fields,
+)
 from syntrial.counting import counted
 
 Options = Annotated[
@@ -47,13 +57,7 @@ def explain_generator(
     """List a generator's fields as `tune.over` names them: what they mean, take, and have by preset."""
     from syntrial.experiment.explained import explained
 
-    for one in explained(family.removeprefix("generator.")):
-        console.print(Text(one.field, style="bold"), Text(f" {one.takes}"), sep="", soft_wrap=True)
-        if one.meaning:
-            console.print(Text(f"  {one.meaning}"), soft_wrap=True)
-        if one.presets:
-            words = ", ".join(f"{preset} {value}" for preset, value in one.presets.items())
-            console.print(Text(f"  presets: {words}"), soft_wrap=True)
+    show_fields(explained(family.removeprefix("generator.")), values="presets")
 
 
 @app.command(rich_help_panel=HERE)

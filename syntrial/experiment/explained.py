@@ -1,4 +1,4 @@
-"""What each field of a generator means, what its presets have, and what it takes: for people who tune one."""
+"""What each field of a generator or a classifier means, what its presets have, and what it takes."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -6,25 +6,28 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any, Final
 
-from pydantic import TypeAdapter
+from pydantic import BaseModel, TypeAdapter
 from pydantic.alias_generators import to_camel
 
 from syntrial.errors import UserError, listed
 from syntrial.experiment.base import words_of
+from syntrial.experiment.classifiers import Budget, Classifier, Probe, Recipe, Stage
+from syntrial.experiment.presets.classifiers import RECIPES, RecipePreset, recipe_family, recipe_preset
 from syntrial.experiment.presets.generators import FAMILIES, config_message, sampler_message
 from syntrial.experiment.synthetic import Generator
+from syntrial.v1.classification_pb2 import TrainingRecipe
 
 _ENDS: Final = {"minimum": "at least", "exclusiveMinimum": "above", "maximum": "at most", "exclusiveMaximum": "under"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Explained:
-    """A field, as `tune.over` names it."""
+    """A field, by the names that lead to it: of a generator, as `tune.over` has it."""
 
     field: str
     meaning: str
     presets: Mapping[str, Any]
-    """Its value in each preset; empty where presets say nothing of it."""
+    """Its value in each preset, or in the recipe of a model's family; empty where those say nothing of it."""
     takes: str
     """Its values, in words."""
 
@@ -47,6 +50,45 @@ def explained(name: str) -> Iterator[Explained]:
     if sampler is not None:
         kinds = model.model_fields["sampler"].annotation.__args__
         yield from _fields(sampler, kinds[0], row.samplers, before="sampler.")
+
+
+def explained_classifier(model: str) -> Iterator[Explained]:
+    """How a model of this name is trained: the fields below an item of `classifiers`, and the trial's `budget`."""
+    family = recipe_family(model)
+    recipe, row = recipe_preset(model), RECIPES[family]
+    enums = {field.name: field.enum_type for field in TrainingRecipe.DESCRIPTOR.fields if field.enum_type is not None}
+    given = {
+        name: enums[name].values_by_number[value].name if name in enums else value
+        for name in RecipePreset.__dataclass_fields__
+        if name in TrainingRecipe.DESCRIPTOR.fields_by_name
+        for value in [getattr(recipe, name)]
+    }
+    yield from _stated(
+        Classifier, "learning_rate", "stem", before="", given={"learning_rate": {family: row.learning_rate}}
+    )
+    yield from _fields(TrainingRecipe, Recipe, {family: given}, before="recipe.")
+    yield from _stated(Stage, *Stage.model_fields, before="stages[].")
+    yield from _stated(Probe, *Probe.model_fields, before="probe.")
+    yield from _stated(Budget, *Budget.KINDS, before="budget.", given={"steps": {family: row.steps}})
+
+
+def _stated(
+    model: type[BaseModel], *names: str, before: str, given: Mapping[str, Mapping[str, Any]] | None = None
+) -> Iterator[Explained]:
+    """Fields that a model describes itself; `given` are values by preset, else a default is told with the meaning."""
+    for name in names:
+        field = model.model_fields[name]
+        presets = (given or {}).get(name, {})
+        meaning = field.description or ""
+        if field.default is not None and "Default:" not in meaning:
+            words = field.default if isinstance(field.default, str) else json.dumps(field.default)
+            meaning += f" Default: {words}."
+        yield Explained(
+            field=f"{before}{to_camel(name)}",
+            meaning=meaning,
+            presets=presets,
+            takes=_takes(TypeAdapter(field.rebuild_annotation()).json_schema()),
+        )
 
 
 def _fields(message: Any, model: Any, presets: Mapping[str, Mapping[str, Any]], *, before: str) -> Iterator[Explained]:
@@ -77,9 +119,12 @@ def _takes(schema: Mapping[str, Any]) -> str:
         return ", ".join(branch["enum"])
     if branch.get("type") == "array":
         return f"a list of {_takes(branch['items'])}"
-    kind = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false"}[branch["type"]]
+    kind = {"integer": "whole numbers", "number": "numbers", "boolean": "true, false", "string": "text"}[branch["type"]]
     # A bound of the wire's, 2^32, is told to nobody.
-    ends = [f"{words} {branch[end]:g}" for end, words in _ENDS.items() if end in branch and branch[end] < 2**31]
+    told = {end: branch[end] for end in _ENDS if branch.get(end, 2**31) < 2**31}
+    if told.get("exclusiveMinimum", -1) >= told.get("minimum", 0):
+        told.pop("minimum", None)
+    ends = [f"{_ENDS[end]} {value:g}" for end, value in told.items()]
     return f"{kind} {', '.join(ends)}".strip()
 
 

@@ -61,9 +61,12 @@ def test_a_network_is_explained_by_its_parts_and_an_unknown_one_refused(copied: 
         "layer4",
         "fc",
     ]
-    refused = syntrial(copied, "explain", "model", "resnet81")
-    assert refused.returncode == 2
-    assert "Did you mean" in refused.stderr
+    for word in ("model", "classifier"):
+        refused = syntrial(copied, "explain", word, "resnet81")
+        assert refused.returncode == 2
+        assert "Did you mean" in refused.stderr
+    fields = syntrial(copied, "explain", "classifier", "resnet18").stdout
+    assert "recipe.batchSize whole numbers at least 2\n  Images a step.\n  recipe of its family: resnet 128\n" in fields
 
 
 def test_a_classifier_is_written_as_onnx_and_not_in_a_form_that_has_no_such_network(copied: Laptop) -> None:
