@@ -2,11 +2,13 @@
 
 import json
 import random
+import re
 
 import pytest
+import rfc8785
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from syntrial.artifacts.content import listing_digest
@@ -59,6 +61,41 @@ def respelt(tree: object) -> object:
     if isinstance(tree, float) and tree.is_integer() and abs(tree) < 2**53:
         return int(tree)
     return float(tree) if isinstance(tree, int) and not isinstance(tree, bool) and abs(tree) < 2**53 else tree
+
+
+trees = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**55), 2**55)
+    | st.floats()
+    | st.integers(-(2**53), 2**53).map(float)
+    | st.text()
+    | st.text(st.characters(max_codepoint=0x9F)),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner) | st.tuples(inner, inner),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(tree=trees)
+@example(tree=[1e-4, -1e-4, 9.999e-5, 1e16, 2.0**52, 2.0**53, 2.0**52 - 0.5, 1e21, -0.0, 5e-324, 1.0])
+@example(tree={"\ue000": 1, "\U0001f600": 2, "é": 3, "\x7f": "\x7f\x1f\u2028"})
+@example(tree=2**53)
+@example(tree=[float("nan")])
+@example(tree=["\ud800"])
+def test_canonical_json_is_that_of_rfc_8785(tree: object) -> None:
+    try:
+        expected = rfc8785.dumps(tree)  # type: ignore[arg-type]
+    except ValueError as error:
+        with pytest.raises(type(error), match=re.escape(str(error))):
+            canonical_json(tree)
+    else:
+        assert canonical_json(tree) == expected
+
+
+@pytest.mark.parametrize("tree", [{1: "a"}, {None: 1}, {"a": b"b"}, {"a": {1, 2}}])
+def test_what_is_no_json_has_no_canonical_form(tree: object) -> None:
+    with pytest.raises(ValueError, match=r"must be strings|unsupported"):
+        canonical_json(tree)
 
 
 @settings(max_examples=50, deadline=None)
