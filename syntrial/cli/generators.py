@@ -66,8 +66,8 @@ def generate(  # noqa: PLR0917 - options of a command
         str,
         typer.Argument(
             metavar="GENERATOR",
-            help="The training of a trial in the store, by its label or key, or a folder that `export --include "
-            "generators` wrote.",
+            help="EXPERIMENT/SET: a set's generator, the one that its search chose where it has one; the training of a "
+            "trial in the store, by its label or key; or a folder that `export --include generators` wrote.",
             show_default=False,
         ),
     ],

@@ -92,6 +92,7 @@ class _Planner:
         self.experiment = experiment
         self.decisions = decisions
         self.searches: dict[str, Found | None] = {}
+        self.drawn: dict[str, str] = {}
         self.awaits: list[str] = []
         self.spec: Spec = experiment.spec
         self.sources = sources
@@ -130,6 +131,7 @@ class _Planner:
             dataset=self.dataset,
             cells=tuple(self.cells.values()),
             comparisons=tuple(self.comparisons),
+            drawn=self.drawn,
         )
 
     def _assert_held_out(self) -> None:
@@ -254,9 +256,12 @@ class _Planner:
             summary.MergeFrom(best.summary)
         else:
             trained = self.generators.train(item, generator, seed=seed, about=about, summary=summary, add=self._add)
-        return self.generators.sample(
+        images = self.generators.sample(
             item, generator, trained, ratio=outlined.ratio, seed=seed, about=about, add=self._add
         )
+        if replicate == 0:
+            self.drawn.setdefault(item.name, images.key)
+        return images
 
     def _sought(self, item: Synthetic) -> Found | None:
         """What the set's search came to; None where it has none, or that is yet to be decided."""

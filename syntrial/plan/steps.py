@@ -3,6 +3,7 @@
 `syntrial.plan.planner` makes plans; executors and the controller read them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -98,6 +99,9 @@ class Plan:
     """Keys of the steps with whose decisions the plan is made anew; it then has further steps."""
     more: int = 0
     """At most so many further steps, where something is undecided."""
+    drawn: Mapping[str, str] = field(default_factory=dict)
+    """By the name of a synthetic set: the key of the step that draws its images, of the first replicate's generator. Of
+    a set with a search it is there once that has chosen."""
 
     @property
     def steps(self) -> tuple[Step, ...]:

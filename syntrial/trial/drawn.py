@@ -1,7 +1,7 @@
 """Images drawn from one generator, outside any trial: which generator a word means, and what is drawn of it.
 
-A generator is a trial's, by its training's label or key, or a folder that `syntrial export --include generators` wrote.
-Called by the command line.
+A generator is a trial's, by its set or by its training's label or key, or a folder that `syntrial export --include
+generators` wrote. Called by the command line.
 """
 
 import json
@@ -28,7 +28,7 @@ from syntrial.sources.digests import resolve_code, resolve_folder
 from syntrial.trial.card import Card, write_card
 from syntrial.trial.chosen import own_step
 from syntrial.trial.export import add_checksums, whole_folder
-from syntrial.trial.record import file_shown, find_trained, sampling_of
+from syntrial.trial.record import file_shown, find_drawn, find_trained, sampling_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest, Wanted
 
@@ -56,21 +56,27 @@ class ChosenGenerator:
 
 
 def choose_generator(word: str, *, code: Path | None, store: ArtifactStore) -> ChosenGenerator:
-    """The generator that a word means: a folder, or a step of a trial in the store. `code` is that of the user's own.
+    """The generator that a word means: a folder, a set of a trial in the store (EXPERIMENT/SET), or a step of one.
 
-    Raises UserError for a step that no trial has or that trains no generator, and for a folder that holds none;
-    ArtifactMissing for a step that is not done.
+    `code` is that of the user's own. Raises UserError for a set or a step that no trial has, for a step that trains no
+    generator, and for a folder that holds none; ArtifactMissing for a step that is not done.
     """
     path = Path(word)
     if path.is_dir():
         chosen = _exported(path)
+    elif (found := find_drawn(store, word)) is not None:
+        key, sampling = found
+        ref = MemberRef(key=key, member="generator")
+        described = _described(store.open(ref).read(DESCRIPTION), title=DESCRIPTION)
+        chosen = ChosenGenerator(title=word, ref=ref, sampling=sampling, **_facts(described))
     else:
         key, manifest = find_trained(
             store,
             word,
             verb="TrainGenerator",
             field="GENERATOR",
-            rule="is the training of a generator, or a folder that `syntrial export --include generators` wrote",
+            rule="is a set as EXPERIMENT/SET, the training of a generator, or a folder that `syntrial export --include "
+            "generators` wrote",
             example="train diffusion edm",
         )
         if manifest is None:

@@ -6,10 +6,12 @@ stages.
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import yaml
 from rapidfuzz import process
 
 from syntrial.artifacts.gc import PLAN
@@ -17,12 +19,14 @@ from syntrial.artifacts.keys import canonical_digest, canonical_json
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.errors import ArtifactMissing, UserError
+from syntrial.experiment.base import NAME_PATTERN
 from syntrial.rpc.calls import asked
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 
 SAMPLE_METHOD: Final = "syntrial.v1.GenerationService/SampleImages"
 REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
 
+_NAME: Final = NAME_PATTERN.strip("^$")
 _FEWEST_DIGITS: Final = 6
 """Of a key, so that a word such as "edm" is not taken for the beginning of one."""
 
@@ -134,6 +138,53 @@ def find_trained(
     return key, manifest
 
 
+def find_drawn(store: ArtifactStore, word: str, /) -> tuple[str, SampleImagesRequest] | None:
+    """The key of the generator of a trial's set, EXPERIMENT/SET, and how the trial draws from it.
+
+    Of a set with a search it is the generator that this chose. None for a word of another form.
+
+    Raises UserError for a trial or a set that the store does not know, ArtifactMissing before its images are drawn.
+    """
+    if re.fullmatch(f"{_NAME}/{_NAME}", word) is None:
+        return None
+    known: dict[str, list[str]] = {}
+    for uid in store.experiments():
+        try:
+            drawn = _read_plan(store, uid=uid).get("drawn", {})
+        except ArtifactMissing:
+            continue
+        title = _title(store, uid=uid)
+        for one, key in drawn.items():
+            known.setdefault(f"{title}/{one}", []).append(key)
+    found = list(dict.fromkeys(known.get(word, ())))
+    if len(found) != 1:
+        nearest = [one for one, *_ in process.extract(word, sorted(known), limit=3)]
+        raise UserError(
+            field="GENERATOR",
+            rule="is EXPERIMENT/SET, a synthetic set whose generator is trained, and chosen where it is searched for",
+            received=f"{word}, which {len(found) or 'no'} trials of {store.url} have",
+            remedy="Name the key of its training: `syntrial plan` shows it."
+            if found
+            else f"Nearest: {', '.join(nearest) or 'none'}. `syntrial status` says how far a search is.",
+        )
+    sampling = asked(store, found[0], SampleImagesRequest)
+    return sampling.generator.key, _sampler(sampling)
+
+
+def _title(store: ArtifactStore, *, uid: str) -> str:
+    """What a trial's file calls it: on a laptop that is its identifier, on a cluster another word."""
+    text = store.experiment_file(uid, "experiment.yaml")
+    tree = yaml.safe_load(text) if text is not None else {}
+    return str(tree.get("metadata", {}).get("name", uid))
+
+
+def _sampler(sampling: SampleImagesRequest) -> SampleImagesRequest:
+    """Sampler, micro-batches and guide alone."""
+    for name in ("generator", "train", "ratio", "oversample", "balance", "seed"):
+        sampling.ClearField(name)
+    return sampling
+
+
 def sampling_of(store: ArtifactStore, generator: str, /) -> SampleImagesRequest | None:
     """How a trial of the store draws from the generator of this key: sampler, micro-batches and guide alone.
 
@@ -146,10 +197,7 @@ def sampling_of(store: ArtifactStore, generator: str, /) -> SampleImagesRequest 
             continue
         for key in record.keys_of(SAMPLE_METHOD) if generator in record.labels else ():
             if record.manifests[key].request.get("generator", {}).get("key") == generator:
-                found = asked(store, key, SampleImagesRequest)
-                for name in ("generator", "train", "ratio", "oversample", "balance", "seed"):
-                    found.ClearField(name)
-                return found
+                return _sampler(asked(store, key, SampleImagesRequest))
     return None
 
 

@@ -144,6 +144,7 @@ def register(trial: Trial, *, store: ArtifactStore) -> None:
         "keys": [step.key for step in trial.plan.steps],
         "labels": {s.key: s.label for s in trial.plan.steps},
         "about": {s.key: s.about for s in trial.plan.steps},
+        "drawn": dict(trial.plan.drawn),
         "sources": sorted({source.digest for source in trial.sources.by_name.values() if source.digest}),
     }
     for name, data in (

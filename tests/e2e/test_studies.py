@@ -6,7 +6,10 @@ run here is the studies' own arms, chains and comparisons.
 
 import csv
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -299,6 +302,19 @@ def test_the_gan_workbench_opens_the_test_split_when_its_search_has_chosen(tmp_p
     page = (tmp_path / "runs" / "small" / "report.html").read_text()
     assert "best: 3 trials" in page
     assert "components" in page
+
+    # What was chosen draws by the set's name, and a set that there is not is told with those that there are.
+    more = [sys.executable, "-m", "syntrial", "generate", "small/best", "more", "-n", "3", "--store", laptop.store]
+    more += ["--code", str(TOY)] if decision.best != 1 else []
+    drawn = subprocess.run(
+        more, cwd=tmp_path, env={**os.environ, **laptop.environment}, text=True, capture_output=True, check=False
+    )
+    assert drawn.returncode == 0, drawn.stderr
+    assert len(list((tmp_path / "more" / "images").rglob("*.png"))) == 6
+    more[4] = "small/bets"
+    refused = subprocess.run(more, cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert refused.returncode == 2
+    assert "Nearest: small/best" in refused.stderr
 
 
 def whole(folder: Path, name: str, shared_data: Path) -> Laptop:

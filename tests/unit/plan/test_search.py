@@ -81,6 +81,7 @@ def test_a_plan_only_grows_and_ends_with_the_best_trial_s_generator() -> None:
         assert before <= keys
         if not found.undecided:
             break
+        assert "made" not in found.drawn
         before = keys
         by_key = {step.key: step for step in found.steps}
         made = {key: decided(by_key[key].method, by_key[key].request) for key in found.undecided}
@@ -90,6 +91,7 @@ def test_a_plan_only_grows_and_ends_with_the_best_trial_s_generator() -> None:
     sampling = next(step for step in found.steps if step.label == "sample made")
     trained = next(step for step in found.steps if step.key == sampling.request.generator.key)
     assert trained.label == f"train gan made trial {best} part 3/3"
+    assert found.drawn["made"] == sampling.key
     assert trained.request.part.begun.key in keys
 
 

@@ -1,10 +1,14 @@
+import json
+
 import pytest
 
 from syntrial.artifacts.gc import collect
+from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.tombstones import forget, take_census
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
-from syntrial.trial.record import file_shown, find_step, read_trial_record
+from syntrial.trial.record import file_shown, find_drawn, find_step, read_trial_record
+from syntrial.v1.generation_pb2 import GanSampler, SampleImagesRequest
 from tests.unit.trial_records import UID, file_plan, finished_store, put_step
 
 
@@ -29,6 +33,45 @@ def test_a_label_that_two_trials_have_is_told_with_the_keys() -> None:
     with pytest.raises(UserError, match=f"2 steps.*{other[:12]}"):
         find_step(store, "filter edm")
     assert find_step(store, "filter edm", experiment="other") == other
+
+
+def put_drawn(store: ArtifactStore, title: str, *, uid: str, sampler: dict[str, float]) -> str:
+    """A trial whose set `gan` is drawn from a generator of its own; the key of that."""
+    generator = fake_key(f"generator of {uid}")
+    request = {"generator": {"key": generator, "member": "generator"}, "micro_batch": 32, "gan": sampler, "seed": 3}
+    drawn = put_step(
+        store,
+        f"sample {uid}",
+        method="GenerationService/SampleImages",
+        members={"images": {"a": b"1"}},
+        request=request,
+    )
+    plan = {"keys": [drawn], "labels": {drawn: "sample gan trial 2"}, "drawn": {"gan": drawn}}
+    store.put_experiment_file(uid, "plan.json", json.dumps(plan).encode())
+    store.put_experiment_file(uid, "experiment.yaml", f"metadata: {{name: {title}}}".encode())
+    return generator
+
+
+def test_a_sets_generator_is_found_by_the_names_of_trial_and_set_with_its_own_sampler() -> None:
+    store = finished_store()
+    # On a cluster a trial is filed by another word than its name.
+    generator = put_drawn(store, "lungs", uid="0f3a", sampler={"truncation": 0.5})
+    put_drawn(store, "chests", uid="chests", sampler={"truncation": 0.8})
+    found = find_drawn(store, "lungs/gan")
+    assert found is not None
+    assert found[0] == generator
+    assert found[1] == SampleImagesRequest(micro_batch=32, gan=GanSampler(truncation=0.5))
+    assert find_drawn(store, "train gan 1/2") is None
+
+
+def test_a_set_that_no_trial_or_that_two_have_is_told() -> None:
+    store = finished_store()
+    put_drawn(store, "lungs", uid="one", sampler={"truncation": 0.5})
+    with pytest.raises(UserError, match=r"lungs/gam, which no trials.*Nearest: lungs/gan"):
+        find_drawn(store, "lungs/gam")
+    put_drawn(store, "lungs", uid="two", sampler={"truncation": 0.5})
+    with pytest.raises(UserError, match=r"lungs/gan, which 2 trials.*key of its training"):
+        find_drawn(store, "lungs/gan")
 
 
 def test_few_digits_are_no_key() -> None:
