@@ -2,11 +2,13 @@
 
     python -m benchmarks.preparation [--images 2000] [--side 1024] [--size 224] [--workers CORES]
 
-Ours is all that a user waits for: the digest of the source, headers, decoding, resizing, shards, splits, the search for
-leaks, the audit with its probes, and the artifact in a store. The peer is the usual script: open, convert, resize
-bicubic with antialiasing, and one file of all pictures. Each runs in a process of its own; ours with half of the images
-too, which says whether memory grows with them, and what each further image takes. The files are in memory since they
-were drawn, so neither waits for the disk.
+Ours is all that a user waits for: the digest of the source and its check, headers, decoding, resizing, shards, splits,
+the search for leaks, the audit with its probes, and the artifact in a store. The peer is the usual script and does
+less: open, convert, resize bicubic with antialiasing, and one file of all pictures. Each runs in a process of its own;
+ours with half of the images too, which says whether memory grows with them, and what each further image takes. That
+counts for many: what is done once (calibrating what near means) no longer shows, while what is done to 4,000 images of
+a split at most (numbers of how images were taken) does in fewer than 6,000. The files are in memory since they were
+drawn, so neither waits for the disk.
 
 Times are those of the clock and of the processor over all processes: the second is what a machine that does other work
 too can say. Memory is what the process holds itself, not the pages of files that the kernel may drop.
@@ -37,7 +39,6 @@ from syntrial_data_prep.prepare import prepare_dataset
 
 from syntrial.artifacts.store import open_store
 from syntrial.imagesets.imageset import read_image_set
-from syntrial.imagesets.workers import threads_here
 from syntrial.rpc.testing import run_step
 from syntrial.sources.digests import resolve
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -49,6 +50,7 @@ from syntrial.v1.data_preparation_pb2 import (
     Source,
     SplitRule,
 )
+from syntrial.workers import threads_here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,15 +4,24 @@ Called by `syntrial.sources.digests`, which plans with these digests, and by ser
 is what was planned.
 """
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
+from typing import Final
+
+from syntrial.workers import in_order
 
 CHUNK_BYTES = 1 << 20
+TOGETHER: Final = 8
+"""Files that a thread hashes before it takes the next: of small ones, handing over takes as long as hashing."""
+ALONE_BYTES: Final = 64 << 20
+"""A file from here on is hashed in the caller's thread, which an interrupt ends at once."""
 
 
 def is_code(name: str) -> bool:
@@ -27,6 +36,40 @@ def file_digest(path: Path, *, algorithm: str = "sha256") -> str:
         while chunk := file.read(CHUNK_BYTES):
             hasher.update(chunk)
     return f"{algorithm}:{hasher.hexdigest()}"
+
+
+def file_digests(paths: Iterable[str], *, algorithm: str = "sha256") -> Iterator[tuple[int, str]]:
+    """Of each file its length and digest ("sha256:…"), in order, by all cores.
+
+    Raises OSError for a file that cannot be read once those before it were given.
+    """
+    return in_order(_hashing(paths, algorithm), together=TOGETHER)
+
+
+def _hashing(paths: Iterable[str], algorithm: str) -> Iterator[Callable[[], tuple[int, str]]]:
+    for path in paths:
+        piece = partial(_hashed, path, algorithm)
+        if _length(path) >= ALONE_BYTES:
+            # An error is raised in its turn.
+            with contextlib.suppress(OSError):
+                piece = partial(_given, piece())
+        yield piece
+
+
+def _given(found: tuple[int, str]) -> tuple[int, str]:
+    return found
+
+
+def _length(path: str) -> int:
+    """0 for a file that cannot be read, of which is told in its turn."""
+    try:
+        return os.stat(path).st_size  # noqa: PTH116 - paths are text
+    except OSError:
+        return 0
+
+
+def _hashed(path: str, algorithm: str) -> tuple[int, str]:
+    return os.stat(path).st_size, file_digest(Path(path), algorithm=algorithm)  # noqa: PTH116
 
 
 def folder_files(
@@ -100,8 +143,9 @@ def folder_listing(
     where a file cannot be read.
     """
     entries: list[list[str | int]] = []
-    for name, path in folder_files(folder, reads=reads):
-        entries.append([name, path.stat().st_size, file_digest(path).removeprefix("sha256:")])
+    places = folder_places(folder, reads=reads)
+    for (name, _), (length, digest) in zip(places, file_digests(path for _, path in places), strict=True):
+        entries.append([name, length, digest.removeprefix("sha256:")])
         if on_progress is not None:
             on_progress(len(entries))
     return entries

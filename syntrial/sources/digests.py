@@ -20,7 +20,7 @@ import platformdirs
 from rapidfuzz import process
 
 from syntrial.artifacts.cache import own_folder
-from syntrial.artifacts.content import file_digest, folder_places, is_code, listing_digest
+from syntrial.artifacts.content import file_digests, folder_places, is_code, listing_digest
 from syntrial.artifacts.uploads import Progress, check_names
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
@@ -352,17 +352,19 @@ def _remembered(
     known = _known_files(entry)
     total, done = sum(stat.st_size for stat in stats.values()), 0
     listing: dict[str, list[Any]] = {}
+    fresh = {name for name in stats if known.get(name, [])[:3] != marks[name]}
+    read = file_digests((file for name, file in files if name in fresh), algorithm=algorithm)
     try:
-        for name, file in files:
-            found = known.get(name)
-            if found is None or found[:3] != marks[name]:
+        for name, _ in files:
+            if name in fresh:
                 with _readable(path):
-                    digest = file_digest(Path(file), algorithm=algorithm).partition(":")[2]
+                    _, digest = next(read)
                 if on_progress is not None:
                     on_progress(done, total)
-                found = [*marks[name], digest]
+                listing[name] = [*marks[name], digest.partition(":")[2]]
+            else:
+                listing[name] = known[name]
             done += stats[name].st_size
-            listing[name] = found
     finally:
         # What was read counts, though somebody interrupts it.
         if listing != known:

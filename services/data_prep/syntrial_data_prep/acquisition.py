@@ -4,8 +4,7 @@ Each is one number an image. None is free of content: pneumonia is bright, a tum
 to stop; how well it tells the class is told beside chance, and people look at the pictures.
 """
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -13,12 +12,14 @@ from numpy.typing import NDArray
 from scipy.fft import dctn
 
 from syntrial.imagesets.near.likeness import LUMA
-from syntrial.imagesets.workers import in_order
+from syntrial.workers import in_blocks
 
 BLOCK: Final = 8
 """JPEG's blocks have this side."""
 CHUNK_PIXELS: Final = 500_000
 """Pixels that are looked at together, which bounds the memory whatever the images' size."""
+SHARES: Final = (2, 50, 98)
+"""Percentiles of an image's pixels that stand for its darkest, its middle and its brightest tone."""
 LEAST_LEVEL: Final = 0.1
 """The density of a grey level, where 1 is that of 256 levels in equal use, below which it says nothing."""
 Numbers = NDArray[np.float64]
@@ -61,17 +62,19 @@ def _in_grey(
     images_NHWC: NDArray[np.uint8], rows: NDArray[np.int64], work: Callable[[NDArray[np.float32]], T]
 ) -> Iterator[T]:
     """What `work` makes of so many images at a time, in order, by all cores."""
-    count = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
-
-    def part(start: int) -> T:
-        return work(_grey(images_NHWC[rows[start : start + count]]))
-
-    return in_order(partial(part, start) for start in range(0, len(rows), count))
+    most = max(1, CHUNK_PIXELS // max(1, images_NHWC.shape[1] * images_NHWC.shape[2]))
+    return in_blocks(lambda here: work(_grey(images_NHWC[rows[here]])), count=len(rows), size=most)
 
 
 def _shares(grey_NHW: NDArray[np.float32]) -> Numbers:
-    levels = np.rint(grey_NHW).astype(np.uint8)
-    return np.stack([np.bincount(image.ravel(), minlength=256) / image.size for image in levels])
+    shares: Numbers = _counts(grey_NHW) / (grey_NHW.shape[1] * grey_NHW.shape[2])
+    return shares
+
+
+def _counts(grey_NHW: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(N, 256): how many pixels of each image have each grey level, rounded."""
+    levels = np.rint(grey_NHW).astype(np.uint8).reshape(len(grey_NHW), -1)
+    return np.stack([np.bincount(image, minlength=256) for image in levels]).astype(np.int64, copy=False)
 
 
 def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,7 +85,9 @@ def _grey(block_NHWC: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _measured(grey_NHW: NDArray[np.float32]) -> dict[str, Numbers]:
     count, height, _ = grey_NHW.shape
     flat = grey_NHW.reshape(count, -1)
-    low, middle, high = np.percentile(flat, (2, 50, 98), axis=1)
+    counts = _counts(grey_NHW)
+    is_whole = bool((flat == np.rint(flat)).all())
+    low, middle, high = _percentiles(counts, SHARES) if is_whole else np.percentile(flat, SHARES, axis=1)
     spread = np.maximum(high - low, 1)
     deviation = np.maximum(grey_NHW.std((1, 2)), 0.5)
     noise = _noise(grey_NHW)
@@ -95,7 +100,7 @@ def _measured(grey_NHW: NDArray[np.float32]) -> dict[str, Numbers]:
         "noise": noise,
         "noise over contrast": np.log(noise / deviation + 1e-3),
         "fine detail": _fine_detail(grey_NHW),
-        "grey levels in use": _levels(grey_NHW),
+        "grey levels in use": _levels(counts),
         "blocks": _blocks(grey_NHW),
         "top minus bottom": grey_NHW[:, : height // 2].mean((1, 2)) - grey_NHW[:, -(height // 2) :].mean((1, 2)),
     }
@@ -120,11 +125,24 @@ def _fine_detail(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.log10((np.maximum(total - coarse, 0) + 1) / (total - power[:, 0, 0] + 1)), np.float32)
 
 
-def _levels(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:
+def _levels(counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """The share of levels between the darkest and the brightest that some pixel has, of as many as there could be."""
-    flat = np.sort(np.rint(grey_NHW).reshape(len(grey_NHW), -1), axis=1)
-    different = 1 + (np.diff(flat, axis=1) > 0).sum(1)
-    return np.asarray(different / (flat[:, -1] - flat[:, 0] + 1), np.float32)
+    has = counts > 0
+    darkest, brightest = has.argmax(1), 255 - has[:, ::-1].argmax(1)
+    return np.asarray(has.sum(1) / (brightest - darkest + 1), np.float32)
+
+
+def _percentiles(counts: NDArray[np.int64], shares: Sequence[int]) -> Numbers:
+    """(P, N): percentiles of images whose pixels are whole grey levels, by how many have each: as NumPy has them."""
+    below = counts.cumsum(1)
+    found = []
+    for share in shares:
+        place = (int(below[0, -1]) - 1) * (share / 100)
+        first = int(place)
+        lower, upper = (np.asarray((below <= rank).sum(1), np.float64) for rank in (first, first + 1))
+        part = place - first
+        found.append(upper - (upper - lower) * (1 - part) if part >= 0.5 else lower + (upper - lower) * part)
+    return np.stack(found)
 
 
 def _blocks(grey_NHW: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -14,6 +14,7 @@ from scipy.special import chdtrc
 from syntrial.counting import counted
 from syntrial.documents.audit import Conflicts, GreyLevels, PairPicture, Shift, Split
 from syntrial.imagesets.classes import Labels, count_classes
+from syntrial.workers import in_blocks
 from syntrial_data_prep.duplicates import Pair
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.leaks import EXACT, NEAR, Leak
@@ -21,6 +22,8 @@ from syntrial_data_prep.leaks import EXACT, NEAR, Leak
 DARK: Final = 32
 """A set whose brightest of 1000 pixels is darker than this was probably scaled wrongly."""
 MOST_PICTURES: Final = 16
+BLOCK_IMAGES: Final = 64
+"""Images whose levels a thread counts before it takes the next."""
 
 
 def describe_split(split: Formed, classes: Sequence[str], *, source: str, split_by: str) -> Split:
@@ -90,15 +93,18 @@ def ranges(images_NHWC: NDArray[np.uint8]) -> GreyLevels:
     """Smallest and largest grey level, mean and deviation, and how many images are constant."""
     histogram = np.zeros(256, np.int64)
     constant: list[int] = []
-    for row, image in enumerate(images_NHWC):
-        levels = np.bincount(np.ravel(image), minlength=256)
+
+    def counted_levels(here: slice) -> tuple[NDArray[np.int64], list[int]]:
+        levels = np.stack([np.bincount(np.ravel(image), minlength=256) for image in images_NHWC[here]])
+        return levels.sum(0), (here.start + np.flatnonzero((levels > 0).sum(1) == 1)).tolist()
+
+    for levels, rows in in_blocks(counted_levels, count=len(images_NHWC), size=BLOCK_IMAGES):
         histogram += levels
-        if (levels > 0).sum() == 1:
-            constant.append(row)
+        constant += rows
     total = int(histogram.sum())
-    levels = np.arange(256)
-    mean = float((histogram * levels).sum() / max(total, 1))
-    variance = float((histogram * (levels - mean) ** 2).sum() / max(total, 1))
+    every = np.arange(256)
+    mean = float((histogram * every).sum() / max(total, 1))
+    variance = float((histogram * (every - mean) ** 2).sum() / max(total, 1))
     present = np.flatnonzero(histogram)
     bright = int(np.searchsorted(np.cumsum(histogram), 0.999 * total)) if total else 0
     return GreyLevels(

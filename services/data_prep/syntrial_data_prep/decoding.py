@@ -5,8 +5,8 @@ import warnings
 from typing import BinaryIO
 
 from syntrial.imagesets.pictures import is_dicom_head, is_tiff_head
-from syntrial_data_prep import dicom, tiff
-from syntrial_data_prep.samples import Samples, has_all_rows, of_pillow, plain_png
+from syntrial_data_prep import dicom, plain_png, tiff
+from syntrial_data_prep.samples import LARGE_PIXELS, Samples, has_all_rows, of_pillow
 
 
 def decode(file: BinaryIO) -> Samples:
@@ -24,9 +24,9 @@ def decode(file: BinaryIO) -> Samples:
             return tiff.decode(file)
         if head.startswith(b"\x89PNG\r\n\x1a\n"):
             data = file.read()
-            fast = plain_png(data)
+            fast = plain_png.decoded(data, most_pixels=LARGE_PIXELS)
             if fast is not None:
-                return fast
+                return Samples(values=fast)
             found = of_pillow(io.BytesIO(data))
             if not found.values[-1].any() and not has_all_rows(data):
                 raise ValueError("a PNG with fewer rows than its header says")

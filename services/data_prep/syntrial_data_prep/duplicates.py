@@ -3,9 +3,16 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+
+from syntrial.workers import in_blocks
+
+BLOCK_IMAGES: Final = 64
+"""Images that a thread hashes before it takes the next."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,7 +28,11 @@ class Pair:
 
 def hashes(images_NHWC: NDArray[np.uint8]) -> list[str]:
     """The SHA-256 of each image's pixels."""
-    return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images_NHWC]
+
+    def of_block(here: slice) -> list[str]:
+        return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images_NHWC[here]]
+
+    return list(chain.from_iterable(in_blocks(of_block, count=len(images_NHWC), size=BLOCK_IMAGES)))
 
 
 def same(first: Sequence[str], second: Sequence[str]) -> list[Pair]:

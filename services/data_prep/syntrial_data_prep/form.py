@@ -18,8 +18,8 @@ from syntrial.imagesets.facts import FileFacts, text_of
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.folders import MOST_UNREADABLE
 from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL, ImageSet
-from syntrial.imagesets.workers import in_order
 from syntrial.rpc.context import StepContext
+from syntrial.workers import in_order
 from syntrial_data_prep import resample
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped, levels
@@ -31,6 +31,8 @@ LARGEST = 1024
 """Sides in pixels between which a trial's images lie."""
 CHUNK_IMAGES = 256
 IMAGES_BETWEEN_REPORTS = 16
+TOGETHER_PIXELS = 1 << 22
+"""Of the pictures that a thread takes at a time, at most: what bounds memory, and what a stop waits for."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -146,7 +148,8 @@ def form(
         functools.partial(_formed, read, shape=shape, scale=scale)
         for read in _chosen(split, wanted_rows[filling.done :])
     )
-    for row, found in zip(wanted_rows[filling.done :], in_order(reads), strict=True):
+    together = max(1, TOGETHER_PIXELS // max(split.sides[1], size) ** 2)
+    for row, found in zip(wanted_rows[filling.done :], in_order(reads, together=together), strict=True):
         if filling.done % IMAGES_BETWEEN_REPORTS == 0:
             filling.save_if_due()
             on_progress(row)

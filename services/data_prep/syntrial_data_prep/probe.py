@@ -7,6 +7,7 @@ files never may. A further model looks for what processing leaves in histograms.
 what it thinks of labels that came with synthetic images.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from syntrial.imagesets.classes import Labels
+from syntrial.workers import in_blocks
 from syntrial_data_prep.acquisition import comb
 from syntrial_data_prep.properties import Column
 
@@ -25,7 +27,7 @@ RIDGE: Final = 0.01
 """Penalty over the number of training images, for features of deviation 1."""
 PERMUTATIONS: Final = 400
 BLOCK_IMAGES: Final = 64
-"""Images that are reduced at once."""
+"""Images that a thread reduces at once."""
 Vectors = NDArray[np.float64]
 
 
@@ -152,9 +154,12 @@ def thumbnails(images_NHWC: NDArray[np.uint8], *, cells: int = CELLS) -> Vectors
     ]
     down, across = ((weights / weights.sum(1, keepdims=True)).astype(np.float32) for weights in reduce)
     found = np.empty((count, cells, cells, channels))
-    for start in range(0, count, BLOCK_IMAGES):
-        planes = np.moveaxis(np.asarray(images_NHWC[start : start + BLOCK_IMAGES], np.float32), 3, 1)
-        found[start : start + BLOCK_IMAGES] = np.moveaxis(down @ planes @ across.T, 1, 3)
+
+    def reduce_block(here: slice) -> None:
+        planes = np.moveaxis(np.asarray(images_NHWC[here], np.float32), 3, 1)
+        found[here] = np.moveaxis(down @ planes @ across.T, 1, 3)
+
+    deque(in_blocks(reduce_block, count=count, size=BLOCK_IMAGES), maxlen=0)
     return found.reshape(count, -1)
 
 

@@ -1,9 +1,10 @@
 """Properties of images that should say nothing of their labels: of their files, of their edges, of their extremes."""
 
 import io
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
+from itertools import chain
 from typing import Any, Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from syntrial.imagesets.facts import FileFacts
-from syntrial.imagesets.workers import in_order
+from syntrial.workers import in_blocks
 
 MARK_CONTRAST: Final = 90
 """Grey levels by which a mark stands out from its corner."""
@@ -21,6 +22,8 @@ NEEDED_ROWS: Final = 32
 """So many rows in the middle of an image tell how many bytes it needs."""
 CORNER: Final = 5
 """A corner is this part of a side."""
+BLOCK_IMAGES: Final = 32
+"""Images that a thread looks at before it takes the next."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -63,13 +66,17 @@ def needed_bytes(images_NHWC: NDArray[np.uint8]) -> NDArray[np.float64]:
     height = images_NHWC.shape[1]
     top = max(0, (height - NEEDED_ROWS) // 2)
 
-    def needed(image: NDArray[np.uint8]) -> float:
-        middle = np.ascontiguousarray(image[top : top + NEEDED_ROWS])
-        file = io.BytesIO()
-        Image.fromarray(middle[:, :, 0] if middle.shape[2] == 1 else middle).save(file, "PNG")
-        return float(file.tell() / (middle.shape[0] * middle.shape[1]))
+    def needed(here: slice) -> list[float]:
+        found = []
+        for image in images_NHWC[here]:
+            middle = np.ascontiguousarray(image[top : top + NEEDED_ROWS])
+            file = io.BytesIO()
+            Image.fromarray(middle[:, :, 0] if middle.shape[2] == 1 else middle).save(file, "PNG")
+            found.append(float(file.tell() / (middle.shape[0] * middle.shape[1])))
+        return found
 
-    return np.array(list(in_order(partial(needed, image) for image in images_NHWC)))
+    blocks = in_blocks(needed, count=len(images_NHWC), size=BLOCK_IMAGES)
+    return np.array(list(chain.from_iterable(blocks)))
 
 
 def of_pixels(images_NHWC: NDArray[np.uint8]) -> list[Column]:
@@ -77,13 +84,18 @@ def of_pixels(images_NHWC: NDArray[np.uint8]) -> list[Column]:
     count, channels = len(images_NHWC), images_NHWC.shape[3]
     borders, marks = np.zeros(count, np.int64), np.zeros(count, np.int64)
     black, white, cast = np.zeros(count), np.zeros(count), np.zeros(count)
-    for row, image in enumerate(images_NHWC):
-        grey = image.max(2)
-        borders[row] = _flat_border(grey)
-        marks[row] = _marked_corners(grey)
-        black[row], white[row] = (image == 0).mean(), (image == 255).mean()
-        if channels == 3:
-            cast[row] = float(image[:, :, 0].mean()) - float(image[:, :, 2].mean())
+
+    def measure(here: slice) -> None:
+        for row in range(here.start, here.stop):
+            image = np.asarray(images_NHWC[row])
+            grey = image.max(2) if channels > 1 else image[:, :, 0]
+            borders[row] = _flat_border(grey)
+            marks[row] = _marked_corners(grey)
+            black[row], white[row] = (np.count_nonzero(image == level) / image.size for level in (0, 255))
+            if channels == 3:
+                cast[row] = float(image[:, :, 0].mean()) - float(image[:, :, 2].mean())
+
+    deque(in_blocks(measure, count=count, size=BLOCK_IMAGES), maxlen=0)
     found = [
         Column(name="even border", of="edge", values=borders),
         Column(name="marks in corners", of="edge", values=np.array([str(number) for number in marks])),
@@ -112,6 +124,8 @@ def _marked_corners(grey: NDArray[np.uint8]) -> int:
     height, width = (max(4, side // CORNER) for side in grey.shape)
     found = 0
     for corner in (grey[:height, :width], grey[:height, -width:], grey[-height:, :width], grey[-height:, -width:]):
+        if corner.max() < MARK_LEVEL:
+            continue
         bright = (corner >= MARK_LEVEL) & (corner >= np.median(corner) + MARK_CONTRAST)
         found += bool(max(2, corner.size // 50) <= bright.sum() <= corner.size // 2)
     return found

@@ -1,4 +1,4 @@
-"""Samples of a picture, whose meaning is known, and how Pillow and a faster decoder of PNGs give them.
+"""Samples of a picture, whose meaning is known, and how Pillow gives them.
 
 8-bit files come out as uint8 grey or colour, ready for use; deeper ones keep their own values, for a scale is the data
 set's and not a file's (`scales`). docs/reading.md has the table of what is read how, which a test draws file by file.
@@ -124,28 +124,6 @@ def _from_lab(image: Image.Image) -> Image.Image:
     return converted
 
 
-def plain_png(data: bytes) -> Samples | None:
-    """A grey or colour PNG of 8 bits, or a grey one of 16, without transparency or orientation, by a faster decoder.
-
-    None for any other, and where that decoder finds damage: Pillow then tells.
-    """
-    if len(data) < 33:
-        return None
-    width, height, bits, kind = struct.unpack(">IIBB", data[16:26])
-    if (bits, kind) not in {(8, 0), (8, 2), (16, 0)} or not 0 < width * height <= LARGE_PIXELS:
-        return None
-    if not _has_plain_chunks(data):
-        return None
-    import kornia_rs
-
-    decoder = kornia_rs.io.decode_image_png_u16 if bits == 16 else kornia_rs.io.decode_image_png_u8
-    try:
-        picture = np.asarray(decoder(data, (height, width), "rgb" if kind == 2 else "mono"))
-    except Exception:  # noqa: BLE001 - it raises nothing more particular
-        return None
-    return Samples(values=picture.reshape((height, width, 3) if kind == 2 else (height, width)))
-
-
 def has_all_rows(data: bytes) -> bool:
     """Whether a PNG's packed rows are as many as its header says: Pillow leaves those that are missing black.
 
@@ -165,19 +143,6 @@ def has_all_rows(data: bytes) -> bool:
             rest = unpacker.unconsumed_tail
         place += 12 + length
     return bool(needed <= 0)
-
-
-def _has_plain_chunks(data: bytes) -> bool:
-    """Whether no chunk says of the pixels more than their values."""
-    place = 8
-    while place + 8 <= len(data):
-        length, name = int.from_bytes(data[place : place + 4], "big"), data[place + 4 : place + 8]
-        if name in {b"tRNS", b"eXIf", b"acTL"}:
-            return False
-        if name in {b"tEXt", b"zTXt", b"iTXt"} and data[place + 8 : place + 19] in {b"Raw profile", b"XML:com.ado"}:
-            return False
-        place += 12 + length
-    return True
 
 
 def _deep_png(image: ImageFile.ImageFile) -> Samples:

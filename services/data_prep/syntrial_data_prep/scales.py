@@ -17,8 +17,8 @@ from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import UNREADABLE
 from syntrial.imagesets.headers import EIGHT, FLOATING, WINDOWED
 from syntrial.imagesets.pictures import check_scalable
-from syntrial.imagesets.workers import in_order
 from syntrial.v1.data_preparation_pb2 import Intensity
+from syntrial.workers import in_order
 from syntrial_data_prep.samples import Samples, by_bands, over_black
 from syntrial_data_prep.sources.raw import Deferred, Raw
 

@@ -13,15 +13,17 @@ Two things are asked of the images that are searched:
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from syntrial.imagesets.near.alterations import ENCODINGS, KINDS
+from syntrial.imagesets.near.alterations import ENCODINGS, KINDS, Alter
 from syntrial.imagesets.near.displaced import apart_by_parts
 from syntrial.imagesets.near.likeness import Likeness, Scale, coefficients, evened, positions
 from syntrial.imagesets.near.neighbours import Codes, several
+from syntrial.workers import in_order
 
 FALSE_ALARMS: Final = 2e-4
 """Pairs of different images that are expected within the threshold, an image."""
@@ -113,15 +115,16 @@ def _altered(
     rows = _spread(len(likeness), most=ALTERED)
     rows = rows[likeness.plain[rows].any(1)]
     own = likeness.take(rows)
-    found: dict[str, NDArray[np.float64]] = {}
-    for number, (name, alter) in enumerate(KINDS.items()):
+    if not len(rows):
+        return {name: np.empty((2, 0)) for name in KINDS}
+
+    def distances(number: int, alter: Alter) -> NDArray[np.float64]:
         random = np.random.default_rng([seed, number])
-        if not len(rows):
-            found[name] = np.empty((2, 0))
-            continue
         copies = np.stack([alter(images_NHWC[row], random) for row in rows])
-        found[name] = _own_distances(evened(coefficients(copies), scale), own, reach=reach)
-    return found
+        return _own_distances(evened(coefficients(copies), scale), own, reach=reach)
+
+    work = (partial(distances, number, alter) for number, alter in enumerate(KINDS.values()))
+    return dict(zip(KINDS, in_order(work), strict=True))
 
 
 def _own_distances(copies: Likeness, originals: Likeness, *, reach: float) -> NDArray[np.float64]:

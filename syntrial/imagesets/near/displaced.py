@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from syntrial.imagesets.near.likeness import INVERTED, MOVED, OPPOSITE, PARTS, Likeness
 from syntrial.imagesets.near.neighbours import Codes, Found, places
-from syntrial.imagesets.workers import in_order
+from syntrial.workers import in_order
 
 _ROWS: Final = 512
 _COLUMNS: Final = 1024

@@ -9,12 +9,15 @@ Mirroring and quarter turns move the grid onto itself: on coefficients they are 
 an exchange of u and v, so the eight positions of an image cost no second look at its pixels.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dctn
+
+from syntrial.workers import in_blocks
 
 SIDE: Final = 16
 REACH: Final = 12
@@ -43,8 +46,8 @@ OPPOSITE: Final = (1, 0, 3, 2, 5, 4, 7, 6)
 _ENDS: Final = ((0, 0), (1, 0), (0, 1))
 LUMA: Final = np.array([0.299, 0.587, 0.114], np.float32)
 """ITU-R 601-2, as Pillow's grey."""
-_BLOCK_PIXELS: Final = 1 << 24
-"""Of images that are reduced at once: what this takes of memory."""
+_BLOCK_PIXELS: Final = 1 << 20
+"""Of images that a thread reduces at once: what this takes of memory, and what stays in a core's cache."""
 
 _u, _v = np.mgrid[0:SIDE, 0:SIDE]
 _KEPT = np.flatnonzero((_u + _v > 0) & (_u**2 + _v**2 < REACH**2))
@@ -115,19 +118,22 @@ def coefficients(images_NHWC: NDArray[np.uint8]) -> Likeness:
         for side in (height, width)
     )
     most = max(1, _BLOCK_PIXELS // (height * width * channels))
-    for start in range(0, count, most):
-        block = np.asarray(images_NHWC[start : start + most])
+
+    def reduce(here: slice) -> None:
+        block = np.asarray(images_NHWC[here])
         # In floating point, since rounding to 256 levels would part two exposures of one image.
         grey = block[..., 0].astype(np.float32) if channels == 1 else block.astype(np.float32) @ LUMA
         for view, (rows, columns) in zip(views, grids, strict=True):
-            view[start : start + most] = _transformed(np.asarray(rows @ grey @ columns.T, dtype=np.float32))
+            view[here] = _transformed(np.asarray(rows @ grey @ columns.T, dtype=np.float32))
         for ends in _ENDS:
             # What is dear is to reduce the rows, which several parts share.
             reduced = down[ends] @ grey
             for part, sides in zip(parts, PARTS, strict=True):
                 if sides[2:] == ends:
                     cells = reduced @ across[sides[:2]].T
-                    part[start : start + most] = _transformed(np.asarray(cells, dtype=np.float32))
+                    part[here] = _transformed(np.asarray(cells, dtype=np.float32))
+
+    deque(in_blocks(reduce, count=count, size=most), maxlen=0)
     return Likeness(plain=views[0], closer=views[1], inner=views[2], parts=parts)
 
 

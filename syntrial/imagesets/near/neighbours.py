@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from syntrial.imagesets.near.likeness import Likeness, folded, nearest, positions
-from syntrial.imagesets.workers import in_order
+from syntrial.workers import in_order
 
 Codes = NDArray[np.int64]
 

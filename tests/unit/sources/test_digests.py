@@ -4,6 +4,7 @@ import json
 import os
 import struct
 import zipfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,14 @@ def test_of_a_folder_the_files_that_changed_alone_are_read_again(
     source, cache, folder = Source(folder=FolderSource()), tmp_path / "cache", image_folder(tmp_path / "set")
     first = resolve(source, folder, cache=cache).source.digest
     read: list[str] = []
-    digest = digests.file_digest
+    hashed = digests.file_digests
 
-    def counted(path: Path, *, algorithm: str = "sha256") -> str:
-        read.append(path.name)
-        return digest(path, algorithm=algorithm)
+    def counted(paths: Iterable[str], *, algorithm: str = "sha256") -> Iterator[tuple[int, str]]:
+        given = list(paths)
+        read.extend(Path(path).name for path in given)
+        return hashed(given, algorithm=algorithm)
 
-    monkeypatch.setattr(digests, "file_digest", counted)
+    monkeypatch.setattr(digests, "file_digests", counted)
     assert resolve(source, folder, cache=cache).source.digest == first
     assert read == []
     (folder / "a" / "1.png").write_bytes(b"another")
