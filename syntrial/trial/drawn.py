@@ -4,7 +4,6 @@ A generator is a trial's, by its set or by its training's label or key, or a fol
 generators` wrote. Called by the command line.
 """
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +14,8 @@ from rapidfuzz import process
 
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import has_upload
+from syntrial.documents.generator import NAME as DESCRIPTION
+from syntrial.documents.generator import GeneratorDescription, read_description
 from syntrial.errors import ArtifactMissing, SourceError, UserError, listed
 from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, Executor
@@ -32,7 +33,6 @@ from syntrial.trial.record import file_shown, find_drawn, find_trained, sampling
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest, Wanted
 
-DESCRIPTION: Final = "generator.json"
 SAMPLING: Final = "sampling.json"
 MOST_IMAGES: Final = 1_000_000
 """Of one class: they are all held in memory, and a number above is a slip."""
@@ -166,35 +166,23 @@ def draw(
     return images
 
 
-def _facts(described: Mapping[str, Any]) -> dict[str, Any]:
-    subject = described["subject"]
-    return {"classes": tuple(map(str, subject["classes"])), "several": subject["task"] == MULTI_LABEL}
+def _facts(described: GeneratorDescription) -> dict[str, Any]:
+    subject = described.subject
+    return {"classes": subject.classes, "several": subject.task == MULTI_LABEL}
 
 
-def _described(data: bytes, *, title: str) -> dict[str, Any]:
-    try:
-        described: dict[str, Any] = json.loads(data)
-        _facts(described)
-        if described["family"] not in {*FAMILIES, EXTERNAL}:
-            raise ValueError(f"family {described['family']}")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(
-            field=title,
-            rule="describes a generator: its family and its subject",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Give a folder that `syntrial export --include generators` wrote.",
-        ) from None
-    return described
+def _described(data: bytes, *, title: str) -> GeneratorDescription:
+    return read_description(data, title=title, families=(*FAMILIES, EXTERNAL))
 
 
 def _usual(
-    store: ArtifactStore, key: str, request: Mapping[str, Any], described: Mapping[str, Any]
+    store: ArtifactStore, key: str, request: Mapping[str, Any], described: GeneratorDescription
 ) -> SampleImagesRequest:
     """How a trial's generator is sampled: as its trial does, else as the family's usual preset has it."""
     found = sampling_of(store, key)
     if found is not None:
         return found
-    family = str(described["family"])
+    family = described.family
     if family == EXTERNAL:
         usual = SampleImagesRequest(micro_batch=USUAL_MICRO_BATCH)
         json_format.ParseDict(request[EXTERNAL], usual.external)

@@ -95,6 +95,15 @@ def seeds() -> dict[str, bytes]:
     found["table/parquet"] = file.getvalue()
     header = json.dumps({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}).encode()
     found["safetensors/one"] = len(header).to_bytes(8, "little") + header + b"abcd"
+    subject = {"classes": ["ill", "well"], "task": "multi-class", "shape": [16, 16, 1]}
+    networks = {"latent_size": 8, "channels": [16, 16], "blocks_per_level": 1, "fold": 1}
+    for name, family, settings in (
+        ("gan", "gan", {"networks": networks}),
+        ("pca", "pca", {}),
+        ("own", "external", {"files": {"file-00000": "fitted.npz", "file-00001": "more/weights.bin"}}),
+    ):
+        tree = {"family": family, "subject": subject, "settings": settings}
+        found[f"generator/{name}"] = json.dumps(tree).encode()
     store = open_store("memory://")
     writer = store.writer(KEY, method="test/Write", stage_version=1, request={})
     writer.write("train", "a", b"x")

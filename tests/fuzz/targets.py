@@ -20,6 +20,7 @@ from syntrial.artifacts.keys import canonical_digest, step_key
 from syntrial.artifacts.manifest import parse_manifest
 from syntrial.artifacts.references import member_refs, source_digests
 from syntrial.artifacts.uploads import parse_upload
+from syntrial.documents.generator import OWN, read_description
 from syntrial.documents.scale import Scale
 from syntrial.errors import DataLoss, UserError
 from syntrial.experiment.file import parse_experiment
@@ -139,6 +140,17 @@ def safetensors(data: bytes) -> None:
         check_safetensors(path, field="f")
 
 
+def generator(data: bytes) -> None:
+    """The description of a generator that somebody else exported."""
+    with contextlib.suppress(UserError):
+        found = read_description(data, title="f", families=("gan", "pca", OWN))
+        assert found.family == OWN or not found.files
+        for blob, name in found.files.items():
+            # Names that lead nowhere else, and that a file can have.
+            assert Path("/a", blob).parent == Path("/a")
+            assert Path("/a", name).resolve().is_relative_to("/a")
+
+
 def manifest(data: bytes) -> None:
     """A manifest, as it came and with its digest put right."""
     with contextlib.suppress(DataLoss):
@@ -194,5 +206,8 @@ def request(data: bytes) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     target.__name__: target
-    for target in (image, arrays, archive, packed, table, safetensors, manifest, upload, experiment, pattern, request)
+    for target in (
+        *(image, arrays, archive, packed, table, safetensors),
+        *(generator, manifest, upload, experiment, pattern, request),
+    )
 }

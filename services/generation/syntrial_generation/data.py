@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from syntrial.documents.generator import SubjectDescription
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 
@@ -38,6 +39,12 @@ class Subject:
         """The inverse of `json`."""
         height, width, channels = value["shape"]
         return cls(classes=tuple(value["classes"]), task=value["task"], height=height, width=width, channels=channels)
+
+    @classmethod
+    def described(cls, subject: SubjectDescription) -> "Subject":
+        """As a stranger's `generator.json` has it, once that was checked."""
+        height, width, channels = subject.shape
+        return cls(classes=subject.classes, task=subject.task, height=height, width=width, channels=channels)
 
 
 def label_vectors(images: ImageSet) -> NDArray[np.float32]:

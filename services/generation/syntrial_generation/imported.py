@@ -4,22 +4,25 @@ Its files are a stranger's: read as JSON and safetensors, and tried before they 
 """
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 from safetensors import SafetensorError
+from syntrial_training import compute
 from syntrial_training.tensors import from_bytes
 
 from syntrial.artifacts.content import folder_digest
+from syntrial.documents.generator import NAME as DESCRIPTION
+from syntrial.documents.generator import read_description
 from syntrial.errors import SourceError, UserError
-from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest
 from syntrial_generation.data import Subject
 from syntrial_generation.external import EXTERNAL
 from syntrial_generation.registry import FAMILIES
 
-DESCRIPTION: Final = "generator.json"
 WEIGHTS: Final = "weights.safetensors"
 GUIDE: Final = ("classifier.json", WEIGHTS)
 _BROKEN: Final = (
@@ -43,14 +46,14 @@ def import_generator(request: ImportGeneratorRequest, context: StepContext) -> N
             received="no folder" if folder is None else f"{folder.name}, which has changed since",
             remedy="Start the same command again.",
         )
-    data = (folder / DESCRIPTION).read_bytes()
-    description = _described(data)
-    subject, settings = Subject.from_json(description["subject"]), description["settings"]
-    if description["family"] == EXTERNAL:
-        names = [DESCRIPTION, *settings["files"]]
+    description = read_description(
+        (folder / DESCRIPTION).read_bytes(), title=DESCRIPTION, families=(*FAMILIES, EXTERNAL)
+    )
+    if description.family == EXTERNAL:
+        names = [DESCRIPTION, *description.files]
     else:
         weights = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).is_file() else b""
-        _try(str(description["family"]), weights, settings, subject=subject)
+        _try(description.family, weights, description.settings, subject=Subject.described(description.subject))
         names = [DESCRIPTION, WEIGHTS]
     for name in names:
         _copy(folder / name, "generator", name, context=context)
@@ -60,39 +63,13 @@ def import_generator(request: ImportGeneratorRequest, context: StepContext) -> N
         _read_guide(folder / "guide")
 
 
-def _described(data: bytes) -> dict[str, Any]:
-    """What generator.json says; raises UserError where that is no generator of this stage."""
-    try:
-        description = json.loads(data)
-        subject = Subject.from_json(description["subject"])
-        sides = (subject.height, subject.width)
-        files = description["settings"]["files"] if description["family"] == EXTERNAL else {}
-        sound = (
-            description["family"] in {EXTERNAL, *FAMILIES}
-            and isinstance(description["settings"], dict)
-            and all(isinstance(name, str) for name in subject.classes)
-            and len(set(subject.classes)) == len(subject.classes) > 0
-            and subject.task in {MULTI_CLASS, MULTI_LABEL}
-            and all(isinstance(side, int) and 1 <= side <= 1024 for side in sides)
-            and subject.channels in {1, 3}
-            and all("/" not in name and name not in {"", ".", ".."} for name in files)
-        )
-        if not sound:
-            raise ValueError("another family, or a subject that no generator has")
-    except _BROKEN as error:
-        raise UserError(
-            field=DESCRIPTION,
-            rule=f"describes a generator: family ({', '.join((*FAMILIES, EXTERNAL))}), subject and settings",
-            received=f"{type(error).__name__}: {error}",
-            remedy="Give a folder that `syntrial export --include generators` wrote.",
-        ) from None
-    return dict(description)
-
-
 def _try(family: str, weights: bytes, settings: dict[str, Any], *, subject: Subject) -> None:
     """Raises UserError for weights of which no such generator can be made."""
     sampler = getattr(SampleImagesRequest(), family, None)
     try:
+        # Shapes first, which take no memory: a line of settings can ask for any amount of it.
+        with torch.device(compute.SHAPES_ALONE), warnings.catch_warnings(action="ignore"):
+            FAMILIES[family].open(weights, settings, subject=subject, sampler=sampler)
         FAMILIES[family].open(weights, settings, subject=subject, sampler=sampler)
     except _BROKEN as error:
         raise UserError(

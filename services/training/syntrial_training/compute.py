@@ -26,8 +26,14 @@ _UNDETERMINED: Final = "does not have a deterministic implementation"
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
 
 
+SHAPES_ALONE: Final = "meta"
+"""torch's device of tensors without content: under `torch.device(SHAPES_ALONE)` a network takes no memory."""
+
+
 def device() -> torch.device:
-    """The GPU where there is one."""
+    """The GPU where there is one; where shapes alone are made, that."""
+    if torch.get_default_device().type == SHAPES_ALONE:
+        return torch.device(SHAPES_ALONE)
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from syntrial_generation.imported import import_generator
 
 from syntrial.artifacts.content import folder_digest
@@ -52,6 +53,43 @@ def described(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
     return spoil
 
 
+def resized(tree: Any, channels: list[int]) -> Any:
+    """The settings with networks of other widths, wherever they stand."""
+    if not isinstance(tree, dict):
+        return tree
+    return {name: channels if name == "channels" else resized(part, channels) for name, part in tree.items()}
+
+
+@pytest.mark.parametrize(
+    ("family", "within"),
+    [
+        ("diffusion", "network"),
+        ("gan", "networks"),
+        ("latent_diffusion", "network"),
+        ("latent_diffusion", "autoencoder"),
+    ],
+)
+def test_settings_that_ask_for_more_than_the_weights_hold_take_no_memory(
+    family: str, within: str, tmp_path: Path, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = laid_out(lab.train(lab.split(), **{family: lab.configs[family]}), tmp_path / "generator")
+    tree = json.loads((folder / "generator.json").read_bytes())
+    # A convolution between two such levels has 36 GB of weights; even a part of it would be seen.
+    tree["settings"][within] = resized(tree["settings"][within], [32_000, 32_000])
+    (folder / "generator.json").write_text(json.dumps(tree))
+    empty = torch.empty
+
+    def watched(*shape: Any, **given: Any) -> Any:
+        shaped = empty(*shape, **{**given, "device": "meta"})
+        if torch.get_default_device().type != "meta" and shaped.numel() > 10**6:
+            pytest.fail(f"memory for {tuple(shaped.shape)} was asked for")
+        return empty(*shape, **given)
+
+    monkeypatch.setattr(torch, "empty", watched)
+    with pytest.raises(UserError, match=f"holds the weights of the {family} generator"):
+        imported(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
@@ -62,6 +100,21 @@ def described(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], ob
         (described(lambda tree: tree["subject"].update(shape=[8, 8, 2])), "describes a generator"),
         (described(lambda tree: tree["subject"].update(shape=["8", 8, 1])), "describes a generator"),
         (described(lambda tree: tree["subject"].update(classes=[1, 2])), "describes a generator"),
+        (described(lambda tree: tree["subject"].update(shape=[8, 8, 1.0])), "describes a generator"),
+        (described(lambda tree: tree["subject"].update(classes=["a", "a"])), "describes a generator"),
+        (described(lambda tree: tree.update(family="external", settings={"files": ["a"]})), "describes a generator"),
+        (
+            described(lambda tree: tree.update(family="external", settings={"files": {"a\0": "x"}})),
+            "describes a generator",
+        ),
+        (
+            described(lambda tree: tree.update(family="external", settings={"files": {"a": "../x"}})),
+            "describes a generator",
+        ),
+        (
+            described(lambda tree: tree.update(family="external", settings={"files": {"generator.json": "x"}})),
+            "describes a generator",
+        ),
         (
             described(lambda tree: tree.update(family="external", settings={"files": {"../x": "x"}})),
             "describes a generator",
