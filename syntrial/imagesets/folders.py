@@ -23,6 +23,7 @@ from syntrial.imagesets.filetypes import DECODERS, UNREADABLE, may_be_dicom, ope
 from syntrial.imagesets.headers import EIGHT, Header
 from syntrial.imagesets.labels_beside import refuse_labels_beside
 from syntrial.imagesets.limits import check_side
+from syntrial.imagesets.outer import check_outer
 from syntrial.imagesets.patterns import patient_rule
 from syntrial.imagesets.pictures import DICOM_HEAD, is_dicom_head, read_header
 from syntrial.imagesets.pseudonyms import spelling_notes
@@ -30,7 +31,6 @@ from syntrial.imagesets.structure import (
     FolderLayout,
     LeftOut,
     PlacedPicture,
-    check_outer,
     lay_out,
     lay_out_unlabelled,
     of_classes,

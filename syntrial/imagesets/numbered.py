@@ -1,7 +1,10 @@
-"""Folders that are numbered as patients are, and so are no classes. Called by `structure`."""
+"""What names of folders say beside classes: numbers as patients have, and opposed words as labels are.
+
+Called by `structure` and `outer`.
+"""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 _OF_PATIENTS: Final = frozenset(
@@ -12,6 +15,17 @@ _OF_PATIENTS: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 """What is numbered and is never a class."""
+_OPPOSED: Final = (
+    ("negative", "positive"),
+    ("neg", "pos"),
+    ("abnormal", "normal"),
+    ("benign", "malignant"),
+    ("diseased", "healthy"),
+    ("healthy", "sick"),
+    ("absent", "present"),
+    ("no", "yes"),
+)
+"""Words of which one is said of what the other is not: labels, wherever they stand."""
 _MANY_FOLDERS: Final = 30
 """Above so many numbered folders of few pictures they are no classes, whatever they are called."""
 _SEVERAL_FOLDERS: Final = 8
@@ -40,3 +54,9 @@ def patients_among(counts: Mapping[str, int]) -> list[str]:
     padded = padded and len(stem) <= 1 and (2 if stem else 3) <= width <= 6
     apart = not stem and numbers[-1] > 100 and numbers[-1] - numbers[0] >= 2 * len(numbers)
     return tops if len(tops) >= _SEVERAL_FOLDERS and (padded or apart) else []
+
+
+def opposed_within(folders: Iterable[str]) -> tuple[str, str] | None:
+    """Two words that folders within one class are told apart by, as labels are: study1_positive and study2_negative."""
+    words = {word for folder in folders for word in re.split(r"[^a-z]+", folder.lower())}
+    return next((pair for pair in _OPPOSED if words.issuperset(pair)), None)

@@ -35,9 +35,6 @@ _NO_CLASSES: Final = frozenset(
     """.split()  # noqa: SIM905
 )
 """What holds images, but of no class of its own, where it lies beside classes."""
-_MOST_INNER: Final = 30
-_FEWEST_EACH: Final = 8
-"""Within a class, at most so many folders with so many images each on average may be classes: others are patients."""
 _COUNTER: Final = re.compile(r"\d{5,}")
 
 
@@ -423,60 +420,3 @@ def _check_nested(spots: Iterable[_Spot], *, title: str) -> None:
             received=f"{quoted(wrong)}, which are words for splits",
             remedy="Give the folder that holds the splits.",
         )
-
-
-def check_outer(layout: FolderLayout, *, title: str, has_patients: bool = False) -> None:
-    """Refuses classes that all hold the same folders: sites or folds, perhaps, and those within are the classes.
-
-    And classes that hold nothing but folders of images that are called by different words, as classes are, unless
-    patients are found in the path (`has_patients`).
-    """
-    if not has_patients:
-        _check_words_within(layout, title=title)
-    below: dict[str, set[str]] = defaultdict(set)
-    for picture in layout.pictures:
-        parts = picture.name.split("/")
-        at = parts.index(picture.label) + 1
-        below[picture.label].add(parts[at] if at < len(parts) - 1 else "")
-    if len(below) < 2 or len({frozenset(held) for held in below.values()}) > 1:
-        return
-    shared = next(iter(below.values()))
-    if len(shared) > 1 and not any(part == "" or re.search(r"\d", part) or split_word(part) for part in shared):
-        raise SourceError(
-            field=title,
-            rule="it is plain which folders are the classes",
-            received=f"{quoted(sorted(below))}, each of which holds {quoted(sorted(shared))}",
-            remedy="If the inner ones are the classes, bring those of one name together; if the outer ones are, "
-            "move the images of each up into it.",
-        )
-
-
-def _check_words_within(layout: FolderLayout, *, title: str) -> None:
-    """Refuses a class that holds several folders of many images, called by words of their own, and no image beside."""
-    within: dict[str, Counter[str]] = defaultdict(Counter)
-    for picture in layout.pictures:
-        parts = picture.name.split("/")
-        at = parts.index(picture.label) + 1
-        within[picture.label][parts[at] if at < len(parts) - 1 else ""] += 1
-    if len(within) < 2:
-        return
-    for label, counts in sorted(within.items()):
-        words = {word for inner in counts if (word := _own_word(inner))}
-        is_few = 1 < len(counts) <= _MOST_INNER and sum(counts.values()) >= _FEWEST_EACH * len(counts)
-        if "" in counts or not is_few or len(words) < len(counts):
-            continue
-        raise SourceError(
-            field=title,
-            rule="it is plain which folders are the classes",
-            # Those within may be called by persons' names.
-            received=f"{label!r}, which holds {len(counts)} folders of images and none beside them, beside "
-            f"{quoted(sorted(within.keys() - {label}))}",
-            remedy="If those within are the classes, move them all into one folder, and out of it what is none; if "
-            "they are patients, write `patientPattern: '/([^/]+)/[^/]+$'`; else move the images of each up.",
-        )
-
-
-def _own_word(folder: str) -> str:
-    """What a folder's name says without numbers; "" for numbers, letters of a pattern and words for splits."""
-    word = re.sub(r"[\W\d_]+", "", folder).casefold()
-    return "" if len(word) < 3 or re.fullmatch("[a-f]+", word) or split_word(folder) else word

@@ -8,8 +8,9 @@ from PIL import EpsImagePlugin, Image
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import MASK, NO_PICTURE
 from syntrial.imagesets.folders import read_headers
+from syntrial.imagesets.outer import check_outer
 from syntrial.imagesets.split_words import split_word
-from syntrial.imagesets.structure import check_outer, lay_out, told
+from syntrial.imagesets.structure import lay_out, told
 from syntrial.imagesets.trees import FolderTree
 
 
@@ -175,6 +176,23 @@ def test_what_is_left_out_has_its_class_and_split_and_is_told() -> None:
 
 
 AMBIGUOUS: dict[str, tuple[list[str], str]] = {
+    "studies called by what was found, below body parts and patients": (
+        [
+            f"MURA-v1.1/{split}/XR_{part}/patient{number:05d}/study1_{found}/image1.png"
+            for split in ("train", "valid")
+            for part in ("ELBOW", "WRIST")
+            for number, found in enumerate(("positive", "negative", "negative"))
+        ],
+        r"'XR_ELBOW', 'XR_WRIST', where 'XR_ELBOW' holds folders of images called by 'negative' and 'positive'",
+    ),
+    "the same of one body part": (
+        [f"train/XR_HAND/patient{n}/study1_{found}/1.png" for n, found in enumerate(("positive", "negative"))],
+        r"'XR_HAND' holds folders of images called by 'negative' and 'positive'",
+    ),
+    "findings within sites": (
+        [f"site{n}/p{k}/{found}/1.png" for n in "ab" for k, found in enumerate(("Normal", "ABNORMAL"))],
+        r"'sitea' holds folders of images called by 'abnormal' and 'normal'",
+    ),
     "two folders for a split": (
         [f"{top}/{label}/1.png" for top in ("TRAIN", "TEST", "TEST_SIMPLE") for label in "abcd"],
         "'TEST', 'TEST_SIMPLE' for test",
@@ -225,6 +243,36 @@ def test_what_can_be_read_in_two_ways_is_refused_with_the_names(name: str) -> No
     with pytest.raises(SourceError, match=message) as caught:
         check_outer(lay_out(names, title="set"), title="set")
     assert all(violation.remedy for violation in caught.value.violations)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [
+            f"{label}/p{n}/study1_{found}/1.png"
+            for label, found in (("COVID", "positive"), ("well", "negative"))
+            for n in range(2)
+        ],
+        [
+            f"{label}/p{n}/study1_{view}/1.png"
+            for label in ("ill", "well")
+            for n in range(3)
+            for view in ("frontal", "side")
+        ],
+        [f"{label}/abnormality{n}/1.png" for label in ("ill", "well") for n in range(3)],
+    ],
+    ids=["the class once more", "views", "a longer word"],
+)
+def test_words_within_classes_that_tell_no_labels_apart_are_read(names: list[str]) -> None:
+    layout = lay_out(names, title="set")
+    check_outer(layout, title="set", has_patients=True)
+    assert len(layout.classes) == 2
+
+
+def test_findings_within_classes_are_refused_where_patients_are_found_in_the_path_too() -> None:
+    names = [f"XR_{part}/patient{n}/study1_{found}/1.png" for part in "AB" for n, found in enumerate(("pos", "neg"))]
+    with pytest.raises(SourceError, match="'neg' and 'pos'"):
+        check_outer(lay_out(names, title="set"), title="set", has_patients=True)
 
 
 def test_a_list_of_labels_gives_the_classes() -> None:
