@@ -12,7 +12,7 @@ UNEMITTED := $(foreach name,syntrial syntrial-training syntrial-data-prep syntri
 HELM := $(or $(shell command -v helm),$(wildcard $(or $(CLUSTER_HOME),$(HOME)/.cache/test-cluster)/bin/helm))
 DATA_ROOT ?= $(or $(SYNTRIAL_DATA_ROOT),$(wildcard ../shared/data/medmnist))
 FUZZ_SECONDS ?= 600
-IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)'
+IMAGE_SETTINGS = IMAGES='$(IMAGES)' IMAGE_REPOSITORY='$(IMAGE_REPOSITORY)' TAG='$(TAG)' GENERATOR='$(GENERATOR)'
 # One more than cores: a third of the fast tests' time goes by while they wait for processes.
 WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 RUN_OPTIONS := $(if $(DATA_ROOT),--data-root $(DATA_ROOT))
@@ -27,7 +27,7 @@ study-quick: .venv/.installed ## The PneumoniaMNIST study of the README; under 4
 
 ##@ Deploy
 .PHONY: images image-sizes load push sbom update-base deploy undeploy
-images: ## Build the images with docker, podman or buildah: IMAGES=, IMAGE_REPOSITORY=, TAG=, BASE_IMAGE=
+images: ## Build the images with docker, podman or buildah: IMAGES=, IMAGE_REPOSITORY=, TAG=, BASE_IMAGE=, GENERATOR=
 	@$(IMAGE_SETTINGS) images/build.sh
 
 image-sizes: ## Print the images' sizes; fails where the controller's is over 250 MB: IMAGES=

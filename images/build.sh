@@ -32,15 +32,17 @@ labels=(--label "$prefix.version=$tag" --label "$prefix.revision=$revision" --la
 [[ $base_image != *@* ]] || labels+=(--label "$prefix.base.digest=${base_image#*@}")
 [ -z "${IMAGE_SOURCE:-}" ] || labels+=(--label "$prefix.source=$IMAGE_SOURCE")
 
-# build IMAGE FILE [FLAG…]
+# build IMAGE FILE [FLAG…]; `context` is the folder that is sent along.
+context=.
 build() {
-  local name=$repository/syntrial-$1:$tag file=$2 started=$SECONDS
+  local name file=$2 started=$SECONDS
+  name_of "$1"
   shift 2
-  DOCKER_BUILDKIT=1 "$builder" build -q "${flags[@]}" "$@" -t "$name" -f "$file" . >"$settings.log" 2>&1 ||
+  DOCKER_BUILDKIT=1 "$builder" build -q "${flags[@]}" "$@" -t "$name" -f "$file" "$context" >"$settings.log" 2>&1 ||
     { cat "$settings.log" >&2; stop "$file does not build"; }
   echo "$name: $((SECONDS - started)) s"
 }
-trap 'rm -f "$settings" "$settings.log"' EXIT
+trap 'rm -rf "$settings" "$settings.log" "$settings.context"' EXIT
 
 [ "${images[*]}" = minio ] || build build images/base.Dockerfile --target build
 done=' '
@@ -48,6 +50,19 @@ for image in "${images[@]}"; do
   case $image in
     minio)
       build minio images/minio/Dockerfile
+      continue
+      ;;
+    generator)
+      # Nothing but what its environment is made of: the code is part of no image, so that a change of it changes none.
+      context=$settings.context
+      mkdir "$context"
+      for file in requirements.lock python-version; do
+        [ ! -f "$GENERATOR/$file" ] || cp "$GENERATOR/$file" "$context"
+      done
+      build generator images/generator.Dockerfile --label "$prefix.title=syntrial-generator-${GENERATOR##*/}" \
+        --build-arg "BUILD_IMAGE=$repository/syntrial-build:$tag" \
+        --build-arg "RUNTIME_IMAGE=$repository/syntrial-generation:$tag"
+      context=.
       continue
       ;;
     controller) file=syntrial/controller/Dockerfile runtime=python ;;

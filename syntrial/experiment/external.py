@@ -32,7 +32,8 @@ class ExternalGenerator(Model):
         None,
         pattern=IMAGE_PATTERN,
         max_length=600,
-        description="For a cluster: an image by its digest, whose entrypoint is the program. Default: a laptop alone.",
+        description="For a cluster: an image by its digest, whose entrypoint is the program, or the stage with the "
+        "environment of the code. Default: a laptop alone.",
     )
     command: tuple[Annotated[str, Field(min_length=1, max_length=4096)], ...] | None = Field(
         None,

@@ -19,8 +19,8 @@ def check_on_cluster(experiment: Experiment, *, store_secret: str | None = None)
             field=f"spec.synthetic[{number}].generator.external.image",
             rule="a cluster runs an image",
             received="code alone" if item.generator.chosen.code else "a command alone",
-            remedy="Build an image whose entrypoint is the program, or Syntrial's stage with the environment of "
-            "the code, and name it by its digest: NAME@sha256:….",
+            remedy="Make the image of the code's environment (`make images push GENERATOR=FOLDER`), or one whose "
+            "entrypoint is the program, and name it by its digest: NAME@sha256:….",
         )
         for number, item in enumerate(spec.synthetic)
         if item.generator is not None and item.generator.kind == EXTERNAL and item.generator.chosen.image is None

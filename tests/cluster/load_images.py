@@ -24,7 +24,7 @@ MANIFEST: Final = "application/vnd.oci.image.manifest.v1+json"
 def write_archive(images: Sequence[tuple[str, Image]], target: IO[bytes], *, without: Iterable[str] = ()) -> int:
     """Writes images by their names as one OCI archive, each layer once and those `without` not at all.
 
-    Returns the bytes of layers that are in it.
+    Each is there by its digest too, as if it had been pulled by it. Returns the bytes of layers that are in it.
     """
     done = set(without)
     written = 0
@@ -40,14 +40,15 @@ def write_archive(images: Sequence[tuple[str, Image]], target: IO[bytes], *, wit
             for document in (image.config, image.manifest):
                 digest = hashlib.sha256(document).hexdigest()
                 _put(stream, _blob(digest), io.BytesIO(document), size=len(document))
-            index.append(
+            index += [
                 {
                     "mediaType": MANIFEST,
                     "digest": f"sha256:{digest}",
                     "size": len(image.manifest),
-                    "annotations": {"io.containerd.image.name": name, "org.opencontainers.image.ref.name": name},
+                    "annotations": {"io.containerd.image.name": one, "org.opencontainers.image.ref.name": one},
                 }
-            )
+                for one in (name, pinned(name, image))
+            ]
         for file, content_ in (
             ("oci-layout", {"imageLayoutVersion": "1.0.0"}),
             ("index.json", {"schemaVersion": 2, "manifests": index}),
@@ -55,6 +56,11 @@ def write_archive(images: Sequence[tuple[str, Image]], target: IO[bytes], *, wit
             text = json.dumps(content_).encode()
             _put(stream, file, io.BytesIO(text), size=len(text))
     return written
+
+
+def pinned(name: str, image: Image) -> str:
+    """The image's name by its digest: REPOSITORY@sha256:…, as pods name it."""
+    return f"{name.rpartition(':')[0]}@sha256:{hashlib.sha256(image.manifest).hexdigest()}"
 
 
 def load(names: Iterable[str]) -> int:

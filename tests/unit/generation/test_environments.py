@@ -99,6 +99,31 @@ def test_one_that_cannot_be_built_shows_the_last_lines_and_leaves_nothing(
     assert [path.suffix for path in (tmp_path / "environments").iterdir()] == [".lock"]
 
 
+def test_an_image_without_the_locks_environment_says_what_to_build(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is no folder can be written to by nobody, root neither.
+    (tmp_path / "image").write_text("")
+    monkeypatch.setenv("SYNTRIAL_ENVIRONMENTS", str(tmp_path / "image" / "environments"))
+    with pytest.raises(SourceError, match="make images push GENERATOR=FOLDER") as caught:
+        environments.python_of(code)
+    assert "none for this lock and Python 3." in str(caught.value)
+    assert not (tmp_path / "calls").exists()
+
+
+def test_an_image_is_given_its_environment_by_the_same_door(
+    tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert environments.main([str(code)]) == 0
+    assert calls(tmp_path) == ["venv", "pip"]
+    environments.python_of(code)
+    assert calls(tmp_path) == ["venv", "pip"]
+    (code / "requirements.lock").write_text(LOCK + "# another\n")
+    play(tmp_path, monkeypatch, fails=True)
+    assert environments.main([str(code)]) == 2
+    assert "an environment can be built of it" in capsys.readouterr().err
+
+
 def test_a_build_that_is_to_stop_leaves_nothing(tmp_path: Path, code: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(tmp_path, monkeypatch, pause=60.0)
 

@@ -53,6 +53,17 @@ def test_packages_are_installed_by_hash_and_compiled() -> None:
     assert "--require-hashes" in BASE
 
 
+def test_a_generators_image_ends_as_the_stage_with_an_environment_by_hash() -> None:
+    text = (ROOT / "images/generator.Dockerfile").read_text()
+    last_stage = text.rpartition("\nFROM ")[2]
+    assert last_stage.startswith("${RUNTIME_IMAGE}\n")
+    assert re.findall(r"^USER (.*)$", last_stage, flags=re.MULTILINE)[-1] == "65532:65532"
+    assert "ENTRYPOINT" not in last_stage
+    # uv is there for the build alone, and installs as `environments` has it: by hash.
+    assert "COPY --from" not in last_stage
+    assert "python -m syntrial_generation.external.environments /opt/generator" in last_stage
+
+
 def test_nothing_but_sources_and_locks_is_sent_to_the_builder() -> None:
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     assert lines[1] == "*"

@@ -168,6 +168,52 @@ def test_a_push_prints_digests_as_values_of_the_chart(scripts: Scripts, builder:
     assert any("push" in call and call.endswith("r.example/s/syntrial-generation:9") for call in calls)
 
 
+@pytest.fixture
+def generator(tmp_path: Path) -> Path:
+    """A folder with a generator's code."""
+    folder = tmp_path / "my-gan"
+    folder.mkdir()
+    for name in ("generator.py", "requirements.lock", "python-version", "weights.bin"):
+        (folder / name).write_text(name)
+    return folder
+
+
+def test_the_image_of_a_generator_is_made_of_its_lock_and_stands_on_the_stages(
+    scripts: Scripts, generator: Path
+) -> None:
+    (scripts.bin / "docker").write_text(
+        PLAYED + '[ "$1" != build ] || ls "${!#}" | paste -sd" " | sed "s/^/sent /" >>"$CALLS"\n'
+    )
+    done, calls = scripts.run("build", TAG="9", IMAGES="controller generator", GENERATOR=str(generator))
+    assert done.returncode == 0, done.stderr
+    last = builds(calls)[-1]
+    assert " -t localhost/syntrial/syntrial-generator-my-gan:9 -f images/generator.Dockerfile " in last
+    assert "RUNTIME_IMAGE=localhost/syntrial/syntrial-generation:9" in last
+    assert calls[-1] == "sent python-version requirements.lock"
+    # The others are sent the checkout, and what a generator's own image is called is said by its folder alone.
+    assert all(call.endswith(" .") for call in builds(calls)[:-1])
+    _, calls = scripts.run("load", LOAD_COMMAND="loader", TAG="9", GENERATOR=str(generator))
+    assert calls == ["loader localhost/syntrial/syntrial-generator-my-gan:9"]
+
+
+def test_a_pushed_generator_is_printed_as_the_field_of_an_experiment(scripts: Scripts, generator: Path) -> None:
+    done, _ = scripts.run("push", BUILDER="podman", IMAGE_REPOSITORY="r.example/s", TAG="9", GENERATOR=str(generator))
+    assert done.stdout == "external.image=r.example/s/syntrial-generator-my-gan@sha256:abc\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("elsewhere", "there is no .*/elsewhere/requirements.lock"), ("My GAN", "rename My GAN")]
+)
+def test_a_folder_that_makes_no_image_of_a_generator_is_refused(
+    scripts: Scripts, generator: Path, name: str, message: str
+) -> None:
+    if name == "My GAN":
+        generator.rename(generator.parent / name)
+    done, calls = scripts.run("build", GENERATOR=str(generator.parent / name))
+    assert (done.returncode, builds(calls)) == (2, [])
+    assert re.search(message, done.stderr), done.stderr
+
+
 def test_a_push_without_a_registry_is_refused(scripts: Scripts) -> None:
     done, calls = scripts.run("push")
     assert (done.returncode, calls) == (2, [])

@@ -1,6 +1,9 @@
 """Environments of generators: built once from a lock with hashes, kept by the lock's digest.
 
-Called by `host`. Two that build the same one wait for each other; one that was left half-built is built again.
+    python -m syntrial_generation.external.environments FOLDER
+
+builds that of a folder with code, as images/generator.Dockerfile does. Called by `verbs` beside it. Two that build the
+same one wait for each other; one that was left half-built is built again.
 """
 
 import contextlib
@@ -37,7 +40,8 @@ def environments_folder() -> Path:
 def python_of(code: Path, *, check_cancelled: Callable[[], None] = lambda: None) -> Path:
     """The Python of the environment that the code's lock describes, built where there is none yet.
 
-    Raises SourceError, with the last lines of what was said, for a lock of which none can be built.
+    Raises SourceError, with the last lines of what was said, for a lock of which none can be built, and where there is
+    none in an image.
     """
     lock = (code / LOCK).read_bytes()
     named = code / PYTHON_VERSION
@@ -48,7 +52,17 @@ def python_of(code: Path, *, check_cancelled: Callable[[], None] = lambda: None)
     python = place / "bin" / "python"
     if (place / DONE).is_file():
         return python
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / f"{digest[:32]}.lock").touch()
+    except OSError as error:
+        raise SourceError(
+            field=f"external.code ({LOCK})",
+            rule="its environment is there, or can be built where environments are kept",
+            received=f"none for this lock and Python {wanted} in {root}, which cannot be written: {error.strerror}",
+            remedy="For a cluster, make the image of the folder as it is now (`make images push GENERATOR=FOLDER`) and "
+            "name it as `external.image`; on this machine, let SYNTRIAL_ENVIRONMENTS name another folder.",
+        ) from None
     with _alone(root / f"{digest[:32]}.lock", check_cancelled=check_cancelled):
         if not (place / DONE).is_file():
             shutil.rmtree(place, ignore_errors=True)
@@ -112,3 +126,18 @@ def _alone(path: Path, *, check_cancelled: Callable[[], None]) -> Iterator[None]
                 check_cancelled()
                 time.sleep(0.1)
         yield
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Builds the environment of one folder; 2 where none can be built of its lock."""
+    (folder,) = arguments
+    try:
+        python_of(Path(folder))
+    except SourceError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
