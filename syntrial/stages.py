@@ -64,7 +64,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="filtering",
             service=_service(filtering_pb2.DESCRIPTOR, "FilteringService"),
-            version=3,
+            version=4,
             module="syntrial_filtering",
             footprint=Footprint(threads=1, memory_mib=1536, accelerator=True),
         ),

@@ -222,6 +222,7 @@ def synthetic_row(synthetic: Json) -> Json:
             "precision": manifold.get("precision"),
             "recall": manifold.get("recall"),
             "diversity": None if least is None else {"class": least, **diversities[least]},
+            "told_apart": quality.get("told_apart"),
             "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
         },
     }

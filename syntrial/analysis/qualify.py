@@ -46,6 +46,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _negative_controls(report),
         qualify_sets.copies(report),
         qualify_sets.diversity(report, data=data),
+        qualify_sets.told_apart(report),
         _replicates(primary),
         _looks(report),
         _hardware(data, primary=primary),

@@ -15,6 +15,8 @@ LOW_DIVERSITY = 0.8
 """A class is little diverse where all of the interval of its diversity over that of real images lies below this."""
 COLLAPSED = 0.5
 """And collapsed where it lies below this."""
+EASILY = 0.8
+"""Synthetic images are easily told from real ones where all of the interval of the AUROC lies above this."""
 
 _MADE_ELSEWHERE = "They were searched for copies of validation and test images."
 _MADE_BY_A_PROGRAM = (
@@ -98,6 +100,25 @@ def diversity(report: Json, *, data: TrialData) -> Iterator[Json]:
                 serious=collapsed and synthetic["name"] in used,
                 keys=synthetic["keys"],
             )
+
+
+def told_apart(report: Json) -> Iterator[Json]:
+    """Sets whose images a small model easily tells from real ones."""
+    for synthetic in report["synthetic"]:
+        found = [quality["told_apart"] for quality in synthetic["quality"] if quality.get("told_apart")]
+        most = max(found, key=lambda one: one["interval_95"][0], default=None)
+        if synthetic["control"] or most is None or most["interval_95"][0] < EASILY:
+            continue
+        yield qualification(
+            "told-apart",
+            f"A small model tells the images of {synthetic['name']} from real ones of patients that it has not seen "
+            f"with an AUROC of {most['auroc']:.2f}, 95% interval {most['interval_95'][0]:.2f} to "
+            f"{most['interval_95'][1]:.2f}, where it reaches {most['real']:.2f} among real images: a classifier that "
+            "sees both can learn where an image is from. That matters most where classes differ in their share of "
+            "synthetic images.",
+            serious=False,
+            keys=synthetic["keys"],
+        )
 
 
 def labels_by_distance(report: Json, *, data: TrialData) -> Iterator[Json]:

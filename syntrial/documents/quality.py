@@ -76,6 +76,20 @@ class Diversity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ToldApart:
+    """How well a linear model tells synthetic images from real ones of patients that it has not seen."""
+
+    sample_size: int
+    """Images of each kind, as many of each class."""
+    auroc: float
+    """0.5: not at all; 1: each of them."""
+    interval_95: tuple[float, float]
+    real: float
+    """The same of real images against those of other patients."""
+    real_interval_95: tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class CopyPair:
     """A synthetic image and its nearest training image, by their positions."""
 
@@ -115,5 +129,7 @@ class Quality:
     """Images that repeat an earlier one exactly."""
     diversity_by_class: dict[str, Diversity | None] = field(default_factory=dict)
     """None where a class has too few images; of several labels, among the images that bear the label."""
+    told_apart: ToldApart | None = None
+    """None where there are too few images or patients."""
     nearest_class: dict[str, NearestClass] = field(default_factory=dict)
     """Of each class that lies far from its own real images: which class it is nearest to."""

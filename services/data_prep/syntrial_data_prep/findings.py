@@ -17,6 +17,7 @@ from syntrial.documents.audit import Finding, Grade
 from syntrial.errors import UserError
 from syntrial.imagesets.classes import Labels
 from syntrial.imagesets.pseudonyms import spelled_otherwise
+from syntrial.imagesets.thumbnails import thumbnails
 from syntrial_data_prep import probe, processing
 from syntrial_data_prep.association import NOTHING, Association, associate, codes_of, table_of
 from syntrial_data_prep.form import Formed
@@ -299,7 +300,7 @@ def _spellings(splits: Mapping[str, Formed]) -> list[Pictured]:
 def _labels(imported: Formed, *, train: Formed, validation: Formed, classes: Sequence[str]) -> list[Pictured]:
     """Imported labels beside what a small model of the real data says, where that model is any good."""
     truths = [probe.one_hot(part.labels, len(classes)) for part in (train, validation, imported)]
-    looks = [probe.thumbnails(part.images_NHWC) for part in (train, validation, imported)]
+    looks = [thumbnails(part.images_NHWC) for part in (train, validation, imported)]
     model = probe.fit(looks[0], truths[0])
     real, synthetic = (probe.aurocs(model.scores(looks[k]), truths[k]) for k in (1, 2))
     found: list[Pictured] = []

@@ -7,7 +7,6 @@ files never may. A further model looks for what processing leaves in histograms.
 what it thinks of labels that came with synthetic images.
 """
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,19 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from syntrial.imagesets import ridge
 from syntrial.imagesets.classes import Labels
-from syntrial.workers import in_blocks
+from syntrial.imagesets.ridge import Ridge, Vectors
+from syntrial.imagesets.thumbnails import CELLS, thumbnails
 from syntrial_data_prep.acquisition import comb
 from syntrial_data_prep.properties import Column
 
-CELLS: Final = 8
 BORDER_CELLS: Final = 16
 RIDGE: Final = 0.01
 """Penalty over the number of training images, for features of deviation 1."""
 PERMUTATIONS: Final = 400
-BLOCK_IMAGES: Final = 64
-"""Images that a thread reduces at once."""
-Vectors = NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,36 +40,14 @@ class Probed:
     """What 99 of 100 permutations of the validation labels stay under."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Model:
-    """Weights of the ridge regression, on features before they are scaled."""
-
-    means: Vectors
-    deviations: Vectors
-    weights: Vectors
-    """(F + 1, K), the last row the constants."""
-
-    def scores(self, features: Vectors) -> Vectors:
-        """(N, K): the higher the likelier."""
-        scaled = (features - self.means) / self.deviations
-        found: Vectors = scaled @ self.weights[:-1] + self.weights[-1]
-        return found
-
-
 def one_hot(labels: Labels, count: int) -> NDArray[np.float64]:
     """(N, K): 1 for each class or label that an image has."""
     return np.asarray(labels, float) if labels.ndim == 2 else np.eye(count)[labels]
 
 
-def fit(features: Vectors, truth: Vectors) -> Model:
-    """Ridge regression of `truth` (N, K) on `features` (N, F)."""
-    means, deviations = features.mean(0), features.std(0)
-    deviations = np.where(deviations > 1e-9, deviations, 1.0)
-    scaled = (features - means) / deviations
-    centre = truth.mean(0)
-    gram = scaled.T @ scaled + RIDGE * len(scaled) * np.eye(scaled.shape[1])
-    weights = np.linalg.solve(gram, scaled.T @ (truth - centre))
-    return Model(means=means, deviations=deviations, weights=np.concatenate([weights, centre[None]]))
+def fit(features: Vectors, truth: Vectors) -> Ridge:
+    """The regression that all probes here are."""
+    return ridge.fit(features, truth, penalty=RIDGE)
 
 
 def aurocs(scores: Vectors, truth: Vectors) -> Vectors:
@@ -142,25 +117,6 @@ def _best(values: Vectors) -> float:
 def _mean(values: Vectors) -> float:
     known = values[np.isfinite(values)]
     return float(known.mean()) if len(known) else 0.5
-
-
-def thumbnails(images_NHWC: NDArray[np.uint8], *, cells: int = CELLS) -> Vectors:
-    """(N, cells² C): the means of equal parts of each image."""
-    count, height, width, channels = images_NHWC.shape
-    rows, columns = (np.arange(cells + 1) * side / cells for side in (height, width))
-    reduce = [
-        np.maximum(np.minimum(edges[1:, None], np.arange(side) + 1) - np.maximum(edges[:-1, None], np.arange(side)), 0)
-        for edges, side in ((rows, height), (columns, width))
-    ]
-    down, across = ((weights / weights.sum(1, keepdims=True)).astype(np.float32) for weights in reduce)
-    found = np.empty((count, cells, cells, channels))
-
-    def reduce_block(here: slice) -> None:
-        planes = np.moveaxis(np.asarray(images_NHWC[here], np.float32), 3, 1)
-        found[here] = np.moveaxis(down @ planes @ across.T, 1, 3)
-
-    deque(in_blocks(reduce_block, count=count, size=BLOCK_IMAGES), maxlen=0)
-    return found.reshape(count, -1)
 
 
 def sides(images_NHWC: NDArray[np.uint8]) -> tuple[Vectors, Vectors]:

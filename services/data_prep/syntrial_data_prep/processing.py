@@ -14,6 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from syntrial.documents.audit import Finding, Grade
+from syntrial.imagesets.thumbnails import thumbnails
 from syntrial_data_prep import acquisition, probe
 from syntrial_data_prep.form import Formed
 from syntrial_data_prep.properties import Column
@@ -53,8 +54,8 @@ def probes(
     train, validation = splits["train"], splits["validation"]
     truth = [probe.one_hot(part.labels, len(classes)) for part in (train, validation)]
     looks: list[tuple[str, list[Any]]] = [
-        ("thumbnail", [probe.thumbnails(part.images_NHWC) for part in (train, validation)]),
-        ("middle", [probe.thumbnails(_middle(part.images_NHWC)) for part in (train, validation)]),
+        ("thumbnail", [thumbnails(part.images_NHWC) for part in (train, validation)]),
+        ("middle", [thumbnails(_middle(part.images_NHWC)) for part in (train, validation)]),
         ("borders", [probe.borders(part.images_NHWC) for part in (train, validation)]),
     ]
     columns = [files[name] for name in ("train", "validation")]

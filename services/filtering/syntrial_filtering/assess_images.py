@@ -1,6 +1,6 @@
 """The verb AssessImages: how far a synthetic set is from real images, and whether it holds copies of them.
 
-Wiring only: see `frechet`, `precision_recall`, `diversity` and `copies`. `quality.json` is a
+Wiring only: see `frechet`, `precision_recall`, `diversity`, `told_apart` and `copies`. `quality.json` is a
 `syntrial.documents.quality.Quality`.
 """
 
@@ -20,6 +20,7 @@ from syntrial_filtering.copy_search import CopySearch, search_copies
 from syntrial_filtering.diversity import diversity
 from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
 from syntrial_filtering.precision_recall import precision_recall
+from syntrial_filtering.told_apart import Kind, told_apart
 from syntrial_filtering.turned import WORDS
 
 PAIRS: Final = 16
@@ -74,11 +75,16 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
             name: diversity(fake_NF[_bearing(fake, label)], real_NF[_bearing(real, label)], seed=request.seed)
             for label, name in enumerate(real.classes)
         },
+        told_apart=told_apart(_kind(fake), _kind(real), seed=request.seed),
         nearest_class=_nearest_class(fake, fake_NF, real, real_NF, by_class=by_class, seed=request.seed),
     )
     write(context.output, "quality", "quality.json", document=quality)
     pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[_nearest(search)[nearest]]], axis=1)
     context.output.array("quality", "copies.npy", pictures)
+
+
+def _kind(image_set: ImageSet) -> Kind:
+    return Kind(images_NHWC=image_set.images_NHWC, groups=groups_of(image_set), patients=image_set.patients)
 
 
 def _sample(image_set: ImageSet, *, count: int, seed: int, stream: int) -> ImageSet:

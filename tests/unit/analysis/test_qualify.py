@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from syntrial.analysis.findings import trial_findings
 from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import Source, read_trial
@@ -445,3 +447,23 @@ def test_a_class_of_little_diversity_is_a_note_and_one_within_the_floor_is_not(
     assert "class 'normal' of edm is little diverse" in low["words"]
     quality["diversity_by_class"] = {"normal": diversity(0.9), "pneumonia": None}
     assert "collapse" not in found(trial)
+
+
+@pytest.mark.parametrize(("low", "is_told"), [(0.85, True), (0.75, False)])
+def test_a_set_that_is_easily_told_from_real_images_is_a_note(
+    made_up_trial: Callable[..., Any], low: float, is_told: bool
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    quality = trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]
+    quality["told_apart"] = {
+        "sample_size": 40,
+        "auroc": low + 0.05,
+        "interval_95": [low, low + 0.1],
+        "real": 0.49,
+        "real_interval_95": [0.4, 0.58],
+    }
+    told = found(trial).get("told-apart", [])
+    assert [one["severity"] for one in told] == ["note"] * is_told
+    if is_told:
+        assert "AUROC of 0.90, 95% interval 0.85 to 0.95, where it reaches 0.49 among real images" in told[0]["words"]
