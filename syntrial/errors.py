@@ -5,11 +5,13 @@
     │   ├── SourceError         a file or folder of the user's is missing, damaged or against a rule
     │   │   └── SourceUnavailable   where it lies, nothing answers: a cluster tries again
     │   ├── StoreRefused        the store's address, settings or credentials are wrong: not about the experiment
-    │   └── ClusterRefused      a Kubernetes API server refused a request: permissions, quotas, invalid objects
+    │   ├── ClusterRefused      a Kubernetes API server refused a request: permissions, quotas, invalid objects
+    │   └── TrackingRefused     an MLflow server refused a request, or there is none: no trial hangs on it
     ├── Cancelled               somebody asked the step to stop
     ├── DataLoss                a stored blob differs from its digest: the artifact is made again
     ├── StoreUnavailable        the store did not answer: tried again
     ├── ClusterUnavailable      the Kubernetes API did not answer: tried again
+    ├── TrackingUnavailable     the MLflow server did not answer, or not with an answer: no trial hangs on it
     ├── StoreFull               no space, or not writable: the user must act
     ├── ArtifactMissing         an input's manifest is not there
     ├── VersionMismatch         caller and server are of different versions
@@ -123,6 +125,10 @@ class ClusterRefused(UserError):
         return self.status == HTTPStatus.FORBIDDEN and "exceeded quota" in self.message
 
 
+class TrackingRefused(UserError):
+    """An MLflow server does not let this user write, or something else answers at its address."""
+
+
 class Cancelled(SyntrialError):
     """Somebody asked the step to stop."""
 
@@ -141,6 +147,10 @@ class StoreUnavailable(SyntrialError):
 
 class ClusterUnavailable(SyntrialError):
     """The Kubernetes API did not answer, or not in time."""
+
+
+class TrackingUnavailable(SyntrialError):
+    """The MLflow server did not answer, not in time, or with an error of its own."""
 
 
 class StoreFull(SyntrialError):

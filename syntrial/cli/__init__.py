@@ -6,7 +6,7 @@
     classifiers.py one classifier, on this machine: evaluate, predict, convert, explain
     generators.py  one generator, on this machine: conformance, generate; explain generator
     cluster.py     trials on a cluster: submit, upload, cancel, backup
-    anywhere.py    report, logs, retry and export, of a trial here or there
+    anywhere.py    report, logs, retry, export and track, of a trial here or there; tracked.py what is said of MLflow
     status.py      status, of a trial here or there; status_view.py draws it, terminal.py a plan and a run
 
 Exit codes: 0 done; 2 something of the user's is wrong; 1 a step failed, or the store or the cluster did not answer; 130

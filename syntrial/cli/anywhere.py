@@ -1,4 +1,4 @@
-"""Commands on a trial wherever it ran: report, retry, logs and export. All speak to its handle alone."""
+"""Commands on a trial wherever it ran: report, retry, logs, export, track and names. All speak to its handle alone."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,6 +27,7 @@ from syntrial.cli.options import (
     errors,
 )
 from syntrial.cli.places import trial_at
+from syntrial.cli.tracked import print_sent
 from syntrial.counting import counted
 
 if TYPE_CHECKING:
@@ -182,6 +183,31 @@ def export(  # noqa: PLR0917 - options of a command
     console.print(Text(words), soft_wrap=True)
     if done.steps_missing:
         console.print(Text(f"not there: results of {counted(done.steps_missing, 'step')} not done yet", style="yellow"))
+
+
+@app.command(rich_help_panel=ANYWHERE)
+def track(  # noqa: PLR0917 - options of a command
+    trial: Trial,
+    mlflow: Annotated[
+        str, typer.Option(metavar="URL", help="The server's address: http://… or https://…", show_default=False)
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    context: Context = None,
+    namespace: Namespace = None,
+    secret: Secret = STORE_SECRET,
+    endpoint: Endpoint = None,
+) -> None:
+    """Show a trial in MLflow, as far as it has come: what is there already is not written twice."""
+    from syntrial.tracking.sending import send_to
+    from syntrial.tracking.server import server_address
+
+    address = server_address(mlflow)
+    handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
+    _say_if_behind(handle)
+    with handle.store() as opened, console.status("writing to MLflow"):
+        sent = send_to(address, opened, name=handle.name, uid=handle.uid)
+    console.print(f"{counted(sent.runs, 'run')}, {sent.written} of them written now")
+    print_sent(sent)
 
 
 @app.command(rich_help_panel=ANYWHERE)

@@ -10,7 +10,20 @@ import typer
 from rich.text import Text
 
 from syntrial import __version__
-from syntrial.cli.options import DEFAULT_STORE, HERE, Cores, DataRoot, File, Out, StoreOption, app, console, errors
+from syntrial.cli.options import (
+    DEFAULT_STORE,
+    HERE,
+    Cores,
+    DataRoot,
+    File,
+    Mlflow,
+    Out,
+    StoreOption,
+    app,
+    console,
+    errors,
+)
+from syntrial.cli.tracked import Tracking, tracked
 from syntrial.counting import counted
 
 if TYPE_CHECKING:
@@ -29,6 +42,7 @@ def run(  # noqa: PLR0917 - options of a command
     data_root: DataRoot = None,
     out: Out = None,
     cores: Cores = None,
+    mlflow: Mlflow = None,
     at_most: Annotated[
         str | None,
         typer.Option(
@@ -42,9 +56,10 @@ def run(  # noqa: PLR0917 - options of a command
     from syntrial.experiment.file import read_experiment
 
     experiment = read_experiment(file)
+    tracking = _tracking(mlflow, file=file, store=store) if mlflow is not None else None
     if at_most is not None:
         _require_time(experiment, at_most, base=file.parent, store=store, data_root=data_root)
-    run_here(experiment, base=file.parent, store=store, data_root=data_root, out=out, cores=cores)
+    run_here(experiment, base=file.parent, store=store, data_root=data_root, out=out, cores=cores, tracking=tracking)
 
 
 @app.command(rich_help_panel=HERE)
@@ -238,8 +253,22 @@ def _print_remarks(trial: "Trial") -> None:
         console.print(Text(remark))
 
 
+def _tracking(address: str, *, file: Path, store: str) -> Tracking:
+    from syntrial.tracking.server import server_address
+
+    spelling = str(file) if store == DEFAULT_STORE else f"{file} --store {store}"
+    return Tracking(address=server_address(address), spelling=spelling)
+
+
 def run_here(
-    experiment: "Experiment", *, base: Path, store: str, data_root: Path | None, out: Path | None, cores: int | None
+    experiment: "Experiment",
+    *,
+    base: Path,
+    store: str,
+    data_root: Path | None,
+    out: Path | None,
+    cores: int | None,
+    tracking: Tracking | None = None,
 ) -> None:
     """Runs an experiment on this machine and shows its report, unless a step failed before because of the user."""
     from syntrial.artifacts.store import open_store
@@ -252,10 +281,17 @@ def run_here(
             errors.print(Text(f"failed before: {step.label} (key {step.key[:12]})", style="bold red"), soft_wrap=True)
             errors.print(Text(f"  {attempt.message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
         sys.exit(2)
-    run_draft(trial, store=opened, out=out, cores=cores)
+    run_draft(trial, store=opened, out=out, cores=cores, tracking=tracking)
 
 
-def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores: int | None) -> None:
+def run_draft(
+    trial: "Trial",
+    *,
+    store: "ArtifactStore",
+    out: Path | None,
+    cores: int | None,
+    tracking: Tracking | None = None,
+) -> None:
     """Runs a planned trial on this machine, whatever failed before, and shows its report."""
     from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
@@ -276,9 +312,16 @@ def run_draft(trial: "Trial", *, store: "ArtifactStore", out: Path | None, cores
         LocalExecutor(
             store.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
         ) as executor,
+        tracked(tracking, store=store, name=name, uid=trial.uid) as (tell, send_rest),
         LiveRun(console, trial.plan, done=len(done)) as live,
     ):
-        whole, outcome = run_trial(trial, store=store, executor=executor, on_event=live.on_event, on_plan=live.on_plan)
+
+        def on_event(event: "Event") -> None:
+            live.on_event(event)
+            tell(event)
+
+        whole, outcome = run_trial(trial, store=store, executor=executor, on_event=on_event, on_plan=live.on_plan)
+    send_rest()
     if not outcome.is_complete:
         labels = {step.key: step.label for step in whole.plan.steps}
         for failure in outcome.failures:

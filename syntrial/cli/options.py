@@ -66,6 +66,12 @@ PictureFormat = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Where the report goes; default: runs/NAME.", show_default=False)]
 Cores = Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all of this machine's.")]
+Mlflow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URL", help="Show the trial in MLflow too: http://… or https://… of its server.", show_default=False
+    ),
+]
 Context = Annotated[
     str | None, typer.Option(help="The kubeconfig's context; default: its current one.", rich_help_panel="Cluster")
 ]

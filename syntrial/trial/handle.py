@@ -131,7 +131,7 @@ class LocalTrial:
     def is_behind(self) -> bool:
         """Whether the file asks something else than what ran last under its name."""
         data = self._store.experiment_file(self.uid, "experiment.yaml")
-        return data is not None and _asked(data.decode()) != _asked(to_yaml(self._experiment))
+        return data is not None and what_is_asked(data.decode()) != what_is_asked(to_yaml(self._experiment))
 
     def look(self) -> TrialStatus:
         """How far the file as it is now is, by what the store has; its sources are resolved and planned for that."""
@@ -194,7 +194,7 @@ class LocalTrial:
         return iter(())
 
 
-def _asked(text: str) -> Any:
+def what_is_asked(text: str) -> Any:
     """What an experiment in YAML asks: its specification but for what never bears on a result."""
     tree = read_tree(text, name="experiment.yaml")
     spec = tree.get("spec") if isinstance(tree, dict) else None

@@ -72,6 +72,11 @@ def read_trial_record(store: ArtifactStore, *, uid: str) -> TrialRecord:
     return TrialRecord(uid=uid, labels=labels, about=about, manifests=manifests)
 
 
+def sources_on_record(store: ArtifactStore, *, uid: str) -> list[str]:
+    """Digests of the data of the trial that the store files under `uid`; raises ArtifactMissing where it has none."""
+    return list(_read_plan(store, uid=uid).get("sources", ()))
+
+
 def _read_plan(store: ArtifactStore, *, uid: str) -> dict[str, Any]:
     data = store.experiment_file(uid, PLAN)
     if data is None:

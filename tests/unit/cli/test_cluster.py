@@ -14,6 +14,7 @@ from syntrial.artifacts.store import ArtifactStore
 from syntrial.cluster.fake import MemoryCluster
 from syntrial.errors import UserError
 from syntrial.rpc.testing import fake_key
+from tests.fake_mlflow import fake_mlflow
 from tests.unit.cli.conftest import PHANTOM, Run
 from tests.unit.trial_records import REPORT, file_plan, finished_store
 
@@ -290,6 +291,18 @@ def test_a_trial_on_the_cluster_is_exported(
     assert "6 images" in out
     assert (tmp_path / "home" / "report.html").exists()
     assert (tmp_path / "home" / "README.md").read_text().startswith("# Trial `small`")
+
+
+def test_a_trial_on_the_cluster_is_shown_in_mlflow(
+    cluster: MemoryCluster, store: ArtifactStore, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_TOKEN", raising=False)
+    file_plan(store, ["filter edm", "train gan"], uid="uid")
+    experiment(cluster)
+    with fake_mlflow() as mlflow:
+        code, out, err = run("track", "small", "--mlflow", mlflow.url)
+        assert (code, out.partition("\n")[0]) == (0, "1 run, 1 of them written now"), err
+        assert mlflow.run("small").tags["syntrial.steps"] == "1 of 2 done"
 
 
 def test_a_file_means_the_trial_on_this_machine(cluster: MemoryCluster, run: Run, tmp_path: Path) -> None:

@@ -43,7 +43,9 @@ def test_help_takes_under_half_a_second() -> None:
     assert taken < 0.5
 
 
-@pytest.mark.parametrize("command", ["submit", "upload", "status", "cancel", "report", "logs", "retry", "export"])
+@pytest.mark.parametrize(
+    "command", ["submit", "upload", "status", "cancel", "report", "logs", "retry", "export", "track"]
+)
 def test_every_command_of_a_cluster_takes_kubectls_options(command: str) -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "syntrial", command, "--help"], check=True, capture_output=True, text=True

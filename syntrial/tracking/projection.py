@@ -1,0 +1,378 @@
+"""A trial's material as runs. Pure: the same material gives the same runs, parents before their children.
+
+The trial is one run. Under it stand its generators, those of searches' trials among them, its synthetic sets, and its
+cells; under a cell its classifiers, a run for each replicate. What is trained has its curves; a figure has its interval
+beside it, as NAME_low and NAME_high.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from syntrial import __version__
+from syntrial.artifacts.keys import canonical_digest
+from syntrial.documents.search import Decision
+from syntrial.documents.training import Curves
+from syntrial.tracking.material import Material
+from syntrial.tracking.runs import TRIAL, File, Point, Run
+from syntrial.tracking.settings import allowed_name, settings_of_experiment, settings_of_step
+from syntrial.v1.artifacts_pb2 import MemberRef
+
+NOTE: Final = "mlflow.note.content"
+"""The tag that MLflow shows as a run's description."""
+
+_LONGEST_TAG: Final = 5000
+_GENERATOR: Final = "TrainGenerator"
+_SAMPLE: Final = "SampleImages"
+_CLASSIFIER: Final = "TrainClassifier"
+_ASSESS: Final = "AssessImages"
+_JUDGE: Final = "judge "
+"""What labels of the steps begin with that judge trials of a search."""
+
+
+def project(material: Material) -> tuple[Run, ...]:
+    """The runs of a trial as far as it is."""
+    cells = _cells(material)
+    return (
+        _trial(material),
+        *cells,
+        *_trained(material),
+        *_failed(material),
+        *_sets(material),
+        *_classifiers(material),
+    )
+
+
+# The trial
+
+
+def _trial(material: Material) -> Run:
+    record, report = material.record, material.report
+    tags = {
+        "syntrial.steps": f"{len(record.manifests)} of {len(record.labels)} done",
+        **{f"syntrial.best.{allowed_name(name)}": words for name, words in _best(material).items()},
+    }
+    if report is None:
+        return _run(material, id=TRIAL, parent=None, name=material.name, kind=TRIAL, tags=tags, state=_state(material))
+    assert record.report is not None
+    verdict = report["verdict"]
+    files = {
+        name: File(ref=MemberRef(key=record.report, member="report"), blob=name)
+        for name in ("report.html", "report.json")
+    }
+    metrics = [
+        *_with_interval("effect", verdict["estimate"], verdict["interval_95"]),
+        *_points({name: verdict[name] for name in ("p_value", "detectable_effect", "arm_mean", "control_mean")}),
+        *_points({f"test_{name}": count for name, count in report["test"].items()}),
+    ]
+    tags |= {
+        "syntrial.outcome": verdict["outcome"],
+        "syntrial.compared": f"{verdict['arm_label']} against {verdict['control_label']}",
+        "syntrial.speaks_of": verdict["speaks_of"],
+        NOTE: _note(report, best=_best(material)),
+    }
+    return _run(
+        material,
+        id=TRIAL,
+        parent=None,
+        name=material.name,
+        kind=TRIAL,
+        key=record.report,
+        params=settings_of_experiment(report["experiment"]),
+        metrics=metrics,
+        tags=tags,
+        files=files,
+    )
+
+
+def _state(material: Material) -> Any:
+    return "FAILED" if material.is_stuck else "RUNNING"
+
+
+def _note(report: Mapping[str, Any], *, best: Mapping[str, str]) -> str:
+    """The verdict, with what searches chose and what qualifies it, as Markdown."""
+    verdict = report["verdict"]
+    lines = [f"**{verdict['outcome'].upper()}** {verdict['words']}", ""]
+    lines += [f"- The search for `{name}` chose {words}." for name, words in best.items()]
+    lines += [f"- {found['words']}" for found in report["qualifications"]]
+    return "\n".join([*lines, "", "The whole report is under Artifacts: `report.html`."])
+
+
+def _best(material: Material) -> dict[str, str]:
+    """What each search chose, in words, by the name of its set."""
+    found = {}
+    for key, decision in _choices(material):
+        if decision.best is not None:
+            best = decision.trials[decision.best]
+            words = ", ".join(f"{name} {value}" for name, value in best.parameters.items()) or best.title
+            found[_searched(material, key)] = f"trial {best.number}: {words}"
+    return found
+
+
+def _choices(material: Material) -> Iterator[tuple[str, Decision]]:
+    return ((key, found) for key, found in material.decisions.items() if found.kind == "choose")
+
+
+def _searched(material: Material, key: str) -> str:
+    """The set whose search chose in this step."""
+    return material.record.about[key].removeprefix("the best trial of ")
+
+
+# What is trained
+
+
+def _trained(material: Material) -> Iterator[Run]:
+    """A run for each training with curves of its own: generators, autoencoders, classifiers of latents."""
+    judged, tried = _judged(material), _tried(material)
+    for key, curves in material.curves.items():
+        manifest = material.record.manifests[key]
+        is_generator = manifest.method.endswith(f"/{_GENERATOR}")
+        params = settings_of_step(manifest)
+        tags = {}
+        metrics = [*_curves(curves), *judged.get(key, ())]
+        if (found := tried.get(key)) is not None:
+            name, decision, number, figure = found
+            params |= {"search": name, "trial": str(number)}
+            tags["syntrial.trial_state"] = _trial_state(decision, number)
+            metrics += _points({"objective": figure})
+        files = {}
+        if is_generator and (images := _samples(material, key)) is not None:
+            files["samples.png"] = File(ref=images, blob=None)
+        kind = "generator" if is_generator else _kind_of(manifest.method)
+        yield _run(
+            material,
+            id=key,
+            name=material.record.labels[key],
+            kind=kind,
+            key=key,
+            params=params,
+            metrics=metrics,
+            tags=tags,
+            files=files,
+        )
+
+
+def _kind_of(method: str) -> str:
+    """The word for what a method makes: "autoencoder" of TrainAutoencoder."""
+    return method.rpartition("/")[2].removeprefix("Train").lower()
+
+
+def _samples(material: Material, generator: str) -> MemberRef | None:
+    """The first images that were drawn from a generator."""
+    for key, manifest in material.record.manifests.items():
+        if manifest.method.endswith(f"/{_SAMPLE}") and _reference(manifest.request, "generator") == generator:
+            return MemberRef(key=key, member="images")
+    return None
+
+
+def _judged(material: Material) -> dict[str, list[Point]]:
+    """What judged each generator of a search's trial, on validation or by distance; by the generator's key."""
+    found: dict[str, list[Point]] = {}
+    for key, label in material.record.labels.items():
+        if not label.startswith(_JUDGE) or key not in material.record.manifests:
+            continue
+        generator = _generator_judged_by(material, key)
+        if generator is None:
+            continue
+        if key in material.validations:
+            figures = material.validations[key].items()
+            found[generator] = _points({f"judged/{name}": value for name, value in figures})
+        elif (quality := material.qualities.get(key)) is not None and quality.frechet is not None:
+            found[generator] = _points({"judged/frechet": quality.frechet.synthetic_real})
+    return found
+
+
+def _generator_judged_by(material: Material, judge: str) -> str | None:
+    manifests = material.record.manifests
+    manifest = manifests.get(judge)
+    if manifest is None:
+        return None
+    drawn = manifests.get(_reference(manifest.request, "synthetic") or _reference(manifest.request, "images") or "")
+    return _reference(drawn.request, "generator") if drawn is not None else None
+
+
+def _tried(material: Material) -> dict[str, tuple[str, Decision, int, float | None]]:
+    """Of generators that were trials: the search, what it chose, the trial's number, the figure of this part of it."""
+    found: dict[str, tuple[str, Decision, int, float | None]] = {}
+    for key, decision in _choices(material):
+        told = material.record.manifests[key].request.get("trials", ())
+        for trial, figures in zip(told, decision.trials, strict=True):
+            for part, judge in enumerate(trial.get("judged", ())):
+                generator = _generator_judged_by(material, judge["key"])
+                if generator is not None:
+                    figure = figures.figures[part] if part < len(figures.figures) else None
+                    found.setdefault(generator, (_searched(material, key), decision, figures.number, figure))
+    return found
+
+
+def _trial_state(decision: Decision, number: int) -> str:
+    return "chosen" if number == decision.best else "stopped early" if decision.trials[number].pruned else "ended"
+
+
+def _failed(material: Material) -> Iterator[Run]:
+    """A run for each trial of a search that gave nothing."""
+    for key, decision in _choices(material):
+        name = _searched(material, key)
+        for trial in decision.trials:
+            if trial.failed:
+                fields = {allowed_name(field): str(value) for field, value in trial.parameters.items()}
+                yield _run(
+                    material,
+                    id=f"{key}/{trial.number}",
+                    name=f"{name} trial {trial.number}",
+                    kind="generator",
+                    params={**fields, "search": name, "trial": str(trial.number)},
+                    tags={"syntrial.trial_state": "failed", NOTE: trial.failed},
+                    state="FAILED",
+                )
+
+
+# Synthetic sets
+
+
+def _sets(material: Material) -> Iterator[Run]:
+    """A run for each synthetic set that was assessed: what the filters took, and how far it is from real images."""
+    manifests = material.record.manifests
+    for key, quality in material.qualities.items():
+        accepted = _reference(manifests[key].request, "images") or ""
+        if accepted not in material.filterings or not manifests[key].method.endswith(f"/{_ASSESS}"):
+            continue
+        filtering = material.filterings[accepted]
+        figures: dict[str, Any] = {"images": quality.images, "candidates": filtering.candidates}
+        figures |= {f"rejected/{reason}": count for reason, count in filtering.rejected.items()}
+        figures |= {"copies": quality.memorised.count, "repeated": quality.repeated}
+        if (frechet := quality.frechet) is not None:
+            figures |= {"frechet": frechet.synthetic_real, "frechet_floor": frechet.floor}
+        if (found := quality.precision_recall) is not None:
+            figures |= {"precision": found.precision, "recall": found.recall}
+        if (apart := quality.told_apart) is not None:
+            figures |= {"told_apart": apart.auroc, "told_apart_real": apart.real}
+        yield _run(
+            material,
+            id=accepted,
+            name=f"set {material.record.about[accepted]}",
+            kind="set",
+            key=accepted,
+            params=settings_of_step(manifests[accepted]),
+            metrics=_points(figures),
+            tags={"syntrial.assessed": key},
+            files={"accepted.png": File(ref=MemberRef(key=accepted, member="accepted"), blob=None)},
+        )
+
+
+# Classifiers
+
+
+def _cells(material: Material) -> Iterator[Run]:
+    """A run for each cell of the report, with its figures on the test split."""
+    report = material.report
+    if report is None:
+        return
+    compared = {found["arm"]: found for found in report["comparisons"]}
+    for arm in report["arms"]:
+        metrics = [
+            point
+            for name, figure in arm["metrics"].items()
+            for point in _with_interval(f"test/{name}", figure["mean"], figure["interval_95"])
+        ]
+        seen = {f"images_seen/{origin}": count for origin, count in arm["images_seen"].items()}
+        metrics += _points({"optimiser_steps": arm["optimiser_steps"], "undertrained": arm["undertrained"], **seen})
+        tags = {"syntrial.role": arm["role"]}
+        if (comparison := compared.get(arm["cell"])) is not None:
+            metrics += _with_interval("effect", comparison["estimate"], comparison["interval_95"])
+            metrics += _points({"p_value": comparison["p_value"]})
+            tags |= {"syntrial.outcome": comparison["outcome"], NOTE: comparison["words"]}
+        params = {"arm": arm["arm"], "synthetic": arm["synthetic"] or "none", "classifier": arm["classifier"]}
+        params |= {"generators": str(arm["generators"]), "replicates": str(arm["replicates"])}
+        yield _run(
+            material, id=_cell_id(arm), name=arm["label"], kind="cell", params=params, metrics=metrics, tags=tags
+        )
+
+
+def _cell_id(arm: Mapping[str, Any]) -> str:
+    return canonical_digest(sorted(arm["keys"]))
+
+
+def _classifiers(material: Material) -> Iterator[Run]:
+    """A run for each trained classifier but those that judge trials; each replicate's figures stand in its own."""
+    tested = _tested(material)
+    for key, training in material.trainings.items():
+        label = material.record.labels[key]
+        if label.startswith(_JUDGE):
+            continue
+        arm, figures = tested.get(key, (None, {}))
+        params = settings_of_step(material.record.manifests[key])
+        if arm is not None:
+            params |= {"arm": arm["arm"], "synthetic": arm["synthetic"] or "none"}
+        validation = {f"validation/{name}": value for name, value in material.validations.get(key, {}).items()}
+        yield _run(
+            material,
+            id=key,
+            name=label,
+            kind="classifier",
+            parent=TRIAL if arm is None else _cell_id(arm),
+            key=key,
+            params=params,
+            metrics=[*_curves(training.curves), *_points(validation), *_points(figures)],
+            tags={"syntrial.undertrained": "yes" if training.undertrained else "no"},
+        )
+
+
+def _tested(material: Material) -> dict[str, tuple[Mapping[str, Any], dict[str, float]]]:
+    """Of each classifier that was evaluated: its arm in the report, and its figures there; by its training's key."""
+    found: dict[str, tuple[Mapping[str, Any], dict[str, float]]] = {}
+    for arm in (material.report or {}).get("arms", ()):
+        # The keys of its predictions come first, then those of its trainings, each in the order of its figures.
+        trainings: Sequence[str] = arm["keys"][len(arm["keys"]) // 2 :]
+        for number, key in enumerate(trainings):
+            found[key] = arm, {f"test/{name}": one["per_replicate"][number] for name, one in arm["metrics"].items()}
+    return found
+
+
+# Parts of runs
+
+
+def _run(material: Material, *, id: str, key: str | None = None, tags: Mapping[str, str], **fields: Any) -> Run:  # noqa: A002 - as the field
+    """A run with what all have: by which release, which artifact it shows, and on what that was made."""
+    manifest = material.record.manifests[key] if key is not None else None
+    if manifest is not None:
+        tags = {
+            **tags,
+            "syntrial.key": manifest.key,
+            "syntrial.step": material.record.labels[manifest.key],
+            "syntrial.method": manifest.method,
+            "syntrial.artifact": manifest.artifact_digest,
+            **{f"syntrial.provenance.{allowed_name(name)}": text for name, text in manifest.provenance.items()},
+        }
+    tags = {name: text[:_LONGEST_TAG] for name, text in {**tags, "syntrial.version": __version__}.items() if text}
+    seconds = None if id == TRIAL else material.seconds.get(key or "", 0.0)
+    return Run(id=id, tags=tags, **{**fields, "metrics": tuple(fields.get("metrics", ())), "seconds": seconds})
+
+
+def _reference(request: Mapping[str, Any], name: str) -> str | None:
+    """The key of the artifact that a field of a request refers to."""
+    found = request.get(name)
+    return str(found["key"]) if isinstance(found, Mapping) and "key" in found else None
+
+
+def _curves(curves: Curves) -> list[Point]:
+    return [
+        Point(name=allowed_name(name), value=value, step=x)
+        for name, series in curves.series.items()
+        for x, value in zip(curves.x, series, strict=True)
+        if value is not None and math.isfinite(value)
+    ]
+
+
+def _with_interval(name: str, value: float, interval: Iterable[float] | None) -> list[Point]:
+    low, high = interval or (None, None)
+    return _points({name: value, f"{name}_low": low, f"{name}_high": high})
+
+
+def _points(figures: Mapping[str, Any]) -> list[Point]:
+    """Figures that are numbers; those that do not exist are left out."""
+    return [
+        Point(name=allowed_name(name), value=float(value))
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]
