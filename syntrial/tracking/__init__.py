@@ -3,6 +3,7 @@
     runs.py        what is written: runs with params, metrics, tags and files
     material.py    what is read from the store for it
     projection.py  the material as runs, pure
+    searches.py    the part of it that tells of searches
     settings.py    the part of it that names settings as an experiment's file does
     server.py      the door: MLflow's REST API
     sending.py     runs to a server, each once

@@ -116,3 +116,9 @@ def _report(store: ArtifactStore, key: str) -> dict[str, Any]:
 def _is_stuck(store: ArtifactStore, record: TrialRecord) -> bool:
     open_ = [key for key in record.labels if key not in record.manifests]
     return any(store.each(lambda key: is_given_up(store.attempts(key, experiment=record.uid)), open_))
+
+
+def referred(request: Mapping[str, Any], name: str) -> str | None:
+    """The key of the artifact that a field of a request refers to."""
+    found = request.get(name)
+    return str(found["key"]) if isinstance(found, Mapping) and "key" in found else None

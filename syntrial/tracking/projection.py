@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from syntrial import __version__
 from syntrial.artifacts.keys import canonical_digest
-from syntrial.documents.search import Decision
 from syntrial.documents.training import Curves
-from syntrial.tracking.material import Material
-from syntrial.tracking.runs import TRIAL, File, Point, Run
+from syntrial.tracking.material import Material, referred
+from syntrial.tracking.runs import TRIAL, File, Point, Run, points
+from syntrial.tracking.searches import JUDGE, best, choices, judged, searched, state_of, tried
 from syntrial.tracking.settings import allowed_name, settings_of_experiment, settings_of_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -26,8 +26,6 @@ _GENERATOR: Final = "TrainGenerator"
 _SAMPLE: Final = "SampleImages"
 _CLASSIFIER: Final = "TrainClassifier"
 _ASSESS: Final = "AssessImages"
-_JUDGE: Final = "judge "
-"""What labels of the steps begin with that judge trials of a search."""
 
 
 def project(material: Material) -> tuple[Run, ...]:
@@ -50,7 +48,7 @@ def _trial(material: Material) -> Run:
     record, report = material.record, material.report
     tags = {
         "syntrial.steps": f"{len(record.manifests)} of {len(record.labels)} done",
-        **{f"syntrial.best.{allowed_name(name)}": words for name, words in _best(material).items()},
+        **{f"syntrial.best.{allowed_name(name)}": words for name, words in best(material).items()},
     }
     if report is None:
         return _run(material, id=TRIAL, parent=None, name=material.name, kind=TRIAL, tags=tags, state=_state(material))
@@ -62,14 +60,14 @@ def _trial(material: Material) -> Run:
     }
     metrics = [
         *_with_interval("effect", verdict["estimate"], verdict["interval_95"]),
-        *_points({name: verdict[name] for name in ("p_value", "detectable_effect", "arm_mean", "control_mean")}),
-        *_points({f"test_{name}": count for name, count in report["test"].items()}),
+        *points({name: verdict[name] for name in ("p_value", "detectable_effect", "arm_mean", "control_mean")}),
+        *points({f"test_{name}": count for name, count in report["test"].items()}),
     ]
     tags |= {
         "syntrial.outcome": verdict["outcome"],
         "syntrial.compared": f"{verdict['arm_label']} against {verdict['control_label']}",
         "syntrial.speaks_of": verdict["speaks_of"],
-        NOTE: _note(report, best=_best(material)),
+        NOTE: _note(report, chosen=best(material)),
     }
     return _run(
         material,
@@ -89,33 +87,13 @@ def _state(material: Material) -> Any:
     return "FAILED" if material.is_stuck else "RUNNING"
 
 
-def _note(report: Mapping[str, Any], *, best: Mapping[str, str]) -> str:
+def _note(report: Mapping[str, Any], *, chosen: Mapping[str, str]) -> str:
     """The verdict, with what searches chose and what qualifies it, as Markdown."""
     verdict = report["verdict"]
     lines = [f"**{verdict['outcome'].upper()}** {verdict['words']}", ""]
-    lines += [f"- The search for `{name}` chose {words}." for name, words in best.items()]
+    lines += [f"- The search for `{name}` chose {words}." for name, words in chosen.items()]
     lines += [f"- {found['words']}" for found in report["qualifications"]]
     return "\n".join([*lines, "", "The whole report is under Artifacts: `report.html`."])
-
-
-def _best(material: Material) -> dict[str, str]:
-    """What each search chose, in words, by the name of its set."""
-    found = {}
-    for key, decision in _choices(material):
-        if decision.best is not None:
-            best = decision.trials[decision.best]
-            words = ", ".join(f"{name} {value}" for name, value in best.parameters.items()) or best.title
-            found[_searched(material, key)] = f"trial {best.number}: {words}"
-    return found
-
-
-def _choices(material: Material) -> Iterator[tuple[str, Decision]]:
-    return ((key, found) for key, found in material.decisions.items() if found.kind == "choose")
-
-
-def _searched(material: Material, key: str) -> str:
-    """The set whose search chose in this step."""
-    return material.record.about[key].removeprefix("the best trial of ")
 
 
 # What is trained
@@ -123,18 +101,18 @@ def _searched(material: Material, key: str) -> str:
 
 def _trained(material: Material) -> Iterator[Run]:
     """A run for each training with curves of its own: generators, autoencoders, classifiers of latents."""
-    judged, tried = _judged(material), _tried(material)
+    of_judges, of_trials = judged(material), tried(material)
     for key, curves in material.curves.items():
         manifest = material.record.manifests[key]
         is_generator = manifest.method.endswith(f"/{_GENERATOR}")
         params = settings_of_step(manifest)
         tags = {}
-        metrics = [*_curves(curves), *judged.get(key, ())]
-        if (found := tried.get(key)) is not None:
+        metrics = [*_curves(curves), *of_judges.get(key, ())]
+        if (found := of_trials.get(key)) is not None:
             name, decision, number, figure = found
             params |= {"search": name, "trial": str(number)}
-            tags["syntrial.trial_state"] = _trial_state(decision, number)
-            metrics += _points({"objective": figure})
+            tags["syntrial.trial_state"] = state_of(decision, number)
+            metrics += points({"objective": figure})
         files = {}
         if is_generator and (images := _samples(material, key)) is not None:
             files["samples.png"] = File(ref=images, blob=None)
@@ -160,59 +138,15 @@ def _kind_of(method: str) -> str:
 def _samples(material: Material, generator: str) -> MemberRef | None:
     """The first images that were drawn from a generator."""
     for key, manifest in material.record.manifests.items():
-        if manifest.method.endswith(f"/{_SAMPLE}") and _reference(manifest.request, "generator") == generator:
+        if manifest.method.endswith(f"/{_SAMPLE}") and referred(manifest.request, "generator") == generator:
             return MemberRef(key=key, member="images")
     return None
 
 
-def _judged(material: Material) -> dict[str, list[Point]]:
-    """What judged each generator of a search's trial, on validation or by distance; by the generator's key."""
-    found: dict[str, list[Point]] = {}
-    for key, label in material.record.labels.items():
-        if not label.startswith(_JUDGE) or key not in material.record.manifests:
-            continue
-        generator = _generator_judged_by(material, key)
-        if generator is None:
-            continue
-        if key in material.validations:
-            figures = material.validations[key].items()
-            found[generator] = _points({f"judged/{name}": value for name, value in figures})
-        elif (quality := material.qualities.get(key)) is not None and quality.frechet is not None:
-            found[generator] = _points({"judged/frechet": quality.frechet.synthetic_real})
-    return found
-
-
-def _generator_judged_by(material: Material, judge: str) -> str | None:
-    manifests = material.record.manifests
-    manifest = manifests.get(judge)
-    if manifest is None:
-        return None
-    drawn = manifests.get(_reference(manifest.request, "synthetic") or _reference(manifest.request, "images") or "")
-    return _reference(drawn.request, "generator") if drawn is not None else None
-
-
-def _tried(material: Material) -> dict[str, tuple[str, Decision, int, float | None]]:
-    """Of generators that were trials: the search, what it chose, the trial's number, the figure of this part of it."""
-    found: dict[str, tuple[str, Decision, int, float | None]] = {}
-    for key, decision in _choices(material):
-        told = material.record.manifests[key].request.get("trials", ())
-        for trial, figures in zip(told, decision.trials, strict=True):
-            for part, judge in enumerate(trial.get("judged", ())):
-                generator = _generator_judged_by(material, judge["key"])
-                if generator is not None:
-                    figure = figures.figures[part] if part < len(figures.figures) else None
-                    found.setdefault(generator, (_searched(material, key), decision, figures.number, figure))
-    return found
-
-
-def _trial_state(decision: Decision, number: int) -> str:
-    return "chosen" if number == decision.best else "stopped early" if decision.trials[number].pruned else "ended"
-
-
 def _failed(material: Material) -> Iterator[Run]:
     """A run for each trial of a search that gave nothing."""
-    for key, decision in _choices(material):
-        name = _searched(material, key)
+    for key, decision in choices(material):
+        name = searched(material, key)
         for trial in decision.trials:
             if trial.failed:
                 fields = {allowed_name(field): str(value) for field, value in trial.parameters.items()}
@@ -234,7 +168,7 @@ def _sets(material: Material) -> Iterator[Run]:
     """A run for each synthetic set that was assessed: what the filters took, and how far it is from real images."""
     manifests = material.record.manifests
     for key, quality in material.qualities.items():
-        accepted = _reference(manifests[key].request, "images") or ""
+        accepted = referred(manifests[key].request, "images") or ""
         if accepted not in material.filterings or not manifests[key].method.endswith(f"/{_ASSESS}"):
             continue
         filtering = material.filterings[accepted]
@@ -254,7 +188,7 @@ def _sets(material: Material) -> Iterator[Run]:
             kind="set",
             key=accepted,
             params=settings_of_step(manifests[accepted]),
-            metrics=_points(figures),
+            metrics=points(figures),
             tags={"syntrial.assessed": key},
             files={"accepted.png": File(ref=MemberRef(key=accepted, member="accepted"), blob=None)},
         )
@@ -276,11 +210,11 @@ def _cells(material: Material) -> Iterator[Run]:
             for point in _with_interval(f"test/{name}", figure["mean"], figure["interval_95"])
         ]
         seen = {f"images_seen/{origin}": count for origin, count in arm["images_seen"].items()}
-        metrics += _points({"optimiser_steps": arm["optimiser_steps"], "undertrained": arm["undertrained"], **seen})
+        metrics += points({"optimiser_steps": arm["optimiser_steps"], "undertrained": arm["undertrained"], **seen})
         tags = {"syntrial.role": arm["role"]}
         if (comparison := compared.get(arm["cell"])) is not None:
             metrics += _with_interval("effect", comparison["estimate"], comparison["interval_95"])
-            metrics += _points({"p_value": comparison["p_value"]})
+            metrics += points({"p_value": comparison["p_value"]})
             tags |= {"syntrial.outcome": comparison["outcome"], NOTE: comparison["words"]}
         params = {"arm": arm["arm"], "synthetic": arm["synthetic"] or "none", "classifier": arm["classifier"]}
         params |= {"generators": str(arm["generators"]), "replicates": str(arm["replicates"])}
@@ -298,7 +232,7 @@ def _classifiers(material: Material) -> Iterator[Run]:
     tested = _tested(material)
     for key, training in material.trainings.items():
         label = material.record.labels[key]
-        if label.startswith(_JUDGE):
+        if label.startswith(JUDGE):
             continue
         arm, figures = tested.get(key, (None, {}))
         params = settings_of_step(material.record.manifests[key])
@@ -313,7 +247,7 @@ def _classifiers(material: Material) -> Iterator[Run]:
             parent=TRIAL if arm is None else _cell_id(arm),
             key=key,
             params=params,
-            metrics=[*_curves(training.curves), *_points(validation), *_points(figures)],
+            metrics=[*_curves(training.curves), *points(validation), *points(figures)],
             tags={"syntrial.undertrained": "yes" if training.undertrained else "no"},
         )
 
@@ -349,12 +283,6 @@ def _run(material: Material, *, id: str, key: str | None = None, tags: Mapping[s
     return Run(id=id, tags=tags, **{**fields, "metrics": tuple(fields.get("metrics", ())), "seconds": seconds})
 
 
-def _reference(request: Mapping[str, Any], name: str) -> str | None:
-    """The key of the artifact that a field of a request refers to."""
-    found = request.get(name)
-    return str(found["key"]) if isinstance(found, Mapping) and "key" in found else None
-
-
 def _curves(curves: Curves) -> list[Point]:
     return [
         Point(name=allowed_name(name), value=value, step=x)
@@ -366,13 +294,4 @@ def _curves(curves: Curves) -> list[Point]:
 
 def _with_interval(name: str, value: float, interval: Iterable[float] | None) -> list[Point]:
     low, high = interval or (None, None)
-    return _points({name: value, f"{name}_low": low, f"{name}_high": high})
-
-
-def _points(figures: Mapping[str, Any]) -> list[Point]:
-    """Figures that are numbers; those that do not exist are left out."""
-    return [
-        Point(name=allowed_name(name), value=float(value))
-        for name, value in figures.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    ]
+    return points({name: value, f"{name}_low": low, f"{name}_high": high})

@@ -1,10 +1,12 @@
 """What is written to MLflow: runs, with all that stands in them."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import canonical_digest
+from syntrial.tracking.settings import allowed_name
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 State = Literal["RUNNING", "FINISHED", "FAILED"]
@@ -70,3 +72,12 @@ class Run:
                 "seconds": repr(self.seconds),
             }
         )
+
+
+def points(figures: Mapping[str, Any]) -> list[Point]:
+    """Figures that are numbers; those that do not exist are left out."""
+    return [
+        Point(name=allowed_name(name), value=float(value))
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    ]

@@ -1,0 +1,77 @@
+"""Searches of a trial: what they chose, and which generator was which trial. Pure; part of the projection."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from syntrial.documents.search import Decision
+from syntrial.tracking.material import Material, referred
+from syntrial.tracking.runs import Point, points
+
+JUDGE: Final = "judge "
+"""What labels of the steps begin with that judge trials of a search."""
+
+
+def best(material: Material) -> dict[str, str]:
+    """What each search chose, in words, by the name of its set."""
+    found = {}
+    for key, decision in choices(material):
+        if decision.best is not None:
+            one = decision.trials[decision.best]
+            words = ", ".join(f"{name} {value}" for name, value in one.parameters.items()) or one.title
+            found[searched(material, key)] = f"trial {one.number}: {words}"
+    return found
+
+
+def choices(material: Material) -> Iterator[tuple[str, Decision]]:
+    """The steps in which searches chose, with what."""
+    return ((key, found) for key, found in material.decisions.items() if found.kind == "choose")
+
+
+def searched(material: Material, key: str) -> str:
+    """The set whose search chose in this step."""
+    return material.record.about[key].removeprefix("the best trial of ")
+
+
+def judged(material: Material) -> dict[str, list[Point]]:
+    """What judged each generator of a search's trial, on validation or by distance; by the generator's key."""
+    found: dict[str, list[Point]] = {}
+    for key, label in material.record.labels.items():
+        if not label.startswith(JUDGE) or key not in material.record.manifests:
+            continue
+        generator = _generator_judged_by(material, key)
+        if generator is None:
+            continue
+        if key in material.validations:
+            figures = material.validations[key].items()
+            found[generator] = points({f"judged/{name}": value for name, value in figures})
+        elif (quality := material.qualities.get(key)) is not None and quality.frechet is not None:
+            found[generator] = points({"judged/frechet": quality.frechet.synthetic_real})
+    return found
+
+
+def _generator_judged_by(material: Material, judge: str) -> str | None:
+    manifests = material.record.manifests
+    manifest = manifests.get(judge)
+    if manifest is None:
+        return None
+    drawn = manifests.get(referred(manifest.request, "synthetic") or referred(manifest.request, "images") or "")
+    return referred(drawn.request, "generator") if drawn is not None else None
+
+
+def tried(material: Material) -> dict[str, tuple[str, Decision, int, float | None]]:
+    """Of generators that were trials: the search, what it chose, the trial's number, the figure of this part of it."""
+    found: dict[str, tuple[str, Decision, int, float | None]] = {}
+    for key, decision in choices(material):
+        told = material.record.manifests[key].request.get("trials", ())
+        for trial, figures in zip(told, decision.trials, strict=True):
+            for part, judge in enumerate(trial.get("judged", ())):
+                generator = _generator_judged_by(material, judge["key"])
+                if generator is not None:
+                    figure = figures.figures[part] if part < len(figures.figures) else None
+                    found.setdefault(generator, (searched(material, key), decision, figures.number, figure))
+    return found
+
+
+def state_of(decision: Decision, number: int) -> str:
+    """What became of a trial of a search."""
+    return "chosen" if number == decision.best else "stopped early" if decision.trials[number].pruned else "ended"
