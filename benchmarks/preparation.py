@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from syntrial.rpc.main import THREAD_ENVIRONMENT
+from syntrial.rpc.main import THREAD_ENVIRONMENT, keep_memory
 
 os.environ.update(THREAD_ENVIRONMENT)  # as in a stage, before NumPy reads it
 
@@ -103,7 +103,8 @@ def peer(folder: Path, target: Path, *, size: int, workers: int) -> None:
 
 
 def ours(folder: Path, target: Path, *, size: int) -> None:
-    """What data preparation does, with the source's digest before it."""
+    """What data preparation does, with the source's digest before it, in a process such as a stage's."""
+    keep_memory()
     resolved = resolve(Source(folder=FolderSource()), folder, cache=target / "digests")
     request = PrepareDatasetRequest(
         source=resolved.source,
