@@ -1,9 +1,11 @@
 """The product as deployed on the test cluster, and as a person uses it: by make, kubectl and the command line."""
 
 import json
+import os
 import subprocess
 import sys
 import time
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,18 @@ from typing import Any
 
 import yaml
 
+from syntrial.artifacts.store import open_store
+from syntrial.cluster.manifests import Images
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def images() -> Images:
+    """Those that `make images` and `make load` were told to make."""
+    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    return Images(
+        repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +119,25 @@ def experiment_on(cluster: bool, text: str) -> str:
         gpu = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
         tree["spec"]["cluster"] = {"stages": {"generation": gpu, "classification": gpu}}
     return yaml.safe_dump(tree)
+
+
+def run_here(deployed: Deployed, text: str, *, folder: Path, options: tuple[str, ...] = ()) -> None:
+    """Runs a file on this machine, in the folder's own store."""
+    (folder / "laptop.yaml").write_text(experiment_on(False, text))
+    deployed.syntrial("run", "laptop.yaml", "--store", "store", "--out", "local", *options, folder=folder)
+
+
+def compare_with_laptop(deployed: Deployed, name: str, text: str, *, folder: Path, options: tuple[str, ...]) -> None:
+    """Runs the same file here, and compares keys, verdict and all figures."""
+    status = deployed.experiment(name)["status"]
+    deployed.syntrial("report", name, "-n", deployed.namespace, "--out", "fetched", folder=folder)
+    run_here(deployed, text, folder=folder, options=options)
+    local = figures(folder / "local" / "report.json")
+    assert figures(folder / "fetched" / "report.json") == local
+    assert status["verdict"]["decision"] == local["verdict"]["outcome"]
+    keys = json.loads(open_store(folder / "store").experiment_file(name, "plan.json") or b"{}")["keys"]
+    assert status["steps"] == {"total": len(keys), "done": len(keys), "running": 0, "failed": 0, "waiting": 0}
+    assert status["report"]["key"] in keys
 
 
 def until(condition: Callable[[], bool], *, seconds: float, why: Callable[[], str] = str) -> None:

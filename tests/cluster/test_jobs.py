@@ -5,15 +5,12 @@ image. Their namespace enforces the Pod Security Standard `restricted`.
 """
 
 import contextlib
-import os
 import threading
 import time
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +20,11 @@ from urllib3.exceptions import HTTPError
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.cluster.client import Kubernetes
-from syntrial.cluster.manifests import GRACE_SECONDS, PORT, Batch, Images, Manifest, Owner, step_job
+from syntrial.cluster.manifests import GRACE_SECONDS, PORT, Batch, Manifest, Owner, step_job
 from syntrial.experiment.model import Cluster
+from tests.cluster.product import images
 from tests.contract.jobs import EXPERIMENT, JobContract, eventually, outcomes, recorded, watched
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 BUCKET = "test-jobs"
 SMALL = {"resources": {"requests": {"cpu": "50m", "memory": "96Mi"}, "limits": {"memory": "512Mi"}}}
 
@@ -149,14 +146,6 @@ class Jobs:
         return RunningJob(
             cluster=self.cluster, watch=self.watch, namespace=self.namespace, name=job["metadata"]["name"]
         )
-
-
-def images() -> Images:
-    """Those that `make images` and `make load` were told to make."""
-    version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-    return Images(
-        repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
-    )
 
 
 def terminated(pod: Manifest) -> Manifest:

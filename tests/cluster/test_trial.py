@@ -24,7 +24,7 @@ import yaml
 from syntrial.artifacts.store import open_store
 from syntrial.cluster.client import connect
 from syntrial.remote.store import remote_store
-from tests.cluster.product import REPOSITORY, Deployed, experiment_on, figures, until
+from tests.cluster.product import REPOSITORY, Deployed, compare_with_laptop, experiment_on, run_here, until
 from tests.cluster.sources import credentials, make_claim, minio_of, remove_objects, upload
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ _PIDS = Path("/proc/self/ns/pid").readlink()
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 SMALL = (REPOSITORY / "examples" / "phantom-small.yaml").read_text()
+TOY = REPOSITORY / "examples" / "generators" / "toy"
 BREAST = """
 apiVersion: syntrial.dev/v1alpha1
 kind: Experiment
@@ -100,6 +101,22 @@ spec:
   endpoint: {{metric: auroc, primary: {{classifier: chain, against: {{classifier: scratch}}}}}}
 """
 
+OWN = """
+apiVersion: syntrial.dev/v1alpha1
+kind: Experiment
+metadata: {{name: own-code}}
+spec:
+  dataset: {{phantom: {{trainPatients: 24, validationPatients: 12, testPatients: 24}}, size: 16}}
+  synthetic:
+    - {{name: own, generator: {{external: {{code: toy, image: "{image}", options: {{components: 4}}}}}}, copies: 0}}
+  arms: [augment-50]
+  controls: none
+  replicates: 2
+  exploratoryReplicates: 1
+  budget: {{steps: 5}}
+  encoder: {{steps: 10, batchSize: 16, featureSize: 8}}
+"""
+
 
 @pytest.fixture(scope="module")
 def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator[Deployed]:
@@ -135,25 +152,6 @@ def nih_claim(deployed: Deployed, cluster: "Kubernetes", nih_sample: Path) -> It
     yield name
     deployed.kubectl("delete", f"pvc/{name}")
     cluster.delete("PersistentVolume", None, volume)
-
-
-def run_here(deployed: Deployed, text: str, *, folder: Path, options: tuple[str, ...] = ()) -> None:
-    """Runs a file on this machine, in the folder's own store."""
-    (folder / "laptop.yaml").write_text(experiment_on(False, text))
-    deployed.syntrial("run", "laptop.yaml", "--store", "store", "--out", "local", *options, folder=folder)
-
-
-def compare_with_laptop(deployed: Deployed, name: str, text: str, *, folder: Path, options: tuple[str, ...]) -> None:
-    """Runs the same file here, and compares keys, verdict and all figures."""
-    status = deployed.experiment(name)["status"]
-    deployed.syntrial("report", name, "-n", deployed.namespace, "--out", "fetched", folder=folder)
-    run_here(deployed, text, folder=folder, options=options)
-    local = figures(folder / "local" / "report.json")
-    assert figures(folder / "fetched" / "report.json") == local
-    assert status["verdict"]["decision"] == local["verdict"]["outcome"]
-    keys = json.loads(open_store(folder / "store").experiment_file(name, "plan.json") or b"{}")["keys"]
-    assert status["steps"] == {"total": len(keys), "done": len(keys), "running": 0, "failed": 0, "waiting": 0}
-    assert status["report"]["key"] in keys
 
 
 def test_a_trial_with_faults_has_the_keys_and_the_verdict_of_the_laptop(deployed: Deployed, tmp_path: Path) -> None:
@@ -217,6 +215,27 @@ def test_a_chain_of_two_links_has_the_keys_and_the_figures_of_the_laptop(
     report = json.loads((tmp_path / "fetched" / "report.json").read_text())
     assert len(report["pretraining"]) == 2
     deployed.kubectl("delete", "experiment", "nih-chain")
+
+
+def test_code_of_ones_own_in_its_image_has_the_keys_and_the_figures_of_the_laptop(
+    deployed: Deployed, generator_image: str, tmp_path: Path
+) -> None:
+    shutil.copytree(TOY, tmp_path / "toy")
+    text = OWN.format(image=generator_image)
+    (tmp_path / "own.yaml").write_text(text)
+    deployed.syntrial("submit", "own.yaml", "-n", deployed.namespace, folder=tmp_path)
+    run_here(deployed, text, folder=tmp_path)
+    deployed.verdict("own-code", seconds=900)
+    compare_with_laptop(deployed, "own-code", text, folder=tmp_path, options=())
+    # There the code ran in its image, here in an environment of this machine's.
+    digest = generator_image.partition("@")[2]
+    made_by = {
+        place: json.dumps(json.loads((tmp_path / place / "report.json").read_text())["provenance"])
+        for place in ("fetched", "local")
+    }
+    assert digest in made_by["fetched"]
+    assert digest not in made_by["local"]
+    deployed.kubectl("delete", "experiment", "own-code")
 
 
 def test_the_controller_runs_as_nobody_and_its_secrets_are_in_no_specification(deployed: Deployed) -> None:

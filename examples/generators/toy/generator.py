@@ -19,13 +19,14 @@ def train(images, labels, config, out):
         fitted.update({f"mean{label}": mean, f"axes{label}": axes[:kept], f"scales{label}": scales})
         share = float((scales**2).sum() / ((lengths**2).sum() / max(len(pixels) - 1, 1) + 1e-12))
         out.progress(label + 1, len(config["classes"]), unit="classes", explained=share)
-    np.savez(out.folder / "fitted.npz", **fitted)
+    # A file each: an .npz has the version of the Python that wrote it in its bytes.
+    for name, values in fitted.items():
+        np.save(out.folder / f"{name}.npy", values)
 
 
 def load(folder):
     """What `sample` gets as its state."""
-    with np.load(folder / "fitted.npz") as file:
-        return dict(file)
+    return {path.stem: np.load(path) for path in folder.iterdir()}
 
 
 def sample(state, label, count, seed):

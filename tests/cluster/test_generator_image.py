@@ -1,0 +1,56 @@
+"""The image of a generator's environment in a pod that is confined as a stage's: its code keeps every rule there."""
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from syntrial.cluster.manifests import Batch, Owner, step_job
+from syntrial.experiment.model import Cluster
+from tests.cluster.product import REPOSITORY, images, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from subprocess import CompletedProcess
+
+    from syntrial.cluster.client import Kubernetes
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
+TOY = REPOSITORY / "examples" / "generators" / "toy"
+RULES = 9
+
+
+def test_the_toy_keeps_every_rule_in_its_image(
+    cluster: "Kubernetes", kubectl: "Callable[..., CompletedProcess[str]]", namespace: str, generator_image: str
+) -> None:
+    kubectl("-n", namespace, "create", "configmap", "toy", f"--from-file={TOY}")
+    cluster_settings = Cluster()
+    job = step_job(
+        Batch(stage="generation", keys=("0" * 64,), image=generator_image),
+        owner=Owner(name="toy", uid="toy", namespace=namespace),
+        placement=cluster_settings.placement("generation"),
+        cluster=cluster_settings,
+        images=images(),
+        store_secret="none",
+    )
+    del job["metadata"]["ownerReferences"]
+    pod = job["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    del container["envFrom"]
+    container |= {"command": ["python", "-m", "syntrial_generation.conformance"], "args": ["/code"]}
+    container["volumeMounts"].append({"name": "code", "mountPath": "/code", "readOnly": True})
+    pod["volumes"].append({"name": "code", "configMap": {"name": "toy"}})
+    assert cluster.create(job)
+
+    name = job["metadata"]["name"]
+
+    def ended() -> bool:
+        status = json.loads(kubectl("-n", namespace, "get", "job", name, "-o", "json").stdout)["status"]
+        return bool(status.get("succeeded") or status.get("failed"))
+
+    until(ended, seconds=400, why=lambda: kubectl("-n", namespace, "describe", "pods").stdout)
+    said = kubectl("-n", namespace, "logs", f"job/{name}").stdout
+    assert said.count("keeps  ") == RULES, said
+    assert "fails" not in said
+    # It was kept from what it was not given, too: the node's kernel can do that in pods.
+    assert "not tried" not in said
