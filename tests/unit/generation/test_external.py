@@ -98,7 +98,7 @@ class Trial:
 def test_the_toy_trains_and_samples_in_the_classes_shares_and_the_same_images_again() -> None:
     trial = Trial(TOY, options={"components": 4})
     trained = trial.train()
-    assert trained.result("generator").names() == ["file-00000", "generator.json"]
+    assert trained.result("generator").names() == [*(f"file-{number:05d}" for number in range(7)), "generator.json"]
     assert [report["done"] for report in trained.reports] == [0, 1, 2]
     first, more, other = (
         trial.sample(trained),
