@@ -3,8 +3,9 @@
     options.py     the application and the options that commands share
     places.py      where a trial is: an experiment's file here, or an Experiment on the cluster
     laptop.py      trials on this machine: run, plan, judge, demo, gc
-    classifiers.py one classifier, on this machine: evaluate, predict, convert, explain
-    generators.py  one generator, on this machine: conformance, generate; explain generator
+    classifiers.py one classifier, on this machine: evaluate, predict, convert
+    generators.py  one generator, on this machine: conformance, generate
+    explaining.py  explain: a network, a classifier's training, a generator
     cluster.py     trials on a cluster: submit, upload, cancel, backup
     anywhere.py    report, logs, retry, export and track, of a trial here or there; tracked.py what is said of MLflow
     status.py      status, of a trial here or there; status_view.py draws it, terminal.py a plan and a run
@@ -19,7 +20,7 @@ import sys
 
 from rich.text import Text
 
-from syntrial.cli import anywhere, classifiers, cluster, generators, laptop, status  # noqa: F401 - importing them registers their commands
+from syntrial.cli import anywhere, classifiers, cluster, explaining, generators, laptop, status  # noqa: F401 - importing them registers their commands
 from syntrial.cli.options import app, errors
 from syntrial.errors import SyntrialError, UserError
 

@@ -1,4 +1,4 @@
-"""Commands on one classifier, on this machine: evaluate, predict, convert; and explain, what a network is made of."""
+"""Commands on one classifier, on this machine: evaluate, predict and convert."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,14 +21,11 @@ from syntrial.cli.options import (
     app,
     console,
     errors,
-    explain,
-    show_fields,
 )
 from syntrial.counting import counted
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import ArtifactStore
-    from syntrial.documents.parts import ModelParts
     from syntrial.executors.executor import Event
     from syntrial.executors.local import LocalExecutor
     from syntrial.trial.chosen import ChosenClassifier, ChosenData
@@ -45,8 +42,6 @@ class _Chosen:
     executor: "LocalExecutor"
     on_event: "Callable[[Event], None]"
 
-
-app.add_typer(explain, name="explain", rich_help_panel=CLASSIFIERS)
 
 Classifier = Annotated[
     str,
@@ -175,52 +170,6 @@ def convert(  # noqa: PLR0917 - options of a command
         console.print(Text(str(file)), soft_wrap=True)
     words = f"compared on {done.images} images: probabilities differ by at most {done.largest_difference:.2g}"
     console.print(Text(words), soft_wrap=True)
-
-
-@explain.command()
-def model(
-    name: Annotated[str, typer.Argument(help="small-cnn, or the name of a timm model.", show_default=False)],
-    size: Annotated[int, typer.Option(min=8, max=1024, help="Side of the images in pixels.")] = 224,
-    depth: Annotated[int, typer.Option(min=1, max=2, help="2: also what the parts are made of.")] = 1,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """List the parts of a network by the names that `stages:` trains them by."""
-    found = _described(name, side=size, store=store)
-    stem = ", with the stem for small images" if found.small_stem else ""
-    console.print(Text(f"{found.model}: {found.weights:,} weights at {size} pixels{stem}"), soft_wrap=True)
-    table = Table("part", "made as", "weights", box=None, header_style="bold", pad_edge=False)
-    for part in found.parts:
-        if part.name.count(".") < depth:
-            table.add_row(Text(part.name), Text(part.kind), f"{part.weights:,}")
-    console.print(table)
-    console.print(Text(f"head means {' and '.join(found.head)}"), soft_wrap=True)
-
-
-@explain.command("classifier")
-def explain_classifier(
-    name: Annotated[
-        str, typer.Argument(help="small-cnn, or the name of a timm model.", metavar="MODEL", show_default=False)
-    ],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """List how a model is trained, field by field: what each means, takes, and has by the recipe of its family."""
-    from syntrial.experiment.explained import explained_classifier
-    from syntrial.sources.published import repositories
-
-    if name.partition(".")[0] not in {"small-cnn", *repositories()}:
-        # Only the stage knows the models of which no weights are published; it refuses what is none.
-        _described(name, side=224, store=store)
-    show_fields(explained_classifier(name), values="recipe of its family")
-
-
-def _described(name: str, *, side: int, store: str) -> "ModelParts":
-    """The parts of a network; raises UserError for one that there is not."""
-    from syntrial.artifacts.store import open_store
-    from syntrial.trial.networks import describe
-
-    opened = open_store(store)
-    with on_this_machine(opened.url, locations={}, cores=None) as (executor, on_event):
-        return describe(name, side=side, store=opened, executor=executor, on_event=on_event)
 
 
 def _show(

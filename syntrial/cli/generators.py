@@ -16,8 +16,6 @@ from syntrial.cli.options import (
     StoreOption,
     app,
     console,
-    explain,
-    show_fields,
 )
 from syntrial.counting import counted
 
@@ -46,18 +44,6 @@ def conformance(
     # What runs code of a user's is the stage, which the platform does not import.
     command = [sys.executable, "-m", f"{STAGES['generation'].module}.conformance", str(folder), *(option or ())]
     sys.exit(subprocess.run(command, check=False).returncode)
-
-
-@explain.command("generator")
-def explain_generator(
-    family: Annotated[
-        str, typer.Argument(help="diffusion, gan, latentDiffusion or pca.", metavar="GENERATOR", show_default=False)
-    ],
-) -> None:
-    """List a generator's fields as `tune.over` names them: what they mean, take, and have by preset."""
-    from syntrial.experiment.explained import explained
-
-    show_fields(explained(family.removeprefix("generator.")), values="presets")
 
 
 @app.command(rich_help_panel=HERE)

@@ -1,15 +1,10 @@
 """The application, its two consoles, and the options that commands share."""
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
-from rich.text import Text
-
-if TYPE_CHECKING:
-    from syntrial.experiment.explained import Explained
 
 app = typer.Typer(
     name="syntrial",
@@ -25,25 +20,6 @@ HERE: Final = "On this machine"
 CLUSTER: Final = "On a cluster"
 CLASSIFIERS: Final = "Of one classifier, on this machine"
 ANYWHERE: Final = "Of a trial here (its file) or on a cluster (its name)"
-
-explain = typer.Typer(no_args_is_help=True, help="Say what a word of an experiment stands for.")
-
-
-def show_fields(found: "Iterable[Explained]", *, values: str) -> None:
-    """Prints each field with what it takes, what it means and, under the word `values`, what presets have for it."""
-    for one in found:
-        console.print(Text(one.field, style="bold"), Text(f" {one.takes}"), sep="", soft_wrap=True)
-        if one.meaning:
-            console.print(Text(f"  {one.meaning}"), soft_wrap=True)
-        if one.presets:
-            # As YAML writes them.
-            told = {
-                name: str(value).lower() if value is True or value is False else value
-                for name, value in one.presets.items()
-            }
-            words = ", ".join(f"{name} {value}" for name, value in told.items())
-            console.print(Text(f"  {values}: {words}"), soft_wrap=True)
-
 
 DEFAULT_STORE: Final = "runs/.store"
 STORE_SECRET: Final = "syntrial-store"  # noqa: S105 - its name, not its content

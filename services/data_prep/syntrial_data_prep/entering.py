@@ -15,7 +15,7 @@ from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Intensity, PreparePoolRequest
 from syntrial_data_prep import scales, sources
-from syntrial_data_prep.form import Formed, check_decoded, counting, form
+from syntrial_data_prep.form import Formed, form_all
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.shards import Shards
 from syntrial_data_prep.sources.raw import Raw
@@ -84,22 +84,5 @@ def enter(
     )
     shards.keep_scale(scale)
     shape = Form.of(request.format, size=height, channels=channels)
-    total, done = sum(len(found.names) for found in raw.splits.values()), 0
-    parts: list[Formed] = []
-    for name, found in raw.splits.items():
-        parts.append(
-            form(
-                found,
-                title=raw.title,
-                classes=mapped,
-                shape=shape,
-                scale=scale,
-                scratch=context.scratch,
-                shards=shards,
-                name=name,
-                on_progress=counting(context, before=done, total=total, activity="reading"),
-            )
-        )
-        done += len(found.names)
-    check_decoded(parts, title=raw.title)
-    return Entered(raw=raw, parts=tuple(parts), shape=shape, scale=scale, real_scale=real_scale)
+    parts = form_all(raw, classes=mapped, shape=shape, scale=scale, shards=shards, context=context)
+    return Entered(raw=raw, parts=tuple(parts.values()), shape=shape, scale=scale, real_scale=real_scale)

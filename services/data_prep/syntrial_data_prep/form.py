@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from syntrial_data_prep import resample
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped, levels
 from syntrial_data_prep.shards import Filling, Shards
-from syntrial_data_prep.sources.raw import Deferred, RawSplit
+from syntrial_data_prep.sources.raw import Deferred, Raw, RawSplit
 
 SMALLEST = 8
 LARGEST = 1024
@@ -178,9 +178,33 @@ def form(
     )
 
 
-def check_decoded(parts: Iterable[Formed], *, title: str) -> None:
-    """Raises SourceError where more of a source's images than may be unreadable could not be decoded."""
-    parts = list(parts)
+def form_all(
+    raw: Raw, *, classes: Classes, shape: Form, scale: Scale, shards: Shards, context: StepContext
+) -> dict[str, Formed]:
+    """Each split of a source by `form`, with progress over them all.
+
+    Raises SourceError where more images than may be unreadable could not be decoded.
+    """
+    total, done = sum(len(found.names) for found in raw.splits.values()), 0
+    parts: dict[str, Formed] = {}
+    for name, found in raw.splits.items():
+        parts[name] = form(
+            found,
+            title=raw.title,
+            classes=classes,
+            shape=shape,
+            scale=scale,
+            scratch=context.scratch,
+            shards=shards,
+            name=name,
+            on_progress=counting(context, before=done, total=total, activity="reading"),
+        )
+        done += len(found.names)
+    _check_decoded(tuple(parts.values()), title=raw.title)
+    return parts
+
+
+def _check_decoded(parts: Sequence[Formed], *, title: str) -> None:
     unreadable = [name for part in parts for name in part.unreadable]
     total = len(unreadable) + sum(map(len, parts))
     if len(unreadable) > MOST_UNREADABLE * total:

@@ -19,7 +19,7 @@ from syntrial.imagesets.splits import SPLITS, cap, cut, splits_to_cut, subset, s
 from syntrial.rpc.context import StepContext
 from syntrial.v1.data_preparation_pb2 import AuditPolicy, PrepareDatasetRequest, SplitRule
 from syntrial_data_prep import audit, duplicates, findings, held_out, leak_search, leaks, scales, sources
-from syntrial_data_prep.form import Formed, check_decoded, check_size, counting, form
+from syntrial_data_prep.form import Formed, check_size, form_all
 from syntrial_data_prep.resample import Form
 from syntrial_data_prep.scales import Clipped
 from syntrial_data_prep.shards import Shards
@@ -40,7 +40,6 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
     mapped = map_classes(raw.classes, request.class_map, task=request.task)
     held = _held_out(request, context)
     channels = _channels(raw, request=request, held=held)
-    total, done = sum(len(found.names) for found in raw.splits.values()), 0
     shards = Shards(context)
     scale = shards.scale() or scales.find_scale(
         raw,
@@ -49,22 +48,8 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         on_progress=lambda count: context.progress(count, total=0, unit="images", activity="finding the scale"),
     )
     shards.keep_scale(scale)
-    formed: dict[str, Formed] = {}
     shape = Form.of(image_format, size=image_format.size, channels=channels)
-    for name, part in raw.splits.items():
-        formed[name] = form(
-            part,
-            title=raw.title,
-            classes=mapped,
-            shape=shape,
-            scale=scale,
-            scratch=context.scratch,
-            shards=shards,
-            name=name,
-            on_progress=counting(context, before=done, total=total, activity="reading"),
-        )
-        done += len(part.names)
-    check_decoded(formed.values(), title=raw.title)
+    formed = form_all(raw, classes=mapped, shape=shape, scale=scale, shards=shards, context=context)
     whole, origins = _split(formed, rule=request.split, title=raw.title, scratch=context.scratch)
     for name in SPLITS:
         check_split(whole[name].labels, mapped.names, split=name, source=raw.title)
