@@ -6,6 +6,7 @@ its time for the rest, releases the interpreter.
 """
 
 import struct
+from collections.abc import Sequence
 from typing import Any, Final
 
 import deflate
@@ -40,8 +41,7 @@ def decoded(data: bytes, *, most_pixels: int) -> NDArray[Any] | None:
         stored = _stored(packed, row_bytes=row_bytes)
         if stored is None:
             return None
-        length, checksum = (number.to_bytes(4, "big") for number in (len(stored) - 4, deflate.crc32(stored)))
-        data = b"".join((data[:_HEAD_BYTES], length, stored, checksum, _END))
+        data = b"".join((data[:_HEAD_BYTES], *_chunk(b"IDAT", stored), _END))
     import kornia_rs
 
     decoder = kornia_rs.io.decode_image_png_u16 if bits == 16 else kornia_rs.io.decode_image_png_u8
@@ -70,8 +70,8 @@ def _packed_rows(data: bytes) -> bytes | None:
     return b"".join(parts)
 
 
-def _stored(packed: bytes, *, row_bytes: int) -> bytes | None:
-    """Packed rows of so many bytes in all in stored blocks, behind a chunk's name; None for damaged or too few ones."""
+def _stored(packed: bytes, *, row_bytes: int) -> list[bytes | memoryview] | None:
+    """Packed rows of so many bytes in all in stored blocks, as parts of a stream; None for damaged or too few ones."""
     try:
         rows = deflate.zlib_decompress(packed, row_bytes)
     except deflate.DeflateError:
@@ -79,9 +79,17 @@ def _stored(packed: bytes, *, row_bytes: int) -> bytes | None:
     if len(rows) != row_bytes:
         return None
     whole = memoryview(rows)
-    parts: list[bytes | memoryview] = [b"IDAT\x78\x01"]
+    parts: list[bytes | memoryview] = [b"\x78\x01"]
     for start in range(0, row_bytes, MOST_STORED):
         block = whole[start : start + MOST_STORED]
         is_last = start + MOST_STORED >= row_bytes
         parts += [struct.pack("<BHH", is_last, len(block), len(block) ^ 0xFFFF), block]
-    return b"".join((*parts, deflate.adler32(rows).to_bytes(4, "big")))
+    return [*parts, deflate.adler32(rows).to_bytes(4, "big")]
+
+
+def _chunk(name: bytes, parts: Sequence[bytes | memoryview]) -> list[bytes | memoryview]:
+    """A chunk of the PNG's, in parts, so that a megabyte is copied once."""
+    checksum = deflate.crc32(name)
+    for part in parts:
+        checksum = deflate.crc32(part, checksum)
+    return [sum(map(len, parts)).to_bytes(4, "big"), name, *parts, checksum.to_bytes(4, "big")]
