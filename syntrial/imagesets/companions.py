@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from syntrial.imagesets.split_words import split_word
+
 Reason = tuple[str, str]
 """Why files are left out: what one of them is, and what several are."""
 
@@ -27,6 +29,8 @@ _SERVER_FOLDERS: Final = frozenset(
 _MASK_WORDS: Final = frozenset(
     "mask masks segmentation segmentations seg segs groundtruth groundtruths annotation annotations".split()  # noqa: SIM905
 )
+_SEGMENTS: Final = frozenset({"seg", "segs"})
+"""Masks, or parts of the whole."""
 _NO_MASKS: Final = frozenset({"no", "non", "with", "without", "wearing", "not"})
 """Beside the word mask they make a class of it."""
 _MASK_NAME: Final = re.compile(
@@ -74,7 +78,11 @@ def companions_among(rows: Sequence[Row]) -> dict[str, Reason]:
         (*above, part)
         for above, parts in folders.items()
         for part in parts
-        if _is_of_masks(part) and not any(_NO_MASKS & set(_words(other)) for other in parts if "mask" in other.lower())
+        if _is_of_masks(part)
+        # Of a folder within one of its name the outer one says what it is.
+        and above[-1:] != (part,)
+        and not any(_NO_MASKS & set(_words(other)) for other in parts if "mask" in other.lower())
+        and not (_MASK_WORDS.intersection(_words(part)) <= _SEGMENTS and _are_segments(parts))
     }
     sheets = Counter(row.parts[:-1] for row in rows if _SHEET_NAME.fullmatch(_stem(row.parts[-1])))
     sizes = Counter(row.parts[:-1] for row in rows)
@@ -101,6 +109,13 @@ def companions_among(rows: Sequence[Row]) -> dict[str, Reason]:
 def _is_of_masks(folder: str) -> bool:
     words = set(_words(folder))
     return bool(words & _MASK_WORDS) or {"ground", "truth"} <= words
+
+
+def _are_segments(folders: set[str]) -> bool:
+    """Whether seg_train is a split: where no folder beside it is of the same split, whose masks it would hold."""
+    split = {folder: split_word(" ".join(set(_words(folder)) - _SEGMENTS)) for folder in folders}
+    called = {folder for folder in folders if split[folder] and not _SEGMENTS.isdisjoint(_words(folder))}
+    return bool(called) and {split[folder] for folder in called}.isdisjoint(split[other] for other in folders - called)
 
 
 def _beside(match: re.Match[str] | None, stems: set[str]) -> bool:

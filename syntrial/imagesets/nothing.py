@@ -1,5 +1,6 @@
 """What to do with a folder that holds no pictures, or none in a class."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
@@ -23,10 +24,15 @@ _REMEDIES: Final[Mapping[str, str]] = {
     **dict.fromkeys((".nii", ".mha", ".mhd", ".nrrd", ".mgz", ".img"), _VOLUMES),
     **dict.fromkeys((".svs", ".ndpi", ".mrxs", ".scn"), "Slides are not read: cut tiles, and save them as PNG."),
     **dict.fromkeys((".mp4", ".avi", ".mov", ".mkv", ".wmv"), "Videos are not read: save the frames that are meant."),
+    "without a suffix": "Without a suffix only DICOM is known: give the others theirs (.png, .jpg, .tif).",
     **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".pdf"), "Convert them to PNG or JPEG."),
 }
 """By suffix, where a folder holds no image."""
 _TABLES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
+_SHOWN_TABLES: Final = 3
+_LISTS: Final = re.compile(r"(^|/)[^/]*(label|annotation|list|class)[^/]*\.txt$", re.IGNORECASE)
+_WITHOUT_CLASSES: Final = ("test", "sample", "submission")
+"""In the names of tables that say of images less than others do."""
 
 
 def no_pictures(names: Sequence[str], *, title: str) -> SourceError:
@@ -47,11 +53,21 @@ def no_class(
     names: Sequence[str], *, title: str, called: Callable[[str], str], beside: Sequence[str] = ()
 ) -> SourceError:
     """Of pictures that lie in no class; `beside` are all files: a table among them may be what says the classes."""
-    tables = [name for name in beside if name.lower().endswith(_TABLES)]
-    by_table = f" Or name the table that says the classes: `table: {{folder: …, file: {tables[0]}}}`." if tables else ""
     return SourceError(
         field=title,
         rule="images lie in a folder for each class, with or without train, val and test above them",
         received=f"{called(names[0])} and {len(names) - 1} more in no class",
-        remedy=f"Make a folder for each class, named like it, and move the images there.{by_table}",
+        remedy=f"Make a folder for each class, named like it, and move the images there.{by_table(beside)}",
     )
+
+
+def by_table(names: Sequence[str]) -> str:
+    """What to do where a table or a list among these files may say the classes; "" where there is none."""
+    tables = [name for name in names if name.lower().endswith(_TABLES) or _LISTS.search(name)]
+    first, *others = sorted(tables, key=lambda name: (any(word in name.lower() for word in _WITHOUT_CLASSES), name))[
+        :_SHOWN_TABLES
+    ] or [""]
+    if not first:
+        return ""
+    beside = f" (or {', '.join(others)})" if others else ""
+    return f" Or name the table that says the classes: `table: {{folder: …, file: {first}}}`{beside}."

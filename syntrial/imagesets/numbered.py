@@ -1,20 +1,28 @@
-"""What names of folders say beside classes: numbers as patients have, and opposed words as labels are.
+"""What names of folders say beside classes: numbers as patients and parts have, and opposed words as labels are.
 
 Called by `structure` and `outer`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 _OF_PATIENTS: Final = frozenset(
     """
     patient patients patientid pat pt pts pid subject subjects subj sub case cases person participant participants
     volunteer individual proband patienten fall mrn accession study exam examination series scan session visit animal
-    donor
+    donor slide slides wsi specimen specimens biopsy volume
     """.split()  # noqa: SIM905
 )
 """What is numbered and is never a class."""
+_OF_PARTS: Final = frozenset(
+    """
+    part parts batch batches chunk chunks shard shards disk disc disks discs archive image images img imgs folder dir
+    set sets data dataset datasets fold folds site sites center centers centre centres hospital hospitals clinic
+    clinics institution scanner scanners zip
+    """.split()  # noqa: SIM905
+)
+"""What is numbered and holds a part of a whole, of all classes."""
 _OPPOSED: Final = (
     ("negative", "positive"),
     ("neg", "pos"),
@@ -31,6 +39,14 @@ _MANY_FOLDERS: Final = 30
 _SEVERAL_FOLDERS: Final = 8
 """The same, of numbers as patients have: with leading zeros (p01), or long ones that do not count on."""
 _FEW_PICTURES: Final = 20
+
+
+def are_parts(tops: Collection[str]) -> bool:
+    """Whether folders are called alike but for a number, or a letter at the end, and by a word for parts of a set."""
+    alike = {re.sub(r"\d+|(?<=[_ -])[a-z]$", "#", top.lower()) for top in tops}
+    stem = next(iter(alike), "")
+    is_numbered = len(tops) > 1 and len(alike) == 1 and "#" in stem
+    return is_numbered and not _OF_PARTS.isdisjoint(re.split(r"[^a-z]+", stem))
 
 
 def patients_among(counts: Mapping[str, int]) -> list[str]:

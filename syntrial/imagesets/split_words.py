@@ -24,9 +24,18 @@ def split_word(text: str, /, *, strictly: bool = True) -> str | None:
 
     `strictly`: no further word stands beside it; otherwise TEST_SIMPLE is a test split too.
     """
-    words = [word for word in re.split(r"[^a-z]+", _CAMEL.sub(" ", text).lower()) if word]
-    words = [glued[1] if (glued := _GLUED.fullmatch(word)) else word for word in words]
+    words = _words(text)
     found = {_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS}
     if len(found) != 1 or (strictly and any(word not in _SPLIT_WORDS and word not in _SPLIT_AFFIXES for word in words)):
         return None
     return found.pop()
+
+
+def further_words(text: str) -> tuple[str, ...]:
+    """What stands in a folder's name beside a word for a split: ("seg",) in seg_train."""
+    return tuple(word for word in _words(text) if word not in _SPLIT_WORDS)
+
+
+def _words(text: str) -> list[str]:
+    words = [word for word in re.split(r"[^a-z]+", _CAMEL.sub(" ", text).lower()) if word]
+    return [glued[1] if (glued := _GLUED.fullmatch(word)) else word for word in words]

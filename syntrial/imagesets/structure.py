@@ -21,9 +21,9 @@ from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.companions import NO_CLASS, NO_PICTURE, Reason, Row, bare, companions_among
 from syntrial.imagesets.filetypes import is_picture
-from syntrial.imagesets.nothing import no_class, no_pictures
-from syntrial.imagesets.numbered import patients_among
-from syntrial.imagesets.split_words import split_word
+from syntrial.imagesets.nothing import by_table, no_class, no_pictures
+from syntrial.imagesets.numbered import are_parts, patients_among
+from syntrial.imagesets.split_words import further_words, split_word
 from syntrial.imagesets.splits import UNSPLIT
 
 UNLABELLED: Final = "unlabelled"
@@ -31,7 +31,7 @@ UNLABELLED: Final = "unlabelled"
 _NO_CLASSES: Final = frozenset(
     """
     synthetic synth generated fake fakes augmented augmentation augmentations samples outputs output results backup old
-    copy tmp temp unused
+    copy tmp temp unused unlabelled unlabeled unannotated unsorted todo discarded duplicates duplicate corrupted trash
     """.split()  # noqa: SIM905
 )
 """What holds images, but of no class of its own, where it lies beside classes."""
@@ -228,7 +228,7 @@ def _structure(rows: Sequence[Row], *, title: str, called: Callable[[str], str],
         return below_a_split
     if len(inner) == sum(len(parts) == 1 for parts in inner):
         raise no_class([row.name for row in rows], title=title, called=called, beside=beside)
-    _check_classes(inner, title=title)
+    _check_classes(inner, title=title, beside=beside)
     if _has_splits_below(inner, title=title):
 
         def above_a_split(parts: tuple[str, ...]) -> _Spot | None:
@@ -281,6 +281,9 @@ def _splits_above(inner: Sequence[tuple[str, ...]], *, title: str) -> dict[str, 
                 received=f"{quoted(sorted(tops))}, each called by a split and more",
                 remedy="Make a folder for each split and one for each class in it: train_a becomes train/a.",
             )
+    elif not strict and _are_alike(splits) and all(tops[top] for top in splits):
+        # xray_train and xray_test: a third folder is none of their classes.
+        pass
     elif not strict or (not any(tops[top] for top in strict) and len(strict) < len(tops)):
         # Classes that happen to be called so.
         return {}
@@ -312,11 +315,16 @@ def _splits_above(inner: Sequence[tuple[str, ...]], *, title: str) -> dict[str, 
     return splits
 
 
+def _are_alike(splits: Mapping[str, str]) -> bool:
+    """Whether folders of several splits are called alike but for the split."""
+    return len(set(splits.values())) > 1 and len({further_words(top) for top in splits}) == 1
+
+
 def _is_doubled(top: str, inner: Sequence[tuple[str, ...]]) -> bool:
     """Whether a split's folder holds but one folder, of the same split, with the classes: train/train/normal."""
     below = {parts[1] for parts in inner if parts[0] == top and len(parts) > 2}
     deep = all(len(parts) > 3 for parts in inner if parts[0] == top and len(parts) > 2)
-    return len(below) == 1 and deep and split_word(next(iter(below))) is not None
+    return len(below) == 1 and deep and split_word(next(iter(below)), strictly=False) is not None
 
 
 def _has_splits_below(inner: Sequence[tuple[str, ...]], *, title: str) -> bool:
@@ -354,8 +362,11 @@ def _has_splits_below(inner: Sequence[tuple[str, ...]], *, title: str) -> bool:
     return True
 
 
-def _check_classes(inner: Sequence[tuple[str, ...]], *, title: str) -> None:
-    """Refuses topmost folders that are no classes: a generator's counters, other sets beside classes, patients."""
+def _check_classes(inner: Sequence[tuple[str, ...]], *, title: str, beside: Sequence[str]) -> None:
+    """Refuses topmost folders that are no classes: a generator's counters, other sets beside classes, parts, patients.
+
+    `beside` are all files.
+    """
     counts = Counter(parts[0] for parts in inner if len(parts) > 1)
     tops = sorted(counts)
     if all(_COUNTER.fullmatch(top) for top in tops):
@@ -375,6 +386,16 @@ def _check_classes(inner: Sequence[tuple[str, ...]], *, title: str) -> None:
             rule="beside the classes' folders there are no others with images",
             received=f"{quoted(strange)} beside {quoted([top for top in tops if top not in strange])}",
             remedy="Move it out; as a class of its own, rename it.",
+        )
+    # Parts that all hold the same folders are told as sites and folds are, by what they hold.
+    within = {top: {parts[1] for parts in inner if parts[0] == top and len(parts) > 2} for top in tops}
+    if are_parts(tops) and not (all(within.values()) and len(set(map(frozenset, within.values()))) == 1):
+        raise SourceError(
+            field=title,
+            rule="the topmost folders are classes or splits",
+            received=f"{quoted(tops[:3])}{' …' if tops[3:] else ''}, which look like parts of one set",
+            remedy="Make a folder for each class, named like it, and move the images there; if these are classes, give "
+            f"them names that say so, as class_1.{by_table(beside)}",
         )
     patients = patients_among(counts)
     if patients:

@@ -1,7 +1,8 @@
 """Images that are the same to the pixel, by the hash of their pixels; `neighbours` finds those that nearly are."""
 
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Final
@@ -9,8 +10,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
+from syntrial.errors import SourceError
 from syntrial.workers import in_blocks
 
+MOST_EQUAL: Final = 3
+"""Among so few images equal ones are left to the search for leaks."""
 BLOCK_IMAGES: Final = 64
 """Images that a thread hashes before it takes the next."""
 
@@ -33,6 +38,20 @@ def hashes(images_NHWC: NDArray[np.uint8]) -> list[str]:
         return [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest() for image in images_NHWC[here]]
 
     return list(chain.from_iterable(in_blocks(of_block, count=len(images_NHWC), size=BLOCK_IMAGES)))
+
+
+def require_different(digests: Collection[Sequence[str]], *, title: str) -> None:
+    """Raises SourceError where more than half of all images, by the hashes of each split, are one and the same."""
+    counts = Counter(chain.from_iterable(digests))
+    total, most = counts.total(), max(counts.values(), default=0)
+    if total > MOST_EQUAL and most > total / 2:
+        raise SourceError(
+            field=title,
+            rule="images differ from each other",
+            received=f"{most:,} of {counted(total, 'image')} that are the same to the pixel",
+            remedy="Open one of them: blank pictures and placeholders show nothing. Of pictures with transparency the "
+            "colours are read, laid over black.",
+        )
 
 
 def same(first: Sequence[str], second: Sequence[str]) -> list[Pair]:

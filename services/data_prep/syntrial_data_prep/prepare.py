@@ -55,6 +55,7 @@ def prepare_dataset(request: PrepareDatasetRequest, context: StepContext) -> Non
         check_split(whole[name].labels, mapped.names, split=name, source=raw.title)
 
     digests = {name: duplicates.hashes(part.images_NHWC) for name, part in whole.items()}
+    duplicates.require_different(digests.values(), title=raw.title)
     searched = leak_search.search(
         whole,
         digests=digests,

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.counting import counted
 from syntrial.documents.scale import Scale
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import UNREADABLE
@@ -177,15 +178,18 @@ def _scaled(values: NDArray[Any], *, low: float, high: float) -> NDArray[np.uint
 
 
 def _by_values(raw: Raw, deep: frozenset[str], *, on_progress: Callable[[int], None]) -> Scale:
-    lowest, highest, opaque = np.inf, -np.inf, 0.0
+    lowest, highest, opaque, odd = np.inf, -np.inf, 0.0, 0
     for found in _each(raw, None, _range, on_progress=on_progress):
         lowest, highest, opaque = min(lowest, found[0]), max(highest, found[1]), max(opaque, found[2])
+        odd += found[3]
     is_floating = FLOATING in deep
-    if is_floating and not (len(deep) == 1 and lowest >= 0 and highest <= 1):
+    if is_floating and not (len(deep) == 1 and lowest >= 0 and highest <= 1 and not odd):
+        span = f"go from {lowest:g} to {highest:g}" if lowest <= highest else "hold no number"
+        without = f"; {counted(odd, 'image')} with values that are no numbers or infinite, which become black or white"
         raise SourceError(
             field=FIELD,
             rule="says which values are black and white where pixels in floating point are not from 0 to 1",
-            received=f"nothing for {raw.title}, whose pixels go from {lowest:g} to {highest:g}",
+            received=f"nothing for {raw.title}, whose pixels {span}{without if odd else ''}",
             remedy="Write `intensity: {window: [LOW, HIGH]}` with the values that become black and white, or "
             "`intensity: {percentiles: [0.5, 99.5]}` of the training split's pixels.",
         )
@@ -237,15 +241,17 @@ def _each(
             yield found
 
 
-def _range(samples: Samples) -> tuple[float, float, float]:
-    values = samples.values
+def _range(samples: Samples) -> tuple[float, float, float, int]:
+    """The lowest and the highest value, that of what is opaque, and 1 where some are no numbers or infinite, else 0."""
+    values, odd = samples.values, 0
     if samples.presented is not None:
-        return np.inf, -np.inf, 0.0
-    if values.dtype.kind == "f" and not np.isfinite(values).all():
-        # A whole that no range holds.
-        return -np.inf, np.inf, 0.0
+        return np.inf, -np.inf, 0.0, 0
     opaque = float(samples.alpha.max()) if samples.alpha is not None else 0.0
-    return float(values.min()), float(values.max()), opaque
+    if values.dtype.kind == "f" and not (finite := np.isfinite(values)).all():
+        values, odd = values[finite], 1
+    if not values.size:
+        return np.inf, -np.inf, opaque, odd
+    return float(values.min()), float(values.max()), opaque, odd
 
 
 def _percentiles(

@@ -307,7 +307,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
         "'colon_image_sets', which holds 2 folders of images.*'lung_image_sets'",
     ),
     "classes beside whole images": (larger_beside_tiles, "'tiles_5000', which holds 3 folders.*beside 'larger_10'"),
-    "a competition's folder": (competition, r"20 .*|table: \{folder: …, file: sample.csv\}"),
+    "a competition's folder": (competition, r"table: \{folder: …, file: train.csv\}` \(or sample.csv"),
     "volumes": (others(".nii.gz"), "Volumes are not read: save the slices"),
     "slides": (others(".svs"), "cut tiles"),
     "arrays, one a file": (others(".npy"), r"numpy.savez\(.*by `npz:`"),

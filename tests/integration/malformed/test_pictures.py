@@ -185,6 +185,18 @@ def test_an_odd_but_whole_picture_is_read_as_what_it_is(name: str, tmp_path: Pat
     assert images.max() > 200
 
 
+def test_pictures_that_hold_all_in_their_transparency_are_refused_as_blank_ones(tmp_path: Path) -> None:
+    def save(path: Path, label: int, number: int) -> None:
+        shape = grey(label, number)
+        colourless = np.zeros((*shape.shape, 4), np.uint8)
+        colourless[..., 3] = shape
+        write(path, encoded(colourless, "PNG"))
+
+    folder = draw_classes(tmp_path / "real", suffix=".png", save=save)
+    with pytest.raises(UserError, match=r"the same to the pixel.*transparency"):
+        prepared(folder)
+
+
 def test_no_numbers_in_a_floating_point_picture_are_refused_without_a_scale(tmp_path: Path) -> None:
     def save(path: Path, label: int, number: int) -> None:
         values = grey(label, number).astype(np.float32) / 255
@@ -192,5 +204,5 @@ def test_no_numbers_in_a_floating_point_picture_are_refused_without_a_scale(tmp_
         write(path, tiff(values))
 
     folder = draw_classes(tmp_path / "real", suffix=".tif", save=save)
-    with pytest.raises(UserError, match=r"from -inf to inf.*intensity: \{window"):
+    with pytest.raises(UserError, match=r"values that are no numbers.*intensity: \{window"):
         prepared(folder)

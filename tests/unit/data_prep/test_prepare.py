@@ -369,7 +369,8 @@ NPZ: dict[str, tuple[dict[str, Any], str]] = {
     "pixels of another type in one split": ({"train_images": np.zeros((40, 12, 12), np.int32)}, "count and type"),
     "pixels of int32": ({f"{s}_images": np.zeros((n, 12, 12), np.int32) for s, n in (("train", 40), ("val", 10), ("test", 12))}, r"format\.intensity.*window"),  # noqa: E501
     "floating pixels to 255": ({f"{s}_images": np.full((n, 12, 12), 9.5) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "from 0 to 1"),  # noqa: E501
-    "floating pixels with NaN": ({f"{s}_images": np.full((n, 12, 12), np.nan) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "from -inf to inf"),  # noqa: E501
+    "floating pixels with NaN": ({f"{s}_images": np.full((n, 12, 12), np.nan) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "hold no number; 62 images"),  # noqa: E501
+    "some floating pixels that are no numbers": ({f"{s}_images": np.where(np.eye(12), np.nan, 0.5)[None].repeat(n, 0) for s, n in (("train", 40), ("val", 10), ("test", 12))}, "go from 0.5 to 0.5; 62 images with values that are no numbers"),  # noqa: E501
     "a negative label": ({"val_labels": np.array([-1] + [0, 1] * 4 + [0])}, "-1 at image 0"),
     "a label of many thousands": ({"val_labels": np.array([70000] + [0, 1] * 4 + [0])}, "70000 at image 0"),
     "fractional labels": ({"val_labels": np.full(10, 0.5)}, "whole numbers"),

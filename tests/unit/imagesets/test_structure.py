@@ -103,6 +103,16 @@ LAID_OUT: dict[str, tuple[list[str], set[tuple[str, str]], int]] = {
         {("train", "a"), ("train", "b"), ("test", "a")},
         0,
     ),
+    "splits of one stem within themselves": (
+        [f"seg_{s}/seg_{s}/{label}/1.jpg" for s in ("train", "test") for label in "ab"],
+        {("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")},
+        0,
+    ),
+    "segmentations of splits": (
+        [f"{top}/{label}/1.png" for top in ("train", "test", "seg_train", "seg_test") for label in "ab"],
+        {("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")},
+        4,
+    ),
     "a split within itself": (
         ["train/train/a/1.png", "train/train/b/1.png", "test/test/a/1.png", "test/test/b/2.png"],
         {("train", "a"), ("train", "b"), ("test", "a"), ("test", "b")},
@@ -215,6 +225,18 @@ AMBIGUOUS: dict[str, tuple[list[str], str]] = {
         "'Berlin', 'Paris', each of which holds 'ill', 'well'",
     ),
     "folds": ([f"fold{n}/{label}/1.png" for n in range(5) for label in ("ill", "well")], "each of which holds"),
+    "parts of a download": (
+        [f"HAM10000_images_part_{n}/ISIC_{k}.jpg" for n in (1, 2) for k in range(30)],
+        "'HAM10000_images_part_2', which look like parts of one set",
+    ),
+    "parts by a letter": ([f"batch_{n}/{k}.jpg" for n in "abc" for k in range(30)], "look like parts of one set"),
+    "sites without classes": ([f"site{n}/{k}.jpg" for n in (1, 2) for k in range(30)], "look like parts of one set"),
+    "splits of one stem beside another folder": (
+        [f"seg_{s}/seg_{s}/{label}/1.jpg" for s in ("train", "test") for label in "ab"] + ["seg_pred/seg_pred/1.jpg"],
+        "'seg_test', 'seg_train' beside 'seg_pred'",
+    ),
+    "images without labels beside classes": (["a/1.png", "b/1.png", "Unlabelled/1.png"], "'Unlabelled' beside 'a'"),
+    "slides": ([f"slide_{n}/{k}.png" for n in range(9) for k in range(5)], "look like patients"),
     "a generator's counters": ([f"0000{n}/img0000{n}000.png" for n in range(3)], "a generator counts"),
     "counters by thousands": ([f"00{n}000/00{n}001.png" for n in range(3)], "a generator counts"),
     "patients alone": ([f"patient{n:03d}/{k}.png" for n in range(40) for k in range(5)], "look like patients"),
