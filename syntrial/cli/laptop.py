@@ -15,6 +15,7 @@ from syntrial.cli.options import (
     HERE,
     Cores,
     DataRoot,
+    Devices,
     File,
     Mlflow,
     Out,
@@ -42,6 +43,7 @@ def run(  # noqa: PLR0917 - options of a command
     data_root: DataRoot = None,
     out: Out = None,
     cores: Cores = None,
+    devices: Devices = None,
     mlflow: Mlflow = None,
     at_most: Annotated[
         str | None,
@@ -59,7 +61,16 @@ def run(  # noqa: PLR0917 - options of a command
     tracking = _tracking(mlflow, file=file, store=store) if mlflow is not None else None
     if at_most is not None:
         _require_time(experiment, at_most, base=file.parent, store=store, data_root=data_root)
-    run_here(experiment, base=file.parent, store=store, data_root=data_root, out=out, cores=cores, tracking=tracking)
+    run_here(
+        experiment,
+        base=file.parent,
+        store=store,
+        data_root=data_root,
+        out=out,
+        cores=cores,
+        devices=devices,
+        tracking=tracking,
+    )
 
 
 @app.command(rich_help_panel=HERE)
@@ -268,6 +279,7 @@ def run_here(
     data_root: Path | None,
     out: Path | None,
     cores: int | None,
+    devices: int | None = None,
     tracking: Tracking | None = None,
 ) -> None:
     """Runs an experiment on this machine and shows its report, unless a step failed before because of the user."""
@@ -281,7 +293,7 @@ def run_here(
             errors.print(Text(f"failed before: {step.label} (key {step.key[:12]})", style="bold red"), soft_wrap=True)
             errors.print(Text(f"  {attempt.message}\n  do: mend it, then use `syntrial retry`."), soft_wrap=True)
         sys.exit(2)
-    run_draft(trial, store=opened, out=out, cores=cores, tracking=tracking)
+    run_draft(trial, store=opened, out=out, cores=cores, devices=devices, tracking=tracking)
 
 
 def run_draft(
@@ -290,19 +302,26 @@ def run_draft(
     store: "ArtifactStore",
     out: Path | None,
     cores: int | None,
+    devices: int | None = None,
     tracking: Tracking | None = None,
 ) -> None:
     """Runs a planned trial on this machine, whatever failed before, and shows its report."""
     from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
     from syntrial.executors.processes import require_programs
+    from syntrial.executors.slots import require_devices, this_machine
+    from syntrial.plan.steps import is_shared
     from syntrial.trial.export import write_report
     from syntrial.trial.run import run as run_trial
     from syntrial.trial.status import more_words
 
     name = trial.experiment.metadata.name
     done = store.done(step.key for step in trial.plan.steps)
-    require_programs(step for step in trial.plan.steps if step.key not in done)
+    left = [step for step in trial.plan.steps if step.key not in done]
+    require_programs(left)
+    devices = devices or trial.experiment.spec.resources.devices
+    if any(map(is_shared, left)):
+        require_devices(devices, this_machine(cores=cores))
     steps = f"{counted(len(trial.plan.steps), 'step')}{more_words(trial.plan)}"
     console.print(f"[bold]{name}[/]: {steps}, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))
@@ -310,7 +329,7 @@ def run_draft(
     with (
         interruptible("the same command goes on from here"),
         LocalExecutor(
-            store.url, source_locations=trial.sources.locations, cores=cores, experiment=trial.uid
+            store.url, source_locations=trial.sources.locations, cores=cores, devices=devices, experiment=trial.uid
         ) as executor,
         tracked(tracking, store=store, name=name, uid=trial.uid) as (tell, send_rest),
         LiveRun(console, trial.plan, done=len(done)) as live,

@@ -42,6 +42,10 @@ PictureFormat = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option(help="Where the report goes; default: runs/NAME.", show_default=False)]
 Cores = Annotated[int | None, typer.Option(min=1, help="Cores to use; default: all of this machine's.")]
+Devices = Annotated[
+    int | None,
+    typer.Option(min=1, help="Devices that share a generator's training; default: the file's.", show_default=False),
+]
 Mlflow = Annotated[
     str | None,
     typer.Option(

@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.cluster.pod_resources import DEFAULTS, Defaults, with_defaults
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Resources, Toleration
+from syntrial.experiment.pods import amount_of
 from syntrial.sources.named import SourceRef, noted
 from syntrial.stages import STAGES
 
@@ -62,6 +63,9 @@ _NAME_LENGTH: Final = 30
 
 _MILLICORES_PER_THREAD: Final = 750
 """Below a whole core, so that a stage of two threads fits on a node of two cores beside what the node itself runs."""
+
+_SHARED_MEMORY: Final = "1Gi"
+"""Of a pod whose devices share a step, where nothing else is said."""
 
 _UNITS: Final = {"": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 """Powers of ten in a quantity; "Ki", "Mi" and so on are powers of 1,024."""
@@ -128,6 +132,8 @@ class Batch:
     """By its digest: what serves the steps, by its own entrypoint, in place of the stage's image."""
     downloads: bool = False
     """Whether the steps fetch data from outside of the cluster."""
+    devices: int = 1
+    """How many share each of the steps, in one pod."""
 
 
 def step_job(
@@ -154,6 +160,8 @@ def step_job(
         f"--address=127.0.0.1:{PORT}",
         f"--stop-grace={STOP_SECONDS}",
     ]
+    if batch.devices > 1:
+        arguments.append(f"--devices={batch.devices}")
     runs_in_controller = _image_name(batch.stage) == CONTROLLER
     return _job(
         job_name(owner, batch.stage, batch.keys, batch.attempt),
@@ -167,6 +175,7 @@ def step_job(
             millicores=stage.footprint.threads * _MILLICORES_PER_THREAD,
             memory_mib=stage.footprint.memory_mib,
             memory_limit=batch.memory_limit,
+            devices=batch.devices,
         ),
         environment_from=[_secret(store_secret)],
         owner=owner,
@@ -174,6 +183,7 @@ def step_job(
         cluster=cluster,
         images=images,
         image=batch.image,
+        devices=batch.devices,
         downloads=batch.downloads,
         # One attempt at one step may last so long; its neighbours in the Job do not shorten it.
         deadline=placement.active_deadline_seconds and placement.active_deadline_seconds * len(batch.keys),
@@ -301,6 +311,7 @@ def _job(
     images: Images,
     deadline: int | None,
     downloads: bool,
+    devices: int = 1,
     image: str = "",
     volumes: Sequence[Manifest] = (),
     mounts: Sequence[Manifest] = (),
@@ -315,7 +326,7 @@ def _job(
     if placement.scratch:
         # Half for the cache of artifacts, which grows to its limit; half for what the step itself writes.
         environment["SYNTRIAL_CACHE_LIMIT"] = str(_bytes(placement.scratch) // 2)
-    scratch, scratch_mounts = _scratch(placement)
+    scratch, scratch_mounts = _scratch(placement, devices=devices)
     container = _present(
         {
             "name": CONTAINER,
@@ -400,25 +411,49 @@ def _job(
 
 
 def _resources(
-    placement: Placement, defaults: Resources, *, millicores: int, memory_mib: int, memory_limit: str | None
+    placement: Placement,
+    defaults: Resources,
+    *,
+    millicores: int,
+    memory_mib: int,
+    memory_limit: str | None,
+    devices: int,
 ) -> Manifest:
+    """Of a pod whose devices share a step: what has a default or is known is for each of them, and of a device that
+    limits name there is one for each; what the experiment gives beside is the pod's.
+    """
     given = placement.resources
+    if devices > 1:
+        given = _for_each(given, devices)
+        memory = {name: limit for name, limit in defaults.limits.items() if name == "memory"}
+        limits = {name: str(int(amount_of(limit)) * devices) for name, limit in memory.items()}
+        defaults = Resources(requests=defaults.requests, limits={**defaults.limits, **limits})
     if memory_limit is not None:
         # All of it is asked for: a node where the limit does not fit would fail the second try like the first.
         given = Resources(
             requests={**given.requests, "memory": memory_limit}, limits={**given.limits, "memory": memory_limit}
         )
-    known = {"cpu": f"{millicores}m", "memory": f"{memory_mib}Mi"}
+    known = {"cpu": f"{millicores * devices}m", "memory": f"{memory_mib * devices}Mi"}
     found: Manifest = with_defaults(given, defaults, known=known, scratch=placement.scratch)
     return found
 
 
-def _scratch(placement: Placement) -> tuple[list[Manifest], list[Manifest]]:
-    size = {"sizeLimit": placement.scratch} if placement.scratch else {}
-    volumes: list[Manifest] = [{"name": "tmp", "emptyDir": size}]
+def _for_each(given: Resources, devices: int) -> Resources:
+    """With as many of each device that limits name as share a step, or more where more are asked for."""
+    asked = {name: max(int(amount_of(count)), devices) for name, count in given.limits.items() if "/" in name}
+    more = {name: str(count) for name, count in asked.items()}
+    requests = {name: more.get(name, amount) for name, amount in given.requests.items()}
+    return Resources(requests=requests, limits={**given.limits, **more})
+
+
+def _scratch(placement: Placement, *, devices: int) -> tuple[list[Manifest], list[Manifest]]:
+    bound = {"sizeLimit": placement.scratch} if placement.scratch else {}
+    volumes: list[Manifest] = [{"name": "tmp", "emptyDir": bound}]
     mounts: list[Manifest] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108
-    if placement.shared_memory:
-        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": placement.shared_memory}})
+    # NCCL's transport between GPUs of a pod is memory that they share: more than the 64 MiB of container runtimes.
+    size = placement.shared_memory or (_SHARED_MEMORY if devices > 1 else None)
+    if size:
+        volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
         mounts.append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
     return volumes, mounts
 

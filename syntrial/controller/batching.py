@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from syntrial.experiment.dataset import SOURCES
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Step, is_shared
 from syntrial.stages import stage_of
 
 SHORT_WORK: Final = 50_000.0
@@ -24,20 +24,21 @@ BATCH_STEPS: Final = 8
 
 
 def batches(
-    ready: Iterable[Step], *, alone: Collection[str], work: Mapping[str, float]
+    ready: Iterable[Step], *, alone: Collection[str], work: Mapping[str, float], devices: int = 1
 ) -> list[tuple[str, tuple[Step, ...]]]:
     """The stage and the steps of each Job to be made, in the order of `ready`, the most urgent first.
 
     `alone` holds the keys of steps that were tried before; `work` what each step is expected to take (`expected_work`).
+    Steps that `devices` share are in no Job with those that have one.
     """
     made: list[tuple[str, list[Step]]] = []
-    open_batches: dict[tuple[str, str, bool], list[Step]] = {}
+    open_batches: dict[tuple[str, str, bool, int], list[Step]] = {}
     for step in ready:
         stage = stage_name(step.method)
         if step.key in alone or work[step.key] > SHORT_WORK:
             made.append((stage, [step]))
             continue
-        kind = (stage, step.program.image, downloads(step))
+        kind = (stage, step.program.image, downloads(step), devices if is_shared(step) else 1)
         batch = open_batches.get(kind)
         total = sum(work[member.key] for member in batch or ())
         if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:

@@ -21,6 +21,7 @@ from syntrial.controller.views import LABEL_TEMPLATE, JobView, devices_of, exper
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import Experiment
+from syntrial.plan.steps import is_shared
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -261,6 +262,7 @@ class Jobs:
             memory_limit=limit,
             image=step.program.image if step else "",
             downloads=step is not None and downloads(step),
+            devices=trial.experiment.spec.resources.devices if step is not None and is_shared(step) else 1,
         )
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
         cache.outdated[view.name] = (trial.generation, today != view.template)

@@ -27,7 +27,7 @@ from syntrial.controller.views import JobView
 from syntrial.controller.waiting import held_back, room_for_jobs
 from syntrial.executors.drive import ATTEMPTS
 from syntrial.experiment.model import Experiment
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Step, is_shared
 from syntrial.sources.named import SourceRef
 
 STARTS: Final = 64
@@ -225,8 +225,9 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
     ready = sorted(able, key=lambda step: -trial.priorities[step.key])
     alone = {step.key for step in ready if snapshot.attempts[step.key]}
     found: list[Action] = []
+    devices = experiment.spec.resources.devices
     most = min(STARTS, room_for_jobs(snapshot))
-    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps))[:most]:
+    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps), devices=devices)[:most]:
         keys = tuple(step.key for step in steps)
         # More memory is worth a try only for a step that had a Job of its own when it ran out.
         starved = len(keys) == 1 and ran_out_of_memory(snapshot.attempts[keys[0]])
@@ -238,6 +239,7 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
             memory_limit=limit,
             image=steps[0].program.image,
             downloads=downloads(steps[0]),
+            devices=devices if is_shared(steps[0]) else 1,
         )
         found.append(StartJob(batch=batch, steps=steps))
     return found

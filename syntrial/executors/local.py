@@ -31,17 +31,17 @@ from syntrial.executors.executor import (
 from syntrial.executors.processes import (
     ServerProcess,
     backoff_seconds,
-    describe_end,
     require_programs,
     serve_command,
     wait_all,
 )
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
-from syntrial.plan.steps import Step
+from syntrial.plan.steps import Step, is_shared
 from syntrial.rpc.client import operation_name, result_of
 from syntrial.rpc.file_fields import in_file_words, is_of_a_link
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import THREAD_ENVIRONMENT
+from syntrial.rpc.ranks import describe_end
 from syntrial.rpc.step import attempt_entry
 from syntrial.rpc.wire_errors import INTERNAL, SERVER_DIED, is_retryable, reason_of
 from syntrial.stages import Stage, stage_of
@@ -87,6 +87,8 @@ class _Server:
     command: tuple[str, ...]
     """How its program is started; empty: it is the stage's own."""
     task: _Task | None
+    devices: int = 1
+    """Processes that share its step, itself included."""
     process: ServerProcess | None = None
 
 
@@ -101,6 +103,7 @@ class LocalExecutor:
         cores: int | None = None,
         memory_mib: int | None = None,
         gpus: Sequence[str] | None = None,
+        devices: int = 1,
         experiment: str = "local",
         cancel_grace: float = CANCEL_GRACE,
         stop_grace: float = STOP_GRACE,
@@ -108,11 +111,13 @@ class LocalExecutor:
     ) -> None:
         """Starts nothing yet.
 
-        `cores`, `memory_mib` and `gpus` default to what this process may use. `experiment` files the attempts.
+        `cores`, `memory_mib` and `gpus` default to what this process may use; `devices` share each step that can be
+        shared. `experiment` files the attempts.
         """
         self._store: ArtifactStore = open_store(store_url)
         self._sources = dict(source_locations or {})
         self._machine: Machine = this_machine(cores=cores, memory_mib=memory_mib, gpus=gpus)
+        self._devices = devices
         self._experiment = experiment
         self._stop_grace = stop_grace
         self._arguments = {
@@ -222,6 +227,7 @@ class LocalExecutor:
                     slots=self._slots(),
                     machine=self._machine,
                     command=task.step.program.command,
+                    devices=self._devices_of(task.step),
                 )
                 if found is None:
                     if task.overtaken >= OVERTAKES:
@@ -233,6 +239,9 @@ class LocalExecutor:
                 self._waiting.remove(task)
                 self._assign(task, found)
 
+    def _devices_of(self, step: Step) -> int:
+        return self._devices if is_shared(step) else 1
+
     def _slots(self) -> list[Slot]:
         return [
             Slot(
@@ -241,6 +250,7 @@ class LocalExecutor:
                 is_busy=server.task is not None,
                 gpu=server.gpu,
                 command=server.command,
+                devices=server.devices if server.task is not None else 1,
             )
             for server in self._servers.values()
         ]
@@ -256,7 +266,7 @@ class LocalExecutor:
                 slot=self._started, stage=stage, gpu=found.gpu, command=task.step.program.command, task=None
             )
             self._servers[server.slot] = server
-        server.task, task.server = task, server
+        server.task, server.devices, task.server = task, self._devices_of(task.step), server
         arguments = (task, server, [old.process for old in stopped if old.process is not None])
         threading.Thread(target=self._run, args=arguments, name=f"step {task.step.key[:8]}", daemon=True).start()
 
@@ -325,7 +335,7 @@ class LocalExecutor:
         """Starts the step on the server and follows it to its end; raises what it raised."""
         key = task.step.key
         name = operation_name(key)
-        operation = process.client.start(task.step.method, self._with_places(task.step.request), timeout=120.0)
+        operation = process.client.start(task.step.method, self._with_places(task.step), timeout=120.0)
         task.is_begun = True
         if task.is_cancelled:
             process.client.cancel(name)
@@ -366,14 +376,17 @@ class LocalExecutor:
         message = f"the server of stage {process.stage.name} {how}"
         return StepError(message, key=task.step.key, reason=SERVER_DIED, retryable=True)
 
-    def _with_places(self, request: Message) -> Message:
-        """The request with the places of the sources that it names on this machine."""
+    def _with_places(self, step: Step) -> Message:
+        """A step's request with the places of the sources that it names on this machine, and with its devices."""
+        request = step.request
         full = type(request)()
         full.CopyFrom(request)
         named = source_digests(request)
         for digest, path in self._sources.items():
             if digest in named:
                 full.header.execution.source_locations.add(digest=digest, path=str(path))  # type: ignore[attr-defined]
+        if (devices := self._devices_of(step)) > 1:
+            full.header.execution.devices = devices  # type: ignore[attr-defined]
         return full
 
     # Ends

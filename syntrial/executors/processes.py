@@ -4,7 +4,6 @@ import fcntl
 import os
 import select
 import shutil
-import signal
 import subprocess
 import sys
 import termios
@@ -196,14 +195,6 @@ def _waiting_in(pipe: int) -> int:
     count: array[int] = array("i", [0])
     fcntl.ioctl(pipe, termios.FIONREAD, count)
     return count[0]
-
-
-def describe_end(status: int) -> str:
-    """What an exit status says, in words."""
-    if status >= 0:
-        return f"exit status {status}"
-    name = signal.Signals(-status).name
-    return f"{name} (the usual sign of too little memory)" if -status == signal.SIGKILL else name
 
 
 def backoff_seconds(failures: int, /) -> float:

@@ -2,18 +2,22 @@
 
 A running step takes one of the machine's cores, and those that cut their work into parts (`Footprint.threads`) what
 their neighbours leave of the others: parts do not spin while they wait, so no core idles and none is lost. A server
-takes its stage's memory, and a GPU where the stage uses one, for as long as it lives.
+takes its stage's memory, and a GPU where the stage uses one, for as long as it lives. A step that devices share has a
+process for each: so many cores, so much memory, and so many GPUs.
 """
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import psutil
 
+from syntrial.counting import counted
+from syntrial.errors import UserError
 from syntrial.stages import Stage
 
 MEMORY_SHARE: Final = 0.8
@@ -40,8 +44,21 @@ class Slot:
     stage: Stage
     is_busy: bool
     gpu: str = ""
+    """Those that it holds, as in CUDA_VISIBLE_DEVICES."""
     command: tuple[str, ...] = ()
     """How its program was started; empty: it is the stage's own."""
+    devices: int = 1
+    """Processes that share its step, itself included."""
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """The GPUs that it holds."""
+        return tuple(self.gpu.split(",")) if self.gpu else ()
+
+    @property
+    def memory_mib(self) -> int:
+        """What it and the processes that share its step take, in MiB."""
+        return self.stage.footprint.memory_mib * self.devices
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,46 +70,61 @@ class Assignment:
     gpu: str = ""
 
 
-def place(stage: Stage, *, slots: Sequence[Slot], machine: Machine, command: tuple[str, ...] = ()) -> Assignment | None:
+def place(
+    stage: Stage, *, slots: Sequence[Slot], machine: Machine, command: tuple[str, ...] = (), devices: int = 1
+) -> Assignment | None:
     """Where a step of `stage` can begin now, or None. A step that wants more memory than there is runs alone.
 
-    `command` starts the program that the step wants in place of the stage's own.
+    `command` starts the program that the step wants in place of the stage's own; `devices` share it.
     """
     busy = [slot for slot in slots if slot.is_busy]
-    if len(busy) >= machine.cores:
+    if busy and sum(slot.devices for slot in busy) + devices > machine.cores:
         return None
     idle = [slot for slot in slots if not slot.is_busy]
-    warm = [slot for slot in idle if (slot.stage.name, slot.command) == (stage.name, command)]
-    if warm:
-        return Assignment(reuse=warm[0].number)
-    gpu, stopped = _gpu(stage, slots=slots, machine=machine)
+    gpus = devices if stage.footprint.accelerator and machine.gpus else 0
+    kind = (stage.name, command, gpus)
+    warm = next((slot for slot in idle if (slot.stage.name, slot.command, len(slot.gpus)) == kind), None)
+    gpu, stopped = ("", []) if warm else _gpus(gpus, slots=slots, machine=machine)
     if gpu is None:
         return None
-    memory = sum(slot.stage.footprint.memory_mib for slot in slots if slot.number not in stopped)
+    wanted = stage.footprint.memory_mib * (devices - 1 if warm else devices)
+    memory = sum(slot.memory_mib for slot in slots if slot.number not in stopped)
     for slot in idle:
-        if memory + stage.footprint.memory_mib <= machine.memory_mib:
+        if not wanted or memory + wanted <= machine.memory_mib:
             break
-        if slot.number not in stopped:
+        if slot is not warm and slot.number not in stopped:
             stopped.append(slot.number)
-            memory -= slot.stage.footprint.memory_mib
-    if memory + stage.footprint.memory_mib > machine.memory_mib and busy:
+            memory -= slot.memory_mib
+    if wanted and memory + wanted > machine.memory_mib and busy:
         return None
-    return Assignment(stop=tuple(stopped), gpu=gpu)
+    return Assignment(reuse=warm.number if warm else None, stop=tuple(stopped), gpu=gpu)
 
 
-def _gpu(stage: Stage, *, slots: Sequence[Slot], machine: Machine) -> tuple[str | None, list[int]]:
-    """The GPU for a new server of `stage` ("": it needs none; None: none is free), and whom to stop for it."""
-    if not stage.footprint.accelerator or not machine.gpus:
-        return "", []
-    holders: Mapping[str, list[Slot]] = {gpu: [slot for slot in slots if slot.gpu == gpu] for gpu in machine.gpus}
-    least = min(machine.gpus, key=lambda gpu: len(holders[gpu]))
-    if len(holders[least]) < machine.servers_per_gpu:
-        return least, []
-    for gpu in machine.gpus:
-        for slot in holders[gpu]:
-            if not slot.is_busy:
-                return gpu, [slot.number]
-    return None, []
+def _gpus(count: int, *, slots: Sequence[Slot], machine: Machine) -> tuple[str | None, list[int]]:
+    """So many GPUs for a new server, those that fewest hold (None: they are not free), and whom to stop for them."""
+    stopped: list[int] = []
+    there = [slot for gpu in machine.gpus for slot in slots if gpu in slot.gpus and not slot.is_busy]
+    idle = iter(dict.fromkeys(slot.number for slot in there))
+    while True:
+        held = Counter(gpu for slot in slots if slot.number not in stopped for gpu in slot.gpus)
+        free = sorted((gpu for gpu in machine.gpus if held[gpu] < machine.servers_per_gpu), key=lambda gpu: held[gpu])
+        if len(free) >= count:
+            return ",".join(sorted(free[:count], key=machine.gpus.index)), stopped
+        if (number := next(idle, None)) is None:
+            return None, []
+        stopped.append(number)
+
+
+def require_devices(devices: int, machine: Machine) -> None:
+    """Raises UserError for more devices than the machine has GPUs, or cores where it has no GPU."""
+    there = len(machine.gpus) or machine.cores
+    if devices > there:
+        raise UserError(
+            field="spec.resources.devices",
+            rule="each device is a GPU of its own, or a core where there is no GPU",
+            received=f"{devices}, with {counted(there, 'GPU' if machine.gpus else 'core')}",
+            remedy=f"Give {there} at most; for this machine alone by --devices.",
+        )
 
 
 def this_machine(

@@ -110,6 +110,18 @@ class Encoder(Model):
     feature_size: int = Field(64, ge=2, le=4096, description="Length of a feature vector.")
 
 
+class Sharing(Model):
+    """What a step may take of the machines that it runs on; never part of a step's key."""
+
+    devices: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Devices that share each training of a generator and each sampling from it: GPUs, or cores where "
+        "there is no GPU. Results do not depend on it but for rounding.",
+    )
+
+
 def _arm(value: object) -> object:
     if isinstance(value, str):
         arms_module.arm_preset(value)
@@ -177,6 +189,7 @@ class Spec(Model):
         "collect",
         description="On a cluster: whether garbage collection takes the trial's artifacts once the object is deleted.",
     )
+    resources: Sharing = Field(Sharing(), description="What a step may take, on a laptop as on a cluster.")
     cluster: Cluster = Field(
         Cluster(),
         description="On a cluster: resources, nodes, queue and other settings of pods, for all stages and by stage.",

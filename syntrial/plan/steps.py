@@ -5,7 +5,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
@@ -14,6 +14,15 @@ from syntrial.artifacts.references import member_refs
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Cell, CellComparison
 from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.generation_pb2 import (
+    SampleImagesRequest,
+    TrainAutoencoderRequest,
+    TrainGeneratorRequest,
+    TrainLatentClassifierRequest,
+)
+
+SHARED_FAMILIES: Final = frozenset({"diffusion", "gan", "latent_diffusion"})
+"""Families of generators whose training and sampling several devices can share, as requests name them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +83,18 @@ def step_of(
         work=work,
         program=program,
     )
+
+
+def is_shared(step: Step) -> bool:
+    """Whether several devices can share the step: trainings of generators that go by steps, and sampling from these."""
+    match step.request:
+        case TrainAutoencoderRequest() | TrainLatentClassifierRequest():
+            return True
+        case TrainGeneratorRequest() as request:
+            return request.WhichOneof("generator") in SHARED_FAMILIES
+        case SampleImagesRequest() as request:
+            return request.WhichOneof("sampler") in SHARED_FAMILIES
+    return False
 
 
 def member_of(key: str, name: str) -> MemberRef:

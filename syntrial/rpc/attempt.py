@@ -19,6 +19,7 @@ from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
 from syntrial.artifacts.uploads import materialise
 from syntrial.errors import Cancelled
 from syntrial.rpc.operations import Throttle
+from syntrial.rpc.ranks import Ranks, rank_command
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.progress_pb2 import StepProgress
 
@@ -81,12 +82,20 @@ class Attempt:
         report: Report = lambda _change: None,
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
         stop_patience: float = STOP_PATIENCE,
+        module: str = "",
+        rank: int = 0,
+        meeting: Path | None = None,
     ) -> None:
+        """`module` starts further ranks; `rank` other than 0 is one of those, which find rank 0 by `meeting`."""
         header = request.header  # type: ignore[attr-defined]
         self._store = store
         self._writer = writer
         self._checkpoints = StoreCheckpoints(store, key=writer.key)
         self._scratch = scratch
+        self._module, self._rank, self._meeting = module, rank, meeting
+        self._devices = max(int(header.execution.devices), 1)
+        self.shared_over = 1
+        """How many processes shared the step."""
         self._stop = stop
         self._report = report
         self._stop_patience = stop_patience
@@ -118,6 +127,38 @@ class Attempt:
     def scratch(self) -> Path:
         """An empty folder that is removed after the step."""
         return self._scratch
+
+    @property
+    def devices(self) -> int:
+        """Over how many devices the step may share its work."""
+        return self._devices
+
+    @property
+    def rank(self) -> int:
+        """This process's number among those that share the step."""
+        return self._rank
+
+    def ranks(self) -> Ranks:
+        """The processes that share the step; rank 0 starts the others."""
+        folder = self._scratch / "ranks"
+        meeting = self._meeting or folder / "meeting"
+        ranks = Ranks(number=self._rank, count=self._devices, meeting=meeting)
+        self.shared_over = self._devices
+        if self._rank:
+            return ranks
+        folder.mkdir()
+
+        def command(number: int) -> list[str]:
+            return rank_command(
+                self._module,
+                key=self.key,
+                store_url=self._store.url,
+                number=number,
+                count=self._devices,
+                meeting=meeting,
+            )
+
+        return ranks.start(command)
 
     def open(self, ref: MemberRef, /) -> MemberReader:
         """Opens an input, and records its digest for the manifest.
@@ -161,7 +202,7 @@ class Attempt:
             progress.figures.update(figures or {})
 
         self._report(change)
-        if self._log_timer.is_due():
+        if self._rank == 0 and self._log_timer.is_due():
             _log.info("progress", activity=activity, done=done, total=total, unit=unit, **(figures or {}))
         self.check_cancelled()
 
@@ -205,9 +246,9 @@ class Attempt:
 
 
 @contextmanager
-def scratch_folder() -> Iterator[Path]:
+def scratch_folder(within: Path | None = None) -> Iterator[Path]:
     """An empty folder for the block."""
-    folder = Path(tempfile.mkdtemp(prefix="syntrial-step-"))
+    folder = Path(tempfile.mkdtemp(prefix="syntrial-step-", dir=within))
     try:
         yield folder
     finally:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from syntrial.artifacts.manifest import Manifest
 from syntrial.artifacts.store import ArtifactWriter, MemberReader
+from syntrial.rpc.ranks import Ranks
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 
@@ -53,6 +54,20 @@ class StepContext(Protocol):
     @property
     def scratch(self) -> Path:
         """An empty folder that is removed after the step."""
+        ...
+
+    @property
+    def devices(self) -> int:
+        """Over how many devices the step may share its work, by `ranks`; 1: it has one, as most steps."""
+        ...
+
+    @property
+    def rank(self) -> int:
+        """This process's number among those that share the step; what a rank other than 0 writes goes nowhere."""
+        ...
+
+    def ranks(self) -> Ranks:
+        """The processes that share the step, a context manager: on rank 0 it starts the others, once in a step."""
         ...
 
     def open(self, ref: MemberRef, /) -> MemberReader:

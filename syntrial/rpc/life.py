@@ -1,12 +1,14 @@
-"""The two lives of a stage's process, from its start to its exit status: `serve` and `job`."""
+"""The lives of a stage's process, from its start to its exit status: `serve`, `job`, and `rank` of a shared step."""
 
 import contextlib
+import math
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -14,7 +16,7 @@ import structlog
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
 from syntrial.rpc.access import OPEN, Access
-from syntrial.rpc.attempt import STOP_PATIENCE
+from syntrial.rpc.attempt import STOP_PATIENCE, Attempt, scratch_folder
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.operations import Stopping
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
@@ -96,10 +98,13 @@ def job(
     experiment: str,
     sources: Mapping[str, str],
     times: ProcessTimes,
+    devices: int = 1,
 ) -> int:
     """Works on the recorded requests of `keys` one after another; returns the exit status.
 
-    A failed step is recorded and the next one begins. The status is 0 where all are done, 2 where the only errors are
+    Where a step can be shared, `devices` share it. A failed step is recorded and the next one begins.
+
+    The status is 0 where all are done, 2 where the only errors are
     the user's, else 1; 143 after SIGTERM.
     """
     configure_logging()
@@ -119,7 +124,7 @@ def job(
     for key in keys:
         if stop.is_set():
             break
-        outcome = _work_on(key, server, store=store, stage_name=stage_name, sources=sources)
+        outcome = _work_on(key, server, store=store, stage_name=stage_name, sources=sources, devices=devices)
         if outcome.error is not None and not outcome.has_begun and not isinstance(outcome.error, Cancelled):
             with contextlib.suppress(SyntrialError):
                 record(key, outcome.error, "", ResourcesUsed())
@@ -134,6 +139,51 @@ def job(
     return _leave(USER_ERROR if all(isinstance(error, UserError) for error in failures) else FAILED)
 
 
+def rank(
+    verbs: Callable[[], Mapping[str, Verb]],
+    *,
+    key: str,
+    store_url: str,
+    number: int,
+    count: int,
+    meeting: Path,
+    parent_pipe: int,
+) -> int:
+    """Takes part in the step of `key` as rank `number` of `count`; returns the exit status.
+
+    Rank 0 says when it is to stop, by the end of the pipe. What it writes goes nowhere, its end is nobody's record.
+    """
+    configure_logging()
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signal_number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_rank_0, args=(parent_pipe,), name="rank 0", daemon=True).start()
+    with structlog.contextvars.bound_contextvars(key=key, rank=number):
+        try:
+            store = open_store(store_url)
+            record = store.request(key)
+            if record is None:
+                raise ArtifactMissing(f"the store {store.url} has no request {key}")
+            method, request = recorded_request(record, key=key)
+            request.header.execution.devices = count  # type: ignore[attr-defined]
+            writer = open_store("memory://").writer(key, method=method, stage_version=0, request={})
+            with scratch_folder(meeting.parent) as scratch:
+                attempt = Attempt(
+                    store,
+                    request=request,
+                    writer=writer,
+                    scratch=scratch,
+                    stop=threading.Event(),
+                    checkpoint_interval=math.inf,
+                    rank=number,
+                    meeting=meeting,
+                )
+                verbs()[method.rpartition("/")[2]](request, attempt)
+        except Exception as error:  # noqa: BLE001 - rank 0 tells of it, and this process's log why
+            _log.error("rank failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+            return _leave(FAILED)
+    return _leave(DONE)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Outcome:
     """What became of one of a job's keys."""
@@ -144,7 +194,7 @@ class _Outcome:
 
 
 def _work_on(
-    key: str, server: StageServer, *, store: ArtifactStore, stage_name: str, sources: Mapping[str, str]
+    key: str, server: StageServer, *, store: ArtifactStore, stage_name: str, sources: Mapping[str, str], devices: int
 ) -> _Outcome:
     """Runs one recorded request to its end."""
     try:
@@ -161,6 +211,8 @@ def _work_on(
             )
         for digest, path in sources.items():
             request.header.execution.source_locations.add(digest=digest, path=path)  # type: ignore[attr-defined]
+        if devices > 1:
+            request.header.execution.devices = devices  # type: ignore[attr-defined]
         operation = server.submit(method, request)
         work = server.table.find(key)
         if not operation.done and work is not None:
@@ -189,6 +241,7 @@ def _server(
         verbs=verbs,
         stage_version=stage.version,
         threads=stage.footprint.threads,
+        module=stage.module,
         checkpoint_interval=times.checkpoint_interval,
         stop_patience=max(STOP_PATIENCE, times.stop_grace - _SAVING),
         on_settled=on_settled,
@@ -225,6 +278,14 @@ def _follow_parent(descriptor: int, server: StageServer) -> None:
         while pipe.read(1):
             pass
     server.table.stop(timeout=_ORPHAN_GRACE)
+    _leave(DONE)
+
+
+def _end_with_rank_0(descriptor: int) -> None:
+    """Ends this process as soon as rank 0 closes its end of the pipe, also where that was killed."""
+    with os.fdopen(descriptor, "rb", buffering=0) as pipe:
+        while pipe.read(1):
+            pass
     _leave(DONE)
 
 

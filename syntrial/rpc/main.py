@@ -107,6 +107,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         source: Annotated[list[str] | None, typer.Option(help="DIGEST=PATH of raw data on this machine.")] = None,
         stop_grace: Annotated[float, typer.Option(help="Seconds to save a checkpoint in after SIGTERM.")] = 20.0,
         checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
+        devices: Annotated[int, typer.Option(min=1, help="Devices over which a step that can is shared.")] = 1,
     ) -> None:
         """Works on recorded requests one after another, and ends."""
         from syntrial.rpc import life
@@ -123,6 +124,32 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
                 experiment=experiment,
                 sources=places,
                 times=times,
+                devices=devices,
+            )
+        )
+
+    @application.command()
+    def rank(
+        *,
+        key: Annotated[str, typer.Argument(help="The key of the step.")],
+        store: Annotated[str, typer.Option(help="Address of the artifact store.")],
+        rank: Annotated[int, typer.Option(min=1, help="This process's number among those that share the step.")],
+        ranks: Annotated[int, typer.Option(min=2, help="How many share it.")],
+        meeting: Annotated[Path, typer.Option(help="The file by which they find each other.")],
+        parent_pipe: Annotated[int, typer.Option(help="A file descriptor to read from; it ends when that closes.")],
+    ) -> None:
+        """Takes part in a step that is shared over several devices; the process that works on it starts this one."""
+        from syntrial.rpc import life
+
+        raise SystemExit(
+            life.rank(
+                lambda: load(loader),
+                key=key,
+                store_url=store,
+                number=rank,
+                count=ranks,
+                meeting=meeting,
+                parent_pipe=parent_pipe,
             )
         )
 

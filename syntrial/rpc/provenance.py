@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 
-def provenance(*, threads: int) -> dict[str, str]:
+def provenance(*, threads: int, devices: int = 1) -> dict[str, str]:
     """Names and values for a manifest: processor, accelerator, threads, Python, lock and image where they are known.
+
+    `devices` is how many shared the step, named where there were several.
 
     `SYNTRIAL_LOCK_HASH` and `SYNTRIAL_IMAGE_DIGEST` are set in the images.
     """
@@ -16,6 +18,7 @@ def provenance(*, threads: int) -> dict[str, str]:
         "processor": processor(),
         "accelerator": accelerator(),
         "threads": str(threads),
+        "devices": str(devices) if devices > 1 else "",
         "python": platform.python_version(),
         "lock_hash": os.environ.get("SYNTRIAL_LOCK_HASH", ""),
         "image_digest": os.environ.get("SYNTRIAL_IMAGE_DIGEST", ""),

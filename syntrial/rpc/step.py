@@ -84,15 +84,19 @@ class StepRunner:
         verbs: Callable[[], Mapping[str, Verb]],
         stage_version: int,
         threads: int,
+        module: str = "",
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
         stop_patience: float = STOP_PATIENCE,
         on_settled: Settled = lambda _key, _error, _log, _used: None,
     ) -> None:
-        """`verbs` gives the stage's methods by name; it is asked in the thread that runs the steps."""
+        """`verbs` gives the stage's methods by name; it is asked in the thread that runs the steps. `module` starts the
+        stage in further processes, where they share a step.
+        """
         self._store = store
         self._verbs = verbs
         self._stage_version = stage_version
         self._threads = threads
+        self._module = module
         self._checkpoint_interval = checkpoint_interval
         self._stop_patience = stop_patience
         self._on_settled = on_settled
@@ -144,10 +148,11 @@ class StepRunner:
                 report=report,
                 checkpoint_interval=self._checkpoint_interval,
                 stop_patience=self._stop_patience,
+                module=self._module,
             )
             verb(request, attempt)
         # The commit deletes the checkpoint too, after the manifest: a crash before that resumes from the checkpoint.
-        manifest = self._store.commit(writer, provenance=provenance(threads=self._threads))
+        manifest = self._store.commit(writer, provenance=provenance(threads=self._threads, devices=attempt.shared_over))
         return StepResult(key=key, artifact_digest=manifest.artifact_digest)
 
     def _log_failure(self, error: BaseException) -> None:

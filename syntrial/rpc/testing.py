@@ -22,6 +22,7 @@ from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
 from syntrial.errors import ArtifactMissing, Cancelled
 from syntrial.imagesets.imageset import ImageSet, write_image_set
 from syntrial.rpc.context import StepContext
+from syntrial.rpc.ranks import Ranks
 from syntrial.rpc.step import StepRunner
 from syntrial.stages import METHODS, stage_of
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -123,6 +124,20 @@ class FakeContext:
             put_artifact(self.store, members, key=source)
 
     @property
+    def devices(self) -> int:
+        """One: what is shared needs a store that other processes reach, see `run_step`."""
+        return 1
+
+    @property
+    def rank(self) -> int:
+        """The one that writes."""
+        return 0
+
+    def ranks(self) -> Ranks:
+        """The step's own process alone."""
+        return Ranks(number=0, count=1, meeting=self.scratch / "meeting")
+
+    @property
     def scratch(self) -> Path:
         """An empty folder that goes with the context."""
         if self._scratch is None:
@@ -173,7 +188,7 @@ class FakeContext:
         return self.store.open(MemberRef(key=self.key, member=member))
 
 
-def with_header(request: _M, *, method: str = "", sources: Mapping[str, Path] | None = None) -> _M:
+def with_header(request: _M, *, method: str = "", sources: Mapping[str, Path] | None = None, devices: int = 1) -> _M:
     """A copy of a request with its key, version and places filled in, as the planner and the executor do."""
     full = type(request)()
     full.CopyFrom(request)
@@ -183,6 +198,8 @@ def with_header(request: _M, *, method: str = "", sources: Mapping[str, Path] | 
     header.key = step_key(name, full, stage_version=header.stage_version)
     for digest, path in (sources or {}).items():
         header.execution.source_locations.add(digest=digest, path=str(path))
+    if devices > 1:
+        header.execution.devices = devices
     return full
 
 
@@ -200,13 +217,14 @@ def run_step(
     store: ArtifactStore,
     *,
     sources: Mapping[str, Path] | None = None,
+    devices: int = 1,
 ) -> str:
     """Runs a step as a server does, without one, and returns the key of its artifact in `store`.
 
     A step that is done already is not run again. Raises what the verb raises.
     """
     method = method_of(request)
-    full = with_header(request, method=method, sources=sources)
+    full = with_header(request, method=method, sources=sources, devices=devices)
     key = str(full.header.key)  # type: ignore[attr-defined]
     if not store.is_done(key):
         stage = stage_of(method)
@@ -215,6 +233,7 @@ def run_step(
             verbs=lambda: {method.rpartition("/")[2]: verb},
             stage_version=stage.version,
             threads=stage.footprint.threads,
+            module=stage.module,
         )
         runner.run(method, full)
     return key

@@ -29,7 +29,7 @@ from syntrial.trial.growth import grown
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
 
-BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster"})
+BESIDE_THE_RESULT: Final = frozenset({"suspend", "retention", "cluster", "resources"})
 """Fields of a specification that never bear on a result."""
 
 UNDECIDED: Final = "undecided"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsyntrial/v1/artifacts.proto\x12\x0bsyntrial.v1\"(\n\tMemberRef\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\".\n\x0eSourceLocation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"B\n\tExecution\x12\x35\n\x10source_locations\x18\x01 \x03(\x0b\x32\x1b.syntrial.v1.SourceLocation\"[\n\nStepHeader\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x15\n\rstage_version\x18\x02 \x01(\r\x12)\n\texecution\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.Execution\"2\n\nStepResult\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x02 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsyntrial/v1/artifacts.proto\x12\x0bsyntrial.v1\"(\n\tMemberRef\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0e\n\x06member\x18\x02 \x01(\t\".\n\x0eSourceLocation\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\"S\n\tExecution\x12\x35\n\x10source_locations\x18\x01 \x03(\x0b\x32\x1b.syntrial.v1.SourceLocation\x12\x0f\n\x07\x64\x65vices\x18\x02 \x01(\r\"[\n\nStepHeader\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x15\n\rstage_version\x18\x02 \x01(\r\x12)\n\texecution\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.Execution\"2\n\nStepResult\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x17\n\x0f\x61rtifact_digest\x18\x02 \x01(\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,9 +36,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SOURCELOCATION']._serialized_start=86
   _globals['_SOURCELOCATION']._serialized_end=132
   _globals['_EXECUTION']._serialized_start=134
-  _globals['_EXECUTION']._serialized_end=200
-  _globals['_STEPHEADER']._serialized_start=202
-  _globals['_STEPHEADER']._serialized_end=293
-  _globals['_STEPRESULT']._serialized_start=295
-  _globals['_STEPRESULT']._serialized_end=345
+  _globals['_EXECUTION']._serialized_end=217
+  _globals['_STEPHEADER']._serialized_start=219
+  _globals['_STEPHEADER']._serialized_end=310
+  _globals['_STEPRESULT']._serialized_start=312
+  _globals['_STEPRESULT']._serialized_end=362
 # @@protoc_insertion_point(module_scope)

@@ -23,10 +23,12 @@ class SourceLocation(_message.Message):
     def __init__(self, digest: _Optional[str] = ..., path: _Optional[str] = ...) -> None: ...
 
 class Execution(_message.Message):
-    __slots__ = ("source_locations",)
+    __slots__ = ("source_locations", "devices")
     SOURCE_LOCATIONS_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
     source_locations: _containers.RepeatedCompositeFieldContainer[SourceLocation]
-    def __init__(self, source_locations: _Optional[_Iterable[_Union[SourceLocation, _Mapping]]] = ...) -> None: ...
+    devices: int
+    def __init__(self, source_locations: _Optional[_Iterable[_Union[SourceLocation, _Mapping]]] = ..., devices: _Optional[int] = ...) -> None: ...
 
 class StepHeader(_message.Message):
     __slots__ = ("key", "stage_version", "execution")

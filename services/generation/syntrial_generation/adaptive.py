@@ -5,7 +5,7 @@ Every augmentation is applied to an image with probability p, which follows how 
 (section 2.2). The pipelines are those of appendix B, with its strengths: pixel blitting, geometry, colour. Images are
 resampled bilinearly with mirrored borders, where the paper filters by wavelets.
 
-Images are NCHW float32 in [-1, 1]. Random numbers come from a generator on the CPU; p stays on the device. Written from
+Images are NCHW float32 in [-1, 1]. Random numbers are drawn on the CPU; p stays on the device. Written from
 the paper.
 """
 
@@ -15,6 +15,8 @@ from typing import Final
 
 import torch
 from torch import Tensor
+
+from syntrial_generation.streams import RowsRandom
 
 EVERY: Final = 4
 """Steps after which p moves, as in the paper."""
@@ -61,7 +63,7 @@ class Probability:
         self.value, self._signs = (tensors[name].to(self.value.device) for name in ("value", "signs"))
 
 
-def pipeline(images: Tensor, *, geometry: bool, colour: bool, probability: Tensor, random: torch.Generator) -> Tensor:
+def pipeline(images: Tensor, *, geometry: bool, colour: bool, probability: Tensor, random: RowsRandom) -> Tensor:
     """Images after pixel blitting, and after geometry and colour where asked, each part with the given probability.
 
     Where nothing is applied to an image it comes back unchanged, bit for bit.
@@ -77,25 +79,25 @@ def pipeline(images: Tensor, *, geometry: bool, colour: bool, probability: Tenso
 class Draw:
     """Random numbers of N images, at rest where the augmentation is not applied."""
 
-    def __init__(self, count: int, *, probability: Tensor, random: torch.Generator, device: torch.device) -> None:
+    def __init__(self, count: int, *, probability: Tensor, random: RowsRandom, device: torch.device) -> None:
         self.count, self.device = count, device
         self.probability, self._random = probability, random
 
     def uniform(self, low: float, high: float, *, rest: float = 0.0, probability: Tensor | None = None) -> Tensor:
         """Float32 (N,) in [low, high), `rest` where it is not applied."""
-        drawn = torch.rand(self.count, generator=self._random) * (high - low) + low
+        drawn = self._random.rand(self.count) * (high - low) + low
         return self._applied(drawn, rest=rest, probability=probability)
 
     def normal(self, deviation: float) -> Tensor:
         """Float32 (N,) about 0, 0 where it is not applied."""
-        return self._applied(torch.randn(self.count, generator=self._random) * deviation, rest=0.0)
+        return self._applied(self._random.randn(self.count) * deviation, rest=0.0)
 
     def factor(self, octaves: float) -> Tensor:
         """Float32 (N,): log-normal, of a deviation in octaves, 1 where it is not applied."""
         return torch.exp2(self.normal(octaves))
 
     def _applied(self, drawn: Tensor, *, rest: float, probability: Tensor | None = None) -> Tensor:
-        chosen = torch.rand(self.count, generator=self._random).to(self.device)
+        chosen = self._random.rand(self.count).to(self.device)
         limit = self.probability if probability is None else probability
         return torch.where(chosen < limit, drawn.to(self.device), rest)
 

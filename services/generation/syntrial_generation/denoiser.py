@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from syntrial_training import compute
+from syntrial_training.dropout import share_dropout
 from syntrial_training.parts import parts_of, set_gradients
 from torch import Tensor, nn
 
@@ -202,6 +203,7 @@ class DenoiserTraining(AveragedTraining):
         if initial is not None:
             model.load_state_dict(initial)
         model = model.to(compute.device()).train()
+        share_dropout(model, batch_size=config.batch_size)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         super().__init__(config, model, optimizer, family=family)
 
@@ -241,7 +243,7 @@ class DenoiserTraining(AveragedTraining):
             if config.dropout > 0:
                 torch.manual_seed(int(torch.randint(2**62, (1,), generator=random)))
             # Dropout draws from the one generator that torch has.
-            parts = [slice(batch)] if config.dropout > 0 else parts_of(batch, device=self.device)
+            parts = [slice(0, batch)] if config.dropout > 0 else parts_of(batch, device=self.device)
             loss = set_gradients(self._model, denoising, parts)
         nn.utils.clip_grad_norm_(self._model.parameters(), _GRADIENT_NORM)
         self.advance(number)

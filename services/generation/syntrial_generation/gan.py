@@ -29,7 +29,7 @@ from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
 from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.parts import WHOLE, Part
-from syntrial_generation.streams import batch_indices, item_noise, step_generator
+from syntrial_generation.streams import RowsRandom, batch_indices, item_noise, step_generator
 
 # The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
 # its peak, beta2 rises from 0.9 to 0.99, and gamma falls to a tenth, all within the burn-in; here the learning rate's
@@ -174,14 +174,20 @@ class GanTraining(GeneratorTraining):
         gamma = config.gamma * (_FINAL_GAMMA + (1 - _FINAL_GAMMA) * falling(share / _BURN_IN))
         rows = batch_indices(len(self._images_NHWC), batch_size=batch, step=number, seed=self._seed)
         random = step_generator("gan", seed=self._seed, step=number)
-        # Augmentations draw from streams of their own: the parts of a batch are worked on at the same time.
         parts = parts_of(batch, device=self.device)
         real = to_unit_range(self._images_NHWC[rows]).to(self.device)
         labels = with_constant(torch.from_numpy(self._labels_NK[rows])).to(self.device)
         latents = torch.randn(2, batch, config.latent_size, generator=random).to(self.device)
 
+        def augmentation(of: str, part: slice) -> RowsRandom:
+            # Streams of their own: the parts of a batch are worked on at the same time, and by several ranks.
+            whole = next(whole for whole in parts if whole.start <= part.start < whole.stop)
+            random = step_generator(f"gan {of} {whole.start}", seed=self._seed, step=number)
+            rows = slice(part.start - whole.start, part.stop - whole.start)
+            return RowsRandom(random, rows=rows, of=whole.stop - whole.start)
+
         def of_discriminator(part: slice) -> tuple[Tensor, Tensor]:
-            random = step_generator(f"gan discriminator {part.start}", seed=self._seed, step=number)
+            random = augmentation("discriminator", part)
             with torch.no_grad():
                 fake = self._generator(latents[0, part], labels[part])
             real_seen = self._augment(real[part], random).detach().requires_grad_(True)
@@ -199,7 +205,7 @@ class GanTraining(GeneratorTraining):
         self._discriminator_optimizer.step()
 
         def of_generator(part: slice) -> tuple[Tensor, Tensor]:
-            random = step_generator(f"gan generator {part.start}", seed=self._seed, step=number)
+            random = augmentation("generator", part)
             fake = self._generator(latents[1, part], labels[part])
             seen = torch.cat([self._augment(real[part], random), self._augment(fake, random)])
             scores = self._discriminator(seen, torch.cat([labels[part], labels[part]]))
@@ -252,7 +258,7 @@ class GanTraining(GeneratorTraining):
             optimizer.param_groups[0].update(lr=rate, betas=(0.0, beta2))
         return rate
 
-    def _augment(self, images: Tensor, random: torch.Generator) -> Tensor:
+    def _augment(self, images: Tensor, random: RowsRandom) -> Tensor:
         config = self._config
         probability = None if self._probability is None else self._probability.value
         if probability is not None and config.augment_pipeline not in _ALWAYS_APPLIED:

@@ -11,6 +11,7 @@ import torch
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients
+from syntrial_training.sharing import require_items, shared
 from syntrial_training.tensors import to_bytes
 from torch import Tensor, nn
 from torch.nn import functional
@@ -125,8 +126,12 @@ def train_latent_classifier(request: TrainLatentClassifierRequest, context: Step
     check_training_split(images)
     moments = Moments(context.open(request.latents))
     check(request.config, images, moments)
-    training = ClassifierTraining(images, moments, request.config, seed=request.seed)
-    curves = train(training, context=context)
+    require_items(context.devices, batch_size=request.config.batch_size)
+    with shared(context):
+        training = ClassifierTraining(images, moments, request.config, seed=request.seed)
+        curves = train(training, context=context)
+    if context.rank:
+        return
     context.output.write("classifier", "weights.safetensors", to_bytes(training.average.tensors))
     description = {
         "network": asdict(training.network),

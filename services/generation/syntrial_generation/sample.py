@@ -4,17 +4,19 @@ Image number i of a class depends on (seed, class, i) and the size of the micro-
 within a class, always full, and what is beyond the count is thrown away. So a larger count only adds images.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import PARTS, side_by_side
+from syntrial_training.sharing import gathered, rank, ranks, require_same, shared
 
 from syntrial.artifacts.members import MemberReader
 from syntrial.counting import counted
@@ -78,8 +80,13 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
             received=f"{request.ratio} of {counted(len(train), 'training image')}",
             remedy="Raise the ratio.",
         )
-    with _opened(reader, description, subject=subject, request=request, context=context) as sampling:
+    with (
+        shared(context) if family != EXTERNAL else nullcontext(),
+        _opened(reader, description, subject=subject, request=request, context=context) as sampling,
+    ):
         images, labels_NK = _drawn(sampling, portions, subject, train=train, request=request, context=context)
+    if context.rank:
+        return
     write_image_set(
         context.output, "images", _image_set(images, labels_NK, portions, subject, key=request.generator.key)
     )
@@ -118,7 +125,10 @@ def _drawn(
     request: SampleImagesRequest,
     context: StepContext,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """uint8 (N, H, W, C) and float32 (N, K): the candidates of all portions, and their labels."""
+    """uint8 (N, H, W, C) and float32 (N, K): the candidates of all portions, and their labels.
+
+    Ranks that share the step draw micro-batches in turn, and rank 0 alone has the images.
+    """
     total = sum(portion.count for portion in portions)
     images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
     labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
@@ -128,6 +138,7 @@ def _drawn(
         before = load_arrays(saved["images.safetensors"])["images"]
         done = len(before)
         images[:done] = before
+    require_same(done, what="the checkpoint that they read")
     batches = micro_batches(portions, size=request.micro_batch)
 
     def labels(batch: MicroBatch) -> NDArray[np.float32]:
@@ -139,22 +150,38 @@ def _drawn(
         rows = labels(batch)
         labels_NK[batch.rows] = rows[: len(images[batch.rows])]
 
-    def draw(batch: MicroBatch) -> None:
-        rows = labels(batch)
-        drawn = sampling.images(rows, seed=request.seed, label=batch.label, indices=batch.indices)
-        images[batch.rows] = drawn[: len(images[batch.rows])]
+    def draw(batch: MicroBatch) -> NDArray[np.uint8]:
+        return sampling.images(labels(batch), seed=request.seed, label=batch.label, indices=batch.indices)
 
     left = [batch for batch in batches if batch.rows.start >= done]
     # A process of somebody else's draws one after another.
     parts = 1 if isinstance(sampling, ExternalSampling) else PARTS
-    for first in range(0, len(left), parts):
-        together = left[first : first + parts]
-        side_by_side(draw, together)
+    for first in range(0, len(left), parts * ranks()):
+        together = left[first : first + parts * ranks()]
+        for batch, drawn in zip(together, in_turn(draw, together, subject=subject), strict=rank() == 0):
+            images[batch.rows] = drawn[: len(images[batch.rows])]
         done = together[-1].rows.stop
         if context.checkpoint_due():
             context.checkpoints.save({"images.safetensors": save_arrays({"images": images[:done]})})
         context.progress(done, total=total, unit="images", activity="sampling")
     return images, labels_NK
+
+
+def in_turn(
+    draw: Callable[[MicroBatch], NDArray[np.uint8]], batches: Sequence[MicroBatch], *, subject: Subject
+) -> list[NDArray[np.uint8]]:
+    """What `draw` gives of each micro-batch; ranks that share the step draw them in turn, and rank 0 alone has all."""
+    own = side_by_side(draw, batches[rank() :: ranks()])
+    if ranks() == 1:
+        return own
+    # All ranks send as much: the last of them may have one less to draw, or none.
+    most = -(-len(batches) // ranks())
+    size = len(batches[0].indices)
+    sent = np.zeros((most, size, subject.height, subject.width, subject.channels), np.uint8)
+    for place, images in zip(sent, own, strict=False):
+        place[:] = images
+    found = gathered(torch.from_numpy(sent))
+    return [found[number % ranks()][number // ranks()].numpy() for number in range(len(batches) if found else 0)]
 
 
 def needed(request: SampleImagesRequest, train: ImageSet) -> list[Portion]:

@@ -24,6 +24,29 @@ def step_generator(purpose: str, *, seed: int, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(_key(purpose, seed, step) & (2**63 - 1))
 
 
+class RowsRandom:
+    """Random numbers of images side by side, each with a row; on the CPU.
+
+    Of some rows of a part of a batch they are the same numbers as where all of them are worked on together.
+    """
+
+    def __init__(self, generator: torch.Generator, *, rows: slice = slice(None), of: int | None = None) -> None:
+        """`rows` of the `of` that are drawn; without both, as many as are asked for."""
+        self._generator, self._rows, self._of = generator, rows, of
+
+    def rand(self, count: int, *shape: int) -> torch.Tensor:
+        """float32 (count, *shape) in [0, 1)."""
+        return torch.rand(self._of or count, *shape, generator=self._generator)[self._rows]
+
+    def randn(self, count: int, *shape: int) -> torch.Tensor:
+        """float32 (count, *shape), standard normal."""
+        return torch.randn(self._of or count, *shape, generator=self._generator)[self._rows]
+
+    def randint(self, low: int, high: int, count: int, *shape: int) -> torch.Tensor:
+        """int64 (count, *shape) in [low, high)."""
+        return torch.randint(low, high, (self._of or count, *shape), generator=self._generator)[self._rows]
+
+
 def epoch_order(images: int, *, seed: int, epoch: int) -> np.ndarray:
     """int64 (images,): the order in which the training images are shown in an epoch."""
     return numbered_stream("order", seed=seed, number=epoch).permutation(images)

@@ -1,6 +1,7 @@
 """The verb TrainGenerator: a training split to a generator and the curves of its training."""
 
 from syntrial_training.compute import reproducible
+from syntrial_training.sharing import require_items, shared
 
 from syntrial.documents.document import write
 from syntrial.errors import UserError, listed
@@ -38,7 +39,14 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     family, config = FAMILIES[name], getattr(request, name)
     given = family.read(request, images, context) if family.read is not None else images
     family.check(config, given)
-    weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
+    if hasattr(config, "batch_size"):
+        require_items(context.devices, batch_size=config.batch_size)
+        with shared(context):
+            weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
+    else:
+        weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
+    if context.rank:
+        return
     context.output.write("generator", "weights.safetensors", weights)
     description = {"family": name, "subject": Subject.of(images).json(), "settings": settings}
     context.output.json("generator", "generator.json", description)

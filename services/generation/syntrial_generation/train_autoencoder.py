@@ -11,6 +11,7 @@ from PIL import Image
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients, side_by_side
+from syntrial_training.sharing import require_items, shared
 from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
@@ -60,10 +61,14 @@ def train_autoencoder(request: TrainAutoencoderRequest, context: StepContext) ->
     check_autoencoder(request.config, images.images_NHWC)
     seen = Joined([images.images_NHWC, *(pool.images_NHWC for pool in pools)])
     mixture = Mixture([len(images), *map(len, pools)], [1.0, *(pool.weight for pool in request.unlabelled)])
-    training = AutoencoderTraining(
-        seen, request.config, shape=images.images_NHWC.shape[1:], mixture=mixture, seed=request.seed
-    )
-    curves = train(training, context=context)
+    require_items(context.devices, batch_size=request.config.batch_size)
+    with shared(context):
+        training = AutoencoderTraining(
+            seen, request.config, shape=images.images_NHWC.shape[1:], mixture=mixture, seed=request.seed
+        )
+        curves = train(training, context=context)
+    if context.rank:
+        return
     autoencoder = scaled(training, seen)
     context.output.write("autoencoder", "weights.safetensors", to_bytes(training.average.tensors))
     context.output.json("autoencoder", "autoencoder.json", autoencoder.description())

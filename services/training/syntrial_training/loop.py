@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
 from syntrial_training.divergence import Losses
+from syntrial_training.sharing import require_same
 from syntrial_training.tensors import from_bytes, to_bytes
 
 _TENSORS: Final = "tensors.safetensors"
@@ -67,7 +68,9 @@ def train(
     Raises UserError where the training diverges, and Cancelled; a checkpoint that is due is saved before that.
     """
     end = trainee.steps if until is None else min(until, trainee.steps)
-    for number in range(resume(trainee, context.checkpoints.load() or begun), end):
+    done = resume(trainee, context.checkpoints.load() or begun)
+    require_same(done, what="the checkpoint that they read")
+    for number in range(done, end):
         trainee.step(number)
         if context.checkpoint_due():
             trainee.losses.read()

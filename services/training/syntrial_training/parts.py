@@ -16,6 +16,8 @@ from typing import Final, TypeVar
 import torch
 from torch import Tensor, nn
 
+from syntrial_training.sharing import add_up, share_of, within
+
 PARTS: Final = 2
 """Of a batch on a CPU: what the stages that use them are given as cores (`syntrial.stages`). On a GPU there is one."""
 
@@ -39,19 +41,22 @@ def set_gradients(module: nn.Module, loss: Callable[[slice], tuple[Tensor, Tenso
     """Sets the gradients of the module's parameters to those of the loss of a whole batch; returns its figures.
 
     `loss` gives, of a part of the batch, the part's share of the loss (a scalar) and of the figures; shares add up. It
-    runs in a thread of its own, so it draws no number from a generator that parts share.
+    runs in a thread of its own, so it draws no number from a generator that parts share. Where several ranks share the
+    batch, `loss` is asked for what this rank has of each part.
     """
     parameters = list(module.parameters())
+    count = parts[-1].stop
 
     def work(part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:
         share, figures = loss(part)
         return figures.detach(), torch.autograd.grad(share, parameters)
 
-    (figures, gradients), *others = side_by_side(work, parts)
+    (figures, gradients), *others = side_by_side(work, within(share_of(count), parts))
     for more, added in others:
         figures = figures + more
         for gradient, other in zip(gradients, added, strict=True):
             gradient.add_(other)
+    add_up([figures, *gradients])
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     return figures

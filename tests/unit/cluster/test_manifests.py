@@ -47,10 +47,19 @@ def step(
     owner: Owner = OWNER,
     image: str = "",
     downloads: bool = False,
+    devices: int = 1,
 ) -> Manifest:
     placed = Cluster.model_validate(cluster or {})
     return step_job(
-        Batch(stage=stage, keys=keys, attempt=attempt, memory_limit=memory_limit, image=image, downloads=downloads),
+        Batch(
+            stage=stage,
+            keys=keys,
+            attempt=attempt,
+            memory_limit=memory_limit,
+            image=image,
+            downloads=downloads,
+            devices=devices,
+        ),
         owner=owner,
         placement=placed.placement(stage),
         cluster=placed,
@@ -79,6 +88,9 @@ GPU_TRAINING = {
 CASES: dict[str, Manifest] = {
     "training-with-a-gpu": step(
         "generation", cluster={"stages": {"generation": GPU_TRAINING}, "imagePullSecrets": ["registry"]}
+    ),
+    "training-shared-over-four-gpus": step(
+        "generation", devices=4, cluster={"stages": {"generation": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}}
     ),
     "training-again-after-out-of-memory": step(
         "generation", attempt=2, memory_limit="32Gi", cluster={"stages": {"generation": GPU_TRAINING}}
@@ -199,6 +211,18 @@ def test_a_limit_alone_is_its_own_request() -> None:
         "limits": {"ephemeral-storage": "50Gi", "memory": "256Mi"},
         "requests": {"cpu": "1500m", "ephemeral-storage": "1Gi"},
     }
+
+
+def test_a_shared_step_has_a_device_for_each_rank_and_what_is_given_beside_is_the_whole_pods() -> None:
+    (container,) = CASES["training-shared-over-four-gpus"]["spec"]["template"]["spec"]["containers"]
+    assert container["args"][-1] == "--devices=4"
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "4"
+    assert container["resources"]["requests"]["cpu"] == "6000m"
+    given = {"limits": {"nvidia.com/gpu": 8, "memory": "16Gi"}, "requests": {"nvidia.com/gpu": 8, "cpu": "4"}}
+    (container,) = step("generation", devices=4, cluster={"resources": given})["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
+    assert container["resources"]["requests"]["nvidia.com/gpu"] == "8"
+    assert (container["resources"]["limits"]["memory"], container["resources"]["requests"]["cpu"]) == ("16Gi", "4")
 
 
 def test_a_second_try_has_a_name_of_its_own() -> None:

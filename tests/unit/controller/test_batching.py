@@ -9,6 +9,7 @@ from syntrial.v1.data_preparation_pb2 import (
     PrepareDatasetRequest,
     Source,
 )
+from syntrial.v1.generation_pb2 import GanConfig, PcaConfig, TrainGeneratorRequest
 from tests.unit.controller.test_reconcile import TRAIN, step
 
 SAMPLE = "syntrial.v1.GenerationService/SampleImages"
@@ -28,6 +29,19 @@ def test_a_job_holds_steps_of_one_image_alone() -> None:
     ours = step("a", method=GENERATE)
     theirs = [replace(step(name, method=GENERATE), program=Program(image="theirs@sha256:1")) for name in ("b", "c")]
     assert labels(ours, *theirs, step("d", method=GENERATE)) == [("a", "d"), ("b", "c")]
+
+
+def test_steps_that_devices_share_are_in_no_job_with_others() -> None:
+    train = TrainGeneratorRequest(gan=GanConfig())
+    shared = [replace(step(name, method=GENERATE), request=train) for name in ("a", "b")]
+    steps = [shared[0], replace(step("c", method=GENERATE), request=TrainGeneratorRequest(pca=PcaConfig())), shared[1]]
+
+    def found(devices: int) -> list[tuple[str, ...]]:
+        made = batches(steps, alone=(), work=expected_work(steps), devices=devices)
+        return [tuple(item.label for item in members) for _, members in made]
+
+    assert found(1) == [("a", "c", "b")]
+    assert found(2) == [("a", "b"), ("c",)]
 
 
 def test_only_steps_that_download_share_a_job_that_may() -> None:

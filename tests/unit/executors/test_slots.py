@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine, visible_gpus
+from syntrial.errors import UserError
+from syntrial.executors.slots import Assignment, Machine, Slot, place, require_devices, this_machine, visible_gpus
 from syntrial.stages import Footprint, Stage
 
 
@@ -67,6 +68,41 @@ def test_a_stage_of_more_memory_than_there_is_runs_alone() -> None:
     large = stage("large", memory=9000)
     assert place(large, slots=[slot(1, SMALL)], machine=LAPTOP) == Assignment(stop=(1,))
     assert place(large, slots=[slot(1, SMALL, busy=True)], machine=LAPTOP) is None
+
+
+def test_a_shared_step_takes_a_core_and_a_stage_s_memory_for_each_of_its_devices() -> None:
+    of_three = Machine(cores=3, memory_mib=3000)
+    shared = Slot(number=1, stage=SMALL, is_busy=True, devices=2)
+    assert place(SMALL, slots=[shared], machine=of_three) == Assignment()
+    assert place(SMALL, slots=[shared, slot(2, SMALL, busy=True)], machine=of_three) is None
+    assert place(SMALL, slots=[shared], machine=of_three, devices=2) is None
+    # The processes beside a warm server need room too: an idle one of another stage goes.
+    idle = [slot(1, SMALL), slot(2, WIDE), slot(3, WIDE)]
+    assert place(SMALL, slots=idle, machine=LAPTOP, devices=2) == Assignment(reuse=1, stop=(2,))
+    # Cores are not lost to a machine that has fewer: the step then runs alone.
+    assert place(SMALL, slots=[], machine=LAPTOP, devices=4) == Assignment()
+
+
+def test_a_shared_step_has_gpus_of_its_own_and_a_server_that_holds_as_many() -> None:
+    machine = Machine(cores=8, memory_mib=9000, gpus=("0", "1", "2"))
+    assert place(GPU, slots=[], machine=machine, devices=2) == Assignment(gpu="0,1")
+    held = [slot(1, GPU, busy=True, gpu="1")]
+    assert place(GPU, slots=held, machine=machine, devices=2) == Assignment(gpu="0,2")
+    pair = slot(2, GPU, gpu="0,2")
+    assert place(GPU, slots=[*held, pair], machine=machine, devices=2) == Assignment(reuse=2)
+    assert place(GPU, slots=[*held, pair], machine=machine) == Assignment(stop=(2,), gpu="0")
+    assert place(GPU, slots=[*held, slot(2, GPU, gpu="0")], machine=machine, devices=2) == Assignment(
+        stop=(2,), gpu="0,2"
+    )
+    assert place(GPU, slots=[slot(1, GPU, busy=True, gpu="0,1")], machine=machine, devices=2) is None
+
+
+def test_more_devices_than_a_machine_has_are_refused() -> None:
+    require_devices(2, LAPTOP)
+    with pytest.raises(UserError, match=r"spec\.resources\.devices: .* received 4, with 2 cores\. Give 2 at most"):
+        require_devices(4, LAPTOP)
+    with pytest.raises(UserError, match="received 2, with 1 GPU"):
+        require_devices(2, Machine(cores=8, memory_mib=9000, gpus=("0",)))
 
 
 def test_gpus_are_shared_out() -> None:

@@ -258,7 +258,7 @@ def sample(
 
 @pytest.fixture
 def lab() -> SimpleNamespace:
-    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, `train_guide`, `configs`, `samplers`."""
+    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, `train_guide`, and configurations."""
     return SimpleNamespace(
         split=build_split,
         train=train,
@@ -266,6 +266,7 @@ def lab() -> SimpleNamespace:
         autoencode=autoencode,
         encode=encode,
         train_guide=train_guide,
+        autoencoder=small_autoencoder,
         configs=small_configs(),
         samplers=small_samplers(),
     )

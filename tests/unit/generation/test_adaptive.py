@@ -13,6 +13,7 @@ from syntrial_generation.adaptive import (
     scaling,
     translation,
 )
+from syntrial_generation.streams import RowsRandom
 
 from syntrial.errors import Cancelled, UserError
 from syntrial.rpc.testing import FakeCheckpoints
@@ -22,11 +23,11 @@ ALWAYS = torch.ones(())
 
 
 def images(count: int = 4, *, colors: int = 1, side: int = 8) -> torch.Tensor:
-    return torch.rand(count, colors, side, side, generator=random(0)) * 2 - 1
+    return torch.rand(count, colors, side, side, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
 
-def random(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def random(seed: int = 1) -> RowsRandom:
+    return RowsRandom(torch.Generator().manual_seed(seed))
 
 
 def each(value: float, count: int = 4) -> torch.Tensor:
@@ -76,7 +77,7 @@ def test_resampling_is_linear_and_its_gradient_is_its_adjoint() -> None:
     angle = torch.linspace(-3, 3, 4)
     stretch = scaling(each(1.3), each(1 / 1.3))
     matrices = rotation(angle.cos(), angle.sin()) @ stretch @ translation(each(0.7), each(-1.2))
-    x, y = images().double(), torch.randn(4, 1, 8, 8, generator=random(5)).double()
+    x, y = images().double(), torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(5)).double()
     matrix = matrices.double()
     transposed = torch.autograd.functional.vjp(lambda v: resampled(v, matrix), x, y)[1]
     # By hand: the operator's matrix, column by column.

@@ -1,13 +1,14 @@
 import torch
 from syntrial_generation.diffaugment import augment, cut_out, shifted
+from syntrial_generation.streams import RowsRandom
 
 
 def images(count: int = 6) -> torch.Tensor:
     return torch.rand(count, 1, 8, 8, generator=torch.Generator().manual_seed(0)) + 0.5
 
 
-def random(seed: int = 1) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def random(seed: int = 1) -> RowsRandom:
+    return RowsRandom(torch.Generator().manual_seed(seed))
 
 
 def test_strength_zero_changes_nothing() -> None:

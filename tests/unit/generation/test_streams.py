@@ -1,6 +1,6 @@
 import numpy as np
 import torch
-from syntrial_generation.streams import batch_indices, item_noise, step_generator
+from syntrial_generation.streams import RowsRandom, batch_indices, item_noise, step_generator
 
 
 def test_an_items_noise_does_not_depend_on_what_is_drawn_beside_it() -> None:
@@ -44,3 +44,12 @@ def test_each_step_has_a_stream_of_its_own() -> None:
     first, again, other = (torch.randn(4, generator=step_generator("x", seed=1, step=step)) for step in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
+
+
+def test_some_rows_have_the_numbers_that_they_have_where_all_are_drawn() -> None:
+    def drawn(random: RowsRandom, count: int) -> list[torch.Tensor]:
+        return [random.rand(count, 1, 1), random.randn(count), random.randint(-3, 4, count, 2)]
+
+    whole = drawn(RowsRandom(torch.Generator().manual_seed(1)), 6)
+    some = drawn(RowsRandom(torch.Generator().manual_seed(1), rows=slice(2, 5), of=6), 3)
+    assert all(torch.equal(few, many[2:5]) for few, many in zip(some, whole, strict=True))

@@ -1,0 +1,179 @@
+"""One step on several devices: its ranks find each other, and add up what each made of its share of a batch.
+
+A rank is a process with a device of its own: a GPU, by NCCL, or where there is none a core, by gloo. All ranks run the
+same verb on the same request, draw the same numbers for the whole of a batch, and work on a share of it each; gradients
+are added up over all of them, so that weights, averages and moments are the same on every rank, and rank 0's are kept.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any, Final
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from syntrial.counting import counted
+from syntrial.errors import StoreUnavailable, UserError
+from syntrial.rpc.context import StepContext
+from syntrial.rpc.ranks import Ranks
+
+FIELD: Final = "spec.resources.devices"
+
+PATIENCE: Final = timedelta(minutes=30)
+"""How long ranks wait for each other within a step: one of them may be writing a checkpoint to a slow store."""
+
+_LOOK: Final = 0.05
+"""Seconds between two looks for the other ranks."""
+
+_INTERFACES: Final = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
+
+
+def rank() -> int:
+    """This process's number among those that share the step; 0 where it has the step to itself."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def ranks() -> int:
+    """How many processes share the step."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def share_of(count: int) -> slice:
+    """This rank's share of `count` items: nearly equal ones, in order."""
+    return slice(count * rank() // ranks(), count * (rank() + 1) // ranks())
+
+
+def within(share: slice, parts: Sequence[slice]) -> list[slice]:
+    """What of each part lies in a share, in order; none empty."""
+    found = [slice(max(part.start, share.start), min(part.stop, share.stop)) for part in parts]
+    return [part for part in found if part.start < part.stop]
+
+
+def add_up(tensors: Sequence[Tensor]) -> None:
+    """Puts into each tensor its sum over all ranks; the sums are the same bytes on every rank."""
+    if ranks() == 1:
+        return
+    # One message: a network has hundreds of small tensors.
+    summed = torch.cat([tensor.reshape(-1) for tensor in tensors])
+    dist.all_reduce(summed)
+    edges = torch.tensor([0, *(tensor.numel() for tensor in tensors)]).cumsum(0).tolist()
+    for tensor, (first, last) in zip(tensors, pairwise(edges), strict=True):
+        tensor.copy_(summed[first:last].view(tensor.shape))
+
+
+def gathered(tensor: Tensor) -> list[Tensor]:
+    """On rank 0 the tensors of all ranks, in their order, of equal shapes and on the CPU; elsewhere none."""
+    if ranks() == 1:
+        return [tensor]
+    found = [torch.empty_like(tensor) for _ in range(ranks())] if rank() == 0 else None
+    dist.gather(tensor, found)
+    return found or []
+
+
+def require_same(number: int, *, what: str) -> None:
+    """Raises StoreUnavailable where ranks have read different things: the next attempt reads them again."""
+    if ranks() == 1:
+        return
+    found = [torch.zeros(1, dtype=torch.int64) for _ in range(ranks())]
+    dist.all_gather(found, torch.tensor([number]))
+    if len({int(one) for one in found}) > 1:
+        raise StoreUnavailable(f"the ranks of a shared step differ in {what}: {[int(one) for one in found]}")
+
+
+def require_items(devices: int, *, batch_size: int) -> None:
+    """Raises UserError where a device would have nothing of a batch."""
+    if devices > batch_size:
+        raise UserError(
+            field=FIELD,
+            rule="each device has an image or more of a batch",
+            received=f"{devices}, with {counted(batch_size, 'image')} in a batch",
+            remedy=f"Give {batch_size} at most, or raise the generator's batchSize.",
+        )
+
+
+@contextmanager
+def shared(context: StepContext) -> Iterator[None]:
+    """Within it, the step's ranks work together. On rank 0 it starts the others, which are gone when it ends.
+
+    Raises RankLost where one of them ends before its time, and UserError for more devices than there are.
+    """
+    if context.devices == 1:
+        yield
+        return
+    _require_there(context)
+    with context.ranks() as own:
+        store = dist.FileStore(str(own.meeting), own.count)  # type: ignore[attr-defined]
+        _await_all(store, own, context)
+        with _this_machine_alone():
+            dist.init_process_group(
+                backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=dist.PrefixStore("group", store),  # type: ignore[attr-defined]
+                rank=own.number,
+                world_size=own.count,
+                timeout=PATIENCE,
+            )
+        # On GPUs the ranks that are left wait for one that is gone, where gloo's connections tell them at once.
+        own.on_loss(_abort if torch.cuda.is_available() else lambda: None)
+        try:
+            yield
+        except RuntimeError as error:
+            lost = own.lost()
+            if lost is None:
+                raise
+            raise lost from error
+        finally:
+            dist.destroy_process_group()
+
+
+def _await_all(store: Any, own: Ranks, context: StepContext) -> None:
+    """Waits until all ranks are there; raises RankLost where one ends before, and Cancelled."""
+    store.set(f"here/{own.number}", "")
+    everybody = [f"here/{number}" for number in range(own.count)]
+    while not store.check(everybody):
+        lost = own.lost(within=0.0)
+        if lost is not None:
+            raise lost
+        context.check_cancelled()
+        time.sleep(_LOOK)
+
+
+def _abort() -> None:
+    if dist.is_initialized() and dist.group.WORLD is not None:
+        dist.group.WORLD.abort()
+
+
+@contextmanager
+def _this_machine_alone() -> Iterator[None]:
+    """Ranks of one machine talk by its loopback interface, which no other machine reaches."""
+    loopback = next((name for _, name in socket.if_nameindex() if name.startswith("lo")), None)
+    before = {name: os.environ.get(name) for name in _INTERFACES}
+    if loopback is not None:
+        os.environ.update(dict.fromkeys(_INTERFACES, loopback))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _require_there(context: StepContext) -> None:
+    """Asked on rank 0 alone, which sees all GPUs of the step: the others see their own."""
+    found, unit = torch.cuda.device_count(), "GPU"
+    if found == 0:
+        found, unit = len(os.sched_getaffinity(0)), "core"
+    if context.rank == 0 and found < context.devices:
+        raise UserError(
+            field=FIELD,
+            rule="each device is a GPU of its own, or a core where there is no GPU",
+            received=f"{context.devices}, with {counted(found, unit)}",
+            remedy=f"Give {found} at most.",
+        )

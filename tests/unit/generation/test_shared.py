@@ -1,0 +1,214 @@
+"""Trainings and samplings that two processes share by gloo: what one process makes, but for rounding."""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load as load_arrays
+from syntrial_generation.latents import encode_images
+from syntrial_generation.sample import sample_images
+from syntrial_generation.service import METHODS as VERBS
+from syntrial_generation.train import train_generator
+from syntrial_generation.train_autoencoder import train_autoencoder
+
+from syntrial.artifacts.store import ArtifactStore, open_store
+from syntrial.errors import Cancelled, UserError
+from syntrial.rpc.ranks import RankLost
+from syntrial.rpc.step import StepRunner
+from syntrial.rpc.testing import fake_key, method_of, put_artifact, run_step, with_header
+from syntrial.stages import stage_of
+from syntrial.v1.artifacts_pb2 import MemberRef
+from syntrial.v1.generation_pb2 import (
+    EncodeImagesRequest,
+    LatentInputs,
+    SampleImagesRequest,
+    TrainAutoencoderRequest,
+    TrainGeneratorRequest,
+)
+
+DATA = fake_key("data set")
+LOSSES = 1e-5
+"""Relative: sums in another order."""
+WEIGHTS = 1e-4
+"""Absolute, where a step moves a weight by 1e-3. Of a bias before a norm the gradient is nothing but rounding, which
+Adam brings to the size of any other."""
+
+
+@pytest.fixture
+def stores(tmp_path: Path, lab: SimpleNamespace) -> list[ArtifactStore]:
+    """Two stores with the same training split: one for a process alone, one for two."""
+    found = [open_store(tmp_path / name) for name in ("alone", "shared")]
+    for store in found:
+        put_artifact(store, {"train": lab.split(count=21)}, key=DATA)
+    return found
+
+
+def training(config: Any, **latent: Any) -> TrainGeneratorRequest:
+    name = {"DiffusionConfig": "diffusion", "GanConfig": "gan", "LatentDiffusionConfig": "latent_diffusion"}
+    return TrainGeneratorRequest(
+        train=MemberRef(key=DATA, member="train"), seed=1, **{name[type(config).__name__]: config}, **latent
+    )
+
+
+def weights(store: ArtifactStore, key: str, member: str = "generator") -> dict[str, np.ndarray]:
+    reader = store.open(MemberRef(key=key, member=member))
+    return load_arrays(reader.read("weights.safetensors"))
+
+
+def curves(store: ArtifactStore, key: str) -> Any:
+    return store.open(MemberRef(key=key, member="curves")).json("curves.json")
+
+
+def assert_close(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in ours.items():
+        np.testing.assert_allclose(value, theirs[name], rtol=0, atol=WEIGHTS, err_msg=name)
+
+
+def numbers(tree: Any) -> Iterator[float]:
+    for value in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from numbers(value)
+    if isinstance(tree, int | float):
+        yield float(tree)
+
+
+def test_a_diffusion_model_of_two_processes_is_that_of_one(stores: list[ArtifactStore], lab: SimpleNamespace) -> None:
+    # With dropout, and a batch that two do not divide.
+    config = lab.configs["diffusion"]
+    config.batch_size = 7
+    request = training(config)
+    alone, shared = (
+        run_step(train_generator, request, store, devices=devices)
+        for store, devices in zip(stores, (1, 2), strict=True)
+    )
+    assert alone == shared
+    assert_close(weights(stores[1], shared), weights(stores[0], alone))
+    np.testing.assert_allclose(
+        list(numbers(curves(stores[1], shared))), list(numbers(curves(stores[0], alone))), rtol=LOSSES
+    )
+    devices = [store.manifest(alone).provenance.get("devices") for store in stores]  # type: ignore[union-attr]
+    assert devices == [None, "2"]
+
+
+def test_a_gan_and_its_images_of_two_processes_are_those_of_one_bit_for_bit(
+    stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
+    # On cores each process has the part of a batch that a thread has where one process has them both.
+    config = lab.configs["gan"]
+    config.augment_target, config.augment_rise_images = 0.3, 200
+    found = []
+    for store, devices in zip(stores, (1, 2), strict=True):
+        generator = run_step(train_generator, training(config), store, devices=devices)
+        request = SampleImagesRequest(
+            generator=MemberRef(key=generator, member="generator"),
+            train=MemberRef(key=DATA, member="train"),
+            ratio=1.0,
+            oversample=1.3,
+            seed=3,
+            micro_batch=4,
+            **lab.samplers["gan"],
+        )
+        images = run_step(sample_images, request, store, devices=devices)
+        found.append((weights(store, generator), curves(store, generator), store.manifest(images).members))  # type: ignore[union-attr]
+    (own, own_curves, own_images), (theirs, their_curves, their_images) = found
+    assert all(np.array_equal(own[name], theirs[name]) for name in own)
+    assert own_curves == their_curves
+    assert own_images == their_images
+
+
+def test_an_autoencoder_and_a_latent_model_of_two_processes_are_those_of_one(
+    stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
+    autoencoders, generators = [], []
+    for store, devices in zip(stores, (1, 2), strict=True):
+        own = TrainAutoencoderRequest(train=MemberRef(key=DATA, member="train"), seed=1, config=lab.autoencoder())
+        autoencoder = run_step(train_autoencoder, own, store, devices=devices)
+        autoencoders.append(weights(store, autoencoder, "autoencoder"))
+        member = MemberRef(key=autoencoder, member="autoencoder")
+        encoding = EncodeImagesRequest(autoencoder=member, images=MemberRef(key=DATA, member="train"))
+        latents = MemberRef(key=run_step(encode_images, encoding, store), member="latents")
+        request = training(lab.configs["latent_diffusion"], latent=LatentInputs(autoencoder=member, train=latents))
+        generators.append(weights(store, run_step(train_generator, request, store, devices=devices)))
+    assert_close(autoencoders[1], autoencoders[0])
+    assert_close(generators[1], generators[0])
+
+
+def run_until(
+    request: TrainGeneratorRequest, store: ArtifactStore, act: Callable[[], None], *, stop: Any = None
+) -> str:
+    """Runs a training that two processes share, and calls `act` once a checkpoint is there; returns the key."""
+    method = method_of(request)
+    full = with_header(request, devices=2)
+    stage = stage_of(method)
+    runner = StepRunner(
+        store=store,
+        verbs=lambda: VERBS,
+        stage_version=stage.version,
+        threads=2,
+        module=stage.module,
+        checkpoint_interval=0.0,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(runner.run, method, full, stop=stop)
+        while store.checkpoints(full.header.key).load() is None and not running.done():
+            time.sleep(0.02)
+        act()
+        running.result()
+    return full.header.key
+
+
+def ranks_running() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children(recursive=True) if "rank" in child.cmdline()]
+
+
+def kill_rank() -> None:
+    (rank,) = ranks_running()
+    os.kill(rank.pid, signal.SIGKILL)
+
+
+def test_a_process_that_is_killed_is_named_and_the_next_attempt_goes_on_to_the_same_result(
+    stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
+    config = lab.configs["gan"]
+    config.images = 8 * 60
+    request = training(config)
+    with pytest.raises(RankLost, match=r"rank 1 of the 2 processes .* SIGKILL .* goes on from the checkpoint"):
+        run_until(request, stores[1], kill_rank)
+    assert not ranks_running()
+    key = with_header(request).header.key
+    saved = stores[1].checkpoints(key).load()
+    assert saved is not None
+    assert 0 < json.loads(saved["state.json"])["done"] < 60
+    # The number of devices may differ from attempt to attempt.
+    assert run_step(train_generator, request, stores[1], devices=1) == run_step(train_generator, request, stores[0])
+    assert stores[0].manifest(key).members == stores[1].manifest(key).members  # type: ignore[union-attr]
+
+
+def test_a_shared_training_that_is_to_stop_leaves_no_process(stores: list[ArtifactStore], lab: SimpleNamespace) -> None:
+    config = lab.configs["gan"]
+    config.images = 8 * 400
+    stop = threading.Event()
+    with pytest.raises(Cancelled):
+        run_until(training(config), stores[1], stop.set, stop=stop)
+    assert not ranks_running()
+
+
+def test_more_devices_than_images_in_a_batch_and_than_the_machine_has_are_refused(
+    stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
+    request = training(lab.configs["gan"])
+    with pytest.raises(UserError, match=r"spec\.resources\.devices: .*received 9, with 8 images in a batch"):
+        run_step(train_generator, request, stores[0], devices=9)
+    lab.configs["gan"].batch_size = 4096
+    with pytest.raises(UserError, match=r"spec\.resources\.devices: .*received 4096, with \d+ core"):
+        run_step(train_generator, training(lab.configs["gan"]), stores[0], devices=4096)
