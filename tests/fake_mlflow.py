@@ -51,8 +51,9 @@ class FakeMlflow(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, host: str) -> None:
+        super().__init__((host, 0), _Handler)
+        self.host = host
         self.experiments: dict[str, dict[str, Any]] = {}
         self.runs: dict[str, StoredRun] = {}
         self.asked: list[str] = []
@@ -71,7 +72,7 @@ class FakeMlflow(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://{self.host}:{self.server_port}"
 
     def run(self, name: str) -> StoredRun:
         """The one run of that name."""
@@ -185,9 +186,9 @@ class FakeMlflow(ThreadingHTTPServer):
 
 
 @contextmanager
-def fake_mlflow() -> Iterator[FakeMlflow]:
-    """A server that answers until the end of the context."""
-    server = FakeMlflow()
+def fake_mlflow(host: str = "127.0.0.1") -> Iterator[FakeMlflow]:
+    """A server that answers at an address of this machine until the end of the context."""
+    server = FakeMlflow(host)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -205,7 +205,7 @@ def track(  # noqa: PLR0917 - options of a command
     handle = trial_at(trial, store=store, context=context, namespace=namespace, secret=secret, endpoint=endpoint)
     _say_if_behind(handle)
     with handle.store() as opened, console.status("writing to MLflow"):
-        sent = send_to(address, opened, name=handle.name, uid=handle.uid)
+        sent = send_to(address, opened, name=handle.title, uid=handle.uid)
     console.print(f"{counted(sent.runs, 'run')}, {sent.written} of them written now")
     print_sent(sent)
 

@@ -1,13 +1,14 @@
 """The controller's command line: `python -m syntrial.controller` serves until it is told to stop.
 
-`python -m syntrial.controller gc` collects garbage once, in the stores of the namespaces that are served.
+`python -m syntrial.controller gc` collects garbage once, in the stores of the namespaces that are served, and
+`python -m syntrial.controller track` shows their trials in MLflow until it is told to stop.
 """
 
 import functools
 import os
 import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, cast
 
 import structlog
 import typer
@@ -15,6 +16,9 @@ import typer
 from syntrial import __version__
 from syntrial.errors import SyntrialError, UserError
 from syntrial.rpc.logs import configure_logging
+
+if TYPE_CHECKING:
+    from syntrial.artifacts.store import ArtifactStore
 
 METRICS_PORT: Final = 9090
 LIVENESS_PORT: Final = 8080
@@ -199,6 +203,45 @@ def gc(  # noqa: PLR0917 - options of a command
     if errors:
         _log.error("namespaces not collected", count=len(errors))
         raise typer.Exit(2 if all(isinstance(error, UserError) for error in errors) else 1)
+
+
+@app.command()
+def track(  # noqa: PLR0917 - options of a command
+    servers: Annotated[str, typer.Option(help="MLflow servers that experiments may name: a JSON list.")],
+    namespaces: Namespaces = None,
+    cluster_wide: ClusterWide = False,
+    store_secret: StoreSecret = "syntrial-store",  # noqa: S107 - the name of a Secret
+    liveness_port: Annotated[int, typer.Option(help="Port of /healthz.")] = LIVENESS_PORT,
+    kube_context: Annotated[str | None, typer.Option("--context", help="Context of the kubeconfig.")] = None,
+) -> None:
+    """Show trials in the MLflow servers that their experiments name."""
+    from syntrial.artifacts.cache import CacheBudget, parse_size
+    from syntrial.cluster.client import connect
+    from syntrial.controller.serving import health, stopped_by_signals
+    from syntrial.controller.stores import open_from_secret
+    from syntrial.controller.tracker import Tracker, targets_from
+
+    cluster = connect(context=kube_context)
+    limit = parse_size(os.environ.get("SYNTRIAL_CACHE_LIMIT") or CACHE_LIMIT, setting="SYNTRIAL_CACHE_LIMIT")
+    budget = CacheBudget(limit)
+
+    def open_store(namespace: str) -> "ArtifactStore":
+        return open_from_secret(
+            cluster.read_secret(namespace, store_secret),
+            namespace,
+            environment=_store_environment(),
+            cache_folder=os.environ.get("SYNTRIAL_CACHE_DIR", ""),
+            budget=budget,
+        )
+
+    tracker = Tracker(
+        cluster,
+        targets_from(servers),
+        namespaces=_namespaces(namespaces, cluster_wide=cluster_wide, default=cluster.namespace),
+        open_store=open_store,
+    )
+    with health(tracker.hung, port=liveness_port):
+        tracker.serve(stopped_by_signals())
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ from syntrial.trial.status import (
     FAILURES_SHOWN,
     PROGRESSING,
     SUCCEEDED,
+    TRACKED,
     VALID,
     StepFailure,
     audited,
@@ -155,7 +156,7 @@ def invalid(trial: TrialState, snapshot: Snapshot) -> Status:
 def unlooked(body: Mapping[str, Any], *, reason: str, message: str) -> Status:
     """The status of an experiment at which a look failed: what was known stays, but whether it progresses."""
     current = body.get("status") or {}
-    known = [item for item in current.get("conditions") or () if item.get("type") != PROGRESSING]
+    known = [item for item in current.get("conditions") or () if item.get("type") not in (PROGRESSING, TRACKED)]
     new = condition(PROGRESSING, "Unknown", reason, message)
     return {
         **current,
@@ -165,6 +166,14 @@ def unlooked(body: Mapping[str, Any], *, reason: str, message: str) -> Status:
             new,
         ],
     }
+
+
+def own(current: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The status that an object has, without the condition that another process writes."""
+    conditions = current.get("conditions")
+    if not any(item.get("type") == TRACKED for item in conditions or ()):
+        return current
+    return {**current, "conditions": [item for item in conditions or () if item.get("type") != TRACKED]}
 
 
 def has_succeeded(status: Status) -> bool:

@@ -335,7 +335,7 @@ class Controller:
 
     def _say(self, body: Mapping[str, Any], cache: ExperimentCache, decision: Decision) -> bool:
         """Writes the status where it differs from what the object has, and tells what changed; whether it stands."""
-        current = body.get("status") or {}
+        current = conditions.own(body.get("status") or {})
         interval = self._news_seconds(body["metadata"]["namespace"])
         is_early = self._clock() - cache.status_written_at < interval
         if is_early and not conditions.told(decision.status, current) and _merged(decision.status, body) != current:
@@ -345,7 +345,7 @@ class Controller:
 
     def _write(self, body: Mapping[str, Any], new: conditions.Status, cache: ExperimentCache | None = None) -> bool:
         """Writes a status, unless the object has it already; whether it has it now."""
-        current, status = body.get("status") or {}, _merged(new, body)
+        current, status = conditions.own(body.get("status") or {}), _merged(new, body)
         if status == current:
             return True
         events = conditions.told(new, current)

@@ -28,9 +28,7 @@ def serve(controller: Controller, cluster: Watched, settings: Settings, *, liven
     """
     # That many threads share a store's connections, and that a request is repeated, is not worth a line each time.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    stopping = stopped_by_signals()
     watches = Watches(cluster, controller.inventory, namespaces=settings.namespaces, stopping=stopping)
     with health(controller.hung, port=liveness_port):
         while not stopping.is_set():
@@ -45,11 +43,19 @@ def serve(controller: Controller, cluster: Watched, settings: Settings, *, liven
         controller.stop()
 
 
+def stopped_by_signals() -> threading.Event:
+    """What SIGTERM and SIGINT set from now on."""
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    return stopping
+
+
 @contextmanager
 def health(hung: Callable[[], list[str]], *, port: int) -> Iterator[int]:
     """Answers `GET /healthz` at a port (0: any; it is given back) while the block lasts.
 
-    With 200, or with 500 where looks hang, whose experiments `hung` gives: the process is then started anew.
+    With 200, or with 500 where something hangs, which `hung` names: the process is then started anew.
     """
 
     class Answers(BaseHTTPRequestHandler):
@@ -58,7 +64,7 @@ def health(hung: Callable[[], list[str]], *, port: int) -> Iterator[int]:
         def do_GET(self) -> None:
             uids = hung()
             known = self.path == "/healthz"
-            words = f"looks hang at {', '.join(uids)}" if uids else "ok"
+            words = f"work hangs at {', '.join(uids)}" if uids else "ok"
             data = (words if known else "only /healthz is here").encode()
             self.send_response(404 if not known else 500 if uids else 200)
             self.send_header("Content-Type", "text/plain; charset=utf-8")

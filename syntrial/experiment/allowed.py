@@ -36,6 +36,8 @@ class Allowed(Model):
     devices: Patterns = ("nvidia.com/*", "amd.com/gpu", "gpu.intel.com/*")
     """Resources of pods that are not every node's: a device plugin may hand out more than GPUs."""
     external_images: Patterns = ("*",)
+    mlflow_servers: Patterns = ()
+    """Of the chart's `tracking.servers`, the addresses."""
 
 
 def allowed_from(text: str) -> Allowed:
@@ -65,6 +67,7 @@ def check_allowed(experiment: Experiment, allowed: Allowed) -> None:
         if item.generator is not None and item.generator.external is not None
     }
     violations += _unmatched("external_images", allowed, images)
+    violations += _unmatched("mlflow_servers", allowed, {"spec.cluster.mlflow": cluster.mlflow})
     if violations:
         raise UserError(violations=violations)
 
@@ -89,8 +92,13 @@ def _unmatched(name: str, allowed: Allowed, values: Mapping[str, str | None]) ->
                 field=field,
                 rule=f"this cluster allows {listed(patterns, last='and') if patterns else 'none'}",
                 received=value,
-                remedy=f"Choose what is allowed, or ask the operator for it (`admission.allowed.{to_camel(name)}`).",
+                remedy=f"Choose what is allowed, or ask the operator for it (`{setting_of(name)}`).",
             )
+
+
+def setting_of(name: str) -> str:
+    """Where the chart's values have a list."""
+    return "tracking.servers" if name == "mlflow_servers" else f"admission.allowed.{to_camel(name)}"
 
 
 def _matches(value: str, patterns: Iterable[str]) -> bool:

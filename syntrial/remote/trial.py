@@ -39,6 +39,7 @@ class ClusterTrial:
         With `rates`, running pods are asked how fast they are.
         """
         self.name = remote.name
+        self.title = remote.status.title
         self.uid = remote.uid
         self.spelling = spelling or remote.name
         self._door = door

@@ -95,13 +95,17 @@ class Server:
         self,
         address: str,
         *,
+        field: str = FIELD,
         environment: Mapping[str, str] = os.environ,
         silence: float = SILENCE_SECONDS,
         patience: float = PATIENCE_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`address` as `server_address` gives it; `silence` and `patience` in seconds. Nothing is asked yet."""
-        self.address = address
+        """`address` as `server_address` gives it; `silence` and `patience` in seconds. Nothing is asked yet.
+
+        `field` is where the user named it, for errors; `environment` says who asks.
+        """
+        self.address, self._field = address, field
         self._clock, self._until, self._patience = clock, clock() + patience, patience
         self._client = httpx2.Client(timeout=silence, follow_redirects=False, **_credentials(environment))
 
@@ -121,7 +125,7 @@ class Server:
                 found = self._experiment(name)
         if found is None or not found["is_there"]:
             raise TrackingRefused(
-                field=FIELD,
+                field=self._field,
                 rule="the server has the experiment, or lets it be made",
                 received=f"{self.address}, where {name} was deleted",
                 remedy="Restore it there, or delete it for good (`mlflow gc`).",
@@ -238,7 +242,7 @@ class Server:
         said = " ".join(part for part in (f"HTTP {status}", code, message.partition("\n")[0][:200]) if part)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             return TrackingRefused(
-                field=FIELD,
+                field=self._field,
                 rule="the server lets this user write",
                 received=f"{self.address}, which answered {said}",
                 remedy=f"Set {TOKEN}, or {USER} and {PASSWORD}, and see what that user may do there.",
@@ -259,7 +263,7 @@ class Server:
 
     def _no_server(self, answer: str) -> TrackingRefused:
         return TrackingRefused(
-            field=FIELD,
+            field=self._field,
             rule="an MLflow server answers at the address",
             received=f"{self.address}, which answered with {answer}",
             remedy="Give the address under which its page opens, path included.",

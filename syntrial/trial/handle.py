@@ -34,6 +34,11 @@ class TrialHandle(Protocol):
         ...
 
     @property
+    def title(self) -> str:
+        """What a person calls it: "small", or "lab/small" on a cluster."""
+        ...
+
+    @property
     def spelling(self) -> str:
         """What a user types to mean it, options included: "small.yaml --store here", "small -n lab"."""
         ...
@@ -117,7 +122,7 @@ class LocalTrial:
         run: Callable[[Trial], None],
     ) -> None:
         """`draft` resolves the experiment's sources and plans it, once; `run` runs a draft to its verdict."""
-        self.name = self.uid = experiment.metadata.name
+        self.name = self.uid = self.title = experiment.metadata.name
         self.spelling = spelling
         self._experiment = experiment
         self._store = store
@@ -168,7 +173,7 @@ class LocalTrial:
             ]
         found["conditions"] = conditions
         is_open = len(done) < total and not failed
-        return TrialStatus(title=self.name, found=found, waits_for="run" if is_open else "")
+        return TrialStatus(title=self.title, found=found, waits_for="run" if is_open else "")
 
     def running(self, *, patience: float = 0.0) -> Mapping[str, StepProgress]:
         """Nothing: what runs tells of its progress where it was started."""

@@ -20,6 +20,9 @@ VALID: Final = "Valid"
 AUDITED: Final = "Audited"
 PROGRESSING: Final = "Progressing"
 SUCCEEDED: Final = "Succeeded"
+TRACKED: Final = "Tracked"
+"""Whether MLflow shows what the trial has come to, where the experiment asks for that on a cluster: written by another
+process than all others, see `syntrial.controller.tracker`."""
 
 PLANNED_BEFORE: Final = "PlannedBefore"
 """Reason of the condition Valid of a trial whose plan is kept, see `syntrial.trial.kept`."""

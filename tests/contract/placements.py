@@ -16,7 +16,10 @@ LISTS: Final[dict[str, list[str]]] = {
 }
 """As the values have them, `admission.allowed`."""
 
-ALLOWED: Final = Allowed.model_validate(LISTS)
+SERVERS: Final = ["http://mlflow.ml.svc:5000", "https://mlflow.example.org/lab"]
+"""Addresses of the values' `tracking.servers`."""
+
+ALLOWED: Final = Allowed.model_validate({**LISTS, "mlflowServers": SERVERS})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +31,8 @@ class Asked:
     field: str
     allows: str
     received: str
-    list: str
+    setting: str
+    """Where the values have the list."""
 
 
 def everywhere(**fields: Any) -> dict[str, Any]:
@@ -50,7 +54,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.priorityClassName",
         allows="batch and low-*",
         received="urgent",
-        list="priorityClasses",
+        setting="admission.allowed.priorityClasses",
     ),
     "a class that only begins like an allowed one": Asked(
         bad=one_stage("filtering", priorityClassName="batch-2"),
@@ -58,7 +62,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.stages.filtering.priorityClassName",
         allows="batch and low-*",
         received="batch-2",
-        list="priorityClasses",
+        setting="admission.allowed.priorityClasses",
     ),
     "a runtime class where none is allowed": Asked(
         bad=one_stage("dataPrep", runtimeClassName="privileged"),
@@ -66,7 +70,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.stages.dataPrep.runtimeClassName",
         allows="none",
         received="privileged",
-        list="runtimeClasses",
+        setting="admission.allowed.runtimeClasses",
     ),
     "a taint among allowed ones": Asked(
         bad=everywhere(tolerations=[{"key": "nvidia.com/gpu"}, {"key": "team-b", "operator": "Exists"}]),
@@ -74,7 +78,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.tolerations[1].key",
         allows="nvidia.com/gpu",
         received="team-b",
-        list="tolerationKeys",
+        setting="admission.allowed.tolerationKeys",
     ),
     "a label of nodes": Asked(
         bad=one_stage("analysis", nodeSelector={"zone": "a", "kubernetes.io/hostname": "db-1"}),
@@ -82,7 +86,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.stages.analysis.nodeSelector[kubernetes.io/hostname]",
         allows="nvidia.com/* and zone",
         received="kubernetes.io/hostname",
-        list="nodeSelectorKeys",
+        setting="admission.allowed.nodeSelectorKeys",
     ),
     "a device": Asked(
         bad=everywhere(resources={"limits": {"cpu": 1, "devices.example.org/kvm": 1}}),
@@ -90,7 +94,7 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.cluster.resources.limits[devices.example.org/kvm]",
         allows="nvidia.com/gpu",
         received="devices.example.org/kvm",
-        list="devices",
+        setting="admission.allowed.devices",
     ),
     "a program from elsewhere": Asked(
         bad=image("docker.io/somebody/miner"),
@@ -98,6 +102,14 @@ ASKED: Final[dict[str, Asked]] = {
         field="spec.synthetic[0].generator.external.image",
         allows="ghcr.io/lab/*",
         received="docker.io/somebody/miner",
-        list="externalImages",
+        setting="admission.allowed.externalImages",
+    ),
+    "an MLflow server of somebody else's": Asked(
+        bad=everywhere(mlflow="http://mlflow.ml.svc:5000/other"),
+        good=everywhere(mlflow="http://mlflow.ml.svc:5000"),
+        field="spec.cluster.mlflow",
+        allows="http://mlflow.ml.svc:5000 and https://mlflow.example.org/lab",
+        received="http://mlflow.ml.svc:5000/other",
+        setting="tracking.servers",
     ),
 }

@@ -704,6 +704,18 @@ CASES: dict[str, Case] = {
         server="should match",
         field="spec.cluster.queueName",
     ),
+    "an MLflow server by the name of its host": Case(
+        bad={"cluster": {"mlflow": "mlflow:5000"}},
+        good={"cluster": {"mlflow": "http://mlflow:5000"}},
+        server="should match",
+        field="spec.cluster.mlflow",
+    ),
+    "an MLflow server with who asks in its address": Case(
+        bad={"cluster": {"mlflow": "https://anna:secret@mlflow.example.org"}},
+        good={"cluster": {"mlflow": "https://mlflow.example.org/lab"}},
+        server="should match",
+        field="spec.cluster.mlflow",
+    ),
     "a quantity that is a fraction": Case(
         bad={"cluster": {"resources": {"requests": {"cpu": 0.5}}}},
         good={"cluster": {"resources": {"requests": {"cpu": "0.5"}}}},

@@ -142,10 +142,10 @@ imagePullSecrets:
 {{- end -}}
 {{- end -}}
 {{- end -}}
-{{- range concat .Values.networkPolicies.storePeers .Values.networkPolicies.downloadPeers -}}
+{{- range concat .Values.networkPolicies.storePeers .Values.networkPolicies.downloadPeers .Values.networkPolicies.trackingPeers -}}
 {{- with .ipBlock -}}
 {{- if regexMatch "/[0-7]$" .cidr -}}
-{{- fail (printf "networkPolicies: a peer of storePeers or downloadPeers is a place, and %s is most of the internet, with the metadata services of clouds in it. Name narrower ones; public addresses are reached where storePeers is empty, and by publicDownloads." .cidr) -}}
+{{- fail (printf "networkPolicies: a peer of storePeers, downloadPeers or trackingPeers is a place, and %s is most of the internet, with the metadata services of clouds in it. Name narrower ones; public addresses are reached where storePeers is empty, and by publicDownloads." .cidr) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

@@ -17,7 +17,7 @@ class Condition(Model):
     type: str = Field(
         max_length=316,
         description="Valid (the spec can be run), Audited (the data was prepared and its leaks judged), Progressing "
-        "(steps run or wait), or Succeeded (the report stands).",
+        "(steps run or wait), Succeeded (the report stands), or Tracked (MLflow shows it, where that is asked for).",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="True, False or Unknown.")
     reason: str = Field(max_length=1024, description="Why, as one word for programs.")
@@ -94,10 +94,12 @@ class Report(Model):
 
 
 class Status(Model):
-    """What the controller last saw; written by it alone."""
+    """What the controller last saw, and where the trial is shown; written by Syntrial alone."""
 
     observed_generation: int | None = Field(None, ge=0, description="The generation of the spec that this speaks of.")
-    conditions: tuple[Condition, ...] = Field((), max_length=16, description="Valid, Audited, Progressing, Succeeded.")
+    conditions: tuple[Condition, ...] = Field(
+        (), max_length=16, description="Valid, Audited, Progressing, Succeeded, Tracked."
+    )
     steps: Steps | None = Field(None, description="Counts of the steps of the plan.")
     progress: str | None = Field(None, description="Steps done of all steps, for example 12/40.")
     stages: tuple[StageSteps, ...] = Field((), max_length=16, description="Counts of the steps of each stage.")

@@ -242,7 +242,7 @@ def test_the_arguments_of_every_container_are_those_that_its_program_takes() -> 
                             patch.setenv("SYNTRIAL_STORE", "s3://trials/here")
                             inner.make_context(arguments[0], arguments[1:], parent=context).close()
                 parsed.add(container["name"])
-    assert parsed == {"controller", "gc", "setup", "check"}
+    assert parsed == {"controller", "gc", "setup", "check", "tracking"}
 
 
 # Security
@@ -272,11 +272,11 @@ def test_every_pod_keeps_to_restricted_and_has_a_read_only_root(path: Path) -> N
 
 
 @pytest.mark.parametrize("path", RENDERED, ids=lambda path: path.stem)
-def test_only_the_controller_and_the_collector_hold_a_token(path: Path) -> None:
+def test_only_the_controller_the_collector_and_the_tracker_hold_a_token(path: Path) -> None:
     for item in objects(path):
         for labels, spec in pods(item):
             component = labels["app.kubernetes.io/component"]
-            assert (component in {"controller", "gc"}) == ("serviceAccountName" in spec)
+            assert (component in {"controller", "gc", "tracking"}) == ("serviceAccountName" in spec)
             assert "serviceAccountName" in spec or spec["automountServiceAccountToken"] is False
 
 
@@ -297,7 +297,11 @@ def test_the_namespaced_mode_has_no_cluster_role_for_the_controller() -> None:
         bindings = objects(CASES / "golden" / f"{case}.yaml", "ClusterRoleBinding")
         assert bindings == []
     wide = objects(CASES / "golden" / "cluster-wide.yaml", "ClusterRoleBinding")
-    assert [found["subjects"][0]["name"] for found in wide] == ["syntrial-controller", "syntrial-gc"]
+    assert [found["subjects"][0]["name"] for found in wide] == [
+        "syntrial-controller",
+        "syntrial-gc",
+        "syntrial-tracking",
+    ]
 
 
 # Who reaches whom

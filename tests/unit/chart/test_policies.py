@@ -123,6 +123,18 @@ def test_only_pods_that_download_reach_the_internet(path: Path) -> None:
         ("external-s3", job("generation"), "203.0.113.8", 8443, False),
         ("external-s3", part("controller"), "192.0.2.1", 443, True),
         ("external-s3", part("controller"), "192.0.2.2", 443, False),
+        # What shows trials in MLflow: the servers, on their ports, and nobody else's pod goes there.
+        ("external-public", part("tracking"), "203.0.113.9", 8443, True),
+        ("external-public", part("tracking"), "203.0.113.9", 80, True),
+        ("external-public", part("tracking"), "203.0.113.9", 5000, False),
+        ("external-public", part("tracking"), "10.1.2.3", 80, False),
+        ("external-public", part("controller"), "203.0.113.9", 8443, False),
+        ("external-public", job("analysis"), "203.0.113.9", 8443, False),
+        ("cluster-wide", part("tracking"), Pod(namespace="ml", labels={}), 5000, True),
+        ("cluster-wide", part("tracking"), Pod(namespace="ml", labels={}), 80, False),
+        ("cluster-wide", part("tracking"), "203.0.113.9", 5000, False),
+        ("cluster-wide", part("tracking"), MINIO, 9000, True),
+        ("cluster-wide", part("controller"), Pod(namespace="ml", labels={}), 5000, False),
         # Served stages: called in their namespace, on their port.
         ("stage-services", STRANGER, part("served-generation"), 50051, True),
         ("stage-services", STRANGER, part("served-generation"), 9090, False),

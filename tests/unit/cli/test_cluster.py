@@ -302,7 +302,7 @@ def test_a_trial_on_the_cluster_is_shown_in_mlflow(
     with fake_mlflow() as mlflow:
         code, out, err = run("track", "small", "--mlflow", mlflow.url)
         assert (code, out.partition("\n")[0]) == (0, "1 run, 1 of them written now"), err
-        assert mlflow.run("small").tags["syntrial.steps"] == "1 of 2 done"
+        assert mlflow.run("lab/small").tags["syntrial.steps"] == "1 of 2 done"
 
 
 def test_a_file_means_the_trial_on_this_machine(cluster: MemoryCluster, run: Run, tmp_path: Path) -> None:

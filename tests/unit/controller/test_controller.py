@@ -495,6 +495,24 @@ def test_a_spec_that_was_admitted_before_and_has_too_many_steps_is_not_valid_and
     assert world.condition("Succeeded")[0] == "True"
 
 
+def test_a_condition_of_another_process_is_left_alone_and_no_reason_to_write() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.look(controller)
+    body = world.api.get("Experiment", NAMESPACE, "small")
+    assert body is not None
+    shown = {"type": "Tracked", "status": "True", "reason": "Sent", "message": "the trial is shown at http://a/"}
+    status = {**body["status"], "conditions": [*body["status"]["conditions"], shown]}
+    world.api.put({**body, "status": status})
+    version = world.api.objects["Experiment", NAMESPACE, "small"]["metadata"]["resourceVersion"]
+    world.look(controller)
+    assert world.api.objects["Experiment", NAMESPACE, "small"]["metadata"]["resourceVersion"] == version
+    world.settle(controller)
+    assert world.condition("Succeeded") == ("True", "VerdictReached")
+    assert shown in world.status()["conditions"]
+
+
 def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided() -> None:
     world = World(TUNED_SPEC)
     uid = world.apply()

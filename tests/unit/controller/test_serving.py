@@ -28,7 +28,7 @@ def asked(port: int, path: str = "/healthz") -> tuple[int, str]:
 
 
 @pytest.mark.parametrize(
-    ("hung", "status", "words"), [((), 200, "ok"), (("uid-1", "uid-2"), 500, "looks hang at uid-1, uid-2")]
+    ("hung", "status", "words"), [((), 200, "ok"), (("uid-1", "uid-2"), 500, "work hangs at uid-1, uid-2")]
 )
 def test_the_process_is_healthy_unless_a_look_hangs(hung: tuple[str, ...], status: int, words: str) -> None:
     with health(lambda: list(hung), port=0) as port:

@@ -34,6 +34,7 @@ from syntrial.experiment.allowed import Allowed
 from syntrial.plan.search import DECIDING
 from syntrial.rpc.step import recorded_request
 from syntrial.sources.ingest import record_source, recorded_source
+from syntrial.trial.status import TRACKED
 from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.unit.plan.deciding import decided
 
@@ -237,7 +238,11 @@ class Api:
         key = ("Experiment", obj["metadata"]["namespace"], obj["metadata"]["name"])
         if key not in self.objects:
             raise ClusterRefused("gone", status=404, reason="NotFound", field="", remedy="")
-        return self.put({**self.objects[key], "status": obj["status"]})
+        known = self.objects[key]
+        # What another field manager wrote stays, in a list whose entries have types.
+        others = [item for item in known.get("status", {}).get("conditions", ()) if item["type"] == TRACKED]
+        conditions = [*obj["status"]["conditions"], *others]
+        return self.put({**known, "status": {**obj["status"], "conditions": conditions}})
 
     def apply(self, obj: Mapping[str, Any], *, field_manager: str) -> dict[str, Any]:
         self.on_call()

@@ -29,7 +29,7 @@ def test_what_is_not_allowed_is_refused_with_field_rule_value_and_remedy_and_its
     assert violation.field == case.field
     assert violation.rule == f"this cluster allows {case.allows}"
     assert violation.received.startswith(case.received)
-    assert f"admission.allowed.{case.list}" in violation.remedy
+    assert f"(`{case.setting}`)" in violation.remedy
 
 
 def test_all_that_is_asked_for_too_much_is_said_at_once() -> None:

@@ -3,9 +3,16 @@
 {{ .root.Release.Name }}-{{ .root.Release.Namespace }}-{{ .for }}
 {{- end }}
 
-{{/* CEL: whether a text is in a list of `admission.allowed`; give (dict "root" $ "list" NAME "of" CEL). */}}
+{{/* What experiments may ask of the cluster, as JSON: `admission.allowed`, and the servers of `tracking`. */}}
+{{- define "syntrial.allowed" -}}
+{{- $servers := list -}}
+{{- range .Values.tracking.servers }}{{ $servers = append $servers .address }}{{ end -}}
+{{- set (deepCopy .Values.admission.allowed) "mlflowServers" $servers | toJson -}}
+{{- end }}
+
+{{/* CEL: whether a text is in a list of what is allowed; give (dict "root" $ "list" NAME "of" CEL). */}}
 {{- define "syntrial.isAllowed" -}}
-{{ get .root.Values.admission.allowed .list | toJson }}.exists(known, known == {{ .of }} || (known.endsWith('*') && {{ .of }}.startsWith(known.substring(0, size(known) - 1))))
+{{ get (include "syntrial.allowed" .root | fromJson) .list | toJson }}.exists(known, known == {{ .of }} || (known.endsWith('*') && {{ .of }}.startsWith(known.substring(0, size(known) - 1))))
 {{- end }}
 
 {{/* CEL: a list that may be absent or null; give (dict "of" CEL "field" NAME "none" CEL). */}}
@@ -15,5 +22,5 @@
 
 {{/* Words for what a list allows. */}}
 {{- define "syntrial.allowedWords" -}}
-{{ get .root.Values.admission.allowed .list | join ", " | default "none" }}
+{{ get (include "syntrial.allowed" .root | fromJson) .list | join ", " | default "none" }}
 {{- end }}

@@ -33,7 +33,7 @@
 - --gpu-ledger=$(POD_NAMESPACE)/{{ .Release.Name }}-gpu-hours
 {{- end }}
 - {{ printf "--pods=%s" (toJson .Values.pods) | squote }}
-- {{ printf "--allowed=%s" (toJson .Values.admission.allowed) | squote }}
+- {{ printf "--allowed=%s" (include "syntrial.allowed" .) | squote }}
 {{- end }}
 
 {{/* What the controller may do in a namespace with Experiments, and no more. */}}

@@ -90,6 +90,20 @@ addresses are let through, all under fd00::/8 and fe80::/10), and none of the cl
       {{- end }}{{ end }}
 {{- end }}
 
+{{/* Egress to MLflow. */}}
+{{- define "syntrial.egressTracking" -}}
+- to:
+    {{- with .Values.networkPolicies.trackingPeers }}
+    {{- toYaml . | nindent 4 }}
+    {{- else }}
+    {{- include "syntrial.publicPeers" . | nindent 4 }}
+    {{- end }}
+  ports:
+    {{- range $port := include "syntrial.trackingPorts" . | fromJsonArray }}
+    - {protocol: TCP, port: {{ $port }}}
+    {{- end }}
+{{- end }}
+
 {{/* Egress to where users' data may lie. */}}
 {{- define "syntrial.egressDownloads" -}}
 - to:
