@@ -4,6 +4,7 @@ Columns of which each row has exactly one 1 are classes (one-hot), unless the us
 -1 (not certain: CheXpert's tables) and an empty cell stand for is the user's to say: nothing is guessed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -31,6 +32,10 @@ _CELLS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("-1", "-1.0"), -1),
     **dict.fromkeys(("", "nan", "na"), -2),
 }
+_LIST: Final = re.compile(r"\[\s*(?:('[^']*'|\"[^\"]*\")\s*(?:,\s*('[^']*'|\"[^\"]*\")\s*)*)?\]")
+"""A cell of texts in brackets, as Python and JSON write lists: ['effusion', 'mass']."""
+_SIGN: Final = "\x1f"
+"""Between the labels of such a cell: no text has it."""
 _UNSURE, _BLANK, _OTHER = -1, -2, -3
 _POLICIES: Final[Mapping[int, int]] = {TableLabels.UNSURE_ZEROS: 0, TableLabels.UNSURE_ONES: 1}
 _DROPPED: Final = -4
@@ -58,7 +63,26 @@ def label_rows(sheet: Sheet, labels: TableLabels, *, taken: Sequence[str]) -> La
         return _of_columns(sheet, labels)
     column = labels.column or _usual(sheet, taken=taken)
     cells = sheet.column(column, option="labels.column")
+    if all(map(_LIST.fullmatch, filter(None, cells))):
+        return _joined(sheet, *_of_lists(cells, labels), column=column)
     return _joined(sheet, cells, labels, column=column) if labels.separator else _classes(sheet, cells, labels, column)
+
+
+def only_placed(labelled: Labelled, placed: Sequence[bool]) -> Labelled:
+    """Without the classes that only rows of no file have: such rows say nothing of the images."""
+    rows = labelled.kept & np.array(placed, bool)
+    if labelled.labels.ndim == 2 or not rows.any():
+        return labelled
+    has = np.bincount(labelled.labels[rows], minlength=len(labelled.classes)) > 0
+    if has.all():
+        return labelled
+    lost = [name for name, is_there in zip(labelled.classes, has, strict=True) if not is_there]
+    return Labelled(
+        classes=tuple(name for name in labelled.classes if name not in lost),
+        labels=np.maximum(np.cumsum(has) - 1, 0)[labelled.labels],
+        kept=labelled.kept & has[labelled.labels],
+        notes=(*labelled.notes, f"Left out: {quoted(lost)}, which no image that is there has."),
+    )
 
 
 def _usual(sheet: Sheet, *, taken: Sequence[str]) -> str:
@@ -79,6 +103,17 @@ def _usual(sheet: Sheet, *, taken: Sequence[str]) -> str:
         received=f"{quoted(sorted(found))}, which are several" if found else f"the columns {quoted(others)}",
         remedy=f"Write `table: {{labels: {{column: NAME}}}}` with one of them{several}.",
     )
+
+
+def _of_lists(cells: Sequence[str], labels: TableLabels) -> tuple[list[str], TableLabels]:
+    """Cells of texts in brackets as labels with a sign between them; empty brackets are no label."""
+    joined = [_SIGN.join(text[1:-1].strip() for text in re.findall(r"'[^']*'|\"[^\"]*\"", cell)) for cell in cells]
+    changed = TableLabels()
+    changed.CopyFrom(labels)
+    changed.separator = _SIGN
+    if all(cells):
+        changed.blank = TableLabels.UNSURE_ZEROS
+    return joined, changed
 
 
 def _classes(sheet: Sheet, cells: list[str], labels: TableLabels, column: str) -> Labelled:

@@ -9,6 +9,7 @@ from typing import Final
 from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.filetypes import PICTURE_SUFFIXES
+from syntrial.imagesets.sheets import TABLE_SUFFIXES
 
 _VOLUMES: Final = "Volumes are not read: save the slices that are meant as PNG, 16-bit PNG or DICOM."
 _REMEDIES: Final[Mapping[str, str]] = {
@@ -28,7 +29,6 @@ _REMEDIES: Final[Mapping[str, str]] = {
     **dict.fromkeys((".heic", ".heif", ".avif", ".jp2", ".jxl", ".svg", ".pdf"), "Convert them to PNG or JPEG."),
 }
 """By suffix, where a folder holds no image."""
-_TABLES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
 _SHOWN_TABLES: Final = 3
 _LISTS: Final = re.compile(r"(^|/)[^/]*(label|annotation|list|class)[^/]*\.txt$", re.IGNORECASE)
 _WITHOUT_CLASSES: Final = ("test", "sample", "submission")
@@ -63,7 +63,7 @@ def no_class(
 
 def by_table(names: Sequence[str]) -> str:
     """What to do where a table or a list among these files may say the classes; "" where there is none."""
-    tables = [name for name in names if name.lower().endswith(_TABLES) or _LISTS.search(name)]
+    tables = [name for name in names if name.lower().endswith(TABLE_SUFFIXES) or _LISTS.search(name)]
     first, *others = sorted(tables, key=lambda name: (any(word in name.lower() for word in _WITHOUT_CLASSES), name))[
         :_SHOWN_TABLES
     ] or [""]

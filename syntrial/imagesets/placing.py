@@ -4,6 +4,7 @@
     below the images     `a/1.png` is there below a folder of images
     without its start    `/data/set/images/a/1.png`, `SET-small/a/1.png`: what is left without parts in front
     by its name alone    one file is called `1.png`, wherever it lies, or `1` without what follows the last dot
+    but for capitals     one file is called `1.PNG`
 
 The first rule that finds a file counts. Two files that answer to one rule are told, and none is taken.
 """
@@ -28,6 +29,7 @@ class Places:
         self._below: dict[str, str] = {}
         self._last: dict[str, str] = {}
         self._stem: dict[str, str] = {}
+        self._folded: dict[str, str] = {}
         prefixes = [f"{root}/" for root in roots if root]
         for name in self._names:
             for prefix in prefixes:
@@ -36,6 +38,7 @@ class Places:
             last = name.rpartition("/")[2]
             _add(self._last, last, name)
             _add(self._stem, splitext(last)[0], name)
+            _add(self._folded, last.casefold(), name)
 
     def find(self, value: str, *, base: str = "") -> str | None:
         """The file that a row's cell means; None where there is none, `AMBIGUOUS` where there are several.
@@ -59,7 +62,7 @@ class Places:
         for stem in dict.fromkeys((last, splitext(last)[0])):
             if stem in self._stem:
                 return self._stem[stem]
-        return None
+        return self._folded.get(last.casefold())
 
 
 def _add(known: dict[str, str], key: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""A table's file as columns of text: comma-, tab- or semicolon-separated, gzipped or not, or Parquet.
+"""A table's file as columns of text: comma-, tab- or semicolon-separated, gzipped or not, JSON Lines, or Parquet.
 
 How text is read, where the user does not say:
 
@@ -15,6 +15,7 @@ import codecs
 import csv
 import gzip
 import io
+import json
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -27,7 +28,8 @@ from syntrial.errors import SourceError
 from syntrial.imagesets.classes import quoted
 from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, ZIP, is_picture, kind_of_head
 
-TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz")
+JSON_LINES: Final = (".jsonl", ".ndjson")
+TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz", *JSON_LINES)
 """Lower case. What is taken for a table where none is named."""
 MOST_TABLE_BYTES: Final = 256 << 20
 """Of a table's text, unpacked."""
@@ -124,6 +126,11 @@ def read_sheet(
             "a longer one",
             "This is no table: check the file.",
         )
+    if name.lower().endswith(JSON_LINES):
+        rows, lines = _json_rows(text, title=title)
+        return _sheet(rows, lines, columns=(), notes=notes, title=title)
+    if text.lstrip()[:1] in {"{", "["}:
+        _refuse_json(text, title=title)
     is_list = name.lower().endswith((".txt", ".lst"))
     rows, lines = _rows(text, delimiter=delimiter, is_list=is_list, columns=len(columns), title=title)
     return _sheet(rows, lines, columns=columns, notes=notes, title=title)
@@ -279,6 +286,46 @@ def _rows(text: str, *, delimiter: str, is_list: bool, columns: int, title: str)
     return rows, lines
 
 
+def _json_rows(text: str, *, title: str) -> tuple[list[list[str]], list[int]]:
+    """The rows of JSON Lines, the headings first: an object a line, of texts, numbers and truth values."""
+    objects: list[tuple[int, dict[str, Any]]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _wrong(f"{title}: line {number}", "a line is a JSON object", str(error), "Mend the line.") from None
+        if not isinstance(found, dict) or any(isinstance(value, dict | list) for value in found.values()):
+            what = "another value" if not isinstance(found, dict) else "a list or an object in one of its cells"
+            remedy = "Write a line for each image, and a column for each label."
+            raise _wrong(f"{title}: line {number}", "a line is a JSON object of texts and numbers", what, remedy)
+        objects.append((number, found))
+        if len(found) > MOST_COLUMNS or len(objects) > MOST_ROWS:
+            most = f"a table has at most {MOST_COLUMNS:,} columns and {MOST_ROWS:,} rows"
+            raise _wrong(f"{title}: line {number}", most, "more", "Give a part of it.")
+    if not objects:
+        raise _wrong(title, "a table has rows", "an empty file", "Copy or download it again.")
+    headings = list(dict.fromkeys(key for _, found in objects for key in found))
+    rows = [["" if found.get(key) is None else str(found[key]) for key in headings] for _, found in objects]
+    return [headings, *rows], [0, *(number for number, _ in objects)]
+
+
+def _refuse_json(text: str, *, title: str) -> None:
+    """Raises SourceError for a JSON document; what only begins like one is a table."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return
+    is_coco = isinstance(found, dict) and {"images", "annotations"} <= found.keys()
+    raise _wrong(
+        title,
+        "a table is text (CSV, TSV, JSON Lines) or Parquet",
+        "a JSON document" + (" of boxes or regions, as COCO's" if is_coco else ""),
+        "Write a table with a row for each image, of its path and its class, as CSV or JSON Lines (.jsonl).",
+    )
+
+
 def _sniffed(text: str) -> str:
     """The delimiter of the first lines; "" where there is one column."""
     lines = text[: 1 << 18].splitlines()[:_SNIFFED_LINES]
@@ -317,6 +364,9 @@ def _sheet(
     if not rows:
         raise _wrong(title, "a table has rows", "its headings alone", "Give the whole table.")
     for number, row in enumerate(rows):
+        if width > 1 and tuple(cell.strip() for cell in row) == headings:
+            again = "the headings once more"
+            raise _wrong(f"{title}: line {lines[number]}", "the headings stand once", again, "Leave the line out.")
         if len(row) != width:
             if len(row) < width or any(cell.strip() for cell in row[width:]):
                 raise _wrong(

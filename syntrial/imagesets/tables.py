@@ -3,6 +3,7 @@
 Plans and preparation go by this one rule, so that what is wrong with a table is told in a second, with its line.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -35,14 +36,14 @@ from syntrial.imagesets.folders import (
     some_headers,
     unnamed_dicom,
 )
-from syntrial.imagesets.labelling import label_rows
+from syntrial.imagesets.labelling import label_rows, only_placed
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.pseudonyms import spelling_notes
 from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.split_words import split_word
 from syntrial.imagesets.structure import PlacedPicture, lay_out
 from syntrial.imagesets.trees import Tree, below_top, open_tree, with_archives
-from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
+from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableLabels, TableSource
 
 USUAL_PATHS: Final = (
     *("path", "file name", "file", "file path", "image path", "image index", "image", "image name", "image file"),
@@ -205,9 +206,9 @@ def read_table(
     if table.ignore_splits:
         of_file = [""] * len(of_file)
     has_own = table.ignore_splits or table.lists.ByteSize() or any(of_file)
-    split = table.split or ("" if has_own else sheet.usual(USUAL_SPLITS))
-    taken = (column, patient, split, *table.keep)
-    labelled = label_rows(sheet, table.labels, taken=taken)
+    taken = (column, patient, *table.keep)
+    split = table.split or ("" if has_own else _usual_splits(sheet, table.labels, taken=taken))
+    labelled = label_rows(sheet, table.labels, taken=(*taken, split))
     tables = {name for file in table.files for name in file.names} | set(table.metadata)
     files = [name for name in names if name not in tables and (not table.images or lies_under(name, table.images))]
     unnamed = unnamed_dicom(files, opened=open_file)
@@ -225,7 +226,7 @@ def read_table(
     chosen = _once(sheet, found, labelled.labels, owners=owners, splits=cells, show=show)
     has_split = np.array([cell != "" for cell in cells])
     rows = [row for row in chosen if labelled.kept[row] and has_split[row]]
-    notes = (*sheet.notes, *labelled.notes, *notes)
+    notes = (*sheet.notes, *notes)
     if outside := sum(not has_split[row] for row in chosen):
         notes += (f"Left out: {counted(outside, 'image')} that no list of a split names.",)
     if repeated := sum(name is not None for name in found) - len(chosen):
@@ -240,6 +241,9 @@ def read_table(
             received=f"{counted(len(sheet), 'row')}, and none is left",
             remedy="Check `images`, `path` and the lists of the splits.",
         )
+    if not table.partial:
+        labelled = only_placed(labelled, [name is not None for name in found])
+    notes += labelled.notes
     return Table(
         pictures=tuple(PlacedPicture(name=str(found[row]), split=cells[row], label="") for row in rows),
         classes=labelled.classes,
@@ -248,6 +252,38 @@ def read_table(
         columns={name: tuple(column[row] for row in rows) for name, column in kept_columns.items()},
         notes=notes,
     )
+
+
+def _usual_splits(sheet: Sheet, labels: TableLabels, *, taken: Sequence[str]) -> str:
+    """The column that says the splits: one called so, or the only one whose cells are words for several; "" for none.
+
+    Raises SourceError for one that seems to say them in its own words.
+    """
+    named = sheet.usual(USUAL_SPLITS)
+    others = [name for name in sheet.headings if name and name not in {*taken, labels.column, *labels.columns}]
+    if named and named not in taken:
+        return named
+    by_words = []
+    for name in others:
+        words = {split_word(cell.strip()) for cell in sheet.column(name, option="splits.column")}
+        if None not in words and len(words) > 1:
+            by_words.append(name)
+    odd = [name for name in others if _is_of_splits(name)] if not by_words else []
+    if len(by_words) > 1 or odd:
+        raise SourceError(
+            field=f"{sheet.title}: splits",
+            rule="the splits stand in one column, in words (train, validation, test), or are not asked for",
+            received=f"{quoted(by_words or odd)}, which {'seem' if len(by_words or odd) > 1 else 'seems'} to say them",
+            remedy="Name the column, `splits: {column: NAME}`, with such words in it; or write "
+            "`splits: {ignore: true}`, and Syntrial splits.",
+        )
+    return by_words[0] if by_words else ""
+
+
+def _is_of_splits(name: str) -> bool:
+    """Whether a column is called is_test, train_test, in_training or the like."""
+    words = [word for word in re.split(r"[\W_]+", name.lower()) if word]
+    return len(words) > 1 and all(word in {"is", "in", "or"} or split_word(word) for word in words)
 
 
 def _some(names: Sequence[str], show: Show) -> str:

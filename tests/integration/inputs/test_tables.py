@@ -1,6 +1,7 @@
 """Tables as people have them: each is read, by plan and preparation alike."""
 
 import gzip
+import json
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping
@@ -110,6 +111,42 @@ def test_a_parquet_file_is_read(tmp_path: Path) -> None:
     parquet.write_table(table, tmp_path / "set" / "data.parquet")
     found = prepared(tmp_path, {"table": {"folder": "set"}})
     assert (total(found), found["train"].classes) == (COUNT, ("0", "1"))
+
+
+def test_json_lines_are_read_as_a_table_of_the_hubs_image_folders(tmp_path: Path) -> None:
+    flat(tmp_path / "real")
+    rows = [json.dumps({"file_name": png(n), "label": n % 2, "age": None if n % 3 else n}) for n in range(COUNT)]
+    (tmp_path / "real" / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+    found = prepared(tmp_path, {"folder": "real"})
+    assert (total(found), found["train"].classes) == (COUNT, ("0", "1"))
+
+
+def test_cells_of_texts_in_brackets_are_several_labels(tmp_path: Path) -> None:
+    flat(tmp_path / "set")
+    lists = ["['mass']", '["effusion", "mass"]', "[]"]
+    rows = [f"{png(n)}\t{lists[n % 3]}" for n in range(COUNT)]
+    (tmp_path / "set" / "labels.tsv").write_text("\n".join(["image\tlabels", *rows]))
+    found = prepared(tmp_path, {"table": {"folder": "set"}})
+    assert (total(found), found["train"].classes) == (COUNT, ("effusion", "mass"))
+    labels = np.concatenate([part.labels for part in found.values()])
+    assert sorted(labels.sum(1).tolist()) == sorted([1, 2, 0][n % 3] for n in range(COUNT))
+
+
+def test_a_column_of_words_for_splits_says_them_whatever_it_is_called(tmp_path: Path) -> None:
+    flat(tmp_path / "set")
+    words = ["Training", "Training", "valid", "TEST "]
+    rows = [f"{png(n)},{'ab'[n % 2]},{words[n // 2 % 4]}" for n in range(COUNT)]
+    (tmp_path / "set" / "labels.csv").write_text("\n".join(["image,label,usage", *rows]))
+    found = prepared(tmp_path, {"table": {"folder": "set"}})
+    wanted = [sum(words[n // 2 % 4] == word for n in range(COUNT)) for word in ("valid", "TEST ")]
+    assert [len(found[split].labels) for split in ("validation", "test")] == wanted
+
+
+def test_what_only_rows_without_a_file_say_is_no_class(tmp_path: Path) -> None:
+    flat(tmp_path / "set")
+    (tmp_path / "set" / "labels.csv").write_text(lines(png) + f"\nTotal,{COUNT}\n")
+    found = prepared(tmp_path, {"table": {"folder": "set"}})
+    assert (total(found), found["train"].classes) == (COUNT, ("a", "b"))
 
 
 def test_a_list_of_paths_and_labels_is_read(tmp_path: Path) -> None:

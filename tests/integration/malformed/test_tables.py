@@ -69,6 +69,32 @@ class Case:
 CASES: dict[str, Case] = {
     "an empty file": Case(table="", told=("labels.csv", "empty file")),
     "a file of blanks": Case(table=" \n \n", told=("a table has rows",)),
+    "headings once more": Case(
+        table=f"{text()}\n{HEAD}\n{text()}", told=(f"line {COUNT + 2}", "the headings once more", "Leave the line out")
+    ),
+    "a column that seems to say the splits": Case(
+        table=text(every(3, lambda _, cell: str(int(cell == "test"))), head="path,label,patient,is_test"),
+        told=("'is_test', which seems to say them", "splits: {ignore: true}"),
+    ),
+    "boxes as COCO has them": Case(
+        table='{"images": [], "annotations": []}', told=("a JSON document of boxes", "a row for each image")
+    ),
+    "a JSON list": Case(table='[{"path": "1.png", "label": "a"}]', told=("a JSON document", "JSON Lines")),
+    "JSON Lines that break off": Case(
+        table=HEAD,
+        files={"t.jsonl": '{"path": "1.png", "label": "a"}\n{"pa'},
+        fields={"file": "t.jsonl"},
+        told=("line 2", "a line is a JSON object"),
+    ),
+    "JSON Lines of lists": Case(
+        table=HEAD,
+        files={"t.jsonl": '{"path": "1.png", "label": ["a"]}\n'},
+        fields={"file": "t.jsonl"},
+        told=("line 1", "a list or an object in one of its cells"),
+    ),
+    "no JSON Lines": Case(
+        table=HEAD, files={"t.jsonl": "[1]\n"}, fields={"file": "t.jsonl"}, told=("line 1", "another value")
+    ),
     "headings alone": Case(table=HEAD, told=("headings alone",)),
     "a web page": Case(table="<!DOCTYPE html><html><body>Log in</body></html>", told=("web page", "Download it again")),
     "a zip archive, as spreadsheets are": Case(

@@ -17,6 +17,8 @@ NAMES = ["images/a/1.png", "images/a/2.png", "images/b/2.png", "more/3.jpg", "4.
         ("1", "images/a/1.png"),
         ("3.dcm", "more/3.jpg"),
         ("4.tar", "4.tar.png"),
+        ("/set/4.TAR.PNG", "4.tar.png"),
+        ("2.PNG", AMBIGUOUS),
         ("2.png", AMBIGUOUS),
         ("2", AMBIGUOUS),
         ("9.png", None),
