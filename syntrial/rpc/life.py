@@ -178,6 +178,9 @@ def rank(
                     meeting=meeting,
                 )
                 verbs()[method.rpartition("/")[2]](request, attempt)
+        except UserError:
+            # Rank 0 came to the same, of the same request and the same losses, and tells of it.
+            return _leave(DONE)
         except Exception as error:  # noqa: BLE001 - rank 0 tells of it, and this process's log why
             _log.error("rank failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             return _leave(FAILED)

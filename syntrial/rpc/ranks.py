@@ -73,8 +73,8 @@ class Ranks:
         """Has `act` called, in another thread, where a rank is lost."""
         self._on_loss = act
 
-    def lost(self, *, within: float = 5.0) -> RankLost | None:
-        """The rank that is lost, or is in so many seconds: its connections end before it does."""
+    def lost(self, *, within: float) -> RankLost | None:
+        """The rank that is lost, or is seen to be in so many seconds."""
         deadline = time.monotonic() + within
         while self._processes and self._lost is None and time.monotonic() < deadline:
             time.sleep(_LOOK)

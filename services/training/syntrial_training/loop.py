@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from syntrial.rpc.context import StepContext
 from syntrial_training.divergence import Losses
-from syntrial_training.sharing import require_same
+from syntrial_training.sharing import require_all, require_same
 from syntrial_training.tensors import from_bytes, to_bytes
 
 _TENSORS: Final = "tensors.safetensors"
@@ -74,6 +74,7 @@ def train(
         trainee.step(number)
         if context.checkpoint_due():
             trainee.losses.read()
+            require_all()
             context.checkpoints.save(checkpoint(trainee, done=number + 1))
         on_step(number + 1)
     trainee.losses.read()

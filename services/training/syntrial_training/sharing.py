@@ -31,6 +31,12 @@ PATIENCE: Final = timedelta(minutes=30)
 _LOOK: Final = 0.05
 """Seconds between two looks for the other ranks."""
 
+_SETTLED: Final = 5.0
+"""Seconds for a rank's end to be seen, which its connections tell of before."""
+
+_current: Final[list[Ranks]] = []
+"""Those of the step that this process shares, one at most: as torch.distributed, which has one group."""
+
 _INTERFACES: Final = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME")
 
 
@@ -86,6 +92,15 @@ def require_same(number: int, *, what: str) -> None:
         raise StoreUnavailable(f"the ranks of a shared step differ in {what}: {[int(one) for one in found]}")
 
 
+def require_all() -> None:
+    """Raises RankLost where a rank is lost. Asked once the device is done and before anything is saved: a sum that was
+    aborted leaves numbers that are nobody's.
+    """
+    lost = next((lost for own in _current if (lost := own.lost(within=0.0)) is not None), None)
+    if lost is not None:
+        raise lost
+
+
 def require_items(devices: int, *, batch_size: int) -> None:
     """Raises UserError where a device would have nothing of a batch."""
     if devices > batch_size:
@@ -120,14 +135,18 @@ def shared(context: StepContext) -> Iterator[None]:
             )
         # On GPUs the ranks that are left wait for one that is gone, where gloo's connections tell them at once.
         own.on_loss(_abort if torch.cuda.is_available() else lambda: None)
+        _current.append(own)
         try:
             yield
-        except RuntimeError as error:
-            lost = own.lost()
-            if lost is None:
+            require_all()
+        except (RuntimeError, UserError) as error:
+            # What an aborted sum left may look like a loss that diverges.
+            lost = own.lost(within=_SETTLED if isinstance(error, RuntimeError) else 0.0)
+            if lost is None or lost is error:
                 raise
             raise lost from error
         finally:
+            _current.clear()
             dist.destroy_process_group()
 
 

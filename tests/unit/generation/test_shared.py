@@ -203,6 +203,18 @@ def test_a_shared_training_that_is_to_stop_leaves_no_process(stores: list[Artifa
     assert not ranks_running()
 
 
+def test_a_shared_training_that_diverges_is_told_as_one_process_tells_it(
+    stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
+    config = lab.configs["gan"]
+    config.learning_rate = 1e30
+    with pytest.raises(UserError, match=r"^gan\.learning_rate: a training's losses and weights stay finite") as alone:
+        run_step(train_generator, training(config), stores[0])
+    with pytest.raises(UserError) as shared:
+        run_step(train_generator, training(config), stores[1], devices=2)
+    assert str(shared.value) == str(alone.value)
+
+
 def test_more_devices_than_images_in_a_batch_and_than_the_machine_has_are_refused(
     stores: list[ArtifactStore], lab: SimpleNamespace
 ) -> None:

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 import torch
+from syntrial_training import loop
 from syntrial_training.divergence import Losses
 from syntrial_training.loop import checkpoint, resume, train
 from torch import Tensor, nn
 
 from syntrial.errors import Cancelled, UserError
+from syntrial.rpc.ranks import RankLost
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
 
 
@@ -75,6 +77,20 @@ def test_no_checkpoint_is_saved_of_a_training_that_has_diverged(device: str) -> 
         run(Counter(bad_from=3, device=device), checkpoints=checkpoints, checkpoint_every=3)
     assert checkpoints.saves == 1
     assert resume(Counter(), checkpoints.blobs) == 3
+
+
+def test_no_checkpoint_is_saved_once_a_rank_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = iter([None, RankLost("rank 1")])
+
+    def require_all() -> None:
+        if (found := next(lost)) is not None:
+            raise found
+
+    monkeypatch.setattr(loop, "require_all", require_all)
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(RankLost):
+        run(Counter(), checkpoints=checkpoints, checkpoint_every=2)
+    assert resume(Counter(), checkpoints.blobs) == 2
 
 
 def test_a_divergence_in_the_last_steps_is_told_too() -> None:
