@@ -10,13 +10,17 @@ import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
+import yaml
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
     from tests.cluster.kubelet import Kubelet
+    from tests.cluster.product import Deployed
     from tests.cluster.site import Site
+    from tests.fake_mlflow import FakeMlflow
 
 CRD = Path(__file__).resolve().parents[2] / "k8s" / "crd" / "experiments.syntrial.dev.yaml"
 PYTHON_IMAGE = "localhost/python:3.11-bookworm"
@@ -113,6 +117,40 @@ def generator_image(cluster: "Kubernetes") -> str:
     held = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
     assert any(found in (image.get("names") or ()) for image in held), f"{found} is not loaded"
     return found
+
+
+@pytest.fixture(scope="session")
+def mlflow_server(cluster_environment: dict[str, str]) -> "Iterator[FakeMlflow]":
+    """An MLflow server on this machine, where pods reach it."""
+    from tests.fake_mlflow import fake_mlflow
+
+    with fake_mlflow(str(urlsplit(cluster_environment["S3_ENDPOINT"]).hostname)) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    cluster_environment: dict[str, str],
+    minio_image: None,
+    mlflow_server: "FakeMlflow",
+    tmp_path_factory: pytest.TempPathFactory,
+) -> "Iterator[Deployed]":
+    """The product, deployed with its own MinIO, and undeployed at the end."""
+    from tests.cluster.product import MLFLOW_SECRET, MLFLOW_TOKEN, Deployed
+
+    product = Deployed(environment=cluster_environment, namespace="syntrial-trial")
+    values = tmp_path_factory.mktemp("values") / "tracking.yaml"
+    values.write_text(
+        yaml.safe_dump({"tracking": {"servers": [{"address": mlflow_server.url, "secret": MLFLOW_SECRET}]}})
+    )
+    product.make("deploy", f"VALUES=tests/cluster/values.yaml {values}")
+    token = f"--from-literal=MLFLOW_TRACKING_TOKEN={MLFLOW_TOKEN}"
+    product.kubectl("create", "secret", "generic", MLFLOW_SECRET, token)
+    yield product
+    product.kubectl("delete", f"secret/{MLFLOW_SECRET}")
+    product.make("undeploy", "FORCE=1")
+    left = product.kubectl("get", "deployments,jobs,cronjobs,services,configmaps", "-o", "name").split()
+    assert left in ([], ["configmap/kube-root-ca.crt"])
 
 
 @pytest.fixture(scope="session")

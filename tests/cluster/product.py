@@ -17,6 +17,8 @@ from syntrial.artifacts.store import open_store
 from syntrial.cluster.manifests import Images
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+MLFLOW_SECRET = "mlflow-access"
+MLFLOW_TOKEN = "token-of-the-tests"
 
 
 def images() -> Images:

@@ -6,24 +6,21 @@ laptop: to the last bit, since both run on one processor.
 
 import json
 import logging
-import os
 import random
 import shutil
-import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 import yaml
 
 from syntrial.artifacts.store import open_store
 from syntrial.cluster.client import connect
 from syntrial.remote.store import remote_store
+from tests.cluster.faults import strike
 from tests.cluster.product import REPOSITORY, Deployed, compare_with_laptop, experiment_on, run_here, until
 from tests.cluster.sources import credentials, make_claim, minio_of, remove_objects, upload
 
@@ -31,7 +28,6 @@ if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
 
 LOG = logging.getLogger(__name__)
-_PIDS = Path("/proc/self/ns/pid").readlink()
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(3600)]
 SMALL = (REPOSITORY / "examples" / "phantom-small.yaml").read_text()
@@ -116,17 +112,6 @@ spec:
   budget: {{steps: 5}}
   encoder: {{steps: 10, batchSize: 16, featureSize: 8}}
 """
-
-
-@pytest.fixture(scope="module")
-def deployed(cluster_environment: dict[str, str], minio_image: None) -> Iterator[Deployed]:
-    """The product, deployed with its own MinIO, and undeployed at the end."""
-    product = Deployed(environment=cluster_environment, namespace="syntrial-trial")
-    product.make("deploy", "VALUES=tests/cluster/values.yaml")
-    yield product
-    product.make("undeploy", "FORCE=1")
-    left = product.kubectl("get", "deployments,jobs,cronjobs,services,configmaps", "-o", "name").split()
-    assert left in ([], ["configmap/kube-root-ca.crt"])
 
 
 @pytest.fixture(scope="module")
@@ -302,40 +287,3 @@ def test_ten_faults_at_random_moments_change_nothing(
     assert max(successes.values()) == 1
     LOG.info("seed %d: the laptop's keys, verdict and figures; no step succeeded twice", seed)
     deployed.kubectl("delete", "experiment", name)
-
-
-def strike(fault: str, deployed: Deployed, shared_cluster: Path, *, moments: random.Random) -> int:
-    """Lets one fault happen to a part of the cluster or of the product; what it needs to come back is given to it.
-
-    Returns how many were hit: a stage may have no pod at that moment.
-    """
-    victims = 1
-    match fault:
-        case "kube-apiserver" | "kubelet":
-            # SIGKILL of one of the cluster's own processes, which comes back after a few seconds.
-            home = Path(deployed.environment["KUBECONFIG"]).parents[1]
-            os.kill(int((home / "run" / f"{fault}.pid").read_text()), signal.SIGKILL)
-            time.sleep(moments.uniform(1.0, 5.0))
-            subprocess.run([shared_cluster / "up"], check=True, capture_output=True, timeout=300)
-        case "object store":
-            # From outside: the first process of a container ignores SIGKILL from within. Another MinIO serves tests.
-            others = [process for process in psutil.process_iter() if process.name() == "minio"]
-            others = [process for process in others if Path(f"/proc/{process.pid}/ns/pid").readlink() != _PIDS]
-            victims = len(others)
-            for process in others:
-                process.kill()
-        case "two controllers":
-            deployed.kubectl("scale", "deployment/syntrial-controller", "--replicas=2")
-            time.sleep(15.0)
-            deployed.kubectl("scale", "deployment/syntrial-controller", "--replicas=1")
-        case "collection":
-            job = f"gc-{moments.randrange(10**6)}"
-            deployed.kubectl("create", "job", job, "--from=cronjob/syntrial-gc")
-            time.sleep(moments.uniform(1.0, 8.0))
-            deployed.kubectl("delete", "pod", "-l", f"job-name={job}", "--grace-period=0", "--force")
-        case component:
-            found = deployed.running_pods(component)[:1]
-            victims = len(found)
-            for victim in found:
-                deployed.kubectl("delete", "pod", victim, "--grace-period=0", "--force", "--ignore-not-found")
-    return victims
