@@ -164,6 +164,22 @@ def generator_figure(report: Json) -> Figure | None:
     )
 
 
+def network_words(report: Json) -> str:
+    """A sentence that names the encoder's network where it was trained elsewhere; "" where it is the trial's own."""
+    found = _network(report)
+    if found is None:
+        return ""
+    return (
+        f"Features are those of {found['model']} (weights {found['weights'][:19]}…, images at {found['side']} px), "
+        "standardised by the real training images."
+    )
+
+
+def _network(report: Json) -> Json | None:
+    qualities = (quality for synthetic in report["synthetic"] for quality in synthetic["quality"])
+    return next((found for quality in qualities if (found := quality["features"].get("network")) is not None), None)
+
+
 def quality_figure(report: Json) -> Figure | None:
     """Fréchet distances of all sets beside the per-pixel Gaussian and the floor of real against real."""
     rows: list[tuple[str, float, str]] = []
@@ -187,10 +203,12 @@ def quality_figure(report: Json) -> Figure | None:
         rows.append(("per-pixel Gaussian", sum(gaussians) / len(gaussians), MUTED))
     rows.sort(key=lambda row: row[1])
     floor = sum(floors) / len(floors)
+    network = _network(report)
+    features = "an encoder trained on them" if network is None else network["model"]
     chart = dot_rows(
         rows,
         title="Fréchet distances of the synthetic sets",
-        x_label="Fréchet distance to the real training images (features of an encoder trained on them)",
+        x_label=f"Fréchet distance to the real training images (features of {features})",
         reference=(f"floor: real against real, {floor:.3g}", floor),
     )
     return Figure(
@@ -198,7 +216,7 @@ def quality_figure(report: Json) -> Figure | None:
         title="Fréchet distances",
         caption="Mean over random halves of the training images at one sample size; smaller is nearer. It rewards "
         "matching means and covariances, so a Gaussian can score well with images that no one would take for real: "
-        "read it beside the pictures and the effects.",
+        f"read it beside the pictures and the effects. {network_words(report)}".rstrip(),
         panels=(Panel(heading="", chart=chart),),
         keys=tuple(dict.fromkeys(keys)),
     )
@@ -244,7 +262,8 @@ def projection_figure(report: Json) -> Figure | None:
         id="projection",
         title="Images by their features",
         caption="UMAP of the encoder's features: images that are alike lie near each other; distances between groups, "
-        "and the axes, mean nothing. Rejected are those that the filters, the search for copies or the quota left out.",
+        "and the axes, mean nothing. Rejected are those that the filters, the search for copies or the quota left out. "
+        f"{network_words(report)}".rstrip(),
         panels=tuple(panels),
         keys=tuple(dict.fromkeys(keys)),
         legend=legend([*of_kinds.items(), *entries]),

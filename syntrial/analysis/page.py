@@ -15,6 +15,7 @@ from syntrial.analysis.figures import (
     Figure,
     forest_figure,
     generator_figure,
+    network_words,
     projection_figure,
     quality_figure,
     roc_figures,
@@ -120,6 +121,7 @@ def render_page(
             leaks=[leak for leak in report["dataset"]["leaks"] if leak["count"]],
             places=places(report),
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
+            network=network_words(report),
         )
     )
     optional = [copies, reconstructions, quality, projection, search, generators, leaks, findings]

@@ -10,11 +10,24 @@ from syntrial.documents.document import DOCUMENT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """A network that was trained elsewhere and stays as it is."""
+
+    model: str
+    weights: str
+    """Their digest; of an earlier training, its key."""
+    side: int
+    """Of the images that it is shown, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Features:
     """What distances are taken on."""
 
     size: int
     normalisation: str
+    network: Network | None = None
+    """None: the trial's own, trained on the real training images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,7 +133,8 @@ class Quality:
     images: int
     real_images: int
     features: Features
-    frechet: FrechetBesideGaussian | None
+    frechet: FrechetBesideGaussian | Frechet | None
+    """Beside the Gaussian where the trial's own network embeds the images."""
     """None where there are too few images."""
     frechet_by_class: dict[str, Frechet | None]
     precision_recall: PrecisionRecall | None

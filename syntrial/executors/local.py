@@ -38,7 +38,7 @@ from syntrial.executors.processes import (
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
 from syntrial.plan.steps import Step, is_shared
 from syntrial.rpc.client import operation_name, result_of
-from syntrial.rpc.file_fields import in_file_words, is_of_a_link
+from syntrial.rpc.file_fields import in_file_words, part_of
 from syntrial.rpc.logs import readable
 from syntrial.rpc.main import THREAD_ENVIRONMENT
 from syntrial.rpc.ranks import describe_end
@@ -356,7 +356,7 @@ class LocalExecutor:
         return result_of(operation, key=key)
 
     def _in_file_words(self, error: UserError, step: Step) -> UserError:
-        return in_file_words(error, method=step.method, of_a_link=is_of_a_link(step.request, self._store.manifest))
+        return in_file_words(error, method=step.method, part=part_of(step.request, self._store.manifest))
 
     def _explain(self, error: SyntrialError, task: _Task, process: ServerProcess) -> SyntrialError:
         """What became of a step whose calls failed: the server's end where it has ended, else the error itself."""

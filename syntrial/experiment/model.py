@@ -16,6 +16,7 @@ from syntrial.experiment import arms as arms_module
 from syntrial.experiment.base import Model, Name, Seed, wrong
 from syntrial.experiment.classifiers import BALANCED_TWICE, NO_EPOCHS, Budget, Classifier, Stage, samples_evenly
 from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
+from syntrial.experiment.encoder import Encoder
 from syntrial.experiment.endpoint import Endpoint, Side, check_primary, deciding, named_set
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
 from syntrial.experiment.synthetic import Generator, Synthetic
@@ -102,14 +103,6 @@ class ArmSpec(Model):
     )
 
 
-class Encoder(Model):
-    """The network, fitted to real training images alone, in whose features filters and Fréchet distances are taken."""
-
-    steps: int = Field(600, ge=1, le=1_000_000, description="Optimiser steps.")
-    batch_size: int = Field(64, ge=2, le=65_536, description="Images a step.")
-    feature_size: int = Field(64, ge=2, le=4096, description="Length of a feature vector.")
-
-
 class Sharing(Model):
     """What a step may take of the machines that it runs on; never part of a step's key."""
 
@@ -171,7 +164,9 @@ class Spec(Model):
     )
     endpoint: Endpoint = Field(Endpoint(), description="What is measured, and the one comparison that decides.")
     encoder: Encoder = Field(
-        Encoder(), description="The network, fitted to real training images, in whose features filters measure."
+        Encoder(),
+        description="The network in whose features filters measure: the trial's own, trained on real training images, "
+        "or a model with published weights or the user's.",
     )
     projection: Literal["none", "umap"] = Field(
         "none",

@@ -1,4 +1,5 @@
-"""The networks that classifiers begin with, as steps: chains of pretraining, and the features that probes need.
+"""The networks that classifiers begin with, as steps: chains of pretraining, and the features that probes and encoders
+need.
 
 Called by the planner, whose part it is; pure, as that is.
 """
@@ -10,7 +11,7 @@ from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.model import Spec
 from syntrial.plan import requests
 from syntrial.plan.steps import Program, member_of
-from syntrial.sources.named import DATASET, chain_name, weights_name
+from syntrial.sources.named import DATASET, ENCODER, chain_name, weights_name
 from syntrial.v1.analysis_pb2 import PretrainingSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
@@ -53,7 +54,11 @@ class Networks:
         """The network with what it begins with: the last of the first `links` of its chain, or its weights."""
         if links:
             return requests.classifier_model(classifier, begin=self._linked(classifier, links - 1, replicate=replicate))
-        weights = self._sources.get(weights_name(classifier))
+        return self._begun(classifier, weights_name(classifier))
+
+    def _begun(self, classifier: Classifier, name: str) -> ClassifierModel:
+        """The network with the weights that are the source `name`, if any."""
+        weights = self._sources.get(name)
         return requests.classifier_model(classifier, begin=FileWeights(digest=weights.digest) if weights else None)
 
     def _linked(self, classifier: Classifier, number: int, *, replicate: int) -> MemberRef:
@@ -114,6 +119,24 @@ class Networks:
         )
         about = f"features of {about} for {classifier.title}"
         extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
+        return member_of(extracted, "features")
+
+    def encoder_features(self, images: MemberRef, *, about: str, add: Add | None = None) -> MemberRef | None:
+        """Those that the encoder is given of images; None where it embeds images itself. `add` is that of a search."""
+        encoder = self._spec.encoder
+        network = encoder.network
+        if network is None:
+            return None
+        # Published weights are for images of a side that their library knows; a file says nothing of the kind.
+        usual = 0 if network.is_published else self._spec.dataset.size
+        request = ExtractFeaturesRequest(
+            images=images,
+            model=self._begun(network, ENCODER),
+            train=self._split("train") if requests.normalises_by_training(network) else None,
+            side=ExtractFeaturesRequest.Side(pixels=encoder.size or usual),
+        )
+        about = f"features of {about} for the encoder"
+        extracted = (add or self._add)("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
         return member_of(extracted, "features")
 
     def _split(self, name: str) -> MemberRef:

@@ -54,7 +54,7 @@ from syntrial.v1.classification_pb2 import (
 )
 from syntrial.v1.classification_pb2 import Probe as ProbeMessage
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
-from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest, TrainEncoderRequest
+from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest
 
 
 def plan(
@@ -159,11 +159,11 @@ class _Planner:
         return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
     def _encoder(self) -> MemberRef:
-        request = TrainEncoderRequest(
-            train=self._split("train"),
-            seed=self.spec.seed,
-            **self.spec.encoder.model_dump(),
-        )
+        request = requests.encoder_training(self.spec.encoder, seed=self.spec.seed)
+        request.train.CopyFrom(self._split("train"))
+        self.train_features = self.networks.encoder_features(self._split("train"), about="training images")
+        if self.train_features is not None:
+            request.features.CopyFrom(self.train_features)
         work = float(request.steps * request.batch_size)
         return member_of(
             self._add("FilteringService/TrainEncoder", request, verb="train", about="the encoder", work=work), "encoder"
@@ -195,6 +195,7 @@ class _Planner:
                 images = self._generate(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
             else:
                 images = self._import(item, summary)
+            features = self.networks.encoder_features(images, about=f"candidates of {item.name}{suffix}")
             filtered = self._add(
                 "FilteringService/FilterImages",
                 FilterImagesRequest(
@@ -209,6 +210,8 @@ class _Planner:
                     # A control does not fail the trial: the report says what it lacked.
                     allow_shortfall=item.generator is None or summary.control,
                     acceptance=None if random else requests.acceptance_name(item),
+                    features=features,
+                    train_features=self.train_features,
                 ),
                 verb="filter",
                 about=f"{name}{suffix}",
@@ -225,6 +228,8 @@ class _Planner:
                         encoder=self.encoder,
                         copies=CopyFilter(quantile=item.copies),
                         seed=self.spec.seed,
+                        features=features and member_of(filtered, "accepted_features"),
+                        train_features=self.train_features,
                     ),
                     verb="assess",
                     about=f"{name}{suffix}",
@@ -241,6 +246,10 @@ class _Planner:
         request.rejected.CopyFrom(member_of(filtered, "rejected"))
         request.train.CopyFrom(self._split("train"))
         request.encoder.CopyFrom(self.encoder)
+        if self.train_features is not None:
+            request.accepted_features.CopyFrom(member_of(filtered, "accepted_features"))
+            request.rejected_features.CopyFrom(member_of(filtered, "rejected_features"))
+            request.train_features.CopyFrom(self.train_features)
         projected = self._add("FilteringService/ProjectImages", request, verb="project", about=about)
         return member_of(projected, "projection")
 
@@ -272,7 +281,14 @@ class _Planner:
                 self.spec,
                 item,
                 generators=self.generators,
-                judge=judge_of(self.spec, split=self._split, encoder=self.encoder, item=item),
+                judge=judge_of(
+                    self.spec,
+                    split=self._split,
+                    encoder=self.encoder,
+                    train_features=self.train_features,
+                    networks=self.networks,
+                    item=item,
+                ),
                 decisions=self.decisions,
                 add=self._add,
                 add_of_trial=partial(self._add, of_trial=True),

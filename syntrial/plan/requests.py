@@ -15,6 +15,7 @@ from syntrial.errors import UserError
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
 from syntrial.experiment.dataset import Intensity, Pool
+from syntrial.experiment.encoder import OWN_TRAINING, Encoder
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import FILTERS
 from syntrial.experiment.model import Dataset, Generator, Leaks, Spec, Synthetic
@@ -46,7 +47,7 @@ from syntrial.v1.data_preparation_pb2 import (
     Source,
 )
 from syntrial.v1.data_preparation_pb2 import Intensity as IntensityMessage
-from syntrial.v1.filtering_pb2 import Filter, ProjectImagesRequest, RandomFilter
+from syntrial.v1.filtering_pb2 import Filter, ProjectImagesRequest, RandomFilter, TrainEncoderRequest
 from syntrial.v1.generation_pb2 import (
     DiffusionSampler,
     GeneratorCode,
@@ -300,6 +301,13 @@ def random_filters(synthetic: Synthetic) -> list[Filter]:
     """The control of the set's filters: a random share of the same size, or the quota alone where no share is known."""
     known = [share for share in _shares(synthetic) if share is not None]
     return [Filter(random=RandomFilter(keep=math.prod(known)))]
+
+
+def encoder_training(encoder: Encoder, *, seed: int) -> TrainEncoderRequest:
+    """The training of the trial's own network; of a model, the fit to its features, which have still to be named."""
+    if encoder.network is not None:
+        return TrainEncoderRequest(seed=seed)
+    return TrainEncoderRequest(seed=seed, **encoder.model_dump(include=set(OWN_TRAINING)))
 
 
 def projection(*, seed: int) -> ProjectImagesRequest:

@@ -27,7 +27,7 @@ from syntrial.experiment.tuning import Dimension as Tried
 from syntrial.plan import requests
 from syntrial.plan.generators import Generators, Trained
 from syntrial.plan.latents import steps_in_latents
-from syntrial.plan.networks import Add
+from syntrial.plan.networks import Add, Networks
 from syntrial.plan.steps import member_of
 from syntrial.v1.analysis_pb2 import SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -112,15 +112,34 @@ class Judge:
     train: MemberRef
     validation: MemberRef
     encoder: MemberRef
+    train_features: MemberRef | None
+    """Those that the encoder was fitted to, where it does not embed images itself."""
+    networks: Networks
+    """Which extract those of a trial's images."""
     objective: str
     """Its word."""
 
 
-def judge_of(spec: Spec, *, split: Callable[[str], MemberRef], encoder: MemberRef, item: Synthetic) -> Judge:
+def judge_of(
+    spec: Spec,
+    *,
+    split: Callable[[str], MemberRef],
+    encoder: MemberRef,
+    train_features: MemberRef | None,
+    networks: Networks,
+    item: Synthetic,
+) -> Judge:
     """By what the trials of a set's search are judged: never the test split."""
     assert item.tune is not None
     objective = item.tune.objective or spec.endpoint.metric
-    return Judge(train=split("train"), validation=split("validation"), encoder=encoder, objective=objective)
+    return Judge(
+        train=split("train"),
+        validation=split("validation"),
+        encoder=encoder,
+        train_features=train_features,
+        networks=networks,
+        objective=objective,
+    )
 
 
 class Search:
@@ -282,6 +301,7 @@ class Search:
 
     def _judge_images(self, images: MemberRef, *, about: str) -> MemberRef:
         if self._judge.objective == FRECHET:
+            features = self._judge.networks.encoder_features(images, about=about, add=self._add_of_trial)
             assessed = self._add_of_trial(
                 "FilteringService/AssessImages",
                 AssessImagesRequest(
@@ -290,6 +310,8 @@ class Search:
                     encoder=self._judge.encoder,
                     copies=CopyFilter(quantile=self._item.copies),
                     seed=self._spec.seed,
+                    features=features,
+                    train_features=self._judge.train_features,
                 ),
                 verb="judge",
                 about=about,
@@ -401,10 +423,10 @@ class Search:
         return list(value) if descriptor.is_repeated else value
 
 
-def steps_of_search(item: Synthetic, *, objective: str) -> int:
+def steps_of_search(item: Synthetic, *, objective: str, extracts: bool) -> int:
     """Steps of a set's search at most, its best trial's training among them; 0 where there is none.
 
-    `objective` is that of a search that names none.
+    `objective` is that of a search that names none; `extracts` says whether the encoder is given features.
     """
     if item.tune is None or item.generator is None:
         return 0
@@ -415,8 +437,10 @@ def steps_of_search(item: Synthetic, *, objective: str) -> int:
     rounds = -(-count // tune.parallel)
     known = 1 + len(tune.among)
     proposals = rounds - known // tune.parallel if count > known else 0
-    judged = 0 if (tune.objective or objective) == FRECHET else 1
-    return count * ((shares + 1) * _EACH_PART + latent) + proposals + rounds * shares + judged + 1
+    by_distance = (tune.objective or objective) == FRECHET
+    judged = 0 if by_distance else 1
+    each = _EACH_PART + (1 if by_distance and extracts else 0)
+    return count * ((shares + 1) * each + latent) + proposals + rounds * shares + judged + 1
 
 
 def _title(generator: Generator) -> str:

@@ -44,12 +44,16 @@ def size_of(spec: Spec) -> Size:
     """The size of the plan of a specification."""
     sets = outline(spec)
     encoders = 1 if spec.synthetic else 0
+    extracts = spec.encoder.network is not None
+    if spec.synthetic and extracts:
+        # Of the training images, and of the candidates of each set that draws its own.
+        encoders += 1 + sum(item.spec.replicates for item in sets if not item.is_random)
     steps = _ALWAYS + encoders + sum(_steps_of(item) for item in sets)
     if spec.projection == "umap":
         steps += sum(not item.is_control for item in sets)
     reference = spec.reference
     sides = () if reference is None else (spec.primary, *rivals(spec))
-    steps += sum(steps_of_search(item, objective=spec.endpoint.metric) for item in spec.synthetic)
+    steps += sum(steps_of_search(item, objective=spec.endpoint.metric, extracts=extracts) for item in spec.synthetic)
     steps += sum(_pretraining(spec, classifier) for classifier in spec.classifiers)
     # What the endpoint compares, by classifier: cells, and arms with controls of the same classifier.
     cells: dict[str, dict[tuple[str, str], int]] = {item.title: {} for item in spec.classifiers}

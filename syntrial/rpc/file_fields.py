@@ -8,13 +8,13 @@ speak of the file. `[]` stands for the entry that the step's label names.
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from google.protobuf.message import Message
 
 from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError
-from syntrial.v1.classification_pb2 import TrainClassifierRequest
+from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainClassifierRequest
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, Source
 from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
 
@@ -149,41 +149,62 @@ _OF_A_LINK: Final[dict[str, dict[str, str]]] = {
 }
 """Likewise of the steps that make a link of a chain of pretraining."""
 
+_OF_THE_ENCODER: Final[dict[str, dict[str, str]]] = {
+    "ExtractFeatures": {
+        "model.name": "spec.encoder.model",
+        "side": "spec.encoder.size",
+        "model": "spec.encoder",
+        "images": "spec.dataset",
+        "train": "spec.dataset",
+    },
+}
+"""Likewise of the steps that an encoder's model is given features by."""
+
+Part = Literal["trial", "link", "encoder"]
+"""For what a step is made, where its method alone does not say so."""
+
+_TABLES: Final[dict[Part, dict[str, dict[str, str]]]] = {
+    "trial": _PLACES,
+    "link": _OF_A_LINK,
+    "encoder": _OF_THE_ENCODER,
+}
+
 _OF_A_STAGE: Final = re.compile(r"phases\[\d+\]\.(train|start)")
 """What phases have of a classifier's stages alone: each phase of an arm is made of all of them."""
 
 
-def is_of_a_link(request: Message, manifest: Callable[[str], Manifest | None]) -> bool:
-    """Whether a step makes a link of a chain: its data was prepared beside what the trial holds out.
+def part_of(request: Message, manifest: Callable[[str], Manifest | None]) -> Part:
+    """For what a step is made: a link of a chain, whose data was prepared beside what the trial holds out; the encoder,
+    which alone names the side that its network is shown; or the trial.
 
     `manifest` gives that of a finished step by its key.
     """
+    if isinstance(request, ExtractFeaturesRequest):
+        return "encoder" if request.HasField("side") else "trial"
     if isinstance(request, PrepareDatasetRequest):
-        return request.HasField("held_out")
+        return "link" if request.HasField("held_out") else "trial"
     if not isinstance(request, TrainClassifierRequest):
-        return False
+        return "trial"
     prepared = manifest(request.train.key)
-    return prepared is not None and "heldOut" in prepared.request
+    return "link" if prepared is not None and "heldOut" in prepared.request else "trial"
 
 
-def in_file_words(error: UserError, *, method: str, of_a_link: bool = False) -> UserError:
+def in_file_words(error: UserError, *, method: str, part: Part = "trial") -> UserError:
     """The error with the fields that an experiment's file has.
 
-    `method` is that of the step, for example "syntrial.v1.ClassificationService/TrainClassifier"; `of_a_link` as
-    `is_of_a_link` says.
+    `method` is that of the step, for example "syntrial.v1.ClassificationService/TrainClassifier"; `part` as `part_of`
+    says.
     """
-    violations = [
-        replace(found, field=file_field(found.field, method=method, of_a_link=of_a_link)) for found in error.violations
-    ]
+    violations = [replace(found, field=file_field(found.field, method=method, part=part)) for found in error.violations]
     kind = SourceError if isinstance(error, SourceError) else UserError
     return kind(violations=violations)
 
 
-def file_field(field: str, *, method: str, of_a_link: bool = False) -> str:
+def file_field(field: str, *, method: str, part: Part = "trial") -> str:
     """A request's field as the file spells it; what is no field of the request (a file's name) is returned as it is."""
-    if not of_a_link and (found := _OF_A_STAGE.fullmatch(field)):
+    if part == "trial" and (found := _OF_A_STAGE.fullmatch(field)):
         return f"{_CLASSIFIER}.stages[].{'begin' if found[1] == 'start' else found[1]}"
-    for name, place in (_OF_A_LINK if of_a_link else _PLACES).get(method.rpartition("/")[2], {}).items():
+    for name, place in _TABLES[part].get(method.rpartition("/")[2], {}).items():
         if field == name or field.startswith((f"{name}.", f"{name}[")):
             inner = field.removeprefix(name)
             # Options keep the names that their program gave them.

@@ -22,7 +22,7 @@ from syntrial.errors import (
 )
 from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Report, scratch_folder
 from syntrial.rpc.context import StepContext
-from syntrial.rpc.file_fields import in_file_words, is_of_a_link
+from syntrial.rpc.file_fields import in_file_words, part_of
 from syntrial.rpc.logs import AttemptLog
 from syntrial.rpc.provenance import provenance
 from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
@@ -128,7 +128,7 @@ class StepRunner:
         key, told = request.header.key, error  # type: ignore[attr-defined]
         try:
             if isinstance(error, UserError):
-                told = in_file_words(error, method=method, of_a_link=is_of_a_link(request, self._store.manifest))
+                told = in_file_words(error, method=method, part=part_of(request, self._store.manifest))
             self._on_settled(key, told, self._attempt_log.text(), used)
         except SyntrialError as caught:
             _log.warning("attempt not recorded", key=key, method=method, error=str(caught))

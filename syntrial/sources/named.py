@@ -26,7 +26,10 @@ DATASET: Final = "dataset"
 """The name of the real data."""
 
 WEIGHTS: Final = "weights"
-"""The kind of a source that is a file of a classifier's first weights."""
+"""The kind of a source that is a file of weights: those that a classifier begins with, or an encoder's."""
+
+ENCODER: Final = "encoder"
+"""The name of the source of the weights of an encoder's model."""
 
 CODE: Final = "code"
 """The kind of a source that is a folder with a generator of the user's own."""
@@ -43,7 +46,7 @@ class SourceRef:
 
     name: str
     """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME,
-    unlabelled/NAME/NUMBER, weights/NAME or chain/NAME/NUMBER."""
+    unlabelled/NAME/NUMBER, encoder, weights/NAME or chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
@@ -167,21 +170,24 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
             kind = to_camel(item.generator.kind)
             inside = ("spec", "synthetic", number, "generator", kind, "unlabelled", k)
             found.append(_images(pool_name(item, k), pool, place=inside, size=size))
+    # Without synthetic sets there is nothing to measure.
+    if spec.encoder.network is not None and spec.synthetic:
+        found.append(_weights(ENCODER, spec.encoder.network, place=("spec", "encoder", "pretraining")))
     for number, classifier in enumerate(spec.classifiers):
         if classifier.pretraining != "none":
             place = ("spec", "classifiers", number, "pretraining")
-            address = classifier.pretraining
-            if address == "hub":
-                address = str(published_weights(classifier.model, field=_words(place)))
-            found.append(
-                SourceRef(
-                    name=weights_name(classifier), field=_words(place), kind=WEIGHTS, address=address, place=place
-                )
-            )
+            found.append(_weights(weights_name(classifier), classifier, place=place))
         for step, link in enumerate(classifier.chain):
             of_link = ("spec", "classifiers", number, "chain", step, "dataset")
             found.append(_images(chain_name(classifier, step), link.dataset, place=of_link, size=size))
     return tuple(found)
+
+
+def _weights(name: str, classifier: Classifier, *, place: tuple[str | int, ...]) -> SourceRef:
+    address, field = classifier.pretraining, _words(place)
+    if address == "hub":
+        address = str(published_weights(classifier.model, field=field))
+    return SourceRef(name=name, field=field, kind=WEIGHTS, address=address, place=place)
 
 
 def _images(name: str, fields: SourceFields, *, place: tuple[str | int, ...], size: int) -> SourceRef:
@@ -256,6 +262,9 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
             else _pooled(_coded(item, digests), by_content)
             for item in spec.synthetic
         ),
+        "encoder": spec.encoder.model_copy(update={"pretraining": digests[ENCODER]})
+        if ENCODER in digests
+        else spec.encoder,
         "classifiers": tuple(
             item.model_copy(
                 update={

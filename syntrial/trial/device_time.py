@@ -198,6 +198,9 @@ def _template(request: Any) -> Any | None:
             rate = request.phases[0].learning_rate
             made.phases.append(TrainingPhase(real=1.0, learning_rate=rate, train=parts))
         return made
+    if isinstance(request, TrainEncoderRequest) and request.HasField("features"):
+        # As a probe's.
+        return None
     if isinstance(request, TrainEncoderRequest) or (
         # Latents that a training is in are made by steps that may not have run yet.
         isinstance(request, TrainGeneratorRequest) and _config(request) is not None and not request.HasField("latent")

@@ -27,35 +27,35 @@ from syntrial.v1 import artifacts_pb2 as syntrial_dot_v1_dot_artifacts__pb2
 from syntrial.v1 import generation_pb2 as syntrial_dot_v1_dot_generation__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsyntrial/v1/filtering.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\x1a\x1csyntrial/v1/generation.proto\"\xac\x01\n\x13TrainEncoderRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x14\n\x0c\x66\x65\x61ture_size\x18\x06 \x01(\r\"8\n\x0e\x43\x65ntroidFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\x0b\n\x03own\x18\x03 \x01(\x08\"B\n\rRealismFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\x12\x0f\n\x07minimum\x18\x02 \x01(\x01\x12\x12\n\nneighbours\x18\x03 \x01(\r\"#\n\x10\x43onfidenceFilter\x12\x0f\n\x07minimum\x18\x01 \x01(\x01\"\x1c\n\x0cRandomFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\"\xd2\x01\n\x06\x46ilter\x12/\n\x08\x63\x65ntroid\x18\x01 \x01(\x0b\x32\x1b.syntrial.v1.CentroidFilterH\x00\x12\x33\n\nconfidence\x18\x02 \x01(\x0b\x32\x1d.syntrial.v1.ConfidenceFilterH\x00\x12+\n\x06random\x18\x03 \x01(\x0b\x32\x19.syntrial.v1.RandomFilterH\x00\x12-\n\x07realism\x18\x04 \x01(\x0b\x32\x1a.syntrial.v1.RealismFilterH\x00\x42\x06\n\x04kind\"\x1e\n\nCopyFilter\x12\x10\n\x08quantile\x18\x01 \x01(\x01\"\x8f\x03\n\x13\x46ilterImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12&\n\x06images\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12$\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x13.syntrial.v1.Filter\x12\'\n\x06\x63opies\x18\x06 \x01(\x0b\x32\x17.syntrial.v1.CopyFilter\x12\r\n\x05ratio\x18\x07 \x01(\x01\x12%\n\x07\x62\x61lance\x18\x08 \x01(\x0e\x32\x14.syntrial.v1.Balance\x12\x0c\n\x04seed\x18\t \x01(\x04\x12\x17\n\x0f\x61llow_shortfall\x18\n \x01(\x08\x12+\n\nacceptance\x18\x0b \x01(\x0e\x32\x17.syntrial.v1.Acceptance\"\xed\x01\n\x13\x41ssessImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12&\n\x06images\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x06\x63opies\x18\x05 \x01(\x0b\x32\x17.syntrial.v1.CopyFilter\x12\x0c\n\x04seed\x18\x06 \x01(\x04\"\xa5\x02\n\x14ProjectImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12(\n\x08rejected\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x12\n\nneighbours\x18\x06 \x01(\r\x12\x10\n\x08min_dist\x18\x07 \x01(\x01\x12\x0c\n\x04most\x18\x08 \x01(\r\x12\x0c\n\x04seed\x18\t \x01(\x04*=\n\nAcceptance\x12\x1a\n\x16\x41\x43\x43\x45PTANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43\x43\x45PTANCE_BEST\x10\x01\x32\xd8\x02\n\x10\x46ilteringService\x12O\n\x0cTrainEncoder\x12 .syntrial.v1.TrainEncoderRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0c\x46ilterImages\x12 .syntrial.v1.FilterImagesRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0c\x41ssessImages\x12 .syntrial.v1.AssessImagesRequest\x1a\x1d.google.longrunning.Operation\x12Q\n\rProjectImages\x12!.syntrial.v1.ProjectImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bsyntrial/v1/filtering.proto\x12\x0bsyntrial.v1\x1a#google/longrunning/operations.proto\x1a\x1bsyntrial/v1/artifacts.proto\x1a\x1csyntrial/v1/generation.proto\"\xd6\x01\n\x13TrainEncoderRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12%\n\x05train\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\r\n\x05steps\x18\x04 \x01(\r\x12\x12\n\nbatch_size\x18\x05 \x01(\r\x12\x14\n\x0c\x66\x65\x61ture_size\x18\x06 \x01(\r\x12(\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\"8\n\x0e\x43\x65ntroidFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\x12\x0b\n\x03top\x18\x02 \x01(\r\x12\x0b\n\x03own\x18\x03 \x01(\x08\"B\n\rRealismFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\x12\x0f\n\x07minimum\x18\x02 \x01(\x01\x12\x12\n\nneighbours\x18\x03 \x01(\r\"#\n\x10\x43onfidenceFilter\x12\x0f\n\x07minimum\x18\x01 \x01(\x01\"\x1c\n\x0cRandomFilter\x12\x0c\n\x04keep\x18\x01 \x01(\x01\"\xd2\x01\n\x06\x46ilter\x12/\n\x08\x63\x65ntroid\x18\x01 \x01(\x0b\x32\x1b.syntrial.v1.CentroidFilterH\x00\x12\x33\n\nconfidence\x18\x02 \x01(\x0b\x32\x1d.syntrial.v1.ConfidenceFilterH\x00\x12+\n\x06random\x18\x03 \x01(\x0b\x32\x19.syntrial.v1.RandomFilterH\x00\x12-\n\x07realism\x18\x04 \x01(\x0b\x32\x1a.syntrial.v1.RealismFilterH\x00\x42\x06\n\x04kind\"\x1e\n\nCopyFilter\x12\x10\n\x08quantile\x18\x01 \x01(\x01\"\xe9\x03\n\x13\x46ilterImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12&\n\x06images\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12$\n\x07\x66ilters\x18\x05 \x03(\x0b\x32\x13.syntrial.v1.Filter\x12\'\n\x06\x63opies\x18\x06 \x01(\x0b\x32\x17.syntrial.v1.CopyFilter\x12\r\n\x05ratio\x18\x07 \x01(\x01\x12%\n\x07\x62\x61lance\x18\x08 \x01(\x0e\x32\x14.syntrial.v1.Balance\x12\x0c\n\x04seed\x18\t \x01(\x04\x12\x17\n\x0f\x61llow_shortfall\x18\n \x01(\x08\x12+\n\nacceptance\x18\x0b \x01(\x0e\x32\x17.syntrial.v1.Acceptance\x12(\n\x08\x66\x65\x61tures\x18\x0c \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12.\n\x0etrain_features\x18\r \x01(\x0b\x32\x16.syntrial.v1.MemberRef\"\xc7\x02\n\x13\x41ssessImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12&\n\x06images\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x06\x63opies\x18\x05 \x01(\x0b\x32\x17.syntrial.v1.CopyFilter\x12\x0c\n\x04seed\x18\x06 \x01(\x04\x12(\n\x08\x66\x65\x61tures\x18\x07 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12.\n\x0etrain_features\x18\x08 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\"\xbb\x03\n\x14ProjectImagesRequest\x12\'\n\x06header\x18\x01 \x01(\x0b\x32\x17.syntrial.v1.StepHeader\x12(\n\x08\x61\x63\x63\x65pted\x18\x02 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12(\n\x08rejected\x18\x03 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12%\n\x05train\x18\x04 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\'\n\x07\x65ncoder\x18\x05 \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x12\n\nneighbours\x18\x06 \x01(\r\x12\x10\n\x08min_dist\x18\x07 \x01(\x01\x12\x0c\n\x04most\x18\x08 \x01(\r\x12\x0c\n\x04seed\x18\t \x01(\x04\x12\x31\n\x11\x61\x63\x63\x65pted_features\x18\n \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12\x31\n\x11rejected_features\x18\x0b \x01(\x0b\x32\x16.syntrial.v1.MemberRef\x12.\n\x0etrain_features\x18\x0c \x01(\x0b\x32\x16.syntrial.v1.MemberRef*=\n\nAcceptance\x12\x1a\n\x16\x41\x43\x43\x45PTANCE_UNSPECIFIED\x10\x00\x12\x13\n\x0f\x41\x43\x43\x45PTANCE_BEST\x10\x01\x32\xd8\x02\n\x10\x46ilteringService\x12O\n\x0cTrainEncoder\x12 .syntrial.v1.TrainEncoderRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0c\x46ilterImages\x12 .syntrial.v1.FilterImagesRequest\x1a\x1d.google.longrunning.Operation\x12O\n\x0c\x41ssessImages\x12 .syntrial.v1.AssessImagesRequest\x1a\x1d.google.longrunning.Operation\x12Q\n\rProjectImages\x12!.syntrial.v1.ProjectImagesRequest\x1a\x1d.google.longrunning.Operationb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'syntrial.v1.filtering_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ACCEPTANCE']._serialized_start=1691
-  _globals['_ACCEPTANCE']._serialized_end=1752
+  _globals['_ACCEPTANCE']._serialized_start=2063
+  _globals['_ACCEPTANCE']._serialized_end=2124
   _globals['_TRAINENCODERREQUEST']._serialized_start=141
-  _globals['_TRAINENCODERREQUEST']._serialized_end=313
-  _globals['_CENTROIDFILTER']._serialized_start=315
-  _globals['_CENTROIDFILTER']._serialized_end=371
-  _globals['_REALISMFILTER']._serialized_start=373
-  _globals['_REALISMFILTER']._serialized_end=439
-  _globals['_CONFIDENCEFILTER']._serialized_start=441
-  _globals['_CONFIDENCEFILTER']._serialized_end=476
-  _globals['_RANDOMFILTER']._serialized_start=478
-  _globals['_RANDOMFILTER']._serialized_end=506
-  _globals['_FILTER']._serialized_start=509
-  _globals['_FILTER']._serialized_end=719
-  _globals['_COPYFILTER']._serialized_start=721
-  _globals['_COPYFILTER']._serialized_end=751
-  _globals['_FILTERIMAGESREQUEST']._serialized_start=754
-  _globals['_FILTERIMAGESREQUEST']._serialized_end=1153
-  _globals['_ASSESSIMAGESREQUEST']._serialized_start=1156
-  _globals['_ASSESSIMAGESREQUEST']._serialized_end=1393
-  _globals['_PROJECTIMAGESREQUEST']._serialized_start=1396
-  _globals['_PROJECTIMAGESREQUEST']._serialized_end=1689
-  _globals['_FILTERINGSERVICE']._serialized_start=1755
-  _globals['_FILTERINGSERVICE']._serialized_end=2099
+  _globals['_TRAINENCODERREQUEST']._serialized_end=355
+  _globals['_CENTROIDFILTER']._serialized_start=357
+  _globals['_CENTROIDFILTER']._serialized_end=413
+  _globals['_REALISMFILTER']._serialized_start=415
+  _globals['_REALISMFILTER']._serialized_end=481
+  _globals['_CONFIDENCEFILTER']._serialized_start=483
+  _globals['_CONFIDENCEFILTER']._serialized_end=518
+  _globals['_RANDOMFILTER']._serialized_start=520
+  _globals['_RANDOMFILTER']._serialized_end=548
+  _globals['_FILTER']._serialized_start=551
+  _globals['_FILTER']._serialized_end=761
+  _globals['_COPYFILTER']._serialized_start=763
+  _globals['_COPYFILTER']._serialized_end=793
+  _globals['_FILTERIMAGESREQUEST']._serialized_start=796
+  _globals['_FILTERIMAGESREQUEST']._serialized_end=1285
+  _globals['_ASSESSIMAGESREQUEST']._serialized_start=1288
+  _globals['_ASSESSIMAGESREQUEST']._serialized_end=1615
+  _globals['_PROJECTIMAGESREQUEST']._serialized_start=1618
+  _globals['_PROJECTIMAGESREQUEST']._serialized_end=2061
+  _globals['_FILTERINGSERVICE']._serialized_start=2127
+  _globals['_FILTERINGSERVICE']._serialized_end=2471
 # @@protoc_insertion_point(module_scope)

@@ -18,20 +18,22 @@ ACCEPTANCE_UNSPECIFIED: Acceptance
 ACCEPTANCE_BEST: Acceptance
 
 class TrainEncoderRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "steps", "batch_size", "feature_size")
+    __slots__ = ("header", "train", "seed", "steps", "batch_size", "feature_size", "features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     BATCH_SIZE_FIELD_NUMBER: _ClassVar[int]
     FEATURE_SIZE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
     steps: int
     batch_size: int
     feature_size: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., feature_size: _Optional[int] = ...) -> None: ...
+    features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., steps: _Optional[int] = ..., batch_size: _Optional[int] = ..., feature_size: _Optional[int] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class CentroidFilter(_message.Message):
     __slots__ = ("keep", "top", "own")
@@ -84,7 +86,7 @@ class CopyFilter(_message.Message):
     def __init__(self, quantile: _Optional[float] = ...) -> None: ...
 
 class FilterImagesRequest(_message.Message):
-    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall", "acceptance")
+    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall", "acceptance", "features", "train_features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +98,8 @@ class FilterImagesRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     ALLOW_SHORTFALL_FIELD_NUMBER: _ClassVar[int]
     ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -107,26 +111,32 @@ class FilterImagesRequest(_message.Message):
     seed: int
     allow_shortfall: bool
     acceptance: Acceptance
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ...) -> None: ...
+    features: _artifacts_pb2.MemberRef
+    train_features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class AssessImagesRequest(_message.Message):
-    __slots__ = ("header", "images", "train", "encoder", "copies", "seed")
+    __slots__ = ("header", "images", "train", "encoder", "copies", "seed", "features", "train_features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     ENCODER_FIELD_NUMBER: _ClassVar[int]
     COPIES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
     encoder: _artifacts_pb2.MemberRef
     copies: CopyFilter
     seed: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ...) -> None: ...
+    features: _artifacts_pb2.MemberRef
+    train_features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class ProjectImagesRequest(_message.Message):
-    __slots__ = ("header", "accepted", "rejected", "train", "encoder", "neighbours", "min_dist", "most", "seed")
+    __slots__ = ("header", "accepted", "rejected", "train", "encoder", "neighbours", "min_dist", "most", "seed", "accepted_features", "rejected_features", "train_features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     ACCEPTED_FIELD_NUMBER: _ClassVar[int]
     REJECTED_FIELD_NUMBER: _ClassVar[int]
@@ -136,6 +146,9 @@ class ProjectImagesRequest(_message.Message):
     MIN_DIST_FIELD_NUMBER: _ClassVar[int]
     MOST_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    ACCEPTED_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    REJECTED_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     accepted: _artifacts_pb2.MemberRef
     rejected: _artifacts_pb2.MemberRef
@@ -145,4 +158,7 @@ class ProjectImagesRequest(_message.Message):
     min_dist: float
     most: int
     seed: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., accepted: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., rejected: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., neighbours: _Optional[int] = ..., min_dist: _Optional[float] = ..., most: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    accepted_features: _artifacts_pb2.MemberRef
+    rejected_features: _artifacts_pb2.MemberRef
+    train_features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., accepted: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., rejected: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., neighbours: _Optional[int] = ..., min_dist: _Optional[float] = ..., most: _Optional[int] = ..., seed: _Optional[int] = ..., accepted_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., rejected_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...

@@ -478,6 +478,36 @@ CASES: dict[str, Case] = {
         message="of a recipe, a probe has a use for classWeights, selectBy and normalisation alone",
         field="spec.classifiers[0].recipe",
     ),
+    "weights of an encoder's model without the model": Case(
+        bad={"encoder": {"pretraining": "hub"}},
+        good={"encoder": {"pretraining": "hub", "model": "vit_small_patch16_224.dino", "size": 224}},
+        message="`pretraining` and `size` are of an encoder's `model`",
+        field="spec.encoder.model",
+    ),
+    "a side of an encoder's model without the model": Case(
+        bad={"encoder": {"size": 224}},
+        good={"encoder": {"steps": 224}},
+        message="`pretraining` and `size` are of an encoder's `model`",
+        field="spec.encoder.model",
+    ),
+    "an encoder's model without weights": Case(
+        bad={"encoder": {"model": "resnet18"}},
+        good={"encoder": {"model": "resnet18", "pretraining": "weights/r18.safetensors"}},
+        message="features of a network with random weights measure nothing",
+        field="spec.encoder.pretraining",
+    ),
+    "an encoder's model with random weights": Case(
+        bad={"encoder": {"model": "resnet18", "pretraining": "none"}},
+        good={"encoder": {"model": "resnet18", "pretraining": "hub://timm/resnet18.a1_in1k"}},
+        message="features of a network with random weights measure nothing",
+        field="spec.encoder.pretraining",
+    ),
+    "an encoder's model that is to be trained": Case(
+        bad={"encoder": {"model": "resnet18", "pretraining": "hub", "batchSize": 32}},
+        good={"encoder": {"batchSize": 32}},
+        message="`steps`, `batchSize` and `featureSize` are of the trial's own network: a `model` is not trained",
+        field="spec.encoder",
+    ),
     "a primary set that is not there": Case(
         bad=primary(synthetic="edn"),
         good=primary(synthetic="edm"),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from syntrial_classification.streams import UInt64s, below, stream
 
@@ -74,6 +75,14 @@ def normalise(images_BHWC: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:
     """uint8 (B, H, W, C) to float32 (B, C, H, W) in channels-last memory, at mean 0 and standard deviation 1."""
     floating = images_BHWC.to(torch.float32).sub_(mean_C).mul_(1.0 / std_C)
     return floating.permute(0, 3, 1, 2)
+
+
+def resized(images_BHWC: Tensor, *, side: int) -> Tensor:
+    """uint8 (B, H, W, C) to float32 (B, C, side, side) at 0 to 255, in channels-last memory: bicubic, antialiased."""
+    floating = images_BHWC.to(torch.float32).permute(0, 3, 1, 2)
+    found = functional.interpolate(floating, size=(side, side), mode="bicubic", align_corners=False, antialias=True)
+    # Bicubic overshoots at edges, beyond what an image holds.
+    return found.clamp_(0.0, 255.0).contiguous(memory_format=torch.channels_last)
 
 
 def scaled(images_BCHW: Tensor, mean_C: Tensor, std_C: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from syntrial.artifacts.store import MemberReader
 from syntrial.errors import UserError, Violation
+from syntrial.imagesets.features import read_features, require_same
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.imagesets.limits import COLORS
 from syntrial.rpc.context import StepContext
@@ -58,7 +59,7 @@ def _from_images(reader: MemberReader, images: ImageSet, *, context: StepContext
 def _from_features(reader: MemberReader, at_hand: MemberReader, *, count: int) -> Tensor:
     """Logits, float32 (N, K), by the last layer of a probe."""
     head: dict[str, Any] = reader.json("classifier.json")
-    found = features.read_features(at_hand, count=count)
+    found = read_features(at_hand, count=count)
     if "probe" not in head:
         raise UserError(
             field="features",
@@ -67,7 +68,7 @@ def _from_features(reader: MemberReader, at_hand: MemberReader, *, count: int) -
             remedy="Leave `features` out.",
         )
     expected = {name: head[name] for name in ("model", "pretraining", "normalisation")}
-    features.require_same(found.network, expected=expected, field="features")
+    require_same(found.network, expected=expected, field="features")
     weights = read_safetensors(reader.path("weights.safetensors"))
     return features.head_logits(weights, found.values_ND, head=head["probe"]["head"])
 

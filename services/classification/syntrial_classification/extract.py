@@ -9,12 +9,13 @@ from syntrial_training.compute import reproducible
 from syntrial_training.tensors import from_bytes, to_bytes
 
 from syntrial.errors import UserError
+from syntrial.imagesets.features import Features, write_features
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainingRecipe
 from syntrial_classification import features
 from syntrial_classification.initial import initial_model
-from syntrial_classification.models import model_spec
+from syntrial_classification.models import SMALL_CNN, check_name, model_spec, published_side
 from syntrial_classification.table import MICRO_BATCH, normalisation_of, resident
 
 CHUNK: Final = 16 * MICRO_BATCH
@@ -32,7 +33,8 @@ def extract_features(request: ExtractFeaturesRequest, context: StepContext) -> N
     measured = request.HasField("train")
     train = read_image_set(context.open(request.train)) if measured else images
     side_H, _, channels = images.images_NHWC.shape[1:]
-    spec = model_spec(request.model, classes=len(images.classes), channels=channels, side=side_H)
+    side = _side(request) if request.HasField("side") else side_H
+    spec = model_spec(request.model, classes=len(images.classes), channels=channels, side=side)
     # A probe's last layer is fitted: what the network has there by chance is not used.
     model, pretraining = initial_model(request.model, spec, context, seed=0, images=images)
     if pretraining["kind"] == "none":
@@ -57,11 +59,26 @@ def extract_features(request: ExtractFeaturesRequest, context: StepContext) -> N
     while done < len(images):
         stop = min(done + CHUNK, len(images))
         chunk = resident((images.images_NHWC[done:stop],), device=device)
-        for batch in features.extract(model, chunk, constants=constants):
+        for batch in features.extract(model, chunk, constants=constants, side=spec.side):
             values_ND[done : done + len(batch)] = batch.cpu().numpy()
             done += len(batch)
             context.progress(done, total=len(images), unit="images", activity="extracting features")
         if context.checkpoint_due():
             context.checkpoints.save({"features": to_bytes({"features": torch.from_numpy(values_ND[:done])})})
     network = features.network_of(spec, pretraining=pretraining, constants=constants)
-    features.write_features(context.output, values_ND, network=network)
+    write_features(context.output, "features", Features(values_ND=values_ND, network=network))
+
+
+def _side(request: ExtractFeaturesRequest) -> int:
+    """To how many pixels a side images are brought, where the request says so."""
+    if request.side.pixels:
+        return int(request.side.pixels)
+    check_name(request.model.name)
+    if request.model.name == SMALL_CNN:
+        raise UserError(
+            field="side",
+            rule="small-cnn has no published weights whose side images could be brought to",
+            received="0",
+            remedy="Give a number of pixels, or leave it out.",
+        )
+    return published_side(request.model.name)

@@ -1,10 +1,9 @@
-"""Features: what the last layer of a network is given of each image; and that layer alone, computed on them.
+"""What the last layer of a network is given of each image; and that layer alone, computed on it.
 
-Called by `extract`, which keeps them as an artifact, by `probe`, which fits the layer, and by `evaluate`.
+Called by `extract`, which keeps it as an artifact, by `probe`, which fits the layer, and by `evaluate`.
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -12,31 +11,18 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from syntrial.artifacts.members import MemberReader
-from syntrial.errors import DataLoss, UserError
+from syntrial.errors import UserError
 from syntrial_classification.models import ModelSpec, head_names
 from syntrial_classification.table import Normalisation, predict
 
-_BLOB: Final = "features.npy"
-_HEAD: Final = "features.json"
 _ROUNDING: Final = 1e-3
 _BLOCK: Final = 8192
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Features:
-    """The features of a set of images, and the network that they are of."""
-
-    values_ND: npt.NDArray[np.float32]  # noqa: N815
-    """Memory-mapped and read-only."""
-    network: Mapping[str, Any]
-    """See `network_of`."""
-
-    @property
-    def normalisation(self) -> Normalisation:
-        """How pixels were scaled."""
-        constants = self.network["normalisation"]
-        return Normalisation(mean=tuple(constants["mean"]), std=tuple(constants["std"]))
+def scaled_by(network: Mapping[str, Any]) -> Normalisation:
+    """How pixels are scaled for a network, as `network_of` notes it."""
+    constants = network["normalisation"]
+    return Normalisation(mean=tuple(constants["mean"]), std=tuple(constants["std"]))
 
 
 def network_of(spec: ModelSpec, *, pretraining: Mapping[str, Any], constants: Normalisation) -> dict[str, Any]:
@@ -48,22 +34,10 @@ def network_of(spec: ModelSpec, *, pretraining: Mapping[str, Any], constants: No
     }
 
 
-def write_features(output: Any, values_ND: npt.NDArray[np.float32], *, network: Mapping[str, Any]) -> None:
-    """Writes the member `features`."""
-    output.array("features", _BLOB, values_ND)
-    output.json("features", _HEAD, {"schema": 1, "network": dict(network)})
-
-
-def read_features(reader: MemberReader, *, count: int) -> Features:
-    """The features of `count` images. Raises DataLoss where the member has another number of them."""
-    values_ND = reader.array(_BLOB)
-    if values_ND.dtype != np.float32 or values_ND.ndim != 2 or len(values_ND) != count:
-        raise DataLoss(f"features of {count} images are {values_ND.dtype} {values_ND.shape}", key=reader.key)
-    return Features(values_ND=values_ND, network=reader.json(_HEAD)["network"])
-
-
-def extract(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) -> Iterator[Tensor]:
-    """Features, float32 (B, D), of the images in their order, computed in the batches of `predict`.
+def extract(
+    model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation, side: int | None = None
+) -> Iterator[Tensor]:
+    """Features, float32 (B, D), of the images in their order, computed in the batches of `predict`, at its `side`.
 
     Where a network has two last layers, whose scores it averages, the mean of what they are given. Raises UserError for
     a network whose scores are not what its last layer gives.
@@ -76,7 +50,7 @@ def extract(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) 
 
     hooks = [head.register_forward_pre_hook(catch) for head in heads]
     try:
-        for number, logits in enumerate(predict(model, images_NHWC, constants=constants)):
+        for number, logits in enumerate(predict(model, images_NHWC, constants=constants, side=side)):
             given, caught[:] = list(caught), []
             if number == 0:
                 _check_linear(heads, given, logits)
@@ -105,18 +79,6 @@ def head_logits(weights: Mapping[str, Tensor], values_ND: npt.NDArray[np.float32
 
 def _layer(weights: Mapping[str, Tensor], head: str) -> tuple[Tensor, Tensor]:
     return weights[f"{head}.weight"].detach().cpu(), weights[f"{head}.bias"].detach().cpu()
-
-
-def require_same(found: Mapping[str, Any], *, expected: Mapping[str, Any], field: str) -> None:
-    """Raises UserError where features are of another network, other weights, or pixels that are scaled otherwise."""
-    differing = sorted(name for name in expected if found.get(name) != expected[name])
-    if differing:
-        raise UserError(
-            field=field,
-            rule="features are of the network that is fitted to them",
-            received=f"another {' and '.join(differing)}",
-            remedy="Extract them with the same model, weights and training images.",
-        )
 
 
 @torch.inference_mode()

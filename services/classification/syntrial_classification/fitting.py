@@ -9,6 +9,7 @@ from torch import nn
 
 from syntrial.documents import training as documents
 from syntrial.errors import UserError
+from syntrial.imagesets.features import read_features, require_same
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import TrainClassifierRequest
@@ -35,8 +36,8 @@ def fit_probe(
     Raises UserError for a network without a linear last layer, and features that are missing or of another network.
     """
     asked = request.probe
-    real = features.read_features(context.open(asked.train), count=len(train))
-    held = features.read_features(context.open(asked.validation), count=len(validation))
+    real = read_features(context.open(asked.train), count=len(train))
+    held = read_features(context.open(asked.validation), count=len(validation))
     made = None
     if len(plan.synthetic_numbers):
         assert synthetic is not None
@@ -47,11 +48,11 @@ def fit_probe(
                 received="none",
                 remedy="Extract them with the model of the request.",
             )
-        made = features.read_features(context.open(asked.synthetic), count=len(synthetic))
+        made = read_features(context.open(asked.synthetic), count=len(synthetic))
     expected = {"model": spec.json(), "pretraining": dict(pretraining), "normalisation": real.network["normalisation"]}
     for field, found in (("train", real), ("validation", held), ("synthetic", made)):
         if found is not None:
-            features.require_same(found.network, expected=expected, field=f"probe.{field}")
+            require_same(found.network, expected=expected, field=f"probe.{field}")
     heads = features.linear_heads(model)
     strengths = list(asked.l2)
     total = len(strengths) * len(plan.phases)
@@ -80,7 +81,7 @@ def fit_probe(
     return Outcome(
         weights=weights,
         logits_NK=features.head_logits(weights, held.values_ND, head=name),
-        constants=real.normalisation,
+        constants=features.scaled_by(real.network),
         record=_record(fitted, plan, count=len(strengths)),
         extra={"probe": {"head": name, "l2": fitted.phases[-1][fitted.chosen[-1]].l2}},
     )

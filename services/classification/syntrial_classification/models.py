@@ -135,7 +135,7 @@ def timm_arguments(spec: ModelSpec) -> dict[str, Any]:
     """
     arguments: dict[str, Any] = {"num_classes": spec.classes, "in_chans": spec.channels}
     if is_patch_based(spec.name):
-        standard, patch = _default_side(spec.name), _patch_side(spec.name)
+        standard, patch = published_side(spec.name), _patch_side(spec.name)
         if spec.small_stem:
             patch = max(1, round(patch * spec.side / standard))
             arguments["patch_size"] = patch
@@ -180,18 +180,27 @@ def read_as_published(spec: ModelSpec, tensors: dict[str, Tensor]) -> dict[str, 
     """Published weights under the names, and for the side, that the model has them; None where timm refuses them.
 
     timm reads them as its own, with the published number of classes and channels: names of other libraries are
-    translated, embeddings of positions resampled, and every tensor must be there.
+    translated, embeddings of positions resampled, and every tensor must be there, but for a last layer that weights
+    learnt without labels do not have.
     """
     side = {"img_size": spec.side} if is_patch_based(spec.name) else {}
-    overlay = {"state_dict": tensors, "custom_load": False}
-    try:
-        with seeded(0):
-            model = timm().create_model(spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **side)
-    # Weights of another model meet whatever the translation of this one's does not expect.
-    except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
-        return None
-    found: dict[str, Tensor] = model.state_dict()
-    return found
+    outline = _outline(spec.name)
+    heads = tuple(f"{name}." for name in head_names(outline))
+    lacking = {
+        name: torch.zeros(tensor.shape)
+        for name, tensor in outline.state_dict().items()
+        if name.startswith(heads) and not any(given.startswith(heads) for given in tensors)
+    }
+    for added in ({}, lacking) if lacking else ({},):
+        overlay = {"state_dict": {**tensors, **added}, "custom_load": False}
+        try:
+            with seeded(0):
+                model = timm().create_model(spec.name, pretrained=True, pretrained_cfg_overlay=overlay, **side)
+        # Weights of another model meet whatever the translation of this one's does not expect.
+        except (AssertionError, AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError):
+            continue
+        return {name: tensor for name, tensor in model.state_dict().items() if name not in added}
+    return None
 
 
 def head_names(model: nn.Module) -> tuple[str, ...]:
@@ -259,7 +268,7 @@ def _refused_size(spec: ModelSpec, reason: str) -> UserError:
         field="model.name",
         rule="the model must take the data set's images",
         received=f"{spec.name} with {spec.side}×{spec.side} pixels and {spec.channels} channels ({reason[:120]})",
-        remedy="Set the data set's `size` to one that the model takes (often 224), or choose another model.",
+        remedy="Set `size` to one that the model takes (often 224), or choose another model.",
     )
 
 
@@ -299,6 +308,7 @@ def _patch_side(name: str) -> int:
 
 
 @cache
-def _default_side(name: str) -> int:
+def published_side(name: str) -> int:
+    """Pixels a side of the images that the weights of a timm model are published for."""
     size = _outline(name).pretrained_cfg.get("input_size") or (3, 224, 224)
     return int(math.sqrt(size[1] * size[2]))

@@ -11,30 +11,27 @@ a convex fit, the point that it starts from would leave no trace.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from syntrial_training.logistic import Floats, Sample, minimise
 from torch import Tensor
 
 from syntrial.errors import UserError
+from syntrial.imagesets.features import Features
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import split_metrics
-from syntrial_classification.features import Features
 from syntrial_classification.losses import class_weights, image_losses, probabilities
 from syntrial_classification.phases import Phase, TrainingPlan
 from syntrial_classification.pools import REAL
 from syntrial_classification.streams import item_codes, stream, uniform
 from syntrial_classification.table import targets_of
 
-Floats = npt.NDArray[np.float64]
-
 _WEIGHTS: Final = 16
-_BLOCK: Final = 8192
-_ITERATIONS: Final = 1000
-_TOLERANCE: Final = 1e-6
 
 SERIES: Final = ("train_loss", "validation_loss", "validation_auroc", "validation_accuracy")
 
@@ -116,15 +113,13 @@ def fit(
     balanced = recipe.class_weights == TrainingRecipe.CLASS_WEIGHTS_BALANCED
     weights_K = torch.from_numpy(class_weights(train.labels, classes=classes)).double() if balanced else None
     layer_KD1 = np.zeros((classes, len(table.mean_D) + 1))
-    held = _Sample(
-        features=validation_features.values_ND, labels=validation.labels, table=table, weights=None, device=device
-    )
+    held = _sample(validation_features.values_ND, validation.labels, table=table, weights=None, device=device)
     phases, chosen, done = [], [], 0
     for phase in plan.phases:
         rows, counts = _weighed(phase, patients=train.patients, seed=seed)
-        sample = _Sample(
-            features=table.rows(rows),
-            labels=plan.labels[rows],
+        sample = _sample(
+            table.rows(rows),
+            plan.labels[rows],
             table=table,
             weights=counts,
             class_weights_K=None if weights_K is None else weights_K.to(device),
@@ -134,7 +129,7 @@ def fit(
         start, centre_KD1 = layer_KD1, layer_KD1
         # From the strongest on, each begins at the last one's end.
         for strength in sorted(set(strengths), reverse=True):
-            start, loss = _minimise(sample, start, centre_KD1=centre_KD1, l2=strength)
+            start, loss = minimise(sample, start, centre_KD1=centre_KD1, l2=strength)
             tried[strength] = _tried(strength, start, loss, held=held, validation=validation, recipe=recipe)
             done += 1
             on_fit(done)
@@ -162,91 +157,30 @@ def _weighed(phase: Phase, *, patients: npt.NDArray[np.int64], seed: int) -> tup
     return rows, np.bincount(place, weights=drawn, minlength=len(rows)).astype(np.float64)
 
 
-class _Sample:
-    """Images by their features, and the mean loss of a layer on them with its gradient, in blocks of rows."""
-
-    def __init__(
-        self,
-        *,
-        features: npt.NDArray[np.float32],
-        labels: npt.NDArray[Any],
-        table: Table,
-        weights: Floats | None,
-        class_weights_K: Tensor | None = None,
-        device: torch.device,
-    ) -> None:
-        self.device, self.class_weights_K = device, class_weights_K
-        self.features_ND = torch.from_numpy(np.array(features)).to(device)
-        self.targets = targets_of(labels, device=device)
-        if self.targets.is_floating_point():
-            self.targets = self.targets.double()
-        shares = np.full(len(labels), 1.0 / len(labels)) if weights is None else weights / weights.sum()
-        self.shares_N = torch.from_numpy(shares).to(device)
-        self.mean_D = torch.from_numpy(table.mean_D).to(device)
-        self.scale_D = torch.from_numpy(1.0 / table.std_D).to(device)
-
-    def logits(self, layer_KD1: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        """Logits (B, K) of rows, and their standardised features (B, D), both float64."""
-        standardised = (self.features_ND[rows].double() - self.mean_D) * self.scale_D
-        return standardised @ layer_KD1[:, :-1].T + layer_KD1[:, -1], standardised
-
-    def blocks(self) -> list[slice]:
-        """All rows in order."""
-        return [slice(start, start + _BLOCK) for start in range(0, len(self.features_ND), _BLOCK)]
-
-    def loss(self, layer: Floats) -> tuple[float, Floats]:
-        """The weighted mean loss of a layer (K, D + 1), and its gradient."""
-        layer_KD1 = torch.from_numpy(layer).to(self.device)
-        gradient = torch.zeros_like(layer_KD1)
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        for rows in self.blocks():
-            with torch.no_grad():
-                logits, standardised = self.logits(layer_KD1, rows)
-            logits.requires_grad_()
-            losses = image_losses(logits, self.targets[rows], recipe=TrainingRecipe(), weights_K=self.class_weights_K)
-            share = (losses * self.shares_N[rows]).sum()
-            (slope,) = torch.autograd.grad(share, logits)
-            gradient[:, :-1] += slope.T @ standardised
-            gradient[:, -1] += slope.sum(dim=0)
-            total += share.detach()
-        return float(total), gradient.cpu().numpy()
-
-    def all_logits(self, layer: Floats) -> Tensor:
-        """Logits (N, K), float64."""
-        layer_KD1 = torch.from_numpy(layer).to(self.device)
-        return torch.cat([self.logits(layer_KD1, rows)[0] for rows in self.blocks()])
-
-
-def _minimise(sample: _Sample, start: Floats, *, centre_KD1: Floats, l2: float) -> tuple[Floats, float]:
-    """The layer whose mean loss and penalty are the least, by L-BFGS in float64, and its mean loss.
-
-    The intercept has no penalty.
-    """
-    # A part of a second to import, which other steps need not wait for.
-    from scipy.optimize import minimize
-
-    def value(flat: Floats) -> tuple[float, Floats]:
-        layer = flat.reshape(start.shape)
-        loss, gradient = sample.loss(layer)
-        away = layer - centre_KD1
-        away[:, -1] = 0.0
-        return loss + 0.5 * l2 * float((away**2).sum()), (gradient + l2 * away).reshape(-1)
-
-    found = minimize(
-        value,
-        start.reshape(-1),
-        jac=True,
-        method="L-BFGS-B",
-        options={"maxiter": _ITERATIONS, "maxfun": 2 * _ITERATIONS, "gtol": _TOLERANCE, "ftol": 1e-12},
+def _sample(
+    features_ND: npt.NDArray[np.float32],
+    labels: npt.NDArray[Any],
+    *,
+    table: Table,
+    weights: Floats | None,
+    class_weights_K: Tensor | None = None,
+    device: torch.device,
+) -> Sample:
+    return Sample(
+        features_ND=features_ND,
+        targets=targets_of(labels, device=device),
+        mean_D=table.mean_D,
+        std_D=table.std_D,
+        losses=partial(image_losses, recipe=TrainingRecipe(), weights_K=class_weights_K),
+        weights=weights,
+        device=device,
     )
-    layer: Floats = np.asarray(found.x, dtype=np.float64).reshape(start.shape)
-    return layer, sample.loss(layer)[0]
 
 
 def _tried(
-    l2: float, layer: Floats, loss: float, *, held: _Sample, validation: ImageSet, recipe: TrainingRecipe
+    l2: float, layer: Floats, loss: float, *, held: Sample, validation: ImageSet, recipe: TrainingRecipe
 ) -> Tried:
-    logits = held.all_logits(layer)
+    logits = held.logits(layer)
     mean = float(image_losses(logits, held.targets, recipe=TrainingRecipe()).mean())
     scores = probabilities(logits, multi_label=validation.task == MULTI_LABEL).cpu().numpy()
     auroc = split_metrics.macro_auroc(scores, validation.labels)

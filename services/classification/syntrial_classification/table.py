@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.v1.classification_pb2 import TrainingRecipe
-from syntrial_classification.augment import normalise
+from syntrial_classification.augment import normalise, resized, scaled
 
 IMAGENET_MEAN: Final = tuple(255 * value for value in (0.485, 0.456, 0.406))
 IMAGENET_STD: Final = tuple(255 * value for value in (0.229, 0.224, 0.225))
@@ -79,12 +79,21 @@ def targets_of(labels: npt.NDArray[np.generic], *, device: torch.device) -> Tens
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation) -> Iterator[Tensor]:
-    """Logits, float32 (B, K), of the images in their order, `MICRO_BATCH` at a time; the model in evaluation mode."""
+def predict(
+    model: nn.Module, images_NHWC: Tensor, *, constants: Normalisation, side: int | None = None
+) -> Iterator[Tensor]:
+    """Logits, float32 (B, K), of the images in their order, `MICRO_BATCH` at a time; the model in evaluation mode.
+
+    Images of another side than `side`, where given, are brought to it first.
+    """
     mean_C, std_C = constants.tensors(images_NHWC.device)
     model.eval()
     for start in range(0, len(images_NHWC), MICRO_BATCH):
-        yield model(normalise(images_NHWC[start : start + MICRO_BATCH], mean_C, std_C)).float()
+        batch = images_NHWC[start : start + MICRO_BATCH]
+        if side is None or batch.shape[1:3] == (side, side):
+            yield model(normalise(batch, mean_C, std_C)).float()
+        else:
+            yield model(scaled(resized(batch, side=side), mean_C, std_C)).float()
 
 
 def load_images(image_set: ImageSet, *, device: torch.device) -> Tensor:

@@ -11,6 +11,7 @@ from syntrial_training.compute import reproducible
 
 from syntrial.documents import quality as documents
 from syntrial.documents.document import extended, write
+from syntrial.imagesets.features import Features
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import AssessImagesRequest
@@ -18,7 +19,8 @@ from syntrial_filtering import frechet
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import CopySearch, search_copies
 from syntrial_filtering.diversity import diversity
-from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
+from syntrial_filtering.frozen import FrozenEncoder
+from syntrial_filtering.inputs import Encoder, embed_with_progress, groups_of, open_encoder, open_features, open_sets
 from syntrial_filtering.precision_recall import precision_recall
 from syntrial_filtering.told_apart import Kind, told_apart
 from syntrial_filtering.turned import WORDS
@@ -38,18 +40,17 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
     """Writes the member `quality` (quality.json, and copies.npy: uint8 (P, 2, H, W, C), synthetic beside training)."""
     synthetic, train = open_sets(context, images=request.images, train=request.train)
     encoder = open_encoder(context, request.encoder)
-    real = _sample(train, count=EMBEDDED_REAL, seed=request.seed, stream=7)
-    fake = _sample(synthetic, count=frechet.LARGEST_SAMPLE, seed=request.seed, stream=8)
-    pixels_NHWC = frechet.gaussian_pixels(
-        real.images_NHWC,
-        groups_of(real),
-        count=min(len(fake), len(real) // 2, frechet.LARGEST_SAMPLE),
-        seed=request.seed,
-    )
-    real_NF = embed_with_progress(context, encoder, real.images_NHWC, activity="embedding real images").features_NF
-    fake_NF = embed_with_progress(context, encoder, fake.images_NHWC, activity="embedding synthetic images").features_NF
-    gaussian_NF = embed_with_progress(context, encoder, pixels_NHWC, activity="embedding the Gaussian").features_NF
-    figures = frechet.compare(fake_NF, real_NF, seed=request.seed, gaussian_PF=gaussian_NF)
+    features = open_features(context, request, "features", encoder=encoder, images=synthetic)
+    train_features = open_features(context, request, "train_features", encoder=encoder, images=train)
+    real, real_features = _sample(train, train_features, count=EMBEDDED_REAL, seed=request.seed, stream=7)
+    fake, fake_features = _sample(synthetic, features, count=frechet.LARGEST_SAMPLE, seed=request.seed, stream=8)
+    real_NF = embed_with_progress(
+        context, encoder, real.images_NHWC, features=real_features, activity="embedding real images"
+    ).features_NF
+    fake_NF = embed_with_progress(
+        context, encoder, fake.images_NHWC, features=fake_features, activity="embedding synthetic images"
+    ).features_NF
+    distances = _frechet(context, encoder, real, real_NF=real_NF, fake_NF=fake_NF, seed=request.seed)
     manifold = precision_recall(fake_NF, real_NF, seed=request.seed)
     by_class = _frechet_by_class(fake, fake_NF, real, real_NF, seed=request.seed)
     search = search_copies(context, synthetic.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
@@ -61,8 +62,9 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
         features=documents.Features(
             size=real_NF.shape[1],
             normalisation="each feature minus its mean, over its deviation, among the real training images",
+            network=_network(encoder),
         ),
-        frechet=None if figures is None else figures.beside_gaussian(),
+        frechet=distances,
         frechet_by_class=by_class,
         precision_recall=manifold,
         memorised=extended(
@@ -87,12 +89,44 @@ def _kind(image_set: ImageSet) -> Kind:
     return Kind(images_NHWC=image_set.images_NHWC, groups=groups_of(image_set), patients=image_set.patients)
 
 
-def _sample(image_set: ImageSet, *, count: int, seed: int, stream: int) -> ImageSet:
-    """The set, or `count` of its images drawn at random, in their order."""
+def _sample(
+    image_set: ImageSet, features: Features | None, *, count: int, seed: int, stream: int
+) -> tuple[ImageSet, Features | None]:
+    """The set, or `count` of its images drawn at random, in their order; and their features where there are any."""
     if len(image_set) <= count:
-        return image_set
-    chosen = np.random.default_rng([seed, stream]).choice(len(image_set), count, replace=False)
-    return image_set.take(np.sort(chosen))
+        return image_set, features
+    rows = np.sort(np.random.default_rng([seed, stream]).choice(len(image_set), count, replace=False))
+    return image_set.take(rows), None if features is None else features.take(rows)
+
+
+def _frechet(
+    context: StepContext, encoder: Encoder, real: ImageSet, *, real_NF: np.ndarray, fake_NF: np.ndarray, seed: int
+) -> documents.Frechet | None:
+    """The distance of the whole set; beside that of Gaussian pixels where the encoder embeds images itself."""
+    if isinstance(encoder, FrozenEncoder):
+        figures = frechet.compare(fake_NF, real_NF, seed=seed)
+        return None if figures is None else figures.document()
+    pixels_NHWC = frechet.gaussian_pixels(
+        real.images_NHWC,
+        groups_of(real),
+        count=min(len(fake_NF), len(real) // 2, frechet.LARGEST_SAMPLE),
+        seed=seed,
+    )
+    gaussian_NF = embed_with_progress(
+        context, encoder, pixels_NHWC, features=None, activity="embedding the Gaussian"
+    ).features_NF
+    figures = frechet.compare(fake_NF, real_NF, seed=seed, gaussian_PF=gaussian_NF)
+    return None if figures is None else figures.beside_gaussian()
+
+
+def _network(encoder: Encoder) -> documents.Network | None:
+    """The network that a frozen encoder's features are of, by name."""
+    if not isinstance(encoder, FrozenEncoder):
+        return None
+    model, begun = encoder.network["model"], encoder.network["pretraining"]
+    return documents.Network(
+        model=model["name"], weights=begun["digest"] if "digest" in begun else begun["key"], side=model["side"]
+    )
 
 
 def _frechet_by_class(

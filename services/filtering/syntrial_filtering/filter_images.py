@@ -14,6 +14,7 @@ from syntrial.counting import counted
 from syntrial.documents import decisions as documents
 from syntrial.documents.document import extended, write
 from syntrial.errors import UserError, Violation, listed
+from syntrial.imagesets.features import write_features
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
 from syntrial.imagesets.quotas import class_quota, total_quota
 from syntrial.rpc.context import StepContext
@@ -33,6 +34,7 @@ from syntrial_filtering.inputs import (
     group_names,
     groups_of,
     open_encoder,
+    open_features,
     open_sets,
 )
 from syntrial_filtering.registry import FILTERS
@@ -47,12 +49,16 @@ _MOST_OVERSAMPLE: Final = 100
 
 @reproducible
 def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
-    """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy)."""
+    """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy).
+
+    Of candidates with features also `accepted_features` and `rejected_features`, so that nobody extracts them again.
+    """
     candidates, train = open_sets(context, images=request.images, train=request.train)
     groups = groups_of(candidates)
     quota = _quota(request, train)
     numbers = item_numbers(groups, given=candidates.origins.get("index"))
     encoder = open_encoder(context, request.encoder)
+    features = open_features(context, request, "features", encoder=encoder, images=candidates)
     given = Given(
         context=context,
         encoder=encoder,
@@ -62,6 +68,8 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
         numbers=numbers,
         seed=request.seed,
         needed=0 if quota is None or request.allow_shortfall else max(quota.values()),
+        features=features,
+        train_features=open_features(context, request, "train_features", encoder=encoder, images=train),
     )
     filters = _scored(request, given)
     search = search_copies(context, candidates.images_NHWC, train, quantile=request.copies.quantile, seed=request.seed)
@@ -78,7 +86,8 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     shown = shown_rejections(decisions.reasons, groups=groups, numbers=numbers)
     rejected = candidates.take(shown)
     origins = {**rejected.origins, "reason": [str(reason) for reason in decisions.reasons[shown]]}
-    write_image_set(context.output, "accepted", candidates.take(np.flatnonzero(decisions.accepted)))
+    accepted = np.flatnonzero(decisions.accepted)
+    write_image_set(context.output, "accepted", candidates.take(accepted))
     write_image_set(
         context.output,
         "rejected",
@@ -90,6 +99,9 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
             origins=origins,
         ),
     )
+    if features is not None:
+        write_features(context.output, "accepted_features", features.take(accepted))
+        write_features(context.output, "rejected_features", features.take(shown))
     columns = [f"{place} {item.kind}" for place, item in enumerate(filters, start=1)] + [COPY]
     scores = np.stack([*(item.scores for item in filters), search.scores.scores], axis=1)
     context.output.array("decisions", "scores.npy", scores.astype(np.float32))

@@ -1,28 +1,61 @@
-"""What the verbs share in opening their inputs: image sets that fit each other, and the trained encoder.
+"""What the verbs share in opening their inputs: image sets that fit each other, the encoder and what it says of them.
 
-Raises UserError where a synthetic set, the training split and the encoder are not of one data set.
+Raises UserError where a synthetic set, the training split and the encoder are not of one data set. An encoder embeds
+images itself, or is given the features of its network: which, filters and figures need not know.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from syntrial.errors import UserError
+from syntrial.imagesets.features import Features, read_features, require_same
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial_filtering.encoder import Embedding, Encoder, embed
-from syntrial_filtering.encoder import load as load_encoder
+from syntrial_filtering import encoder as own
+from syntrial_filtering import frozen
+from syntrial_filtering.encoder import Embedding
+from syntrial_filtering.frozen import FrozenEncoder
 
 if TYPE_CHECKING:
     from syntrial.artifacts.store import MemberReader
 
 
+Encoder = own.Encoder | FrozenEncoder
+"""Trained here, or fitted to the features of a network that was trained elsewhere."""
+
+
 def open_encoder(context: StepContext, ref: MemberRef) -> Encoder:
     """The encoder that the request names."""
     reader: MemberReader = context.open(ref)
-    return load_encoder(reader.read("weights.safetensors"), reader.json("encoder.json"))
+    weights, description = reader.read("weights.safetensors"), reader.json("encoder.json")
+    if description.get("kind") == frozen.KIND:
+        return frozen.load(weights, description)
+    return own.load(weights, description)
+
+
+def open_features(
+    context: StepContext, request: Any, field: str, *, encoder: Encoder, images: ImageSet
+) -> Features | None:
+    """The features of images that the request names in a field; None for an encoder that embeds images itself.
+
+    Raises UserError for features that the encoder has no use for, that it lacks, or that are of another network.
+    """
+    is_given, is_frozen = request.HasField(field), isinstance(encoder, FrozenEncoder)
+    if is_given != is_frozen:
+        raise UserError(
+            field=field,
+            rule="features stand for images where the encoder was fitted to features, and there alone",
+            received="features" if is_given else "none",
+            remedy="Leave them out." if is_given else "Extract them with the encoder's network.",
+        )
+    if not isinstance(encoder, FrozenEncoder):
+        return None
+    found = read_features(context.open(getattr(request, field)), count=len(images))
+    require_same(found.network, expected=encoder.network, field=field)
+    return found
 
 
 def open_sets(context: StepContext, *, images: MemberRef, train: MemberRef) -> tuple[ImageSet, ImageSet]:
@@ -56,9 +89,14 @@ def group_names(image_set: ImageSet) -> tuple[str, ...]:
     return ("all",) if image_set.task == MULTI_LABEL else image_set.classes
 
 
-def embed_with_progress(context: StepContext, encoder: Encoder, images_NHWC: np.ndarray, *, activity: str) -> Embedding:
-    """`encoder.embed`, reporting how far it is."""
-    return embed(encoder, images_NHWC, report=reporter(context, total=len(images_NHWC), activity=activity))
+def embed_with_progress(
+    context: StepContext, encoder: Encoder, images_NHWC: np.ndarray, *, features: Features | None, activity: str
+) -> Embedding:
+    """What the encoder says of images, reporting how far it is; `features` are what `open_features` gave of them."""
+    if isinstance(encoder, FrozenEncoder):
+        assert features is not None, "a frozen network's encoder is given features"
+        return frozen.embed(encoder, features)
+    return own.embed(encoder, images_NHWC, report=reporter(context, total=len(images_NHWC), activity=activity))
 
 
 def reporter(context: StepContext, *, total: int, activity: str) -> Callable[[int], None]:

@@ -1,5 +1,6 @@
 """The verb ProjectImages: real, accepted and rejected images by their features, drawn in two dimensions."""
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -11,7 +12,7 @@ from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import ProjectImagesRequest
-from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_sets
+from syntrial_filtering.inputs import embed_with_progress, groups_of, open_encoder, open_features, open_sets
 from syntrial_filtering.umap import umap
 
 LEAST: Final = 10
@@ -42,8 +43,17 @@ def project_images(request: ProjectImagesRequest, context: StepContext) -> None:
             received=f"{total}, real ones among them",
             remedy="Leave the projection out, or use more images.",
         )
+    opened = (
+        open_features(context, request, field, encoder=encoder, images=found)
+        for field, found in zip(
+            ("train_features", "accepted_features", "rejected_features"), sets.values(), strict=True
+        )
+    )
+    # Of one network: those of all images stand in one table, as their pixels do.
+    at_hand = [found.take(rows[name]) for name, found in zip(sets, opened, strict=True) if found is not None]
+    given = replace(at_hand[0], values_ND=np.concatenate([one.values_ND for one in at_hand])) if at_hand else None
     chosen = np.concatenate([found.images_NHWC[rows[name]] for name, found in sets.items()])
-    features = embed_with_progress(context, encoder, chosen, activity="embedding images").features_NF
+    features = embed_with_progress(context, encoder, chosen, features=given, activity="embedding images").features_NF
     places = umap(
         features.astype(np.float64),
         neighbours=request.neighbours,

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from syntrial.errors import UserError
+from syntrial.imagesets.features import Features
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
-from syntrial_filtering.encoder import Embedding, Encoder
-from syntrial_filtering.inputs import embed_with_progress
+from syntrial_filtering.encoder import Embedding
+from syntrial_filtering.inputs import Encoder, embed_with_progress
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,18 +58,22 @@ class Given:
     seed: int
     needed: int = 0
     """Images that the class which needs most has to have; 0: there may be fewer."""
+    features: Features | None = None
+    """Of the candidates, for an encoder that does not embed images itself."""
+    train_features: Features | None = None
 
     @cached_property
     def embedding(self) -> Embedding:
         """Of the candidates."""
-        return embed_with_progress(
-            self.context, self.encoder, self.candidates.images_NHWC, activity="embedding candidates"
-        )
+        return self._embed(self.candidates, self.features, "embedding candidates")
 
     @cached_property
     def real(self) -> Embedding:
         """Of the real training images."""
-        return embed_with_progress(self.context, self.encoder, self.train.images_NHWC, activity="embedding real images")
+        return self._embed(self.train, self.train_features, "embedding real images")
+
+    def _embed(self, images: ImageSet, features: Features | None, activity: str) -> Embedding:
+        return embed_with_progress(self.context, self.encoder, images.images_NHWC, features=features, activity=activity)
 
 
 Score = Callable[[Any, Given, str], ScoredFilter]

@@ -14,6 +14,7 @@ from pydantic.alias_generators import to_camel
 from syntrial.experiment.base import ADDRESS, OneOf, Option
 from syntrial.experiment.classifiers import BALANCED_TWICE, FORM, NO_EPOCHS, OF_A_PROBE, Recipe, of_a_probe
 from syntrial.experiment.dataset import NO_LABELS, NOTHING_TO_DRAW, OF_LABELS, Intensity, Pool
+from syntrial.experiment.encoder import OF_A_MODEL, OWN_ALONE, OWN_TRAINING, RANDOM_FEATURES
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import CentroidFilter, Filter, RealismFilter
 from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
@@ -408,6 +409,22 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "Budget": one_of_rules(Budget),
+    "Encoder": (
+        Rule(
+            rule="has(self.model) || !(has(self.pretraining) || has(self.size))",
+            message=OF_A_MODEL,
+            field=".model",
+        ),
+        Rule(
+            rule="!has(self.model) || (has(self.pretraining) && self.pretraining != 'none')",
+            message=RANDOM_FEATURES,
+            field=".pretraining",
+        ),
+        Rule(
+            rule="!has(self.model) || !(" + " || ".join(f"has(self.{to_camel(name)})" for name in OWN_TRAINING) + ")",
+            message=OWN_ALONE,
+        ),
+    ),
     "Primary": (
         Rule(
             rule="!has(self.against) || "

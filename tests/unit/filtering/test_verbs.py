@@ -3,7 +3,7 @@ import pytest
 from syntrial_filtering.assess_images import _bearing
 from syntrial_filtering.service import METHODS
 
-from syntrial.errors import Cancelled, UserError
+from syntrial.errors import Cancelled, DataLoss, UserError
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -15,6 +15,7 @@ from syntrial.v1.filtering_pb2 import (
     CopyFilter,
     Filter,
     FilterImagesRequest,
+    ProjectImagesRequest,
     RandomFilter,
     RealismFilter,
     TrainEncoderRequest,
@@ -270,3 +271,118 @@ def test_images_of_several_labels_are_compared_with_those_that_bear_the_label():
         task="multi-label",
     )
     assert [_bearing(images, label).tolist() for label in (0, 1)] == [[True, True, False], [False, True, False]]
+
+
+_OF_TRAIN, _OF_IMAGES = (MemberRef(key=fake_key(name), member="features") for name in ("of train", "of images"))
+_GIVEN = {"features": _OF_IMAGES, "train_features": _OF_TRAIN}
+_NETWORK = {
+    "model": {"name": "test_vit", "side": 160},
+    "pretraining": {"kind": "file", "digest": "sha256:0"},
+    "normalisation": {"mean": [1.0], "std": [2.0]},
+}
+
+
+def _features(images, *, network=_NETWORK):
+    """Features of images, as the artifact has them: means of sixteenths of the image."""
+    values = images.images_NHWC.reshape(len(images), 4, 4, 4, 4).mean(axis=(2, 4)).reshape(len(images), 16)
+    return {"features.npy": values.astype(np.float32), "features.json": {"schema": 1, "network": network}}
+
+
+@pytest.fixture(scope="module")
+def given(inputs):
+    """The inputs with features of a network that was trained elsewhere, and the encoder that is fitted to them."""
+    train, images = inputs[_TRAIN.key, "train"], inputs[_IMAGES.key, "images"]
+    found = dict(inputs)
+    found[_OF_TRAIN.key, "features"], found[_OF_IMAGES.key, "features"] = _features(train), _features(images)
+    context = FakeContext(found)
+    METHODS["TrainEncoder"](TrainEncoderRequest(train=_TRAIN, features=_OF_TRAIN), context)
+    made = context.result("encoder")
+    blobs = {"weights.safetensors": made.read("weights.safetensors"), "encoder.json": made.json("encoder.json")}
+    return found | {(_ENCODER.key, "encoder"): blobs}
+
+
+def test_filters_decide_by_features_that_are_given_and_hand_on_those_of_what_they_took(given):
+    filters = [Filter(centroid=CentroidFilter(keep=0.9)), Filter(confidence=ConfidenceFilter(minimum=0.5))]
+    context = _filter(given, filters=filters, **_GIVEN)
+    assert not [report for report in context.reports if report["activity"].startswith("embedding")]
+    for name in ("accepted", "rejected"):
+        images, found = read_image_set(context.result(name)), context.result(f"{name}_features")
+        assert np.array_equal(found.array("features.npy"), _features(images)["features.npy"])
+        assert found.json("features.json")["network"] == _NETWORK
+    decisions = context.result("decisions").json("decisions.json")
+    assert [item["kind"] for item in decisions["filters"]] == ["centroid", "confidence"]
+    assert decisions["filters"][1]["kept"] > 60
+    scores = context.result("decisions").array("scores.npy")
+    train, images = given[_TRAIN.key, "train"], given[_IMAGES.key, "images"]
+    values = _features(train)["features.npy"]
+    standard = [(_features(one)["features.npy"] - values.mean(0)) / values.std(0) for one in (train, images)]
+    centres = np.stack([standard[0][train.labels == label].mean(0) for label in (0, 1)])
+    assert np.allclose(scores[:, 0], np.linalg.norm(standard[1] - centres[images.labels], axis=1), rtol=1e-4)
+
+
+def test_an_encoder_that_embeds_images_itself_hands_on_no_features(inputs):
+    assert sorted(_filter(inputs).output.members()) == ["accepted", "decisions", "rejected"]
+
+
+def test_figures_of_a_set_name_the_network_and_have_no_gaussian_beside_them(given):
+    context = FakeContext(given)
+    request = AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER, **_GIVEN)
+    METHODS["AssessImages"](request, context)
+    quality = context.result("quality").json("quality.json")
+    assert quality["features"]["network"] == {"model": "test_vit", "weights": "sha256:0", "side": 160}
+    assert quality["features"]["size"] == 16
+    assert sorted(quality["frechet"]) == ["floor", "ratio_to_floor", "sample_size", "synthetic_real"]
+    assert quality["frechet"]["synthetic_real"] > 0
+    assert quality["memorised"]["exact"] == 4
+
+
+def test_a_projection_is_of_the_features_that_are_given(given):
+    context = FakeContext(given | {(_IMAGES.key, "rejected"): given[_TRAIN.key, "train"]})
+    request = ProjectImagesRequest(
+        accepted=_IMAGES,
+        rejected=MemberRef(key=_IMAGES.key, member="rejected"),
+        train=_TRAIN,
+        encoder=_ENCODER,
+        accepted_features=_OF_IMAGES,
+        rejected_features=_OF_TRAIN,
+        train_features=_OF_TRAIN,
+        neighbours=15,
+        min_dist=0.1,
+        most=50,
+    )
+    METHODS["ProjectImages"](request, context)
+    projection = context.result("projection")
+    assert projection.array("coordinates.npy").shape == (150, 2)
+    assert projection.json("projection.json")["shown"] == {"real": 50, "accepted": 50, "rejected": 50}
+
+
+def _refusal(inputs, **fields):
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, **fields)
+    return str(caught.value)
+
+
+def test_features_are_there_where_the_encoder_was_fitted_to_features_and_there_alone(given, inputs):
+    rule = "features stand for images where the encoder was fitted to features, and there alone"
+    assert _refusal(given) == f"features: {rule}; received none. Extract them with the encoder's network."
+    assert _refusal(given, features=_OF_IMAGES).startswith(f"train_features: {rule}; received none.")
+    both = inputs | {key: given[key] for key in ((_OF_TRAIN.key, "features"), (_OF_IMAGES.key, "features"))}
+    assert _refusal(both, **_GIVEN) == f"features: {rule}; received features. Leave them out."
+
+
+def test_features_of_another_network_than_the_encoders_are_refused(given):
+    images = given[_IMAGES.key, "images"]
+    other = _features(images, network=_NETWORK | {"pretraining": {"kind": "file", "digest": "sha256:1"}})
+    said = _refusal(given | {(_OF_IMAGES.key, "features"): other}, **_GIVEN)
+    assert said.startswith("features: features are of the network that is fitted to them; received another pretr")
+
+
+def test_features_of_other_images_are_damage(given):
+    with pytest.raises(DataLoss, match="features of 80 images are float32"):
+        _filter(given, features=_OF_TRAIN, train_features=_OF_TRAIN)
+
+
+def test_an_encoder_that_is_fitted_to_features_is_not_trained_in_steps(given):
+    request = TrainEncoderRequest(train=_TRAIN, features=_OF_TRAIN, steps=5)
+    with pytest.raises(UserError, match=r"encoder\.steps: is of a network that is trained here.*received 5"):
+        METHODS["TrainEncoder"](request, FakeContext(given))

@@ -87,6 +87,8 @@ def specs(draw: st.DrawFn, *, apart: bool) -> dict[str, Any]:
         "controls": controls,
     }
     if draw(st.booleans()):
+        spec["encoder"] = {"model": "resnet18", "pretraining": "hub"}
+    if draw(st.booleans()):
         spec["exploratoryReplicates"] = draw(st.integers(1, 3))
     if draw(st.booleans()):
         title, other = (draw(st.sampled_from(classifiers))["name"] for _ in range(2))

@@ -6,10 +6,10 @@ from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
-from syntrial.rpc.file_fields import _OF_A_LINK, _PLACES, file_field, in_file_words, is_of_a_link
+from syntrial.rpc.file_fields import _OF_A_LINK, _OF_THE_ENCODER, _PLACES, file_field, in_file_words, part_of
 from syntrial.stages import METHODS
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.classification_pb2 import TrainClassifierRequest
+from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainClassifierRequest
 from syntrial.v1.data_preparation_pb2 import HeldOut, PrepareDatasetRequest
 
 FIELDS = [
@@ -66,7 +66,7 @@ OF_A_LINK = [
 
 @pytest.mark.parametrize(("method", "field", "expected"), OF_A_LINK)
 def test_a_field_of_a_link_of_a_chain_is_the_links(method: str, field: str, expected: str) -> None:
-    assert file_field(field, method=f"syntrial.v1.{method}", of_a_link=True) == expected
+    assert file_field(field, method=f"syntrial.v1.{method}", part="link") == expected
 
 
 def test_a_link_is_told_by_what_its_data_was_prepared_beside() -> None:
@@ -79,9 +79,17 @@ def test_a_link_is_told_by_what_its_data_was_prepared_beside() -> None:
     def training(key: str) -> TrainClassifierRequest:
         return TrainClassifierRequest(train=MemberRef(key=key, member="train"))
 
-    found = [is_of_a_link(training(key), manifests.get) for key in ("link", "own", "unknown")]
-    assert found == [True, False, False]
-    assert [is_of_a_link(one, manifests.get) for one in (held, PrepareDatasetRequest())] == [True, False]
+    found = [part_of(training(key), manifests.get) for key in ("link", "own", "unknown")]
+    assert found == ["link", "trial", "trial"]
+    assert [part_of(one, manifests.get) for one in (held, PrepareDatasetRequest())] == ["link", "trial"]
+
+
+def test_features_at_a_side_of_their_own_are_the_encoders() -> None:
+    at_a_side = ExtractFeaturesRequest(side=ExtractFeaturesRequest.Side())
+    assert [part_of(one, {}.get) for one in (at_a_side, ExtractFeaturesRequest())] == ["encoder", "trial"]
+    method = "syntrial.v1.ClassificationService/ExtractFeatures"
+    found = [file_field(name, method=method, part="encoder") for name in ("model.name", "model.pretraining", "side")]
+    assert found == [f"spec.encoder.{name}" for name in ("model", "pretraining", "size")]
 
 
 def test_an_error_keeps_its_kind_and_its_words() -> None:
@@ -96,7 +104,7 @@ def test_an_error_keeps_its_kind_and_its_words() -> None:
 def test_the_places_are_those_of_methods_and_begin_in_the_model() -> None:
     known = {name.rpartition("/")[2]: message.DESCRIPTOR for name, message in METHODS.items()}
     spec = {field.alias or name for name, field in Experiment.model_fields["spec"].annotation.model_fields.items()}  # type: ignore[union-attr]
-    for method, places in [*_PLACES.items(), *_OF_A_LINK.items()]:
+    for method, places in [*_PLACES.items(), *_OF_A_LINK.items(), *_OF_THE_ENCODER.items()]:
         request = {field.name for field in known[method].fields} | {"encoder", "generator"}
         assert {name.partition(".")[0] for name in places} <= request
         assert {place.split(".")[1].removesuffix("[]") for place in places.values()} <= spec
