@@ -109,8 +109,8 @@ class TuneFields(Model):
     objective: Annotated[Literal[OBJECTIVES], BeforeValidator(_never_test)] | None = Field(  # type: ignore[valid-type]
         None,
         description="What is best: auroc, accuracy or balanced-accuracy on the validation split, of a small classifier "
-        "that is trained on the trial's images alone; or frechet, the distance to training images that the encoder was "
-        "not fitted to. Default: the endpoint's metric.",
+        "that is trained on the trial's images alone; or frechet, the distance to training images in the trial's "
+        "encoder. Default: the endpoint's metric.",
     )
     prune: Prune | None = Field(
         None, description="Stops trials early, of generators trained by steps. Default: all are trained to the end."

@@ -13,7 +13,7 @@ from google.protobuf import json_format
 
 from syntrial.artifacts.manifest import Manifest
 from syntrial.experiment.trees import read_tree
-from syntrial.rpc.file_fields import file_field
+from syntrial.rpc.file_fields import file_field, part_of
 from syntrial.stages import METHODS
 
 LONGEST_NAME: Final = 250
@@ -34,7 +34,8 @@ def settings_of_step(manifest: Manifest) -> dict[str, str]:
         return {}
     request = json_format.ParseDict(dict(manifest.request), kind(), ignore_unknown_fields=True)
     tree = json_format.MessageToDict(request, preserving_proto_field_name=True)
-    return _params((file_field(path, method=manifest.method), value) for path, value in _leaves(tree))
+    part = part_of(request, lambda _key: None)
+    return _params((file_field(path, method=manifest.method, part=part), value) for path, value in _leaves(tree))
 
 
 def settings_of_experiment(text: str) -> dict[str, str]:
