@@ -54,6 +54,8 @@ USUAL_PATIENTS: Final = (
 )
 USUAL_SPLITS: Final = ("split", "subset", "partition", "dataset split", "fold name")
 """What columns are called, whatever their capitals, blanks and underlines."""
+MOST_WORDS: Final = 20
+"""Different cells of a column that says the splits."""
 SPREADSHEETS: Final = (".xlsx", ".xls", ".ods")
 MOST_SHOWN: Final = 5
 """Of rows or files that are named in a message."""
@@ -265,7 +267,8 @@ def _usual_splits(sheet: Sheet, labels: TableLabels, *, taken: Sequence[str]) ->
         return named
     by_words = []
     for name in others:
-        words = {split_word(cell.strip()) for cell in sheet.column(name, option="splits.column")}
+        cells = set(sheet.column(name, option="splits.column"))
+        words = set(map(split_word, cells)) if len(cells) <= MOST_WORDS else {None}
         if None not in words and len(words) > 1:
             by_words.append(name)
     odd = [name for name in others if _is_of_splits(name)] if not by_words else []

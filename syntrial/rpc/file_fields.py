@@ -152,6 +152,7 @@ _OF_A_LINK: Final[dict[str, dict[str, str]]] = {
 _OF_THE_ENCODER: Final[dict[str, dict[str, str]]] = {
     "ExtractFeatures": {
         "model.name": "spec.encoder.model",
+        "side.pixels": "spec.encoder.size",
         "side": "spec.encoder.size",
         "model": "spec.encoder",
         "images": "spec.dataset",

@@ -58,8 +58,9 @@ def guard(
     helm = find_helm()
     if helm is None:
         pytest.skip("no helm: the policies are not rendered")
-    values = {"admission": {"allowed": allowed}, "tracking": {"servers": [{"address": server} for server in servers]}}
-    text = template(helm, *("--set-json", json.dumps(values)), namespace=namespace)
+    values = {"admission.allowed": allowed, "tracking.servers": [{"address": server} for server in servers]}
+    options = [text for name, value in values.items() for text in ("--set-json", f"{name}={json.dumps(value)}")]
+    text = template(helm, *options, namespace=namespace)
     made = [
         item
         for item in documents(text)
