@@ -82,7 +82,7 @@ def configure_logging(*, level: int = logging.INFO) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     logging.captureWarnings(True)
-    for noisy in ("matplotlib", "PIL", "urllib3", "numba"):
+    for noisy in ("matplotlib", "PIL", "urllib3", "numba", "httpx2", "httpcore2"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
