@@ -13,7 +13,8 @@ from syntrial.artifacts.store import open_store
 from tests.e2e.conftest import Laptop
 from tests.e2e.test_trial import digests
 
-pytestmark = pytest.mark.e2e
+# With the undisturbed trial before it.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_a_trial_on_two_devices_one_of_which_is_lost_is_that_on_one(finished: Laptop, tmp_path: Path) -> None:
@@ -25,7 +26,7 @@ def test_a_trial_on_two_devices_one_of_which_is_lost_is_that_on_one(finished: La
         time.sleep(0.05)
     assert rank is not None, process.communicate()
     os.kill(rank, signal.SIGKILL)
-    output, _ = process.communicate(timeout=280)
+    output, _ = process.communicate(timeout=600)
     assert process.returncode == 0, output
     # The report says on how many devices each artifact was made, and nothing else is different.
     assert laptop.report.replace(b'"devices":"2",', b"") == finished.report
