@@ -309,8 +309,9 @@ def run_draft(
     from syntrial.cli.terminal import LiveRun, print_failure
     from syntrial.executors.local import LocalExecutor
     from syntrial.executors.processes import require_programs
-    from syntrial.executors.slots import require_devices, this_machine
+    from syntrial.executors.slots import this_machine
     from syntrial.plan.steps import is_shared
+    from syntrial.rpc.ranks import require_devices
     from syntrial.trial.export import write_report
     from syntrial.trial.run import run as run_trial
     from syntrial.trial.status import more_words
@@ -321,7 +322,8 @@ def run_draft(
     require_programs(left)
     devices = devices or trial.experiment.spec.resources.devices
     if any(map(is_shared, left)):
-        require_devices(devices, this_machine(cores=cores))
+        machine = this_machine(cores=cores)
+        require_devices(devices, gpus=len(machine.gpus), cores=machine.cores)
     steps = f"{counted(len(trial.plan.steps), 'step')}{more_words(trial.plan)}"
     console.print(f"[bold]{name}[/]: {steps}, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))

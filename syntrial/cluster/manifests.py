@@ -13,9 +13,8 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
-from syntrial.cluster.pod_resources import DEFAULTS, Defaults, with_defaults
+from syntrial.cluster.pod_resources import DEFAULTS, Defaults, resources_of, with_defaults
 from syntrial.experiment.model import API_VERSION, Cluster, Placement, Resources, Toleration
-from syntrial.experiment.pods import amount_of
 from syntrial.sources.named import SourceRef, noted
 from syntrial.stages import STAGES
 
@@ -169,7 +168,7 @@ def step_job(
         attempt=batch.attempt,
         command=["python", "-m", stage.module] if runs_in_controller else None,
         arguments=arguments,
-        resources=_resources(
+        resources=resources_of(
             placement,
             pods[_component(batch.stage)],
             millicores=stage.footprint.threads * _MILLICORES_PER_THREAD,
@@ -408,42 +407,6 @@ def _job(
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     }
-
-
-def _resources(
-    placement: Placement,
-    defaults: Resources,
-    *,
-    millicores: int,
-    memory_mib: int,
-    memory_limit: str | None,
-    devices: int,
-) -> Manifest:
-    """Of a pod whose devices share a step: what has a default or is known is for each of them, and of a device that
-    limits name there is one for each; what the experiment gives beside is the pod's.
-    """
-    given = placement.resources
-    if devices > 1:
-        given = _for_each(given, devices)
-        memory = {name: limit for name, limit in defaults.limits.items() if name == "memory"}
-        limits = {name: str(int(amount_of(limit)) * devices) for name, limit in memory.items()}
-        defaults = Resources(requests=defaults.requests, limits={**defaults.limits, **limits})
-    if memory_limit is not None:
-        # All of it is asked for: a node where the limit does not fit would fail the second try like the first.
-        given = Resources(
-            requests={**given.requests, "memory": memory_limit}, limits={**given.limits, "memory": memory_limit}
-        )
-    known = {"cpu": f"{millicores * devices}m", "memory": f"{memory_mib * devices}Mi"}
-    found: Manifest = with_defaults(given, defaults, known=known, scratch=placement.scratch)
-    return found
-
-
-def _for_each(given: Resources, devices: int) -> Resources:
-    """With as many of each device that limits name as share a step, or more where more are asked for."""
-    asked = {name: max(int(amount_of(count)), devices) for name, count in given.limits.items() if "/" in name}
-    more = {name: str(count) for name, count in asked.items()}
-    requests = {name: more.get(name, amount) for name, amount in given.requests.items()}
-    return Resources(requests=requests, limits={**given.limits, **more})
 
 
 def _scratch(placement: Placement, *, devices: int) -> tuple[list[Manifest], list[Manifest]]:

@@ -12,8 +12,10 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from syntrial.errors import UserError
-from syntrial.experiment.pods import Resources, amount_of
+from syntrial.experiment.pods import Placement, Resources, amount_of
 
+Amounts = dict[str, Any]
+"""Requests and limits, as a container has them."""
 Defaults = Mapping[str, Resources]
 """By component: data-prep, generation, filtering, classification, analysis, ingest."""
 
@@ -51,7 +53,45 @@ def defaults_from(text: str) -> Defaults:
         ) from None
 
 
-def with_defaults(given: Resources, defaults: Resources, *, known: Mapping[str, str], scratch: str | None) -> Any:
+def resources_of(
+    placement: Placement,
+    defaults: Resources,
+    *,
+    millicores: int,
+    memory_mib: int,
+    memory_limit: str | None,
+    devices: int,
+) -> Amounts:
+    """Requests and limits of a pod's container, where a stage is known to need so much.
+
+    `memory_limit`, where given, is a try with more of it. Where `devices` share a step, what has a default or is known
+    is for each of them, and of a device that limits name there is one for each; what the experiment gives beside is the
+    pod's.
+    """
+    given = placement.resources
+    if devices > 1:
+        given = _for_each(given, devices)
+        memory = {name: limit for name, limit in defaults.limits.items() if name == "memory"}
+        limits = {name: str(int(amount_of(limit)) * devices) for name, limit in memory.items()}
+        defaults = Resources(requests=defaults.requests, limits={**defaults.limits, **limits})
+    if memory_limit is not None:
+        # All of it is asked for: a node where the limit does not fit would fail the second try like the first.
+        given = Resources(
+            requests={**given.requests, "memory": memory_limit}, limits={**given.limits, "memory": memory_limit}
+        )
+    known = {"cpu": f"{millicores * devices}m", "memory": f"{memory_mib * devices}Mi"}
+    return with_defaults(given, defaults, known=known, scratch=placement.scratch)
+
+
+def _for_each(given: Resources, devices: int) -> Resources:
+    """With as many of each device that limits name as share a step, or more where more are asked for."""
+    asked = {name: max(int(amount_of(count)), devices) for name, count in given.limits.items() if "/" in name}
+    more = {name: str(count) for name, count in asked.items()}
+    requests = {name: more.get(name, amount) for name, amount in given.requests.items()}
+    return Resources(requests=requests, limits={**given.limits, **more})
+
+
+def with_defaults(given: Resources, defaults: Resources, *, known: Mapping[str, str], scratch: str | None) -> Amounts:
     """Requests and limits as a container has them: what the experiment gives, else the defaults, else what is known.
 
     A default never makes what was given invalid: a limit is at least the request, a request at most the limit. With

@@ -34,7 +34,7 @@ from syntrial.errors import (
 )
 from syntrial.experiment.base import Model
 from syntrial.experiment.model import API_VERSION
-from syntrial.experiment.pods import Address
+from syntrial.experiment.pods import ServerAddress
 from syntrial.tracking.material import Material
 from syntrial.tracking.sending import Sent, send
 from syntrial.tracking.server import PASSWORD, TOKEN, USER, Server
@@ -70,7 +70,7 @@ _log = structlog.stdlib.get_logger(__name__)
 class Target(Model):
     """A server that the operator lets, and the folder whose files say who asks: each named as MLflow's variable."""
 
-    address: Address
+    address: ServerAddress
     credentials: Path | None = None
 
     @property

@@ -16,8 +16,6 @@ from typing import Final
 
 import psutil
 
-from syntrial.counting import counted
-from syntrial.errors import UserError
 from syntrial.stages import Stage
 
 MEMORY_SHARE: Final = 0.8
@@ -113,18 +111,6 @@ def _gpus(count: int, *, slots: Sequence[Slot], machine: Machine) -> tuple[str |
         if (number := next(idle, None)) is None:
             return None, []
         stopped.append(number)
-
-
-def require_devices(devices: int, machine: Machine) -> None:
-    """Raises UserError for more devices than the machine has GPUs, or cores where it has no GPU."""
-    there = len(machine.gpus) or machine.cores
-    if devices > there:
-        raise UserError(
-            field="spec.resources.devices",
-            rule="each device is a GPU of its own, or a core where there is no GPU",
-            received=f"{devices}, with {counted(there, 'GPU' if machine.gpus else 'core')}",
-            remedy=f"Give {there} at most; for this machine alone by --devices.",
-        )
 
 
 def this_machine(

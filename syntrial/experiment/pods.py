@@ -42,7 +42,7 @@ Quantity = Annotated[
 ObjectName = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 """The name of an object of the cluster."""
 
-Address = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$", max_length=500)]
+ServerAddress = Annotated[str, Field(pattern=r"^https?://[^\s@?#]+$", max_length=500)]
 """Of a server, without who asks it."""
 
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$", max_length=63)]
@@ -244,7 +244,7 @@ class Cluster(Placement):
     image_pull_secrets: tuple[ObjectName, ...] = Field(
         (), max_length=16, description="Secrets with credentials of the images' registry. Default: none."
     )
-    mlflow: Address | None = Field(
+    mlflow: ServerAddress | None = Field(
         None,
         description="Address of the MLflow server where the trial is shown, of those that the cluster's operator lets. "
         "Default: none.",

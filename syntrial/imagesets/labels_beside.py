@@ -13,11 +13,12 @@ from syntrial.counting import counted
 from syntrial.errors import SourceError
 from syntrial.imagesets.companions import IMAGE_FOLDERS
 from syntrial.imagesets.filetypes import UNREADABLE, is_picture
+from syntrial.imagesets.sheets import SPREADSHEETS, TABLE_SUFFIXES
 from syntrial.imagesets.split_words import split_word
 from syntrial.imagesets.trees import Tree
 
 _LABEL_FOLDERS: Final = frozenset({"labels", "label", "labelstxt", "labeltxt", "labels_txt", "targets", "annotations"})
-_TABLES: Final = frozenset({".csv", ".tsv", ".parquet", ".xlsx"})
+_TABLES: Final = (*TABLE_SUFFIXES, *SPREADSHEETS)
 _BOX: Final = re.compile(rb"\d+([ \t]+[-+0-9.eE]+){4,}[ \t]*")
 _LOOKED_AT: Final = 5
 _MOST_BYTES: Final = 1 << 16
@@ -43,7 +44,7 @@ def refuse_labels_beside(tree: Tree) -> None:
             continue
         suffixes = Counter(PurePosixPath(parts[-1]).suffix.lower() for parts in beside)
         suffix = suffixes.most_common(1)[0][0]
-        tables = [parts for parts in beside if PurePosixPath(parts[-1]).suffix.lower() in _TABLES]
+        tables = [parts for parts in beside if parts[-1].lower().endswith(_TABLES)]
         stems = {PurePosixPath(parts[-1]).stem for parts in found}
         if not tables and stems.isdisjoint(PurePosixPath(parts[-1]).stem for parts in beside):
             continue

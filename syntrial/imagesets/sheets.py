@@ -31,6 +31,8 @@ from syntrial.imagesets.filetypes import HEAD_BYTES, TEXT, UNKNOWN, ZIP, is_pict
 JSON_LINES: Final = (".jsonl", ".ndjson")
 TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".csv.gz", ".tsv.gz", *JSON_LINES)
 """Lower case. What is taken for a table where none is named."""
+SPREADSHEETS: Final = (".xlsx", ".xls", ".ods")
+"""Tables that are not read."""
 MOST_TABLE_BYTES: Final = 256 << 20
 """Of a table's text, unpacked."""
 MOST_LINE: Final = 1 << 20

@@ -39,7 +39,7 @@ from syntrial.imagesets.folders import (
 from syntrial.imagesets.labelling import label_rows, only_placed
 from syntrial.imagesets.placing import AMBIGUOUS, Places, lies_under, root_of
 from syntrial.imagesets.pseudonyms import spelling_notes
-from syntrial.imagesets.sheets import PATH, Sheet, is_table, join_sheets, read_sheet
+from syntrial.imagesets.sheets import PATH, SPREADSHEETS, Sheet, is_table, join_sheets, read_sheet
 from syntrial.imagesets.split_words import split_word
 from syntrial.imagesets.structure import PlacedPicture, lay_out
 from syntrial.imagesets.trees import Tree, below_top, open_tree, with_archives
@@ -56,7 +56,6 @@ USUAL_SPLITS: Final = ("split", "subset", "partition", "dataset split", "fold na
 """What columns are called, whatever their capitals, blanks and underlines."""
 MOST_WORDS: Final = 20
 """Different cells of a column that says the splits."""
-SPREADSHEETS: Final = (".xlsx", ".xls", ".ods")
 MOST_SHOWN: Final = 5
 """Of rows or files that are named in a message."""
 

@@ -25,6 +25,7 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
+from syntrial.plan.encoding import Encoding
 from syntrial.plan.generators import Generators
 from syntrial.plan.networks import Networks
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
@@ -108,7 +109,7 @@ class _Planner:
         self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
         self.generators = Generators(self.spec, self.sources, dataset=self.dataset, add=self._add)
         if self.spec.synthetic:
-            self.encoder = self._encoder()
+            self.encoder = Encoding(self.spec, train=self._split("train"), networks=self.networks, add=self._add)
         sets = [self._set(item) for item in outline(self.spec)]
         self.primary_control = self.spec.control_of(self.spec.primary.arm)
         self._compare_cells(sets)
@@ -158,17 +159,6 @@ class _Planner:
         request = requests.preparation(self.spec.dataset, source=self.sources[DATASET], form=self.spec.dataset)
         return self._add("DataPreparationService/PrepareDataset", request, verb="prepare", about="the data set")
 
-    def _encoder(self) -> MemberRef:
-        request = requests.encoder_training(self.spec.encoder, seed=self.spec.seed)
-        request.train.CopyFrom(self._split("train"))
-        self.train_features = self.networks.encoder_features(self._split("train"), about="training images")
-        if self.train_features is not None:
-            request.features.CopyFrom(self.train_features)
-        work = float(request.steps * request.batch_size)
-        return member_of(
-            self._add("FilteringService/TrainEncoder", request, verb="train", about="the encoder", work=work), "encoder"
-        )
-
     def _split(self, name: str) -> MemberRef:
         return member_of(self.dataset, name)
 
@@ -195,13 +185,13 @@ class _Planner:
                 images = self._generate(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
             else:
                 images = self._import(item, summary)
-            features = self.networks.encoder_features(images, about=f"candidates of {item.name}{suffix}")
+            features = self.encoder.features(images, about=f"candidates of {item.name}{suffix}")
             filtered = self._add(
                 "FilteringService/FilterImages",
                 FilterImagesRequest(
                     images=images,
                     train=self._split("train"),
-                    encoder=self.encoder,
+                    encoder=self.encoder.member,
                     filters=requests.random_filters(item) if random else requests.filters(item),
                     copies=CopyFilter(quantile=item.copies),
                     ratio=ratio,
@@ -211,7 +201,7 @@ class _Planner:
                     allow_shortfall=item.generator is None or summary.control,
                     acceptance=None if random else requests.acceptance_name(item),
                     features=features,
-                    train_features=self.train_features,
+                    train_features=self.encoder.train_features,
                 ),
                 verb="filter",
                 about=f"{name}{suffix}",
@@ -225,11 +215,11 @@ class _Planner:
                     AssessImagesRequest(
                         images=member_of(filtered, "accepted"),
                         train=self._split("train"),
-                        encoder=self.encoder,
+                        encoder=self.encoder.member,
                         copies=CopyFilter(quantile=item.copies),
                         seed=self.spec.seed,
                         features=features and member_of(filtered, "accepted_features"),
-                        train_features=self.train_features,
+                        train_features=self.encoder.train_features,
                     ),
                     verb="assess",
                     about=f"{name}{suffix}",
@@ -245,11 +235,11 @@ class _Planner:
         request.accepted.CopyFrom(member_of(filtered, "accepted"))
         request.rejected.CopyFrom(member_of(filtered, "rejected"))
         request.train.CopyFrom(self._split("train"))
-        request.encoder.CopyFrom(self.encoder)
-        if self.train_features is not None:
+        request.encoder.CopyFrom(self.encoder.member)
+        if self.encoder.train_features is not None:
             request.accepted_features.CopyFrom(member_of(filtered, "accepted_features"))
             request.rejected_features.CopyFrom(member_of(filtered, "rejected_features"))
-            request.train_features.CopyFrom(self.train_features)
+            request.train_features.CopyFrom(self.encoder.train_features)
         projected = self._add("FilteringService/ProjectImages", request, verb="project", about=about)
         return member_of(projected, "projection")
 
@@ -281,14 +271,7 @@ class _Planner:
                 self.spec,
                 item,
                 generators=self.generators,
-                judge=judge_of(
-                    self.spec,
-                    split=self._split,
-                    encoder=self.encoder,
-                    train_features=self.train_features,
-                    networks=self.networks,
-                    item=item,
-                ),
+                judge=judge_of(self.spec, split=self._split, encoder=self.encoder, item=item),
                 decisions=self.decisions,
                 add=self._add,
                 add_of_trial=partial(self._add, of_trial=True),

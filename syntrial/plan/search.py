@@ -25,9 +25,10 @@ from syntrial.experiment.synthetic import Tune
 from syntrial.experiment.tuning import FRECHET, objective_of, with_parameters
 from syntrial.experiment.tuning import Dimension as Tried
 from syntrial.plan import requests
+from syntrial.plan.encoding import Encoding
 from syntrial.plan.generators import Generators, Trained
 from syntrial.plan.latents import steps_in_latents
-from syntrial.plan.networks import Add, Networks
+from syntrial.plan.networks import Add
 from syntrial.plan.steps import member_of
 from syntrial.v1.analysis_pb2 import SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -111,35 +112,16 @@ class Judge:
 
     train: MemberRef
     validation: MemberRef
-    encoder: MemberRef
-    train_features: MemberRef | None
-    """Those that the encoder was fitted to, where it does not embed images itself."""
-    networks: Networks
-    """Which extract those of a trial's images."""
+    encoder: Encoding
     objective: str
     """Its word."""
 
 
-def judge_of(
-    spec: Spec,
-    *,
-    split: Callable[[str], MemberRef],
-    encoder: MemberRef,
-    train_features: MemberRef | None,
-    networks: Networks,
-    item: Synthetic,
-) -> Judge:
+def judge_of(spec: Spec, *, split: Callable[[str], MemberRef], encoder: Encoding, item: Synthetic) -> Judge:
     """By what the trials of a set's search are judged: never the test split."""
     assert item.tune is not None
     objective = item.tune.objective or spec.endpoint.metric
-    return Judge(
-        train=split("train"),
-        validation=split("validation"),
-        encoder=encoder,
-        train_features=train_features,
-        networks=networks,
-        objective=objective,
-    )
+    return Judge(train=split("train"), validation=split("validation"), encoder=encoder, objective=objective)
 
 
 class Search:
@@ -301,17 +283,17 @@ class Search:
 
     def _judge_images(self, images: MemberRef, *, about: str) -> MemberRef:
         if self._judge.objective == FRECHET:
-            features = self._judge.networks.encoder_features(images, about=about, add=self._add_of_trial)
+            features = self._judge.encoder.features(images, about=about, add=self._add_of_trial)
             assessed = self._add_of_trial(
                 "FilteringService/AssessImages",
                 AssessImagesRequest(
                     images=images,
                     train=self._judge.train,
-                    encoder=self._judge.encoder,
+                    encoder=self._judge.encoder.member,
                     copies=CopyFilter(quantile=self._item.copies),
                     seed=self._spec.seed,
                     features=features,
-                    train_features=self._judge.train_features,
+                    train_features=self._judge.encoder.train_features,
                 ),
                 verb="judge",
                 about=about,

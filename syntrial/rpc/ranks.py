@@ -16,6 +16,12 @@ from typing import Final, Self
 
 import structlog
 
+from syntrial.counting import counted
+from syntrial.errors import UserError
+
+FIELD: Final = "spec.resources.devices"
+"""Where a user says how many devices share a step."""
+
 _LOOK: Final = 0.05
 """Seconds between two looks at the other ranks."""
 
@@ -30,6 +36,18 @@ class RankLost(RuntimeError):
 
     A RuntimeError, as what its machine does to a step: tried again.
     """
+
+
+def require_devices(devices: int, *, gpus: int, cores: int) -> None:
+    """Raises UserError for more devices than there are GPUs, or cores where there is no GPU."""
+    there = gpus or cores
+    if devices > there:
+        raise UserError(
+            field=FIELD,
+            rule="each device is a GPU of its own, or a core where there is no GPU",
+            received=f"{devices}, with {counted(there, 'GPU' if gpus else 'core')}",
+            remedy=f"Give {there} at most; for one machine alone by --devices.",
+        )
 
 
 def describe_end(status: int) -> str:

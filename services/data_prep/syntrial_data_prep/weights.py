@@ -15,9 +15,9 @@ from PIL import Image
 
 STEP: Final = 2.0**-15
 """What weights are whole numbers of: 8 bits of a level, 15 of a weight, one for weights that sum to less than 2."""
-TOGETHER: Final = 16
+TOGETHER: Final = 32
 """So many samples have their weights in one matrix: more have more zeros, fewer make small products."""
-ROWS: Final = 256
+ROWS: Final = 128
 """So many rows are weighted at a time, which keeps them in the processor's cache."""
 Numbers = NDArray[np.float64]
 Levels = NDArray[np.float32]

@@ -77,6 +77,17 @@ class Embedding:
     """float64: softmax over the classes, or a sigmoid for each label where there are several."""
 
 
+def require_images(count: int) -> None:
+    """Raises UserError for fewer training images than an encoder can be fitted to."""
+    if count < 2:
+        raise UserError(
+            field="train",
+            rule="an encoder needs at least two training images",
+            received=counted(count, "image"),
+            remedy="Use a larger training split.",
+        )
+
+
 def _batch_indices(images: int, *, settings: EncoderSettings, step: int) -> np.ndarray:
     """The images of one step. Depends on (seed, step) alone, so that a resumed run sees the same ones."""
     batch = min(settings.batch_size, images)
@@ -122,13 +133,7 @@ class EncoderTraining:
 
         Raises UserError where there are fewer than two images.
         """
-        if len(images_NHWC) < 2:
-            raise UserError(
-                field="train",
-                rule="an encoder needs at least two training images",
-                received=counted(len(images_NHWC), "image"),
-                remedy="Use a larger training split.",
-            )
+        require_images(len(images_NHWC))
         self.images_NHWC = images_NHWC
         self.labels = labels
         self.classes = classes

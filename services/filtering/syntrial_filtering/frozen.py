@@ -21,11 +21,9 @@ from syntrial_training.tensors import from_bytes, to_bytes
 from torch import Tensor
 from torch.nn import functional
 
-from syntrial.counting import counted
-from syntrial.errors import UserError
 from syntrial.imagesets.features import Features
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
-from syntrial_filtering.encoder import FORMAT, Embedding
+from syntrial_filtering.encoder import FORMAT, Embedding, require_images
 
 KIND: Final = "frozen"
 """What `encoder.json` calls such an encoder; one that is a network of its own has no kind."""
@@ -64,13 +62,7 @@ def fit(train: ImageSet, features: Features, *, seed: int, on_fit: Callable[[int
 
     `on_fit` is called with the fits so far, and may raise. Raises UserError for fewer than two images.
     """
-    if len(train) < 2:
-        raise UserError(
-            field="train",
-            rule="an encoder needs at least two training images",
-            received=counted(len(train), "image"),
-            remedy="Use a larger training split.",
-        )
+    require_images(len(train))
     values_NF = features.values_ND
     mean_F = values_NF.mean(axis=0, dtype=np.float64)
     deviation_F = values_NF.std(axis=0, dtype=np.float64)

@@ -21,9 +21,7 @@ from torch import Tensor
 from syntrial.counting import counted
 from syntrial.errors import StoreUnavailable, UserError
 from syntrial.rpc.context import StepContext
-from syntrial.rpc.ranks import Ranks
-
-FIELD: Final = "spec.resources.devices"
+from syntrial.rpc.ranks import FIELD, Ranks, require_devices
 
 PATIENCE: Final = timedelta(minutes=30)
 """How long ranks wait for each other within a step: one of them may be writing a checkpoint to a slow store."""
@@ -121,7 +119,9 @@ def shared(context: StepContext) -> Iterator[None]:
     if context.devices == 1:
         yield
         return
-    _require_there(context)
+    if context.rank == 0:
+        # Rank 0 sees all GPUs of the step, the others their own.
+        require_devices(context.devices, gpus=torch.cuda.device_count(), cores=len(os.sched_getaffinity(0)))
     with context.ranks() as own:
         store = dist.FileStore(str(own.meeting), own.count)  # type: ignore[attr-defined]
         _await_all(store, own, context)
@@ -182,17 +182,3 @@ def _this_machine_alone() -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _require_there(context: StepContext) -> None:
-    """Asked on rank 0 alone, which sees all GPUs of the step: the others see their own."""
-    found, unit = torch.cuda.device_count(), "GPU"
-    if found == 0:
-        found, unit = len(os.sched_getaffinity(0)), "core"
-    if context.rank == 0 and found < context.devices:
-        raise UserError(
-            field=FIELD,
-            rule="each device is a GPU of its own, or a core where there is no GPU",
-            received=f"{context.devices}, with {counted(found, unit)}",
-            remedy=f"Give {found} at most.",
-        )

@@ -4,8 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from syntrial.errors import UserError
-from syntrial.executors.slots import Assignment, Machine, Slot, place, require_devices, this_machine, visible_gpus
+from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine, visible_gpus
 from syntrial.stages import Footprint, Stage
 
 
@@ -95,14 +94,6 @@ def test_a_shared_step_has_gpus_of_its_own_and_a_server_that_holds_as_many() -> 
         stop=(2,), gpu="0,2"
     )
     assert place(GPU, slots=[slot(1, GPU, busy=True, gpu="0,1")], machine=machine, devices=2) is None
-
-
-def test_more_devices_than_a_machine_has_are_refused() -> None:
-    require_devices(2, LAPTOP)
-    with pytest.raises(UserError, match=r"spec\.resources\.devices: .* received 4, with 2 cores\. Give 2 at most"):
-        require_devices(4, LAPTOP)
-    with pytest.raises(UserError, match="received 2, with 1 GPU"):
-        require_devices(2, Machine(cores=8, memory_mib=9000, gpus=("0",)))
 
 
 def test_gpus_are_shared_out() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from syntrial.rpc.ranks import Ranks
+from syntrial.errors import UserError
+from syntrial.rpc.ranks import Ranks, require_devices
 
 WAITS = "import os, sys; os.read(int(sys.argv[-1]), 1)"
 """What a rank does until rank 0 is gone: its last argument is the pipe."""
@@ -58,3 +59,11 @@ def test_each_rank_sees_the_gpu_of_its_number_alone(tmp_path: Path, monkeypatch:
     with Ranks(number=0, count=3, meeting=tmp_path / "meeting") as ranks:
         ranks.start(lambda number: [sys.executable, "-c", says, str(files[number])])
     assert [files[number].read_text() for number in (1, 2)] == ["GPU-b", "GPU-c"]
+
+
+def test_more_devices_than_a_machine_has_are_refused() -> None:
+    require_devices(2, gpus=0, cores=2)
+    with pytest.raises(UserError, match=r"spec\.resources\.devices: .* received 4, with 2 cores\. Give 2 at most"):
+        require_devices(4, gpus=0, cores=2)
+    with pytest.raises(UserError, match="received 2, with 1 GPU"):
+        require_devices(2, gpus=1, cores=8)
