@@ -105,18 +105,21 @@ def minio_image(cluster_environment: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def generator_image(cluster: "Kubernetes") -> str:
-    """The image of the toy's environment by its digest, in the node: `make images load GENERATOR=…`, as .ci/cluster."""
+def generator_image(cluster: "Kubernetes") -> Callable[[str], str]:
+    """The image of an example's environment in the node, by its digest: `make images load GENERATOR=…`."""
     from tests.cluster.containers_storage import read_image
     from tests.cluster.load_images import pinned
     from tests.cluster.product import images
 
-    made = images()
-    name = f"{made.repository}/syntrial-generator-toy:{made.tag}"
-    found = pinned(name, read_image(name))
-    held = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
-    assert any(found in (image.get("names") or ()) for image in held), f"{found} is not loaded"
-    return found
+    def image(example: str) -> str:
+        made = images()
+        name = f"{made.repository}/syntrial-generator-{example}:{made.tag}"
+        found = pinned(name, read_image(name))
+        held = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
+        assert any(found in (image.get("names") or ()) for image in held), f"{found} is not loaded"
+        return found
+
+    return image
 
 
 @pytest.fixture(scope="session")

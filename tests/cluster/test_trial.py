@@ -10,7 +10,7 @@ import random
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -203,17 +203,18 @@ def test_a_chain_of_two_links_has_the_keys_and_the_figures_of_the_laptop(
 
 
 def test_code_of_ones_own_in_its_image_has_the_keys_and_the_figures_of_the_laptop(
-    deployed: Deployed, generator_image: str, tmp_path: Path
+    deployed: Deployed, generator_image: Callable[[str], str], tmp_path: Path
 ) -> None:
     shutil.copytree(TOY, tmp_path / "toy")
-    text = OWN.format(image=generator_image)
+    image = generator_image("toy")
+    text = OWN.format(image=image)
     (tmp_path / "own.yaml").write_text(text)
     deployed.syntrial("submit", "own.yaml", "-n", deployed.namespace, folder=tmp_path)
     run_here(deployed, text, folder=tmp_path)
     deployed.verdict("own-code", seconds=900)
     compare_with_laptop(deployed, "own-code", text, folder=tmp_path, options=())
     # There the code ran in its image, here in an environment of this machine's.
-    digest = generator_image.partition("@")[2]
+    digest = image.partition("@")[2]
     made_by = {
         place: json.dumps(json.loads((tmp_path / place / "report.json").read_text())["provenance"])
         for place in ("fetched", "local")
