@@ -83,9 +83,13 @@ class Sheet:
         bare = {_bare(heading): heading for heading in reversed(self.headings) if heading}
         return next((bare[name] for name in map(_bare, names) if name in bare), "")
 
-    def folder(self, row: int) -> str:
-        """The folder that a row's table lies in, relative to the source's; "" at its top."""
-        return next((name.rpartition("/")[0] for start, _, name in reversed(self.starts) if row >= start), "")
+    @property
+    def folders(self) -> list[str]:
+        """Of each row the folder that its table lies in, relative to the source's; "" at its top."""
+        found = [""] * len(self)
+        for start, _, name in self.starts:
+            found[start:] = [name.rpartition("/")[0]] * (len(self) - start)
+        return found
 
     def at(self, row: int) -> str:
         """Where a row stands, for messages."""
@@ -366,7 +370,7 @@ def _sheet(
     if not rows:
         raise _wrong(title, "a table has rows", "its headings alone", "Give the whole table.")
     for number, row in enumerate(rows):
-        if width > 1 and tuple(cell.strip() for cell in row) == headings:
+        if width > 1 and row[0].strip() == headings[0] and tuple(cell.strip() for cell in row) == headings:
             again = "the headings once more"
             raise _wrong(f"{title}: line {lines[number]}", "the headings stand once", again, "Leave the line out.")
         if len(row) != width:

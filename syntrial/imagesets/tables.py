@@ -212,11 +212,12 @@ def read_table(
     labelled = label_rows(sheet, table.labels, taken=(*taken, split))
     tables = {name for file in table.files for name in file.names} | set(table.metadata)
     files = [name for name in names if name not in tables and (not table.images or lies_under(name, table.images))]
-    unnamed = unnamed_dicom(files, opened=open_file)
-    pictures = [name for name in files if is_picture(name) or name in unnamed]
+    named = [name for name in files if is_picture(name)]
+    others = [] if len(named) == len(files) else sorted({*files}.difference(named))
+    pictures = [*named, *sorted(unnamed_dicom(others, opened=open_file))]
     roots = sorted({root for name in pictures if (root := root_of(name, table.images))})
     places = Places(pictures, roots=roots)
-    found = [places.find(value, base=sheet.folder(row)) for row, value in enumerate(values)]
+    found = [places.find(value, base=folder) for value, folder in zip(values, sheet.folders, strict=True)]
     notes = _check_placed(sheet, found, values, column=column, is_partial=table.partial, show=show)
     owners = patients_of(sheet, values, table=table, column=patient, show=show)
     cells = splits_of(

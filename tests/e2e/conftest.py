@@ -1,6 +1,8 @@
 """A small trial on drawn images, run by the command line as a person runs it."""
 
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -78,13 +80,19 @@ class Laptop:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Laptop:
-    """The small trial, run undisturbed."""
-    folder = tmp_path_factory.mktemp("finished")
-    laptop = Laptop(folder=folder, store=str(folder / "store"))
-    laptop.write()
-    laptop.run("run")
-    return laptop
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Laptop:
+    """The small trial, run undisturbed: once, by the first process of the tests that wants it; each has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base if worker_id == "master" else base.parent) / "undisturbed"
+    with made.with_suffix(".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        laptop = Laptop(folder=made, store=str(made / "store"))
+        if not (made / "runs" / "small" / "report.json").exists():
+            laptop.write()
+            laptop.run("run")
+    folder = base / "finished"
+    shutil.copytree(made, folder)
+    return Laptop(folder=folder, store=str(folder / "store"))
 
 
 def draw(folder: Path, *, count: int, seed: int, name: str) -> None:

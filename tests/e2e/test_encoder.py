@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from tests.e2e.conftest import Laptop
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 TRIAL = """
 apiVersion: syntrial.dev/v1alpha1
 kind: Experiment

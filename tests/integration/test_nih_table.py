@@ -1,12 +1,15 @@
 """The label table of all 112,120 images of NIH ChestX-ray14, planned without the images: patients, caps, audit."""
 
+import gc
 import gzip
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pytest
 
+from syntrial.cli import COLLECTION
 from syntrial.experiment.file import validate
 from syntrial.imagesets.splits import cap
 from syntrial.imagesets.tables import Table, foreseen_contents, read_table
@@ -48,6 +51,18 @@ def path(shared_data: Path) -> Path:
     return shared_data / "nih-full" / "Data_Entry_2017_v2020.csv.gz"
 
 
+@pytest.fixture
+def collection() -> Iterator[None]:
+    """Objects are collected as in the command, not as in a process that has run other tests."""
+    usual = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*COLLECTION)
+    yield
+    gc.set_threshold(*usual)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collection")
 def test_the_whole_table_is_planned_in_seconds(path: Path) -> None:
     trial = experiment()
     taken = []
