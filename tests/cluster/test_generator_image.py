@@ -8,6 +8,7 @@ import pytest
 from syntrial.cluster.manifests import Batch, Owner, step_job
 from syntrial.experiment.model import Cluster
 from tests.cluster.product import REPOSITORY, images, until
+from tests.e2e.test_generators import SMALL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,7 +44,7 @@ def test_an_example_keeps_every_rule_in_its_image(
     pod = job["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     del container["envFrom"]
-    container |= {"command": ["python", "-m", "syntrial_generation.conformance"], "args": ["/code"]}
+    container |= {"command": ["python", "-m", "syntrial_generation.conformance"], "args": ["/code", *SMALL[example]]}
     container["volumeMounts"].append({"name": "code", "mountPath": "/code", "readOnly": True})
     pod["volumes"].append({"name": "code", "configMap": {"name": example}})
     assert cluster.create(job)
