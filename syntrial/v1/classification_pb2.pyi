@@ -285,8 +285,16 @@ class Probe(_message.Message):
     l2: _containers.RepeatedScalarFieldContainer[float]
     def __init__(self, train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., l2: _Optional[_Iterable[float]] = ...) -> None: ...
 
+class ClassifierPart(_message.Message):
+    __slots__ = ("until", "begun")
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    BEGUN_FIELD_NUMBER: _ClassVar[int]
+    until: float
+    begun: _artifacts_pb2.MemberRef
+    def __init__(self, until: _Optional[float] = ..., begun: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+
 class TrainClassifierRequest(_message.Message):
-    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance", "probe", "cap_per_label")
+    __slots__ = ("header", "train", "validation", "synthetic", "model", "phases", "recipe", "seed", "shuffle_synthetic_labels", "balance", "probe", "cap_per_label", "part")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     VALIDATION_FIELD_NUMBER: _ClassVar[int]
@@ -299,6 +307,7 @@ class TrainClassifierRequest(_message.Message):
     BALANCE_FIELD_NUMBER: _ClassVar[int]
     PROBE_FIELD_NUMBER: _ClassVar[int]
     CAP_PER_LABEL_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     validation: _artifacts_pb2.MemberRef
@@ -311,7 +320,8 @@ class TrainClassifierRequest(_message.Message):
     balance: _generation_pb2.Balance
     probe: Probe
     cap_per_label: int
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., cap_per_label: _Optional[int] = ...) -> None: ...
+    part: ClassifierPart
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., validation: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., synthetic: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., phases: _Optional[_Iterable[_Union[TrainingPhase, _Mapping]]] = ..., recipe: _Optional[_Union[TrainingRecipe, _Mapping]] = ..., seed: _Optional[int] = ..., shuffle_synthetic_labels: _Optional[bool] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., probe: _Optional[_Union[Probe, _Mapping]] = ..., cap_per_label: _Optional[int] = ..., part: _Optional[_Union[ClassifierPart, _Mapping]] = ...) -> None: ...
 
 class EvaluateClassifierRequest(_message.Message):
     __slots__ = ("header", "classifier", "images", "features")

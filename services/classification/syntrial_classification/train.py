@@ -6,6 +6,7 @@ from itertools import groupby
 import numpy as np
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
+from syntrial_training.loop import checkpoint
 from syntrial_training.loop import train as run
 from torch import nn
 
@@ -19,6 +20,7 @@ from syntrial_classification.fitting import fit_probe
 from syntrial_classification.initial import initial_model
 from syntrial_classification.models import model_spec
 from syntrial_classification.outcome import Outcome, write_outcome
+from syntrial_classification.parts import STATE, Part, read_part
 from syntrial_classification.phases import TrainingPlan, plan_training
 from syntrial_classification.pools import ORIGINS
 from syntrial_classification.table import normalisation_of
@@ -27,7 +29,7 @@ from syntrial_classification.training import KeptWeightsGone, Training
 
 @reproducible
 def train_classifier(request: TrainClassifierRequest, context: StepContext) -> None:
-    """Trains a classifier; writes the members `classifier`, `training` and `validation`.
+    """Trains a classifier, or a part of that; writes the members `classifier`, `training` and `validation`.
 
     Raises UserError for an unknown model, weights that do not fit, phases or recipes out of range and sets that do not
     fit each other; Cancelled where the step is to stop.
@@ -39,6 +41,7 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
     if not is_probe:
         check_recipe(request.recipe, task=train.task, classes=len(train.classes))
     _check_validation(train, validation)
+    part = read_part(request, context)
     plan = plan_training(request, train=train, synthetic=synthetic)
     side_H, _, channels = train.images_NHWC.shape[1:]
     spec = model_spec(request.model, classes=len(train.classes), channels=channels, side=side_H)
@@ -56,7 +59,7 @@ def train_classifier(request: TrainClassifierRequest, context: StepContext) -> N
             synthetic=synthetic,
         )
     else:
-        outcome = _optimise(request, context, model=model, plan=plan, train=train, validation=validation)
+        outcome = _optimise(request, context, model=model, plan=plan, train=train, validation=validation, part=part)
     write_outcome(context.output, outcome, spec=spec, pretraining=pretraining, seed=request.seed, validation=validation)
 
 
@@ -68,8 +71,9 @@ def _optimise(
     plan: TrainingPlan,
     train: ImageSet,
     validation: ImageSet,
+    part: Part,
 ) -> Outcome:
-    """Takes the optimiser steps of all phases."""
+    """Takes the optimiser steps of all phases, or those of a part."""
     constants = normalisation_of(train.images_NHWC, recipe=request.recipe)
     training = Training(
         model,
@@ -82,39 +86,54 @@ def _optimise(
         output=context.output,
     )
     shown = [0, *np.cumsum([phase.draws for phase in plan.phases]).tolist()]
+    until = part.last_step(training.steps)
+
+    def images_after(steps: int) -> int:
+        index = training.phase_of(steps)
+        return int(shown[index] + plan.phases[index].bounds[steps - training.starts[index]])
+
+    total = images_after(training.steps if until is None else until)
 
     def on_step(done: int) -> None:
-        index = training.phase_of(done)
-        images = shown[index] + plan.phases[index].bounds[done - training.starts[index]]
         losses = training.history.curves["validation_loss"]
         figures = {"validation loss": losses[-1]} if losses and losses[-1] is not None else {}
-        context.progress(images, total=shown[-1], unit="images", activity="training", figures=figures)
+        context.progress(images_after(done), total=total, unit="images", activity="training", figures=figures)
 
     try:
-        run(training, context=context, on_step=on_step)
+        run(training, context=context, on_step=on_step, begun=part.begun, until=until)
     except KeptWeightsGone:
-        # An empty checkpoint is none: the training begins anew.
+        # An empty checkpoint is none: the training, or this part of it, begins anew.
         context.checkpoints.save({})
-        run(training, context=context, on_step=on_step)
-    weights = training.final_weights()
+        run(training, context=context, on_step=on_step, begun=part.begun, until=until)
+    if until is not None:
+        for name, data in checkpoint(training, done=until).items():
+            context.output.write(STATE, name, data)
+    weights = training.final_weights() if until is None else training.average.tensors
     return Outcome(
         weights=weights,
         logits_NK=training.predict_validation(weights),
         constants=constants,
-        record=training_record(training, plan),
+        record=training_record(training, plan, until=until),
     )
 
 
-def training_record(training: Training, plan: TrainingPlan) -> documents.ClassifierTraining:
-    """`training.json`: curves over optimiser steps, and for each phase what its pool held and its batches showed."""
+def training_record(
+    training: Training, plan: TrainingPlan, *, until: int | None = None
+) -> documents.ClassifierTraining:
+    """`training.json`: curves over optimiser steps, and for each phase what its pool held and its batches showed.
+
+    Of a part that ends after `until` steps nothing says whether they were enough, and its weights are averaged ones.
+    """
     history = training.history
     last = len(plan.phases) - 1
-    verdict = convergence.judge(
-        history.steps,
-        losses_VN=np.stack(training.validation_losses),
-        phase_start=training.starts[last],
-        phase_end=training.starts[last + 1],
-    )
+    verdict = None
+    if until is None:
+        verdict = convergence.judge(
+            history.steps,
+            losses_VN=np.stack(training.validation_losses),
+            phase_start=training.starts[last],
+            phase_end=training.starts[last + 1],
+        )
     phases = []
     for index, phase in enumerate(plan.phases):
         seen = dict(zip(ORIGINS, history.seen[index], strict=True))
@@ -131,7 +150,8 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
                 distinct=phase.order.distinct(phase.draws) if plan.cap else None,
             )
         )
-    best = training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
+    best = until is None and training.recipe.checkpoint == TrainingRecipe.CHECKPOINT_CHOICE_BEST
+    ended = training.steps if until is None else until
     return documents.ClassifierTraining(
         version=1,
         curves=documents.Curves(
@@ -143,7 +163,7 @@ def training_record(training: Training, plan: TrainingPlan) -> documents.Classif
         undertrained=verdict is not None and verdict.undertrained,
         convergence=None if verdict is None else verdict.document(),
         checkpoint=documents.KeptCheckpoint(
-            choice="best" if best else "last-ema", step=history.best_step if best else training.steps
+            choice="best" if best else "last-ema", step=history.best_step if best else ended
         ),
     )
 

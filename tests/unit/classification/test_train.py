@@ -72,37 +72,63 @@ def test_the_same_request_gives_the_same_bytes_and_another_seed_others(build: An
     assert other["classifier/weights.safetensors"] != first["classifier/weights.safetensors"]
 
 
+CHANGES: dict[str, dict[str, Any]] = {
+    "default": {},
+    "best by loss": {"checkpoint": BEST, "optimizer": TrainingRecipe.OPTIMIZER_SGD},
+    "all there is": {
+        "checkpoint": BEST,
+        "select_by": TrainingRecipe.SELECTION_AUROC,
+        "schedule": TrainingRecipe.SCHEDULE_DECAY,
+        "decay_epochs": 1,
+        "warmup_epochs": 0.5,
+        "learning_rate_batch": 16,
+        "clip_norm": 1,
+        "layer_decay": 0.7,
+        "class_weights": TrainingRecipe.CLASS_WEIGHTS_BALANCED,
+        "sampling": TrainingRecipe.SAMPLING_BALANCED,
+        "mixup": 0.2,
+        "cutmix": 1,
+        "crop": 0.5,
+        "rotation": 10,
+        "jitter": 0.2,
+        "erasing": 0.5,
+        "rand_augment": 9,
+        "keep_epochs": 1.5,
+        "keep_stages": True,
+    },
+    "bfloat16": {"precision": TrainingRecipe.PRECISION_BFLOAT16},
+}
+
+
+@pytest.mark.parametrize(("stop_after", "changes"), [(5, "default"), (4, "best by loss"), (9, "all there is")])
+def test_the_parts_of_a_training_end_in_the_bytes_of_the_whole(build: Any, stop_after: int, changes: str) -> None:
+    sets = {"real": build.images(20), "synthetic": build.images(50, seed=2), "store": open_store("memory://")}
+    request = build.request(*TWO_PHASES, recipe=build.recipe(**CHANGES[changes]))
+    expected = build.blobs(build.train(request, **sets))
+    request.part.until = stop_after / 13
+    first = build.train(request, **sets, key=fake_key("part"))
+    assert len(first.reports) == stop_after
+    state = {name: first.result("state").read(name) for name in first.result("state").names()}
+    request.part.until = 0
+    request.part.begun.CopyFrom(MemberRef(key=fake_key("begun"), member="state"))
+    last = build.train(request, **sets, key=fake_key("last"), inputs={(fake_key("begun"), "state"): state})
+    assert len(last.reports) == 13 - stop_after
+    assert build.blobs(last) == expected
+
+
+def test_a_part_is_a_share_and_begins_with_what_a_part_left(build: Any) -> None:
+    request = build.request(*TWO_PHASES)
+    request.part.until = 1
+    with pytest.raises(UserError, match=r"part\.until"):
+        build.train(request, real=build.images(20))
+    request.part.until = 0.5
+    request.part.begun.CopyFrom(MemberRef(key="0" * 64, member="classifier"))
+    with pytest.raises(UserError, match=r"part\.begun"):
+        build.train(request, real=build.images(20))
+
+
 @pytest.mark.parametrize("stop_after", [1, 4, 5, 9, 12])
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"checkpoint": BEST, "optimizer": TrainingRecipe.OPTIMIZER_SGD},
-        {
-            "checkpoint": BEST,
-            "select_by": TrainingRecipe.SELECTION_AUROC,
-            "schedule": TrainingRecipe.SCHEDULE_DECAY,
-            "decay_epochs": 1,
-            "warmup_epochs": 0.5,
-            "learning_rate_batch": 16,
-            "clip_norm": 1,
-            "layer_decay": 0.7,
-            "class_weights": TrainingRecipe.CLASS_WEIGHTS_BALANCED,
-            "sampling": TrainingRecipe.SAMPLING_BALANCED,
-            "mixup": 0.2,
-            "cutmix": 1,
-            "crop": 0.5,
-            "rotation": 10,
-            "jitter": 0.2,
-            "erasing": 0.5,
-            "rand_augment": 9,
-            "keep_epochs": 1.5,
-            "keep_stages": True,
-        },
-        {"precision": TrainingRecipe.PRECISION_BFLOAT16},
-    ],
-    ids=["default", "best by loss", "all there is", "bfloat16"],
-)
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
 def test_an_interrupted_training_ends_in_the_same_bytes(build: Any, stop_after: int, changes: Any) -> None:
     sets = {"real": build.images(20), "synthetic": build.images(50, seed=2)}
     request = build.request(*TWO_PHASES, recipe=build.recipe(**changes))
