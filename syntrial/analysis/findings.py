@@ -31,6 +31,8 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
                            stage wrote it; left out where there was none),
                            unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
+    classifiers            [{name, replicates (trainings of each trial), search (as that of a set)}] of those that were
+                           searched; left out where there is none
     looks                  [{number, evaluations, changed}]
     figures                [{id, title, keys}]
     provenance             [{key, method, stage_version, artifact_digest, provenance}]
@@ -134,6 +136,7 @@ def trial_findings(data: TrialData, *, progress: Progress = _silent) -> Json:
         "dataset": {**as_json(data.audit.value), "keys": [data.audit.key]},
         "synthetic": [_synthetic(synthetic) for synthetic in data.synthetic],
         **_pretraining(data),
+        **_searched(data),
         "looks": [
             {"number": look.number, "evaluations": look.evaluations, "changed": list(look.changed)}
             for look in data.request.looks
@@ -421,6 +424,17 @@ def _pretraining(data: TrialData) -> Json:
     return {"pretraining": links} if links else {}
 
 
+def _searched(data: TrialData) -> Json:
+    found = [
+        {"name": one.classifier, "replicates": one.replicates, "search": _search(one.search)} for one in data.searched
+    ]
+    return {"classifiers": found} if found else {}
+
+
+def _search(found: Keyed[Any]) -> Json:
+    return as_json(found.value) | {"keys": [found.key]}
+
+
 def _synthetic(synthetic: SyntheticData) -> Json:
     keyed: tuple[Keyed[Any] | Pictures, ...] = (
         *synthetic.accepted,
@@ -445,7 +459,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "curves": [as_json(found.value) for found in synthetic.curves],
         **({"reconstructions": through} if through else {}),
         **({"unlabelled": pools} if pools else {}),
-        **({"search": as_json(synthetic.search.value) | {"keys": [synthetic.search.key]}} if synthetic.search else {}),
+        **({"search": _search(synthetic.search)} if synthetic.search else {}),
         **({"projection": _projection(synthetic.projection)} if synthetic.projection else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }

@@ -66,6 +66,7 @@ SECTIONS = (
     ("arms", "Arms"),
     ("images", "Images"),
     ("synthetic", "Synthetic sets"),
+    ("searches", "Searches"),
     ("data", "Data"),
     ("training", "Training"),
     ("provenance", "Provenance"),
@@ -88,7 +89,11 @@ def render_page(
     forest = forest_figure(report)
     roc, training, generators = roc_figures(report), training_figures(report), generator_figure(report)
     quality, projection, search = quality_figure(report), projection_figure(report), search_figure(report)
-    absent = {"images": not (galleries or rejected or copies or reconstructions), "synthetic": not report["synthetic"]}
+    absent = {
+        "images": not (galleries or rejected or copies or reconstructions),
+        "synthetic": not report["synthetic"],
+        "searches": search is None,
+    }
     page = (
         _environment()
         .get_template("page.html")

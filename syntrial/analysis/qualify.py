@@ -38,6 +38,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         _pools(report),
         _leaks(report),
         _budgets(report),
+        _searched(report),
         _undertrained(report),
         _reversed(data, report=report),
         _missing(report),
@@ -183,6 +184,26 @@ def _budgets(report: Json) -> Iterator[Json]:
 def _differ(one: int, other: int) -> bool:
     """By more than one in a hundred."""
     return abs(one - other) > max(one, other) / 100
+
+
+def _searched(report: Json) -> Iterator[Json]:
+    """Two classifiers of which one was searched for more than the other."""
+    primary = report["verdict"]
+    arms = {arm["cell"]: arm["classifier"] for arm in report["arms"]}
+    found = {one["name"]: one["search"] for one in report.get("classifiers", ())}
+    sides = [(primary["arm_label"], arms[primary["arm"]]), (primary["control_label"], arms[primary["control"]])]
+    tried = [(label, len(found[name]["trials"]) if name in found else 1) for label, name in sides]
+    if tried[0][1] != tried[1][1]:
+        (label, own), (other_label, other) = tried
+        yield qualification(
+            "search",
+            f"The searches differ: of {label} {counted(own, 'trial')} chose how it is trained, of {other_label} "
+            f"{other:,}. What the longer search alone gains is part of the difference.",
+            serious=True,
+            keys=[
+                key for name in dict.fromkeys(name for _, name in sides) if name in found for key in found[name]["keys"]
+            ],
+        )
 
 
 def _undertrained(report: Json) -> Iterator[Json]:

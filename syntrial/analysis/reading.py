@@ -110,6 +110,16 @@ class PoolData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SearchedData:
+    """A classifier whose fields were searched."""
+
+    classifier: str
+    search: Keyed[Decision]
+    replicates: int
+    """Trainings of each trial, whose mean its figures are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SyntheticData:
     """A synthetic set; one entry per generator replicate in each tuple."""
 
@@ -178,6 +188,8 @@ class TrialData:
     synthetic: tuple[SyntheticData, ...]
     pretraining: tuple[PretrainingData, ...]
     """In the order of training, classifier by classifier."""
+    searched: tuple[SearchedData, ...]
+    """Classifiers, in the experiment's order."""
     sources: tuple[Source, ...]
 
 
@@ -255,6 +267,14 @@ def read_trial(request: WriteReportRequest, *, context: StepContext) -> TrialDat
         pretraining=tuple(
             PretrainingData(classifier=found.classifier, audit=reader.document(Audit, found.audit, "audit.json"))
             for found in request.pretraining
+        ),
+        searched=tuple(
+            SearchedData(
+                classifier=found.classifier,
+                search=reader.document(Decision, found.search, DECISION),
+                replicates=found.replicates,
+            )
+            for found in request.classifiers
         ),
         sources=reader.sources,
     )

@@ -1,6 +1,7 @@
 """Searches in the report: what each tried, what its trials were judged by, and which was chosen.
 
-`report["synthetic"][…]["search"]` is the decision as the generation stage wrote it; here it is drawn and told.
+`report["synthetic"][…]["search"]`, or that of one of `report["classifiers"]`, is the decision as the generation stage
+wrote it; here it is drawn and told.
 """
 
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ _DISTANCE = "squared Fréchet distance"
 
 
 def searches(report: Json) -> Iterator[tuple[str, Json]]:
-    """Each search with the name of the set that it was for; a set and its random control have the same one."""
+    """Each search with the name of what it was for: sets, of which one and its random control have the same, then
+    classifiers.
+    """
     known: set[str] = set()
     for synthetic in report["synthetic"]:
         found = synthetic.get("search")
         if found is not None and found["keys"][0] not in known:
             known.add(found["keys"][0])
             yield synthetic["name"], found
+    for classifier in report.get("classifiers", ()):
+        yield f"classifier {classifier['name']}", {**classifier["search"], "replicates": classifier["replicates"]}
 
 
 def objective_words(found: Json) -> str:
@@ -34,6 +39,7 @@ def objective_words(found: Json) -> str:
 def search_figure(report: Json) -> Figure | None:
     """The objective by trial, a panel for each search; None where nothing was searched."""
     panels: list[Panel] = []
+    has_reference = False
     keys: list[str] = []
     for name, found in searches(report):
         trials = [trial for trial in found["trials"] if trial["figures"]]
@@ -43,6 +49,7 @@ def search_figure(report: Json) -> Figure | None:
         count = len(found["trials"])
         lines = []
         if (reference := found.get("reference")) is not None:
+            has_reference = True
             lines.append(
                 Line(name="real images", x=[0, count - 1], y=[reference, reference], colour=REFERENCE, dashed=True)
             )
@@ -66,13 +73,14 @@ def search_figure(report: Json) -> Figure | None:
     return Figure(
         id="search",
         title="Searches",
-        caption="What trials were judged by, in the order in which they were tried; trial 0 is the generator as it is "
-        "written. No trial saw the test split: it was opened when the choice was on record. The best figure of many is "
+        caption="What trials were judged by, in the order in which they were tried; trial 0 is what is written. No "
+        "trial saw the test split: it was opened when the choice was on record. The best figure of many is "
         "flattered by chance; the verdict is not.",
         panels=tuple(panels),
         keys=tuple(dict.fromkeys(keys)),
         legend=legend(
-            [("the best", ACCENT), ("trained to the end", INK), ("stopped early (hollow)", MUTED), ("real", REFERENCE)]
+            [("the best", ACCENT), ("trained to the end", INK), ("stopped early (hollow)", MUTED)]
+            + ([("real", REFERENCE)] if has_reference else [])
         ),
     )
 
@@ -84,6 +92,7 @@ def search_tables(report: Json) -> list[Json]:
             "name": name,
             "objective": objective_words(found),
             "reference": found.get("reference"),
+            "replicates": found.get("replicates"),
             "best": found["best"],
             "keys": found["keys"],
             "trials": [
@@ -107,7 +116,9 @@ def search_tables(report: Json) -> list[Json]:
 
 
 def _assignment(name: str, value: object) -> str:
-    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+    if isinstance(value, float):
+        return f"{name} {value:g}"
+    return f"{name} {'by default' if value is None else value}"
 
 
 def _dots(trials: list[Json], colour: str, *, is_hollow: bool = False, radius: float = 4.0) -> Dots:

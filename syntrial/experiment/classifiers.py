@@ -1,5 +1,6 @@
 """A classifier: the model, what it begins with and how it is trained, which all arms of an Experiment share."""
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -8,6 +9,7 @@ from pydantic.alias_generators import to_camel
 from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, OneOf, overrides, wrong
 from syntrial.experiment.dataset import Address, Dataset
+from syntrial.experiment.tuning import TuneClassifier, check_values, with_parameters
 from syntrial.v1.classification_pb2 import TrainingRecipe
 
 
@@ -126,6 +128,12 @@ BALANCED_TWICE: Final = "`sampling: balanced` repeats what `capDrawn: each-epoch
 """Why both are not for one training."""
 NO_EPOCHS: Final = "a probe has no epochs for which `capDrawn: each-epoch` could draw"
 
+PRUNES_NO_PROBE: Final = "trials are stopped early of classifiers trained by steps: a probe has none"
+NAMED_BEFORE_ITS_MODEL: Final = "a classifier whose model is searched needs a `name`"
+ONE_OF_A_CLASSIFIER: Final = ("name", "tune", "pretraining", "probe")
+"""Fields that are the same in all trials of a search: what results are called, what data and weights are read, and
+whether there are steps. Nor are data sets of a chain searched, nor how many there are."""
+
 
 class Link(Model):
     """A data set that a classifier is pretrained with, and how."""
@@ -223,6 +231,11 @@ class Classifier(Model):
     recipe: Recipe | None = Field(  # type: ignore[valid-type]
         None, description="How it is trained, where that differs from the recipe of the model's family."
     )
+    tune: TuneClassifier | None = Field(
+        None,
+        description="A search for the classifier's fields on real training images, judged on the validation split "
+        "before the test split is opened; all arms share what it chose. Default: it is trained as it is written.",
+    )
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -255,6 +268,39 @@ class Classifier(Model):
         if unused:
             raise wrong("recipe", of_a_probe(), unused, "Leave the others out.", words=", ".join(unused))
         return self
+
+    @model_validator(mode="after")
+    def _tunable(self) -> Self:
+        if self.tune is None:
+            return self
+        for field in self.tune.over:
+            head, *rest = field.split(".")
+            is_one = head in ONE_OF_A_CLASSIFIER and not (head == "probe" and rest and self.probe is not None)
+            if is_one or (head == "chain" and (len(rest) < 2 or rest[1] == "dataset")):
+                remedy = "Leave it out." if head in ("name", "tune") else "Compare two classifiers instead."
+                raise wrong(f"tune.over.{field}", "is one value of a classifier", field, remedy)
+        if "model" in self.tune.over:
+            if self.name is None:
+                remedy = "Give it one: it is the same whichever model is chosen."
+                raise wrong("", NAMED_BEFORE_ITS_MODEL, None, remedy, words="none")
+            if self.pretraining != "none":
+                rule = "is searched where the network begins with random weights: others are of one model"
+                raise wrong("tune.over.model", rule, self.pretraining, "Compare two classifiers instead.")
+        if self.tune.prune is not None and self.probe is not None:
+            raise wrong("tune.prune", PRUNES_NO_PROBE, None, "Leave it out.", words="it beside probe")
+        check_values(self.untuned, self.tune.over, what="classifier", explain=f"classifier {self.model}")
+        return self
+
+    @property
+    def untuned(self) -> Self:
+        """It as it is written, without a search: trial 0 of one."""
+        return self.model_copy(update={"tune": None})
+
+    def tried(self) -> Iterator[tuple[str, Self]]:
+        """It with one field otherwise, and that field: for each value that its search may try, or each end of those."""
+        for field, dimension in self.tune.over.items() if self.tune else ():
+            for value in dimension.ends:
+                yield field, with_parameters(self.untuned, {field: value})
 
     @property
     def is_published(self) -> bool:

@@ -115,6 +115,11 @@ class Sharing(Model):
     )
 
 
+def _searched(classifier: Classifier) -> list[tuple[str, Classifier]]:
+    """What a classifier's search may try, a field at a time, by the fields that say so."""
+    return [(f"tune.over.{field}", tried) for field, tried in classifier.tried()]
+
+
 def _arm(value: object) -> object:
     if isinstance(value, str):
         arms_module.arm_preset(value)
@@ -229,8 +234,10 @@ class Spec(Model):
         """Refuses what has too many steps by a count from below that the API server can make too: one arm each."""
         seeds = min(self.replicates, self.exploratory_replicates or self.replicates)
         each = 3 + 2 * len(self.classifiers) * seeds
-        # Of a search three steps for each part of each trial, though where nothing is drawn it may have fewer trials.
+        # Of a search three steps for each part of each trial, of a classifier's one for each of its seeds, though where
+        # nothing is drawn it may have fewer trials.
         searched = sum(item.tune.most_parts * 3 for item in self.synthetic if item.tune)
+        searched += sum(item.tune.most_parts * item.tune.replicates for item in self.classifiers if item.tune)
         steps = searched + sum(item.replicates * each for item in self.synthetic)
         if steps > MOST_STEPS:
             words = f"at least {steps} of synthetic sets × their replicates × classifiers × replicates"
@@ -244,8 +251,9 @@ class Spec(Model):
             if classifier.probe is not None:
                 remedy = "Write `capDrawn: once`, or leave the probe out."
                 raise wrong(f"classifiers[{number}].probe", NO_EPOCHS, "probe", remedy, words="it")
-            if samples_evenly(classifier.recipe):
-                raise wrong(f"classifiers[{number}].recipe.sampling", BALANCED_TWICE, "balanced", "Leave one out.")
+            for field, one in [("recipe.sampling", classifier), *_searched(classifier)]:
+                if samples_evenly(one.recipe):
+                    raise wrong(f"classifiers[{number}].{field}", BALANCED_TWICE, "balanced", "Leave one out.")
         return self
 
     @model_validator(mode="after")
@@ -256,8 +264,12 @@ class Spec(Model):
 
     @property
     def has_stages_in_epochs(self) -> bool:
-        """Whether a classifier has stages that are passes over the pool: arms with more images train longer."""
-        return any(stage.epochs is not None for classifier in self.classifiers for stage in classifier.stages)
+        """Whether a classifier has stages that are passes over the pool: arms with more images train longer.
+
+        What a search may choose counts: what is compared is known before it chose.
+        """
+        every = [one for item in self.classifiers for one in (item, *(tried for _, tried in _searched(item)))]
+        return any(stage.epochs is not None for one in every for stage in one.stages)
 
     def arm(self, name: str) -> arms_module.Arm:
         """The arm of this name, preset or the user's own."""

@@ -1,5 +1,6 @@
 """Synthetic sets: a generator with filters for its images, or images that are ready-made; part of the Experiment."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, create_model, model_validator
@@ -11,7 +12,7 @@ from syntrial.experiment.dataset import Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
-from syntrial.experiment.tuning import NOTHING_TO_TRY, TuneFields, check_dimensions
+from syntrial.experiment.tuning import NOTHING_TO_TRY, Dimension, TuneFields, check_values
 from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
@@ -198,7 +199,7 @@ class Synthetic(OneOf):
             return self
         if self.generator is None:
             raise wrong("tune", TUNES_A_GENERATOR, "it beside images", "Leave it out.")
-        check_dimensions(self.generator, self.tune.over)
+        _check_over(self.generator, self.tune.over)
         for number, generator in enumerate(self.tune.among):
             own = getattr(generator.chosen, "unlabelled", ()) or getattr(generator.chosen, "code", None)
             if own:
@@ -215,3 +216,19 @@ class Synthetic(OneOf):
         if self.accept == "best" and not self.filters:
             raise wrong("accept", "takes the best by the last of `filters`", "best", "Name a filter, or leave it out.")
         return self
+
+
+def _check_over(generator: Generator, over: Mapping[str, Dimension]) -> None:
+    """Raises what `wrong` gives for what is the same in all trials, and for values that no field takes."""
+    for field in over:
+        head, *rest = field.split(".")
+        if head == "unlabelled":
+            raise wrong(f"tune.over.{field}", "is one value of a generator", field, "Compare two sets instead.")
+        if head in ("options", "code", "image", "command", "version") and not (
+            head == "options" and rest and rest[0] in generator.chosen.options
+        ):
+            rule = "of a generator of your own its options are tried, which `options` has with their usual values"
+            raise wrong(
+                f"tune.over.{field}", rule, field, "Name one as options.NAME, and write it under `options` too."
+            )
+    check_values(generator, over, what="generator", explain=f"generator {to_camel(generator.kind)}")

@@ -1,23 +1,24 @@
-"""A search for a generator's fields: which are tried, how trials are judged, and which are stopped early.
+"""A search for fields of a generator or a classifier: which are tried, how trials are judged, which are stopped early.
 
-The set's generator as it is written is trial 0, and every other one is it with some fields otherwise. What a trial is
+What is searched is trial 0 as it is written, and every other trial is it with some fields otherwise. What a trial is
 judged by never comes from the test split. `syntrial.plan.search` makes steps of a search.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal, Self, TypeVar
 
 from pydantic import BeforeValidator, Field, JsonValue, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import Model, OneOf, Option, Seed, words_of, wrong
 from syntrial.v1.analysis_pb2 import Endpoint
 from syntrial.v1.generation_pb2 import Objective
 
 FRECHET: Final = "frechet"
-OBJECTIVES: Final = (*words_of(Endpoint.Metric.DESCRIPTOR), FRECHET)
-"""What a trial may be judged by: the endpoint's figures on the validation split, or a distance to real images."""
+ON_VALIDATION: Final = tuple(words_of(Endpoint.Metric.DESCRIPTOR))
+"""What a trial may be judged by: the endpoint's figures, on the validation split."""
+OBJECTIVES: Final = (*ON_VALIDATION, FRECHET)
+"""What a generator may be judged by beside: a distance to real images."""
 
 MOST_TRIALS: Final = 200
 
@@ -82,44 +83,39 @@ class Prune(Model):
         return self
 
 
-def _never_test(value: object) -> object:
-    if isinstance(value, str) and "test" in value:
-        raise wrong("", NOT_ON_TEST, value, f"Choose one of {', '.join(OBJECTIVES)}.")
-    return value
+def _never_test(*objectives: str) -> BeforeValidator:
+    """Refuses an objective on the test split in words of its own."""
+
+    def check(value: object) -> object:
+        if isinstance(value, str) and "test" in value:
+            raise wrong("", NOT_ON_TEST, value, f"Choose one of {', '.join(objectives)}.")
+        return value
+
+    return BeforeValidator(check)
 
 
-class TuneFields(Model):
-    """A search for the generator's fields; the best trial's generator makes the set's images."""
+Over = dict[Annotated[str, Field(min_length=1, max_length=200)], Dimension]
 
-    over: dict[Annotated[str, Field(min_length=1, max_length=200)], Dimension] = Field(
+
+class SearchFields(Model):
+    """What all searches say."""
+
+    over: Over = Field(
         {},
         max_length=16,
-        description="What is tried, by the fields of the generator: learningRate, or sampler.truncation, or "
-        "options.rate of a generator of your own. Default: none.",
+        description="What is tried, by names of fields: learningRate; sampler.truncation or recipe.weightDecay, which "
+        "stand below others; stages.0.epochs, of the first of several; options.rate of a generator of your own. "
+        "Default: none.",
     )
-    trials: int = Field(
-        12, ge=2, le=MOST_TRIALS, description="Trials in all: the generator as it is written, and others."
-    )
+    trials: int = Field(12, ge=2, le=MOST_TRIALS, description="Trials in all: what is written, and others.")
     parallel: int = Field(
         2,
         ge=1,
         le=32,
         description="Trials that are chosen and may run at once; the next are chosen by what these gave.",
     )
-    objective: Annotated[Literal[OBJECTIVES], BeforeValidator(_never_test)] | None = Field(  # type: ignore[valid-type]
-        None,
-        description="What is best: auroc, accuracy or balanced-accuracy on the validation split, of a small classifier "
-        "that is trained on the trial's images alone; or frechet, the distance to training images in the trial's "
-        "encoder. Default: the endpoint's metric.",
-    )
     prune: Prune | None = Field(
-        None, description="Stops trials early, of generators trained by steps. Default: all are trained to the end."
-    )
-    images: float = Field(
-        1.0, gt=0, le=100, description="Images by which a trial is judged, as a ratio to the real training images."
-    )
-    steps: int | None = Field(
-        None, ge=1, le=1_000_000, description="Optimiser steps of the classifier that judges. Default: 600."
+        None, description="Stops trials early, of what is trained by steps. Default: all are trained to the end."
     )
     seed: Seed = Field(0, description="Seed of what is tried.")
 
@@ -129,45 +125,105 @@ class TuneFields(Model):
         return self.trials * (1 + (len(self.prune.after) if self.prune else 0))
 
 
+class TuneFields(SearchFields):
+    """A search for the generator's fields; the best trial's generator makes the set's images."""
+
+    objective: Annotated[Literal[OBJECTIVES], _never_test(*OBJECTIVES)] | None = Field(  # type: ignore[valid-type]
+        None,
+        description="What is best: auroc, accuracy or balanced-accuracy on the validation split, of a small classifier "
+        "that is trained on the trial's images alone; or frechet, the distance to training images in the trial's "
+        "encoder. Default: the endpoint's metric.",
+    )
+    images: float = Field(
+        1.0, gt=0, le=100, description="Images by which a trial is judged, as a ratio to the real training images."
+    )
+    steps: int | None = Field(
+        None, ge=1, le=1_000_000, description="Optimiser steps of the classifier that judges. Default: 600."
+    )
+
+
+class TuneClassifier(SearchFields):
+    """A search for the classifier's fields; every arm trains the best trial's classifier."""
+
+    over: Over = Field(min_length=1, max_length=16, description=SearchFields.model_fields["over"].description)
+    objective: Annotated[Literal[ON_VALIDATION], _never_test(*ON_VALIDATION)] | None = Field(  # type: ignore[valid-type]
+        None, description="What is best on the validation split. Default: the endpoint's metric."
+    )
+    replicates: int = Field(
+        2,
+        ge=1,
+        le=20,
+        description="Trainings of each trial, on the real training images, by whose mean it is judged; their seeds are "
+        "none of the arms'.",
+    )
+
+
 def objective_of(word: str) -> Any:
     """The number of an objective's word."""
     return Objective.Value(f"OBJECTIVE_{word.upper().replace('-', '_')}")
 
 
-def with_parameters(generator: Any, parameters: Mapping[str, Any]) -> Any:
-    """The generator with these fields otherwise; raises ValidationError, as of a file."""
-    tree: dict[str, Any] = generator.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    (name,) = (name for name, value in tree.items() if value is not None)
+M = TypeVar("M", bound=Model)
+
+
+def with_parameters(written: M, parameters: Mapping[str, Any]) -> M:
+    """A generator or a classifier with these fields otherwise.
+
+    Raises ValidationError, as of a file, and LookupError for an entry of a list that is not there.
+    """
+    tree: dict[str, Any] = written.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    top: Any = tree
+    if isinstance(written, OneOf):
+        (top,) = (value for value in tree.values() if value is not None)
     for field, value in parameters.items():
-        place = tree[name]
+        place: Any = top
         *parents, last = field.split(".")
         for parent in parents:
-            if not isinstance(place.get(parent), dict):
-                place[parent] = {}
-            place = place[parent]
+            if isinstance(place, list):
+                place = place[_number(parent, place)]
+                if not isinstance(place, dict | list):
+                    raise LookupError(f"nothing stands below {parent}")
+            else:
+                if not isinstance(place.get(parent), dict | list):
+                    place[parent] = {}
+                place = place[parent]
         # A number that is whole is written so: a field of whole numbers takes no other.
-        place[last] = int(value) if isinstance(value, float) and value.is_integer() else value
-    return type(generator).model_validate(tree)
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        place[_number(last, place) if isinstance(place, list) else last] = whole
+    return type(written).model_validate(tree)
 
 
-def check_dimensions(generator: Any, over: Mapping[str, Dimension]) -> None:
-    """Raises what `wrong` gives where a value that may be tried is none that the generator's field takes."""
+def _number(text: str, entries: Sequence[object]) -> int:
+    """The place of an entry, counted from 0; raises LookupError where there is none."""
+    if not text.isdecimal() or int(text) >= len(entries):
+        raise LookupError(f"of its {len(entries)} entries, counted from 0, none is {text}")
+    return int(text)
+
+
+def takes_halves(written: Model, field: str, *, whole: float) -> bool:
+    """Whether a field of numbers takes others than whole ones, one of which is given."""
+    try:
+        with_parameters(written, {field: whole + 0.5})
+    except ValidationError:
+        return False
+    return True
+
+
+def refusal_of(error: ValidationError | LookupError) -> str:
+    """Why a trial's fields make nothing, in words."""
+    return str(error.errors(include_url=False)[0]["msg"]) if isinstance(error, ValidationError) else str(error)
+
+
+def check_values(written: Model, over: Mapping[str, Dimension], *, what: str, explain: str) -> None:
+    """Raises what `wrong` gives where a value that may be tried is none that its field takes.
+
+    `what` is searched, for example "generator", whose fields `syntrial explain` lists by the words `explain`.
+    """
     for field, dimension in over.items():
-        head, *rest = field.split(".")
-        if head == "unlabelled":
-            raise wrong(f"tune.over.{field}", "is one value of a generator", field, "Compare two sets instead.")
-        if head in ("options", "code", "image", "command", "version") and not (
-            head == "options" and rest and rest[0] in generator.chosen.options
-        ):
-            rule = "of a generator of your own its options are tried, which `options` has with their usual values"
-            raise wrong(
-                f"tune.over.{field}", rule, field, "Name one as options.NAME, and write it under `options` too."
-            )
         for value in dimension.ends:
             try:
-                with_parameters(generator, {field: value})
-            except ValidationError as error:
-                first = error.errors(include_url=False)[0]
-                rule = f"is a field of the generator with values that it takes: {first['msg']}"
-                remedy = f"`syntrial explain generator {to_camel(generator.kind)}` lists its fields."
+                with_parameters(written, {field: value})
+            except (ValidationError, LookupError) as error:
+                rule = f"is a field of the {what} with values that it takes: {refusal_of(error)}"
+                remedy = f"`syntrial explain {explain}` lists its fields."
                 raise wrong(f"tune.over.{field}", rule, value, remedy) from None

@@ -5,7 +5,7 @@ Called by the planner, whose part it is; pure, as that is.
 """
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.model import Spec
@@ -21,6 +21,12 @@ from syntrial.v1.classification_pb2 import (
     TrainClassifierRequest,
 )
 from syntrial.v1.data_preparation_pb2 import HeldOut, Source
+
+SEEDS: Final = 2**53
+"""As many as there are: whole numbers that JSON holds exactly."""
+
+FIRST_OF_SEARCHES: Final = SEEDS // 2
+"""From where the replicates of searches' trials are counted: their seeds are as far from those of cells as can be."""
 
 
 class Add(Protocol):
@@ -46,14 +52,27 @@ class Networks:
     def __init__(self, spec: Spec, sources: Mapping[str, Source], *, dataset: str, add: Add) -> None:
         """`dataset` is the key of the trial's prepared data."""
         self._spec, self._sources, self._dataset, self._add = spec, sources, dataset, add
-        self._links: dict[tuple[str, int, int], MemberRef] = {}
+        self._links: dict[tuple[int, int, int], tuple[Classifier, MemberRef]] = {}
+        """By the classifier itself, link and replicate: trials of a search have its name, and may have other links."""
         self.pretraining: list[PretrainingSummary] = []
         """What the report says of each link's data."""
 
-    def model(self, classifier: Classifier, *, links: int, replicate: int) -> ClassifierModel:
-        """The network with what it begins with: the last of the first `links` of its chain, or its weights."""
+    def model(
+        self,
+        classifier: Classifier,
+        *,
+        links: int,
+        replicate: int,
+        about: str | None = None,
+        add: Add | None = None,
+    ) -> ClassifierModel:
+        """The network with what it begins with: the last of the first `links` of its chain, or its weights.
+
+        `about` is what its links are called after, by default the classifier; `add` is that of a search.
+        """
         if links:
-            return requests.classifier_model(classifier, begin=self._linked(classifier, links - 1, replicate=replicate))
+            begin = self._linked(classifier, links - 1, replicate=replicate, name=about, add=add or self._add)
+            return requests.classifier_model(classifier, begin=begin)
         return self._begun(classifier, weights_name(classifier))
 
     def _begun(self, classifier: Classifier, name: str) -> ClassifierModel:
@@ -61,36 +80,37 @@ class Networks:
         weights = self._sources.get(name)
         return requests.classifier_model(classifier, begin=FileWeights(digest=weights.digest) if weights else None)
 
-    def _linked(self, classifier: Classifier, number: int, *, replicate: int) -> MemberRef:
+    def _linked(self, classifier: Classifier, number: int, *, replicate: int, name: str | None, add: Add) -> MemberRef:
         """The network that a link of the chain, counted from 0, leads to."""
         link = classifier.chain[number]
         is_shared = link.replicates == "shared"
         replicate = 0 if is_shared else replicate
-        place = (classifier.title, number, replicate)
+        place = (id(classifier), number, replicate)
         if place in self._links:
-            return self._links[place]
-        model = self.model(classifier, links=number, replicate=replicate)
-        about = f"{classifier.title} link {number + 1}/{len(classifier.chain)}"
-        data = self._link_data(classifier, number, about=about)
+            return self._links[place][1]
+        model = self.model(classifier, links=number, replicate=replicate, about=name, add=add)
+        link_words = f"link {number + 1}/{len(classifier.chain)}"
+        data = self._link_data(classifier, number, about=f"{classifier.title} {link_words}")
+        about = f"{name or classifier.title} {link_words}"
         request = TrainClassifierRequest(
             train=member_of(data, "train"),
             validation=member_of(data, "validation"),
             model=model,
             phases=requests.link_phases(classifier, link),
             recipe=requests.link_recipe(classifier, link),
-            seed=self._spec.seed + replicate,
+            seed=seed_of(self._spec, replicate),
             cap_per_label=requests.drawn_each_epoch(link.dataset),
         )
         steps = sum(phase.steps for phase in request.phases)
-        trained = self._add(
+        trained = add(
             "ClassificationService/TrainClassifier",
             request,
             verb="pretrain",
-            about=about if is_shared else f"{about} seed {replicate + 1}",
+            about=about if is_shared else f"{about} {_seed_words(replicate)}",
             work=float(steps * request.recipe.batch_size),
         )
-        self._links[place] = member_of(trained, "classifier")
-        return self._links[place]
+        self._links[place] = classifier, member_of(trained, "classifier")
+        return self._links[place][1]
 
     def _link_data(self, classifier: Classifier, number: int, *, about: str) -> str:
         """A link's data set, without what the trial's validation and test splits hold."""
@@ -110,15 +130,26 @@ class Networks:
             self.pretraining.append(summary)
         return key
 
-    def features(self, images: MemberRef, classifier: Classifier, *, about: str) -> MemberRef:
-        """Those that a classifier's probe is fitted to: one step for all arms and replicates."""
+    def features(
+        self,
+        images: MemberRef,
+        classifier: Classifier,
+        *,
+        about: str,
+        network: str | None = None,
+        add: Add | None = None,
+    ) -> MemberRef:
+        """Those that a classifier's probe is fitted to: one step for all arms and replicates.
+
+        `network` is what their network is called, by default the classifier; `add` is that of a search.
+        """
         request = ExtractFeaturesRequest(
             images=images,
-            model=self.model(classifier, links=len(classifier.chain), replicate=0),
+            model=self.model(classifier, links=len(classifier.chain), replicate=0, about=network, add=add),
             train=self._split("train") if requests.normalises_by_training(classifier) else None,
         )
-        about = f"features of {about} for {classifier.title}"
-        extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
+        about = f"features of {about} for {network or classifier.title}"
+        extracted = (add or self._add)("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
         return member_of(extracted, "features")
 
     def encoder_features(self, images: MemberRef, *, about: str, add: Add | None = None) -> MemberRef | None:
@@ -141,3 +172,14 @@ class Networks:
 
     def _split(self, name: str) -> MemberRef:
         return member_of(self._dataset, name)
+
+
+def seed_of(spec: Spec, replicate: int) -> int:
+    """The seed of a replicate of classifiers."""
+    return (spec.seed + replicate) % SEEDS
+
+
+def _seed_words(replicate: int) -> str:
+    """Which seed a link is trained by, that of a cell's replicate or of a search's."""
+    of_search = replicate - FIRST_OF_SEARCHES
+    return f"seed {replicate + 1}" if of_search < 0 else f"seed {of_search + 1} of the search"

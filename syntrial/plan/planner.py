@@ -7,7 +7,6 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from syntrial.artifacts.references import member_refs
@@ -25,11 +24,14 @@ from syntrial.experiment.model import (
 )
 from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
+from syntrial.plan.classifier_trials import ClassifierTrials
+from syntrial.plan.classifiers import Classifiers, Shown
 from syntrial.plan.encoding import Encoding
+from syntrial.plan.generator_trials import Found, GeneratorTrials, Judge
 from syntrial.plan.generators import Generators
-from syntrial.plan.networks import Networks
+from syntrial.plan.networks import Networks, seed_of
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
-from syntrial.plan.search import DECIDING, NONE, Decisions, Found, Search, Spoiled, judge_of
+from syntrial.plan.search import DECIDING, NONE, Chosen, Decisions, M, Search, Searched, Spoiled
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan, Program, Step, member_of, step_of
 from syntrial.sources.named import (
@@ -41,6 +43,7 @@ from syntrial.sources.named import (
 from syntrial.v1.analysis_pb2 import (
     Cell,
     CellComparison,
+    ClassifierSummary,
     Endpoint,
     Look,
     Replicate,
@@ -53,9 +56,9 @@ from syntrial.v1.classification_pb2 import (
     ExtractFeaturesRequest,
     TrainClassifierRequest,
 )
-from syntrial.v1.classification_pb2 import Probe as ProbeMessage
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest
+from syntrial.v1.generation_pb2 import ChooseTrialRequest
 
 
 def plan(
@@ -93,6 +96,7 @@ class _Planner:
         self.experiment = experiment
         self.decisions = decisions
         self.searches: dict[str, Found | None] = {}
+        self.classifiers_chosen: dict[str, Chosen[Classifier] | None] = {}
         self.drawn: dict[str, str] = {}
         self.awaits: list[str] = []
         self.spec: Spec = experiment.spec
@@ -107,6 +111,7 @@ class _Planner:
     def plan(self, looks: Sequence[Look]) -> Plan:
         self.dataset = self._prepare()
         self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
+        self.classifiers = Classifiers(self.spec, self.networks, dataset=self.dataset)
         self.generators = Generators(self.spec, self.sources, dataset=self.dataset, add=self._add)
         if self.spec.synthetic:
             self.encoder = Encoding(self.spec, train=self._split("train"), networks=self.networks, add=self._add)
@@ -143,8 +148,12 @@ class _Planner:
             for step in steps
             if isinstance(step.request, ExtractFeaturesRequest) and step.request.images.member == "test"
         }
+        evaluated = {replicate.training.key for cell in self.cells.values() for replicate in cell.replicates}
         for step in steps:
             given = {ref.member for ref in member_refs(step.request)}
+            if isinstance(step.request, ChooseTrialRequest):
+                by = {ref.key for trial in step.request.trials if trial.replicates for ref in trial.judged}
+                assert evaluated.isdisjoint(by), f"{step.label} decides by what is evaluated"
             if step.of_trial or step.method in DECIDING:
                 assert "test" not in given, f"{step.label} decides by the test split"
             if isinstance(step.request, TrainClassifierRequest):
@@ -267,18 +276,24 @@ class _Planner:
         if item.tune is None:
             return None
         if item.name not in self.searches:
-            search = Search(
+            trials = GeneratorTrials(
                 self.spec,
                 item,
                 generators=self.generators,
-                judge=judge_of(self.spec, split=self._split, encoder=self.encoder, item=item),
-                decisions=self.decisions,
+                judge=Judge(train=self._split("train"), validation=self._split("validation"), encoder=self.encoder),
                 add=self._add,
-                add_of_trial=partial(self._add, of_trial=True),
+                add_of_trial=self._add_of_trial,
             )
-            self.searches[item.name] = search.found()
-            self.awaits += search.awaits
+            chosen = self._choice(trials)
+            self.searches[item.name] = None if chosen is None else trials.found(chosen)
         return self.searches[item.name]
+
+    def _choice(self, trials: Searched[M]) -> Chosen[M] | None:
+        """What a search came to, with its steps as far as they are known."""
+        search = Search(trials, decisions=self.decisions, add=self._add)
+        chosen = search.chosen()
+        self.awaits += search.awaits
+        return chosen
 
     def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
         assert item.images is not None
@@ -353,24 +368,21 @@ class _Planner:
             return self.cells[name]
         cell = Cell(name=name, arm=arm.name, synthetic=uses.summary.name if uses else "", classifier=classifier.title)
         members: list[MemberRef | None] = list(uses.accepted) if uses else [None]
-        for generator, accepted in enumerate(members):
+        trained_as = self._trained_as(classifier)
+        for generator, accepted in enumerate(members if trained_as is not None else ()):
+            assert trained_as is not None
+            shown = self._shown(uses, accepted)
             for replicate in range(seeds):
-                seed = self.spec.seed + replicate
-                request = self._training(uses, accepted, arm, classifier, replicate=replicate)
                 number = f"{name} {generator * seeds + replicate + 1}/{len(members) * seeds}"
-                steps = sum(phase.steps for phase in request.phases)
-                trained = self._add(
-                    "ClassificationService/TrainClassifier",
-                    request,
-                    verb="train",
-                    about=number,
-                    work=float(steps * request.recipe.batch_size),
+                trained = self.classifiers.train(
+                    trained_as, arm, replicate=replicate, shown=shown, about=number, add=self._add
                 )
                 evaluation = EvaluateClassifierRequest(
                     classifier=member_of(trained, "classifier"), images=self._split("test")
                 )
                 if classifier.probe is not None:
-                    evaluation.features.CopyFrom(self.networks.features(self._split("test"), classifier, about="test"))
+                    features = self.networks.features(self._split("test"), trained_as, about="test")
+                    evaluation.features.CopyFrom(features)
                 evaluated = self._add(
                     "ClassificationService/EvaluateClassifier",
                     evaluation,
@@ -383,43 +395,30 @@ class _Planner:
                         training=member_of(trained, "training"),
                         predictions=member_of(evaluated, "predictions"),
                         generator=generator,
-                        seed=seed,
+                        seed=seed_of(self.spec, replicate),
                     )
                 )
         self.cells[name] = cell
         return cell
 
-    def _probe(self, item: _Set | None, accepted: MemberRef | None, classifier: Classifier) -> ProbeMessage | None:
-        if classifier.probe is None:
+    def _shown(self, item: _Set | None, accepted: MemberRef | None) -> Shown | None:
+        if item is None or accepted is None:
             return None
-        made = None
-        if item is not None and accepted is not None:
-            number, count = item.accepted.index(accepted) + 1, len(item.accepted)
-            about = f"{item.summary.name} {number}/{count}" if count > 1 else item.summary.name
-            made = self.networks.features(accepted, classifier, about=about)
-        return ProbeMessage(
-            train=self.networks.features(self._split("train"), classifier, about="train"),
-            validation=self.networks.features(self._split("validation"), classifier, about="validation"),
-            synthetic=made,
-            l2=classifier.probe.l2,
-        )
+        number, count = item.accepted.index(accepted) + 1, len(item.accepted)
+        about = f"{item.summary.name} {number}/{count}" if count > 1 else item.summary.name
+        return Shown(images=accepted, about=about, balance=requests.balance_name(item.outlined.spec))
 
-    def _training(
-        self, item: _Set | None, accepted: MemberRef | None, arm: Arm, classifier: Classifier, *, replicate: int
-    ) -> TrainClassifierRequest:
-        return TrainClassifierRequest(
-            train=self._split("train"),
-            validation=self._split("validation"),
-            synthetic=accepted,
-            model=self.networks.model(classifier, links=len(classifier.chain), replicate=replicate),
-            phases=requests.training_phases(self.spec, classifier, arm),
-            recipe=requests.training_recipe(classifier),
-            seed=self.spec.seed + replicate,
-            shuffle_synthetic_labels=arm.shuffled_labels,
-            balance=requests.balance_name(item.outlined.spec) if item else None,
-            probe=self._probe(item, accepted, classifier),
-            cap_per_label=requests.drawn_each_epoch(self.spec.dataset),
-        )
+    def _trained_as(self, classifier: Classifier) -> Classifier | None:
+        """How all arms train a classifier: as it is written, or as its search chose; None while that is undecided."""
+        if classifier.tune is None:
+            return classifier
+        if classifier.title not in self.classifiers_chosen:
+            trials = ClassifierTrials(
+                self.spec, classifier, classifiers=self.classifiers, add_of_trial=self._add_of_trial
+            )
+            self.classifiers_chosen[classifier.title] = self._choice(trials)
+        chosen = self.classifiers_chosen[classifier.title]
+        return None if chosen is None else chosen.made
 
     # Report
 
@@ -438,10 +437,19 @@ class _Planner:
             looks=looks,
             qualifications=_qualifications(self.spec),
             pretraining=self.networks.pretraining,
+            classifiers=[
+                ClassifierSummary(classifier=item.title, search=chosen.decision, replicates=item.tune.replicates)
+                for item in self.spec.classifiers
+                if item.tune is not None and (chosen := self.classifiers_chosen[item.title]) is not None
+            ],
         )
         part: dict[str, Step] = {}
         self._add("AnalysisService/WriteReport", request, verb="write", about="the report", part=part)
         return tuple(part.values())
+
+    def _add_of_trial(self, method: str, request: Any, **words: Any) -> str:
+        """Adds a step without which a search goes on; raises Spoiled where it failed for good."""
+        return self._add(method, request, of_trial=True, **words)
 
     def _add(
         self,

@@ -14,9 +14,9 @@ from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
+from syntrial.plan import classifier_trials, generator_trials
 from syntrial.plan.latents import steps_in_latents
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
-from syntrial.plan.search import steps_of_search
 
 STEP_LIMIT: Final = 20_000
 """Steps of a trial, where no setting says otherwise: a plan of 50 MB that is made in a few seconds."""
@@ -53,7 +53,11 @@ def size_of(spec: Spec) -> Size:
         steps += sum(not item.is_control for item in sets)
     reference = spec.reference
     sides = () if reference is None else (spec.primary, *rivals(spec))
-    steps += sum(steps_of_search(item, objective=spec.endpoint.metric, extracts=extracts) for item in spec.synthetic)
+    steps += sum(
+        generator_trials.steps_of_search(item, objective=spec.endpoint.metric, extracts=extracts)
+        for item in spec.synthetic
+    )
+    steps += sum(classifier_trials.steps_of_search(classifier) for classifier in spec.classifiers)
     steps += sum(_pretraining(spec, classifier) for classifier in spec.classifiers)
     # What the endpoint compares, by classifier: cells, and arms with controls of the same classifier.
     cells: dict[str, dict[tuple[str, str], int]] = {item.title: {} for item in spec.classifiers}

@@ -16,7 +16,13 @@ from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError
 from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainClassifierRequest
 from syntrial.v1.data_preparation_pb2 import PrepareDatasetRequest, Source
-from syntrial.v1.generation_pb2 import SampleImagesRequest, TrainGeneratorRequest
+from syntrial.v1.generation_pb2 import (
+    ChooseTrialRequest,
+    ProposeTrialsRequest,
+    PruneTrialsRequest,
+    SampleImagesRequest,
+    TrainGeneratorRequest,
+)
 
 _SYNTHETIC: Final = "spec.synthetic[]"
 _CLASSIFIER: Final = "spec.classifiers[]"
@@ -149,6 +155,13 @@ _OF_A_LINK: Final[dict[str, dict[str, str]]] = {
 }
 """Likewise of the steps that make a link of a chain of pretraining."""
 
+_OF_A_CLASSIFIERS_SEARCH: Final[dict[str, dict[str, str]]] = {
+    "ProposeTrials": {"dimensions": f"{_CLASSIFIER}.tune.over", "trials": f"{_CLASSIFIER}.tune"},
+    "PruneTrials": {"trials": f"{_CLASSIFIER}.tune"},
+    "ChooseTrial": {"trials": f"{_CLASSIFIER}.tune"},
+}
+"""Likewise of the steps that decide between trials of a classifier."""
+
 _OF_THE_ENCODER: Final[dict[str, dict[str, str]]] = {
     "ExtractFeatures": {
         "model.name": "spec.encoder.model",
@@ -161,13 +174,14 @@ _OF_THE_ENCODER: Final[dict[str, dict[str, str]]] = {
 }
 """Likewise of the steps that an encoder's model is given features by."""
 
-Part = Literal["trial", "link", "encoder"]
+Part = Literal["trial", "link", "encoder", "classifier"]
 """For what a step is made, where its method alone does not say so."""
 
 _TABLES: Final[dict[Part, dict[str, dict[str, str]]]] = {
     "trial": _PLACES,
     "link": _OF_A_LINK,
     "encoder": _OF_THE_ENCODER,
+    "classifier": _OF_A_CLASSIFIERS_SEARCH,
 }
 
 _OF_A_STAGE: Final = re.compile(r"phases\[\d+\]\.(train|start)")
@@ -176,7 +190,8 @@ _OF_A_STAGE: Final = re.compile(r"phases\[\d+\]\.(train|start)")
 
 def part_of(request: Message, manifest: Callable[[str], Manifest | None]) -> Part:
     """For what a step is made: a link of a chain, whose data was prepared beside what the trial holds out; the encoder,
-    which alone names the side that its network is shown; or the trial.
+    which alone names the side that its network is shown; a classifier's search, whose trials have replicates; or the
+    trial.
 
     `manifest` gives that of a finished step by its key.
     """
@@ -184,6 +199,8 @@ def part_of(request: Message, manifest: Callable[[str], Manifest | None]) -> Par
         return "encoder" if request.HasField("side") else "trial"
     if isinstance(request, PrepareDatasetRequest):
         return "link" if request.HasField("held_out") else "trial"
+    if isinstance(request, ProposeTrialsRequest | PruneTrialsRequest | ChooseTrialRequest):
+        return "classifier" if any(trial.replicates for trial in request.trials) else "trial"
     if not isinstance(request, TrainClassifierRequest):
         return "trial"
     prepared = manifest(request.train.key)

@@ -11,10 +11,11 @@ from typing import Any, Final
 
 from syntrial import __version__
 from syntrial.artifacts.keys import canonical_digest
+from syntrial.documents.search import Decision
 from syntrial.documents.training import Curves
 from syntrial.tracking.material import Material, referred
 from syntrial.tracking.runs import TRIAL, File, Point, Run, points
-from syntrial.tracking.searches import JUDGE, best, choices, judged, searched, state_of, tried
+from syntrial.tracking.searches import JUDGE, best, choices, judged, kind_of, searched, state_of, tried
 from syntrial.tracking.settings import allowed_name, settings_of_experiment, settings_of_step
 from syntrial.v1.artifacts_pb2 import MemberRef
 
@@ -106,13 +107,10 @@ def _trained(material: Material) -> Iterator[Run]:
         manifest = material.record.manifests[key]
         is_generator = manifest.method.endswith(f"/{_GENERATOR}")
         params = settings_of_step(manifest)
-        tags = {}
+        tags: dict[str, str] = {}
         metrics = [*_curves(curves), *of_judges.get(key, ())]
         if (found := of_trials.get(key)) is not None:
-            name, decision, number, figure = found
-            params |= {"search": name, "trial": str(number)}
-            tags["syntrial.trial_state"] = state_of(decision, number)
-            metrics += points({"objective": figure})
+            _add_trial(found, params=params, tags=tags, metrics=metrics)
         files = {}
         if is_generator and (images := _samples(material, key)) is not None:
             files["samples.png"] = File(ref=images, blob=None)
@@ -128,6 +126,20 @@ def _trained(material: Material) -> Iterator[Run]:
             tags=tags,
             files=files,
         )
+
+
+def _add_trial(
+    found: tuple[str, Decision, int, float | None],
+    *,
+    params: dict[str, str],
+    tags: dict[str, str],
+    metrics: list[Point],
+) -> None:
+    """Adds what a trial of a search has beside what any training has."""
+    name, decision, number, figure = found
+    params |= {"search": name, "trial": str(number)}
+    tags["syntrial.trial_state"] = state_of(decision, number)
+    metrics += points({"objective": figure})
 
 
 def _kind_of(method: str) -> str:
@@ -154,7 +166,7 @@ def _failed(material: Material) -> Iterator[Run]:
                     material,
                     id=f"{key}/{trial.number}",
                     name=f"{name} trial {trial.number}",
-                    kind="generator",
+                    kind=kind_of(material, key),
                     params={**fields, "search": name, "trial": str(trial.number)},
                     tags={"syntrial.trial_state": "failed", NOTE: trial.failed},
                     state="FAILED",
@@ -229,7 +241,7 @@ def _cell_id(arm: Mapping[str, Any]) -> str:
 
 def _classifiers(material: Material) -> Iterator[Run]:
     """A run for each trained classifier but those that judge trials; each replicate's figures stand in its own."""
-    tested = _tested(material)
+    tested, of_trials = _tested(material), tried(material)
     for key, training in material.trainings.items():
         label = material.record.labels[key]
         if label.startswith(JUDGE):
@@ -239,6 +251,10 @@ def _classifiers(material: Material) -> Iterator[Run]:
         if arm is not None:
             params |= {"arm": arm["arm"], "synthetic": arm["synthetic"] or "none"}
         validation = {f"validation/{name}": value for name, value in material.validations.get(key, {}).items()}
+        metrics = [*_curves(training.curves), *points(validation), *points(figures)]
+        tags = {"syntrial.undertrained": "yes" if training.undertrained else "no"}
+        if (found := of_trials.get(key)) is not None:
+            _add_trial(found, params=params, tags=tags, metrics=metrics)
         yield _run(
             material,
             id=key,
@@ -247,8 +263,8 @@ def _classifiers(material: Material) -> Iterator[Run]:
             parent=TRIAL if arm is None else _cell_id(arm),
             key=key,
             params=params,
-            metrics=[*_curves(training.curves), *points(validation), *points(figures)],
-            tags={"syntrial.undertrained": "yes" if training.undertrained else "no"},
+            metrics=metrics,
+            tags=tags,
         )
 
 

@@ -1,4 +1,4 @@
-"""Searches of a trial: what they chose, and which generator was which trial. Pure; part of the projection."""
+"""Searches of a trial: what they chose, and what was which trial. Pure; part of the projection."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -8,11 +8,11 @@ from syntrial.tracking.material import Material, referred
 from syntrial.tracking.runs import Point, points
 
 JUDGE: Final = "judge "
-"""What labels of the steps begin with that judge trials of a search."""
+"""What labels of the steps begin with that judge trials of a search for a generator."""
 
 
 def best(material: Material) -> dict[str, str]:
-    """What each search chose, in words, by the name of its set."""
+    """What each search chose, in words, by what was searched."""
     found = {}
     for key, decision in choices(material):
         if decision.best is not None:
@@ -28,7 +28,7 @@ def choices(material: Material) -> Iterator[tuple[str, Decision]]:
 
 
 def searched(material: Material, key: str) -> str:
-    """The set whose search chose in this step."""
+    """What was searched: a set's generator, by the set's name, or `classifier NAME`."""
     return material.record.about[key].removeprefix("the best trial of ")
 
 
@@ -59,17 +59,28 @@ def _generator_judged_by(material: Material, judge: str) -> str | None:
 
 
 def tried(material: Material) -> dict[str, tuple[str, Decision, int, float | None]]:
-    """Of generators that were trials: the search, what it chose, the trial's number, the figure of this part of it."""
+    """Of what was trained in trials: the search, what it chose, the trial's number, the figure of this part of it.
+
+    Of a trial of a classifier each training judges itself, and the figure is the mean of all its replicates.
+    """
     found: dict[str, tuple[str, Decision, int, float | None]] = {}
     for key, decision in choices(material):
         told = material.record.manifests[key].request.get("trials", ())
         for trial, figures in zip(told, decision.trials, strict=True):
-            for part, judge in enumerate(trial.get("judged", ())):
-                generator = _generator_judged_by(material, judge["key"])
-                if generator is not None:
+            replicates = int(trial.get("replicates", 0))
+            for place, judge in enumerate(trial.get("judged", ())):
+                trained = judge["key"] if replicates else _generator_judged_by(material, judge["key"])
+                if trained is not None:
+                    part = place // max(replicates, 1)
                     figure = figures.figures[part] if part < len(figures.figures) else None
-                    found.setdefault(generator, (searched(material, key), decision, figures.number, figure))
+                    found.setdefault(trained, (searched(material, key), decision, figures.number, figure))
     return found
+
+
+def kind_of(material: Material, key: str) -> str:
+    """What the search that chose in this step trained."""
+    told = material.record.manifests[key].request.get("trials", ())
+    return "classifier" if any(trial.get("replicates") for trial in told) else "generator"
 
 
 def state_of(decision: Decision, number: int) -> str:

@@ -190,7 +190,7 @@ def _template(request: Any) -> Any | None:
             return None
         made = TrainClassifierRequest()
         made.CopyFrom(request)
-        for name in ("header", "seed", "synthetic", "shuffle_synthetic_labels", "balance", "phases"):
+        for name in ("header", "seed", "synthetic", "shuffle_synthetic_labels", "balance", "phases", "part"):
             made.ClearField(name)
         made.model.ClearField("trained")
         # Parts that are trained make a step dearer or cheaper; where its images come from does not.
@@ -243,7 +243,8 @@ def _length(request: Any, *, training_images: int, labels: Mapping[str, int]) ->
         pool = training_images * (phase.real + phase.synthetic + phase.duplicated)
         is_in_epochs = phase.WhichOneof("length") == "epochs"
         steps += phase.epochs * pool / request.recipe.batch_size if is_in_epochs else phase.steps
-    return steps, request.recipe.validations
+    share = request.part.until or 1.0
+    return share * steps, round(share * request.recipe.validations)
 
 
 def _cost(step: Step, template: Any, *, run: Callable[[Step], float], seed: int) -> Cost:

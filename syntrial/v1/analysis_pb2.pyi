@@ -105,6 +105,16 @@ class PretrainingSummary(_message.Message):
     audit: _artifacts_pb2.MemberRef
     def __init__(self, classifier: _Optional[str] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
+class ClassifierSummary(_message.Message):
+    __slots__ = ("classifier", "search", "replicates")
+    CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
+    SEARCH_FIELD_NUMBER: _ClassVar[int]
+    REPLICATES_FIELD_NUMBER: _ClassVar[int]
+    classifier: str
+    search: _artifacts_pb2.MemberRef
+    replicates: int
+    def __init__(self, classifier: _Optional[str] = ..., search: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., replicates: _Optional[int] = ...) -> None: ...
+
 class Endpoint(_message.Message):
     __slots__ = ("metric", "smallest_effect")
     class Metric(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -134,7 +144,7 @@ class Look(_message.Message):
     def __init__(self, number: _Optional[int] = ..., evaluations: _Optional[str] = ..., changed: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WriteReportRequest(_message.Message):
-    __slots__ = ("header", "title", "experiment", "endpoint", "audit", "train", "cells", "comparisons", "synthetic", "looks", "qualifications", "pretraining")
+    __slots__ = ("header", "title", "experiment", "endpoint", "audit", "train", "cells", "comparisons", "synthetic", "looks", "qualifications", "pretraining", "classifiers")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
@@ -147,6 +157,7 @@ class WriteReportRequest(_message.Message):
     LOOKS_FIELD_NUMBER: _ClassVar[int]
     QUALIFICATIONS_FIELD_NUMBER: _ClassVar[int]
     PRETRAINING_FIELD_NUMBER: _ClassVar[int]
+    CLASSIFIERS_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     title: str
     experiment: str
@@ -159,4 +170,5 @@ class WriteReportRequest(_message.Message):
     looks: _containers.RepeatedCompositeFieldContainer[Look]
     qualifications: _containers.RepeatedScalarFieldContainer[str]
     pretraining: _containers.RepeatedCompositeFieldContainer[PretrainingSummary]
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., title: _Optional[str] = ..., experiment: _Optional[str] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[CellComparison, _Mapping]]] = ..., synthetic: _Optional[_Iterable[_Union[SyntheticSummary, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Look, _Mapping]]] = ..., qualifications: _Optional[_Iterable[str]] = ..., pretraining: _Optional[_Iterable[_Union[PretrainingSummary, _Mapping]]] = ...) -> None: ...
+    classifiers: _containers.RepeatedCompositeFieldContainer[ClassifierSummary]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., title: _Optional[str] = ..., experiment: _Optional[str] = ..., endpoint: _Optional[_Union[Endpoint, _Mapping]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., cells: _Optional[_Iterable[_Union[Cell, _Mapping]]] = ..., comparisons: _Optional[_Iterable[_Union[CellComparison, _Mapping]]] = ..., synthetic: _Optional[_Iterable[_Union[SyntheticSummary, _Mapping]]] = ..., looks: _Optional[_Iterable[_Union[Look, _Mapping]]] = ..., qualifications: _Optional[_Iterable[str]] = ..., pretraining: _Optional[_Iterable[_Union[PretrainingSummary, _Mapping]]] = ..., classifiers: _Optional[_Iterable[_Union[ClassifierSummary, _Mapping]]] = ...) -> None: ...

@@ -445,20 +445,22 @@ class Dimension(_message.Message):
     def __init__(self, field: _Optional[str] = ..., choice: _Optional[_Union[Dimension.Choice, _Mapping]] = ..., range: _Optional[_Union[Dimension.Range, _Mapping]] = ...) -> None: ...
 
 class SearchTrial(_message.Message):
-    __slots__ = ("number", "parameters", "title", "judged", "pruned", "failed")
+    __slots__ = ("number", "parameters", "title", "judged", "pruned", "failed", "replicates")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
     JUDGED_FIELD_NUMBER: _ClassVar[int]
     PRUNED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
+    REPLICATES_FIELD_NUMBER: _ClassVar[int]
     number: int
     parameters: _struct_pb2.Struct
     title: str
     judged: _containers.RepeatedCompositeFieldContainer[_artifacts_pb2.MemberRef]
     pruned: bool
     failed: str
-    def __init__(self, number: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., title: _Optional[str] = ..., judged: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., pruned: _Optional[bool] = ..., failed: _Optional[str] = ...) -> None: ...
+    replicates: int
+    def __init__(self, number: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., title: _Optional[str] = ..., judged: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., pruned: _Optional[bool] = ..., failed: _Optional[str] = ..., replicates: _Optional[int] = ...) -> None: ...
 
 class ProposeTrialsRequest(_message.Message):
     __slots__ = ("header", "seed", "dimensions", "objective", "trials", "count")

@@ -50,6 +50,12 @@ def tuned(**fields: Any) -> dict[str, Any]:
     return {"synthetic": [{"name": "gan", "generator": {"gan": {}}, **fields}]}
 
 
+def tuned_classifier(over: dict[str, Any], tune: dict[str, Any] | None = None, **fields: Any) -> dict[str, Any]:
+    return {"classifiers": [{"model": "resnet18", **fields, "tune": {"over": over, **(tune or {})}}]}
+
+
+RATE = {"learningRate": {"choice": [0.1, 1]}}
+
 CASES: dict[str, Case] = {
     "no source": Case(
         bad={"dataset": {"size": 28}},
@@ -847,6 +853,30 @@ CASES: dict[str, Case] = {
         good=tuned(tune={"over": {"gamma": {"choice": [1]}}, "prune": {"after": [0.25, 0.5]}}),
         message="shares of the training rise",
         field="spec.synthetic[0].tune.prune.after",
+    ),
+    "a search for nothing of a classifier": Case(
+        bad=tuned_classifier({}),
+        good=tuned_classifier(RATE),
+        server="should have at least 1 properties",
+        field="spec.classifiers[0].tune.over",
+    ),
+    "a search by a distance for a classifier": Case(
+        bad=tuned_classifier(RATE, {"objective": "frechet"}),
+        good=tuned_classifier(RATE, {"objective": "accuracy"}),
+        server="Unsupported value",
+        field="spec.classifiers[0].tune.objective",
+    ),
+    "a search for a model without a name": Case(
+        bad=tuned_classifier({"model": {"choice": ["resnet34"]}}),
+        good=tuned_classifier({"model": {"choice": ["resnet34"]}}, name="resnet"),
+        message="a classifier whose model is searched needs a `name`",
+        field="spec.classifiers[0]",
+    ),
+    "pruning of a probe": Case(
+        bad=tuned_classifier({"recipe.selectBy": {"choice": ["auroc"]}}, {"prune": {}}, pretraining="hub", probe={}),
+        good=tuned_classifier({"recipe.selectBy": {"choice": ["auroc"]}}, {"prune": {}}, pretraining="hub"),
+        message="trials are stopped early of classifiers trained by steps: a probe has none",
+        field="spec.classifiers[0].tune.prune",
     ),
     "a cell compared with itself": Case(
         bad=primary(against={"arm": "augment-100"}),

@@ -126,7 +126,7 @@ def choose_trial(request: ChooseTrialRequest, context: StepContext) -> None:
             field="trials",
             rule="a trial of a search must be trained to its end",
             received=f"{counted(len(trials), 'trial')}, all failed: {words}"[:1000],
-            remedy="Mend the generator, which is trial 0 as it is written, or narrow what is tried.",
+            remedy="Mend what is written, which is trial 0, or narrow what is tried.",
         )
     best = min(finals, key=lambda number: (finals[number] if lowest else -finals[number], number))
     decision = Decision(
@@ -166,7 +166,9 @@ def _judged(trials: Sequence[SearchTrial], objective: int, context: StepContext)
             raise UserError(
                 field="trials", rule="stand in order", received=str(trial.number), remedy=f"This is {number}."
             )
-        figures = [_figure(ref, objective, context) for ref in trial.judged]
+        each = [_figure(ref, objective, context) for ref in trial.judged]
+        count = max(trial.replicates, 1)
+        figures = [_mean(each[first : first + count]) for first in range(0, len(each), count)]
         failed = trial.failed
         if None in figures and not failed:
             failed = "there are too few images for what it is judged by"
@@ -175,6 +177,12 @@ def _judged(trials: Sequence[SearchTrial], objective: int, context: StepContext)
         found.append(_Judged(trial=trial, parameters=parameters, figures=known, failed=failed))
         context.check_cancelled()
     return found
+
+
+def _mean(figures: Sequence[float | None]) -> float | None:
+    """The mean of what judged a part; None where one of them has no figure."""
+    known = [figure for figure in figures if figure is not None]
+    return math.fsum(known) / len(known) if len(known) == len(figures) else None
 
 
 def _figure(ref: MemberRef, objective: int, context: StepContext) -> float | None:

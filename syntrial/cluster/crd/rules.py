@@ -12,7 +12,16 @@ from pydantic import BaseModel
 from pydantic.alias_generators import to_camel
 
 from syntrial.experiment.base import ADDRESS, OneOf, Option
-from syntrial.experiment.classifiers import BALANCED_TWICE, FORM, NO_EPOCHS, OF_A_PROBE, Recipe, of_a_probe
+from syntrial.experiment.classifiers import (
+    BALANCED_TWICE,
+    FORM,
+    NAMED_BEFORE_ITS_MODEL,
+    NO_EPOCHS,
+    OF_A_PROBE,
+    PRUNES_NO_PROBE,
+    Recipe,
+    of_a_probe,
+)
 from syntrial.experiment.dataset import NO_LABELS, NOTHING_TO_DRAW, OF_LABELS, Intensity, Pool
 from syntrial.experiment.encoder import OF_A_MODEL, OWN_ALONE, OWN_TRAINING, RANDOM_FEATURES
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
@@ -106,9 +115,18 @@ _SEEDS: Final = "(has(self.replicates) ? self.replicates : 5)"
 _UNUSED_BY_A_PROBE: Final = " || ".join(
     f"has(self.recipe.{to_camel(name)})" for name in Recipe.model_fields if name not in OF_A_PROBE
 )
+
+
+def _parts(tune: str) -> str:
+    """Parts of the trainings of a search's trials, at most, in CEL: `SearchFields.most_parts`."""
+    return f"""(has({tune}.trials) ? {tune}.trials : 12)
+    * (1 + (has({tune}.prune) ? (has({tune}.prune.after) ? {tune}.prune.after.size() : 1) : 0))"""
+
+
 # One arm of each set: the others are not seen from here. `Spec._countable`.
-_STEPS: Final = f"""(has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * (has(s.tune.trials) ? s.tune.trials
-    : 12) * (1 + (has(s.tune.prune) ? (has(s.tune.prune.after) ? s.tune.prune.after.size() : 1) : 0)) : 0)
+_STEPS: Final = f"""(has(self.classifiers) ? self.classifiers.map(c, has(c.tune)
+    ? (has(c.tune.replicates) ? c.tune.replicates : 2) * {_parts("c.tune")} : 0).sum() : 0)
+    + (has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * {_parts("s.tune")} : 0)
     + (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
     * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum() : 0)"""
@@ -377,6 +395,12 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             message="a probe's features are extracted once, of one network",
             field=".chain",
         ),
+        Rule(
+            rule="!has(self.tune) || !has(self.tune.prune) || !has(self.probe)",
+            message=PRUNES_NO_PROBE,
+            field=".tune.prune",
+        ),
+        Rule(rule="!has(self.tune) || has(self.name) || !('model' in self.tune.over)", message=NAMED_BEFORE_ITS_MODEL),
     ),
     "Link": (
         *(

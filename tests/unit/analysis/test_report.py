@@ -314,6 +314,43 @@ def test_a_projection_is_drawn_with_its_keys_and_stands_in_no_report_that_has_no
     assert (found["x"], found["y"], found["kind"]) == ([0, 1, 0, 5], [0, 0, 2, 5], [0, 0, 1, 2])
 
 
+def test_a_classifier_s_search_stands_beside_those_of_sets_and_one_that_only_one_side_had_is_told_first(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial()
+    tuned, plain = (trial.cell("real", classifier=name) for name in ("tuned", "plain"))
+    trial.compare(tuned, plain, Role.ROLE_PRIMARY)
+    found, _ = written(trial)
+    assert "classifiers" not in found
+    assert "search" not in {one["kind"] for one in found["qualifications"]}
+    trials = tuple(
+        TrialFigures(
+            number=number,
+            parameters={"learningRate": 0.1},
+            title="",
+            figures=(0.7 + number / 10,),
+            pruned=False,
+            failed="",
+        )
+        for number in (0, 1)
+    )
+    decision = Decision(version=1, kind="choose", best=1, objective="auroc", trials=trials)
+    member = trial.put("choose tuned", "decision", {"decision.json": as_json(decision)})
+    trial.request.classifiers.add(classifier="tuned", search=member, replicates=3)
+    report, page = written(trial)
+    (searched,) = report["classifiers"]
+    assert (searched["name"], searched["replicates"], searched["search"]["keys"]) == ("tuned", 3, [member.key])
+    told = " ".join(page.split("Searches</h2>")[1].split())
+    assert "<h3>classifier tuned" in told
+    assert "A figure is the mean of 3 trainings on the real training images by seeds that no arm has" in told
+    assert "Real images reach" not in told
+    (doubt,) = (one for one in report["qualifications"] if one["kind"] == "search")
+    assert doubt["severity"] == "serious"
+    assert doubt["words"].startswith("The searches differ: of tuned 2 trials chose how it is trained, of plain 1.")
+    assert doubt["keys"] == [member.key]
+    assert member.key in {source["key"] for source in report["provenance"]}
+
+
 def test_a_search_stands_with_its_trials_and_says_that_the_test_split_was_not_opened(
     made_up_trial: Callable[..., Any],
 ) -> None:
@@ -339,7 +376,7 @@ def test_a_search_stands_with_its_trials_and_says_that_the_test_split_was_not_op
     report, page = written(trial)
     (figure,) = (figure for figure in report["figures"] if figure["id"] == "search")
     assert figure["keys"] == [member.key]
-    drawn = page.split("Searches</h3>")[1].split("</figure>")[0]
+    drawn = page.split("Searches</h2>")[1].split("</figure>")[0]
     # One of the four gave no figure.
     assert drawn.count("<circle") == 3
     told = " ".join(page.split())

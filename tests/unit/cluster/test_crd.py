@@ -124,6 +124,7 @@ def test_the_schema_is_structural(schema: dict[str, Any]) -> None:
                 "spec.synthetic[].tune.among[].external.options",
                 # Of fields of any type.
                 "spec.synthetic[].tune.over{}.choice[]",
+                "spec.classifiers[].tune.over{}.choice[]",
                 # A list or its one item.
                 "spec.dataset.table.images",
                 "spec.synthetic[].images.table.images",

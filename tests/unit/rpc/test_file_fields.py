@@ -6,11 +6,20 @@ from syntrial.artifacts.keys import canonical_request
 from syntrial.artifacts.manifest import Manifest
 from syntrial.errors import SourceError, UserError, Violation
 from syntrial.experiment.model import Experiment
-from syntrial.rpc.file_fields import _OF_A_LINK, _OF_THE_ENCODER, _PLACES, file_field, in_file_words, part_of
+from syntrial.rpc.file_fields import (
+    _OF_A_CLASSIFIERS_SEARCH,
+    _OF_A_LINK,
+    _OF_THE_ENCODER,
+    _PLACES,
+    file_field,
+    in_file_words,
+    part_of,
+)
 from syntrial.stages import METHODS
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ExtractFeaturesRequest, TrainClassifierRequest
 from syntrial.v1.data_preparation_pb2 import HeldOut, PrepareDatasetRequest
+from syntrial.v1.generation_pb2 import ChooseTrialRequest, ProposeTrialsRequest, PruneTrialsRequest, SearchTrial
 
 FIELDS = [
     ("DataPreparationService/PrepareDataset", "format.color_mode", "spec.dataset.colorMode"),
@@ -84,6 +93,15 @@ def test_a_link_is_told_by_what_its_data_was_prepared_beside() -> None:
     assert [part_of(one, manifests.get) for one in (held, PrepareDatasetRequest())] == ["link", "trial"]
 
 
+def test_a_classifier_s_search_is_told_by_the_replicates_of_its_trials() -> None:
+    kinds = (ProposeTrialsRequest, PruneTrialsRequest, ChooseTrialRequest)
+    of_classifiers = [kind(trials=[SearchTrial(replicates=2)]) for kind in kinds]
+    assert {part_of(one, {}.get) for one in of_classifiers} == {"classifier"}
+    assert {part_of(kind(trials=[SearchTrial()]), {}.get) for kind in kinds} == {"trial"}
+    method = "syntrial.v1.GenerationService/ProposeTrials"
+    assert file_field("dimensions.gamma", method=method, part="classifier") == "spec.classifiers[].tune.over.gamma"
+
+
 def test_features_at_a_side_of_their_own_are_the_encoders() -> None:
     at_a_side = ExtractFeaturesRequest(side=ExtractFeaturesRequest.Side())
     assert [part_of(one, {}.get) for one in (at_a_side, ExtractFeaturesRequest())] == ["encoder", "trial"]
@@ -104,7 +122,9 @@ def test_an_error_keeps_its_kind_and_its_words() -> None:
 def test_the_places_are_those_of_methods_and_begin_in_the_model() -> None:
     known = {name.rpartition("/")[2]: message.DESCRIPTOR for name, message in METHODS.items()}
     spec = {field.alias or name for name, field in Experiment.model_fields["spec"].annotation.model_fields.items()}  # type: ignore[union-attr]
-    for method, places in [*_PLACES.items(), *_OF_A_LINK.items(), *_OF_THE_ENCODER.items()]:
+    for method, places in [
+        item for table in (_PLACES, _OF_A_LINK, _OF_THE_ENCODER, _OF_A_CLASSIFIERS_SEARCH) for item in table.items()
+    ]:
         request = {field.name for field in known[method].fields} | {"encoder", "generator"}
         assert {name.partition(".")[0] for name in places} <= request
         assert {place.split(".")[1].removesuffix("[]") for place in places.values()} <= spec

@@ -3,11 +3,13 @@
 import dataclasses
 import json
 
+from syntrial.documents.document import as_json
+from syntrial.documents.search import Decision, TrialFigures
 from syntrial.rpc.testing import fake_key
 from syntrial.tracking.material import read_material
 from syntrial.tracking.projection import NOTE, project
 from syntrial.tracking.runs import TRIAL, Run
-from tests.unit.tracking.conftest import AUGMENTED, REAL, HandMade
+from tests.unit.tracking.conftest import AUGMENTED, REAL, HandMade, reference, training_of
 from tests.unit.trial_records import UID
 
 
@@ -103,6 +105,42 @@ def test_before_the_choice_a_trial_already_has_what_judged_it(trial: HandMade) -
     run = runs_of(trial)["train gan gan trial 1"]
     assert values(run) == {"judged/auroc": 0.8}
     assert "syntrial.trial_state" not in run.tags
+
+
+def test_a_trial_of_a_classifier_is_its_trainings_which_are_judged_together(trial: HandMade) -> None:
+    tried = TrialFigures(
+        number=0, parameters={"learningRate": 0.1}, title="as it is written", figures=(0.6,), pruned=False, failed=""
+    )
+    failed = TrialFigures(number=1, parameters={"learningRate": 9.0}, title="", figures=(), pruned=False, failed="it")
+    name = "classifier small-cnn"
+    for seed in (1, 2):
+        trial.put(
+            f"train {name} trial 0 {seed}/2",
+            "ClassificationService/TrainClassifier",
+            {
+                "training": {"training.json": as_json(training_of(0.3))},
+                "validation": {"metrics.json": {"auroc": 0.5 + seed / 15}},
+            },
+            {"seed": str(seed)},
+        )
+    judged = [reference(f"train {name} trial 0 {seed}/2", "validation") for seed in (1, 2)]
+    told = [{"judged": judged, "replicates": 2}, {"number": 1, "failed": "it", "replicates": 2}]
+    chosen = Decision(version=1, kind="choose", best=0, objective="auroc", trials=(tried, failed))
+    trial.put(
+        f"choose the best trial of {name}",
+        "GenerationService/ChooseTrial",
+        {"decision": {"decision.json": as_json(chosen)}},
+        {"trials": told},
+    )
+    trial.file("write the report")
+    runs = runs_of(trial)
+    assert runs["small"].tags["syntrial.best.classifier small-cnn"] == "trial 0: learningRate 0.1"
+    for seed in (1, 2):
+        run = runs[f"train {name} trial 0 {seed}/2"]
+        assert (run.kind, run.params["search"], run.params["trial"]) == ("classifier", name, "0")
+        assert run.tags["syntrial.trial_state"] == "chosen"
+        assert (values(run)["objective"], values(run)["validation/auroc"]) == (0.6, 0.5 + seed / 15)
+    assert (runs[f"{name} trial 1"].kind, runs[f"{name} trial 1"].state) == ("classifier", "FAILED")
 
 
 def test_a_set_has_what_the_filters_took_and_how_far_it_is_from_real_images(trial: HandMade) -> None:

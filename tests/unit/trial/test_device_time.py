@@ -87,6 +87,18 @@ def test_what_begins_with_a_chain_is_measured_without_it() -> None:
     assert {step.after for step in machine.ran} == {(steps[0].key,)}
 
 
+def test_a_part_of_a_training_of_a_search_takes_its_share() -> None:
+    over = {"learningRate": {"choice": [0.1]}}
+    tuned = CNN | {"tune": {"over": over, "replicates": 3, "prune": {"after": [0.25]}}}
+    steps = steps_of(classifiers=[RESNET, tuned], budget={"steps": 200}, replicates=1)
+    found = device_time(
+        steps, dataset=steps[0].key, training_images=IMAGES, labels={"a": IMAGES}, run=Machine(), seed=7
+    )
+    # Of trial 0 its first part, three times; and the other classifier.
+    assert (found.trainings, found.kinds) == (4, 2)
+    assert found.seconds == pytest.approx(3 * (3 + 25 + 0.1 * 3) + (3 + 400 + 0.1 * 12))
+
+
 def test_the_words_say_what_is_not_in_it() -> None:
     steps = steps_of(classifiers=[CNN, RESNET])
     found = device_time(
