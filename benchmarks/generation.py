@@ -44,24 +44,16 @@ def noise_split() -> ImageSet:
     )
 
 
-def main() -> None:
-    """Prints the rates and their ratios."""
-    # One thread: waiting threads spin, which would count as computing on a machine that is shared.
-    torch.set_num_threads(1)
-    split = noise_split()
-    config = generator_preset("diffusion", "nano", image_size=28)
-    assert isinstance(config, DiffusionConfig)
-    plain = DiffusionConfig()
-    plain.CopyFrom(config)
-    plain.fold = 1
-    training = DiffusionTraining(split, config, seed=0)
-    folded = per_second(training.step, images=config.batch_size)
-    unfolded = per_second(DiffusionTraining(split, plain, seed=0).step, images=config.batch_size)
-    print(f"diffusion training: {folded:.0f} images per CPU second; {folded / unfolded:.1f} times pixels not folded")
+def trained(config: DiffusionConfig) -> tuple[DiffusionTraining, float]:
+    """A training after a few steps, and its images per CPU second."""
+    training = DiffusionTraining(noise_split(), config, seed=0)
+    return training, per_second(training.step, images=config.batch_size)
 
-    sampler, micro_batch = sampler_preset("diffusion", "nano")
-    assert isinstance(sampler, DiffusionSampler)
-    heun = DiffusionSampler(steps=18, sigma_min=0.002, sigma_max=80, rho=7, solver=DiffusionSampler.SOLVER_HEUN)
+
+def sampled(
+    training: DiffusionTraining, config: DiffusionConfig, sampler: DiffusionSampler, *, micro_batch: int
+) -> float:
+    """Images per CPU second that a trained model makes."""
     settings = {
         "network": {
             "fold": config.fold,
@@ -74,15 +66,39 @@ def main() -> None:
         "sigma_data": training.pixels.sigma_data,
     }
     weights = to_bytes(training.average.tensors)
+    sampling = DiffusionSampling(weights, settings, subject=Subject.of(noise_split()), sampler=sampler)
     labels = one_hot(np.zeros(micro_batch, dtype=np.int64), classes=2)
-    rates = []
-    for chosen in (sampler, heun):
-        sampling = DiffusionSampling(weights, settings, subject=Subject.of(split), sampler=chosen)
-        start = time.process_time()
-        sampling.images(labels, seed=0, label=0, indices=range(micro_batch))
-        rates.append(micro_batch / (time.process_time() - start))
+    start = time.process_time()
+    sampling.images(labels, seed=0, label=0, indices=range(micro_batch))
+    return micro_batch / (time.process_time() - start)
+
+
+def nano() -> tuple[DiffusionConfig, DiffusionSampler, int]:
+    """The `nano` diffusion model at 28 px: its training, its sampler and its micro-batch."""
+    config = generator_preset("diffusion", "nano", image_size=28)
+    sampler, micro_batch = sampler_preset("diffusion", "nano")
+    assert isinstance(config, DiffusionConfig)
+    assert isinstance(sampler, DiffusionSampler)
+    return config, sampler, micro_batch
+
+
+def main() -> None:
+    """Prints the rates and their ratios."""
+    # One thread: waiting threads spin, which would count as computing on a machine that is shared.
+    torch.set_num_threads(1)
+    config, sampler, micro_batch = nano()
+    plain = DiffusionConfig()
+    plain.CopyFrom(config)
+    plain.fold = 1
+    training, folded = trained(config)
+    _, unfolded = trained(plain)
+    print(f"diffusion training: {folded:.0f} images per CPU second; {folded / unfolded:.1f} times pixels not folded")
+
+    heun = DiffusionSampler(steps=18, sigma_min=0.002, sigma_max=80, rho=7, solver=DiffusionSampler.SOLVER_HEUN)
+    rates = [sampled(training, config, chosen, micro_batch=micro_batch) for chosen in (sampler, heun)]
     print(f"diffusion sampling: {rates[0]:.1f} images per CPU second; {rates[0] / rates[1]:.1f} times Heun in 18 steps")
 
+    split = noise_split()
     gan = generator_preset("gan", "nano", image_size=28)
     assert isinstance(gan, GanConfig)
     flat = GanConfig()
