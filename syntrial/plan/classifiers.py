@@ -12,7 +12,7 @@ from syntrial.plan import requests
 from syntrial.plan.networks import Add, Networks, seed_of
 from syntrial.plan.steps import member_of
 from syntrial.v1.artifacts_pb2 import MemberRef
-from syntrial.v1.classification_pb2 import ClassifierPart, Probe, TrainClassifierRequest
+from syntrial.v1.classification_pb2 import ClassifierModel, ClassifierPart, Probe, TrainClassifierRequest
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,25 +51,40 @@ class Classifiers:
         they are called after, and added as the training is.
         """
         of_network = add if network is not None else None
-        request = TrainClassifierRequest(
+        model = self._networks.model(
+            classifier, links=len(classifier.chain), replicate=replicate, about=network, add=of_network
+        )
+        probe = self._probe(classifier, shown, network=network, add=of_network)
+        request = self._request(classifier, arm, shown, model=model, probe=probe, replicate=replicate, part=part)
+        steps = sum(phase.steps for phase in request.phases)
+        work = float(steps * request.recipe.batch_size) * (request.part.until or 1.0)
+        return add("ClassificationService/TrainClassifier", request, verb="train", about=about, work=work)
+
+    def _request(
+        self,
+        classifier: Classifier,
+        arm: Arm,
+        shown: Shown | None,
+        *,
+        model: ClassifierModel,
+        probe: Probe | None,
+        replicate: int,
+        part: ClassifierPart | None,
+    ) -> TrainClassifierRequest:
+        return TrainClassifierRequest(
             train=self._split("train"),
             validation=self._split("validation"),
             synthetic=shown.images if shown else None,
-            model=self._networks.model(
-                classifier, links=len(classifier.chain), replicate=replicate, about=network, add=of_network
-            ),
+            model=model,
             phases=requests.training_phases(self._spec, classifier, arm),
             recipe=requests.training_recipe(classifier),
             seed=seed_of(self._spec, replicate),
             shuffle_synthetic_labels=arm.shuffled_labels,
             balance=shown.balance if shown else None,
-            probe=self._probe(classifier, shown, network=network, add=of_network),
+            probe=probe,
             cap_per_label=requests.drawn_each_epoch(self._spec.dataset),
             part=part,
         )
-        steps = sum(phase.steps for phase in request.phases)
-        work = float(steps * request.recipe.batch_size) * (request.part.until or 1.0)
-        return add("ClassificationService/TrainClassifier", request, verb="train", about=about, work=work)
 
     def _probe(
         self, classifier: Classifier, shown: Shown | None, *, network: str | None, add: Add | None

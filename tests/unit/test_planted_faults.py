@@ -17,7 +17,8 @@ from syntrial.analysis.findings import trial_findings
 from syntrial.analysis.qualify import qualifications
 from syntrial.analysis.reading import read_trial
 from syntrial.errors import UserError
-from syntrial.plan import planner
+from syntrial.plan import classifier_trials
+from syntrial.plan.classifiers import Classifiers
 from syntrial.plan.networks import Networks
 from syntrial.v1.analysis_pb2 import CellComparison
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -25,7 +26,9 @@ from syntrial.v1.classification_pb2 import ClassifierModel, TrainingPhase
 from tests.unit.analysis.conftest import MadeUpTrial
 from tests.unit.classification.conftest import make_images, make_request, train
 from tests.unit.data_prep.test_importing import NAMED, bring, fresh, npz
+from tests.unit.plan.test_classifier_search import experiment as tuned_classifier
 from tests.unit.plan.test_planner import planned, probing
+from tests.unit.plan.test_search import whole
 
 MIXED = TrainingPhase(real=1, synthetic=1, steps=6, learning_rate=3e-3)
 Role = CellComparison.Role
@@ -80,7 +83,7 @@ def test_a_head_of_a_distilled_network_that_stays_untrained_ends_the_training(mo
 def test_selection_on_synthetic_or_on_test_images_is_never_planned(
     monkeypatch: pytest.MonkeyPatch, chosen_on: str
 ) -> None:
-    asked = planner._Planner._training
+    asked = Classifiers._request
 
     def wrongly(*args: Any, **options: Any) -> Any:
         request = asked(*args, **options)
@@ -90,20 +93,20 @@ def test_selection_on_synthetic_or_on_test_images_is_never_planned(
         return request
 
     planned()
-    monkeypatch.setattr(planner._Planner, "_training", wrongly)
+    monkeypatch.setattr(Classifiers, "_request", wrongly)
     with pytest.raises(AssertionError, match=f"is chosen on {chosen_on}"):
         planned()
 
 
 def test_test_images_reach_no_training_by_way_of_another_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = planner._Planner._training
+    asked = Classifiers._request
 
     def with_test_images(*args: Any, **options: Any) -> Any:
         request = asked(*args, **options)
         request.train.member = "test"
         return request
 
-    monkeypatch.setattr(planner._Planner, "_training", with_test_images)
+    monkeypatch.setattr(Classifiers, "_request", with_test_images)
     with pytest.raises(AssertionError, match="is given the test split"):
         planned()
     monkeypatch.undo()
@@ -116,6 +119,13 @@ def test_test_images_reach_no_training_by_way_of_another_input(monkeypatch: pyte
     monkeypatch.setattr(Networks, "features", of_the_test_split)
     with pytest.raises(AssertionError, match="is given features of the test split"):
         probing()
+
+
+def test_a_classifier_is_never_chosen_by_the_seeds_that_are_evaluated(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole(tuned_classifier())
+    monkeypatch.setattr(classifier_trials, "FIRST_OF_SEARCHES", 0)
+    with pytest.raises(AssertionError, match="decides by what is evaluated"):
+        whole(tuned_classifier())
 
 
 @pytest.mark.parametrize(("arm", "severity"), [("augment-100", "serious"), ("", "note")])

@@ -18,7 +18,7 @@ from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.file import validate
 from syntrial.plan.search import DECIDING
-from tests.unit.controller.world import NAMESPACE, SPEC, TUNED_SPEC, World
+from tests.unit.controller.world import NAMESPACE, SPEC, TUNED_CLASSIFIER_SPEC, TUNED_SPEC, World
 
 
 def experiment_tree(spec: dict[str, Any]) -> dict[str, Any]:
@@ -513,8 +513,9 @@ def test_a_condition_of_another_process_is_left_alone_and_no_reason_to_write() -
     assert shown in world.status()["conditions"]
 
 
-def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided() -> None:
-    world = World(TUNED_SPEC)
+@pytest.mark.parametrize("spec", [TUNED_SPEC, TUNED_CLASSIFIER_SPEC], ids=["generator", "classifier"])
+def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided(spec: dict[str, Any]) -> None:
+    world = World(spec)
     uid = world.apply()
     controller = world.start()
     opened: list[set[str]] = []

@@ -61,6 +61,11 @@ TUNED_SPEC: dict[str, Any] = {
     ],
 }
 """The same with a search."""
+TUNED_CLASSIFIER_SPEC: dict[str, Any] = {
+    **SPEC,
+    "classifiers": [{"model": "small-cnn", "tune": TUNED_SPEC["synthetic"][0]["tune"]}],
+}
+"""The same with a search for its classifier's fields."""
 SOURCE = "s3://bucket/data.npz"
 SOURCED_SPEC: dict[str, Any] = {**SPEC, "dataset": {"npz": SOURCE}}
 """The same of a data set that a Job has to bring into the store first."""
@@ -72,7 +77,7 @@ MEMBERS = {
     "ImportImages": ("images",),
     "FilterImages": ("accepted", "rejected", "decisions"),
     "AssessImages": ("quality",),
-    "TrainClassifier": ("classifier", "training", "validation"),
+    "TrainClassifier": ("classifier", "training", "validation", "state"),
     "ProposeTrials": (),
     "PruneTrials": (),
     "ChooseTrial": (),
