@@ -56,8 +56,9 @@ undeploy: ## Remove it, all but data; FORCE=1 where experiments exist, KEEP_CRD=
 test: .venv/.installed ## The fast tests: no cluster, GPU or network
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile $(PYTEST_OPTIONS)
 
-test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' $(PYTEST_OPTIONS) tests/e2e
+test-e2e: .venv/.installed ## Whole trials by the command line: second runs, kills, interrupts, S3; trainings of several processes
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n auto --dist loadfile -m 'e2e and not slow' $(PYTEST_OPTIONS) \
+	  tests/e2e tests/unit/generation/test_shared.py
 
 test-cluster: .venv/.installed ## Tests on a real Kubernetes: CRD, controller, chart; skipped where there is none
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -m 'cluster and not slow' $(PYTEST_OPTIONS) tests/cluster

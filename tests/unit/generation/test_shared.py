@@ -36,6 +36,8 @@ from syntrial.v1.generation_pb2 import (
     TrainGeneratorRequest,
 )
 
+# Each shared step starts processes that import torch: with the trials, and not among the fast tests.
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
 DATA = fake_key("data set")
 LOSSES = 1e-5
 """Relative: sums in another order."""
