@@ -289,11 +289,19 @@ def test_the_largest_experiment_is_within_what_rules_may_cost(cluster: "Kubernet
         }
         for number in range(64)
     ]
+    rates = [f"stages.{number}.learningRate" for number in range(16)]
+    tune = {
+        "over": {name: {"range": [0.1, 1], "log": True} for name in rates},
+        "trials": 2,
+        "replicates": 1,
+    }
     classifiers = [
         {
             "model": f"m{number}{'x' * 250}",
             "name": f"c{number:02d}{'x' * 60}",
             "pretraining": f"s3://{'d/' * 1000}w{number}",
+            "stages": [{}] * 16,
+            "tune": tune,
         }
         for number in range(64)
     ]
