@@ -3,7 +3,7 @@
 `syntrial.plan.planner` makes plans; executors and the controller read them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -11,6 +11,8 @@ from google.protobuf.message import Message
 
 from syntrial.artifacts.keys import canonical_digest, step_key
 from syntrial.artifacts.references import member_refs
+from syntrial.counting import counted
+from syntrial.errors import UserError
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Cell, CellComparison
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -95,6 +97,29 @@ def is_shared(step: Step) -> bool:
         case SampleImagesRequest() as request:
             return request.WhichOneof("sampler") in SHARED_FAMILIES
     return False
+
+
+def require_items(steps: Iterable[Step], *, devices: int) -> None:
+    """Raises UserError where one of several devices would have nothing of a training's batch."""
+    for step in steps:
+        config = _trained(step)
+        if is_shared(step) and config is not None and devices > config.batch_size:
+            raise UserError(
+                field="spec.resources.devices",
+                rule="each device has an image or more of a batch",
+                received=f"{devices}, with {counted(config.batch_size, 'image')} in a batch of: {step.label}",
+                remedy=f"Give {config.batch_size} at most, or raise that batchSize.",
+            )
+
+
+def _trained(step: Step) -> Any:
+    """The settings of what a step trains by batches; None for another step."""
+    match step.request:
+        case TrainAutoencoderRequest() | TrainLatentClassifierRequest() as request:
+            return request.config
+        case TrainGeneratorRequest() as request:
+            return getattr(request, request.WhichOneof("generator"))
+    return None
 
 
 def member_of(key: str, name: str) -> MemberRef:

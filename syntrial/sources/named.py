@@ -17,7 +17,7 @@ from syntrial.experiment.base import ADDRESS, Model
 from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.dataset import SOURCES, Dataset, Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL
-from syntrial.experiment.model import Cluster, Experiment, Generator, Synthetic
+from syntrial.experiment.model import ALONE, Cluster, Experiment, Generator, Synthetic
 from syntrial.sources.addresses import Address, HubAddress, LocalPath, StoredContent, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
@@ -254,6 +254,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
     changes: dict[str, Any] = {
         "suspend": False,
         "retention": "collect",
+        "resources": ALONE,
         "cluster": Cluster(),
         "dataset": by_content(spec.dataset, DATASET),
         "synthetic": tuple(

@@ -261,10 +261,22 @@ def test_an_unknown_preset_is_told_with_the_nearest(tmp_path: Path) -> None:
         planned(synthetic__0__generator={"diffusion": {"preset": "nanno"}})
 
 
+def test_more_devices_than_a_batch_has_images_are_refused_before_anything_runs() -> None:
+    small = {"name": "edm", "generator": {"diffusion": {"preset": "nano", "batchSize": 3}}}
+    planned(synthetic__0=small, resources={"devices": 3})
+    words = (
+        r"spec\.resources\.devices: each device has an image or more of a batch; received 4, with 3 images in a batch "
+        r"of: train diffusion edm"
+    )
+    with pytest.raises(UserError, match=words):
+        planned(synthetic__0=small, resources={"devices": 4})
+
+
 def test_where_and_when_a_trial_runs_is_in_no_key_not_even_the_reports() -> None:
     item = experiment()
     cluster = {"queueName": "gpus", "resources": {"limits": {"nvidia.com/gpu": 1}}}
-    elsewhere = experiment(cluster=cluster, suspend=True, retention="retain")
+    resources = {"devices": 4}
+    elsewhere = experiment(cluster=cluster, suspend=True, retention="retain", resources=resources)
     looks = [Look(number=1, evaluations="a")]
 
     def all_keys(chosen: Experiment) -> list[str]:
