@@ -14,7 +14,8 @@ from typing import Any, Final, Literal
 
 from syntrial.artifacts.keys import KEY_PATTERN, canonical_json
 from syntrial.cluster.pod_resources import DEFAULTS, Defaults, resources_of, with_defaults
-from syntrial.experiment.model import API_VERSION, Cluster, Placement, Resources, Toleration
+from syntrial.experiment.model import ALONE, API_VERSION, Cluster, Placement, Resources, Sharing, Toleration
+from syntrial.rpc.exits import USER_ERROR
 from syntrial.sources.named import SourceRef, noted
 from syntrial.stages import STAGES
 
@@ -37,6 +38,9 @@ LABEL_COMPONENT: Final = "app.kubernetes.io/component"
 LABEL_EGRESS: Final = "syntrial.dev/egress"
 """On the pods that fetch something from outside of the cluster: the chart's policies let no others out."""
 DOWNLOADS: Final = "downloads"
+LABEL_RANKS: Final = "syntrial.dev/ranks"
+"""On the pods that share a step with others: the chart's policies let these reach each other, and no others."""
+SEVERAL_PODS: Final = "several-pods"
 LABEL_QUEUE: Final = "kueue.x-k8s.io/queue-name"
 
 NOBODY: Final = 65532
@@ -45,8 +49,11 @@ NOBODY: Final = 65532
 PORT: Final = 50051
 """Where a pod serves `Watch`, on 127.0.0.1: a port-forward reaches it and no other pod does."""
 
-USER_ERROR: Final = 2
-"""Exit status of a job whose only errors are the user's; `syntrial.rpc.life` says the same."""
+RANKS_SERVICE: Final = "syntrial-ranks"
+"""The headless Service of a namespace by which pods that share a step find the first of them; the chart's."""
+
+RANKS_PORT: Final = 29500
+"""Where that one answers the others; ranks meet at the next port. The chart's policies know both."""
 
 STOP_SECONDS: Final = 45
 """What a step gets after SIGTERM to save a checkpoint in."""
@@ -131,8 +138,8 @@ class Batch:
     """By its digest: what serves the steps, by its own entrypoint, in place of the stage's image."""
     downloads: bool = False
     """Whether the steps fetch data from outside of the cluster."""
-    devices: int = 1
-    """How many share each of the steps, in one pod."""
+    sharing: Sharing = ALONE
+    """How many devices share each of the steps, and in how many pods: in several the one step that there is."""
 
 
 def step_job(
@@ -159,11 +166,18 @@ def step_job(
         f"--address=127.0.0.1:{PORT}",
         f"--stop-grace={STOP_SECONDS}",
     ]
-    if batch.devices > 1:
-        arguments.append(f"--devices={batch.devices}")
+    name = job_name(owner, batch.stage, batch.keys, batch.attempt)
+    sharing = batch.sharing
+    if sharing.devices > 1:
+        arguments.append(f"--devices={sharing.devices}")
+    if sharing.pods > 1:
+        assert len(batch.keys) == 1, "a step in several pods has a Job of its own"
+        # The name that the pod of index 0 has by the Service.
+        arguments += [f"--pods={sharing.pods}", f"--first-pod={name}-0.{RANKS_SERVICE}:{RANKS_PORT}"]
+    devices = sharing.devices // sharing.pods
     runs_in_controller = _image_name(batch.stage) == CONTROLLER
     return _job(
-        job_name(owner, batch.stage, batch.keys, batch.attempt),
+        name,
         component=_component(batch.stage),
         attempt=batch.attempt,
         command=["python", "-m", stage.module] if runs_in_controller else None,
@@ -174,7 +188,7 @@ def step_job(
             millicores=stage.footprint.threads * _MILLICORES_PER_THREAD,
             memory_mib=stage.footprint.memory_mib,
             memory_limit=batch.memory_limit,
-            devices=batch.devices,
+            devices=devices,
         ),
         environment_from=[_secret(store_secret)],
         owner=owner,
@@ -182,7 +196,8 @@ def step_job(
         cluster=cluster,
         images=images,
         image=batch.image,
-        devices=batch.devices,
+        devices=devices,
+        pods=sharing.pods,
         downloads=batch.downloads,
         # One attempt at one step may last so long; its neighbours in the Job do not shorten it.
         deadline=placement.active_deadline_seconds and placement.active_deadline_seconds * len(batch.keys),
@@ -311,6 +326,7 @@ def _job(
     deadline: int | None,
     downloads: bool,
     devices: int = 1,
+    pods: int = 1,
     image: str = "",
     volumes: Sequence[Manifest] = (),
     mounts: Sequence[Manifest] = (),
@@ -318,6 +334,10 @@ def _job(
     labels = labels_of(owner, component=component) | {LABEL_ATTEMPT: str(attempt)}
     if downloads:
         labels[LABEL_EGRESS] = DOWNLOADS
+    indexed: Manifest = {}
+    if pods > 1:
+        labels[LABEL_RANKS] = SEVERAL_PODS
+        indexed = {"completionMode": "Indexed", "completions": pods, "parallelism": pods}
     queue = {LABEL_QUEUE: cluster.queue_name} if cluster.queue_name else {}
     environment = dict(_ENVIRONMENT)
     if digest := image.partition("@")[2] or images.digest_of(component):
@@ -349,6 +369,8 @@ def _job(
     pod = _present(
         {
             "restartPolicy": "Never",
+            # Each pod of an Indexed Job has its Job's name and its index as host name.
+            "subdomain": RANKS_SERVICE if pods > 1 else None,
             "automountServiceAccountToken": False,
             # The stage is then not the first process of its namespace, to which SIGTERM does nothing by default: a pod
             # that is stopped while Python still starts would be waited for in vain.
@@ -392,6 +414,7 @@ def _job(
         },
         "spec": {
             **({"suspend": True} if queue else {}),
+            **indexed,
             # A failure is for the controller to judge; only a disruption is for the Job to make good.
             "backoffLimit": 0,
             "podReplacementPolicy": "Failed",

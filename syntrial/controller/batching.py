@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from syntrial.experiment.dataset import SOURCES
+from syntrial.experiment.model import Sharing
 from syntrial.plan.steps import Step, is_shared
 from syntrial.stages import stage_of
 
@@ -24,21 +25,23 @@ BATCH_STEPS: Final = 8
 
 
 def batches(
-    ready: Iterable[Step], *, alone: Collection[str], work: Mapping[str, float], devices: int = 1
+    ready: Iterable[Step], *, alone: Collection[str], work: Mapping[str, float], sharing: Sharing
 ) -> list[tuple[str, tuple[Step, ...]]]:
     """The stage and the steps of each Job to be made, in the order of `ready`, the most urgent first.
 
     `alone` holds the keys of steps that were tried before; `work` what each step is expected to take (`expected_work`).
-    Steps that `devices` share are in no Job with those that have one.
+    `sharing` is how steps are shared that can be: these are in no Job with others, and one in several pods has a Job of
+    its own.
     """
     made: list[tuple[str, list[Step]]] = []
     open_batches: dict[tuple[str, str, bool, int], list[Step]] = {}
     for step in ready:
         stage = stage_name(step.method)
-        if step.key in alone or work[step.key] > SHORT_WORK:
+        is_in_pods = sharing.pods > 1 and is_shared(step)
+        if step.key in alone or work[step.key] > SHORT_WORK or is_in_pods:
             made.append((stage, [step]))
             continue
-        kind = (stage, step.program.image, downloads(step), devices if is_shared(step) else 1)
+        kind = (stage, step.program.image, downloads(step), sharing.devices if is_shared(step) else 1)
         batch = open_batches.get(kind)
         total = sum(work[member.key] for member in batch or ())
         if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:

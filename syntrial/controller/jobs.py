@@ -12,7 +12,7 @@ from syntrial.cluster.pod_resources import Defaults
 from syntrial.controller.batching import downloads
 from syntrial.controller.experiment_cache import ExperimentCache, Submission
 from syntrial.controller.inventory import Inventory
-from syntrial.controller.postmortem import postmortem
+from syntrial.controller.postmortem import ended_by, postmortem
 from syntrial.controller.reconcile import DeleteJob
 from syntrial.controller.snapshot import Refusal, TrialState
 from syntrial.controller.standing import ran_out_of_memory
@@ -20,7 +20,7 @@ from syntrial.controller.telemetry import JOBS_CREATED
 from syntrial.controller.views import LABEL_TEMPLATE, JobView, devices_of, experiment_of, pod_view, template_of
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
-from syntrial.experiment.model import Experiment
+from syntrial.experiment.model import ALONE, Experiment
 from syntrial.plan.steps import is_shared
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
@@ -237,13 +237,13 @@ class Jobs:
 
     def _postmortem(self, view: JobView) -> Any:
         found = self._cluster.pods_of(view.namespace, view.name) if view.ended == "failed" else []
-        pods = [pod for pod in found if pod_view(pod).job == view.uid]
+        pods = [pod for pod in map(pod_view, found) if pod.job == view.uid]
         log = ""
-        if pods:
+        if last := ended_by(pods):
             # A node that is gone gives no log; what the pod's status says is known all the same.
             with contextlib.suppress(ClusterUnavailable, ClusterRefused):
-                log = self._cluster.pod_log(view.namespace, pods[-1]["metadata"]["name"], tail=LOG_LINES)
-        return postmortem(view, [pod_view(pod) for pod in pods], log=log)
+                log = self._cluster.pod_log(view.namespace, last.name, tail=LOG_LINES)
+        return postmortem(view, pods, log=log)
 
     def _compare(self, view: JobView, trial: TrialState, cache: ExperimentCache) -> None:
         """Whether a Job that waits would be made with other pods today: another image, another placement."""
@@ -262,7 +262,7 @@ class Jobs:
             memory_limit=limit,
             image=step.program.image if step else "",
             downloads=step is not None and downloads(step),
-            devices=trial.experiment.spec.resources.devices if step is not None and is_shared(step) else 1,
+            sharing=trial.experiment.spec.resources if step is not None and is_shared(step) else ALONE,
         )
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
         cache.outdated[view.name] = (trial.generation, today != view.template)

@@ -7,7 +7,7 @@ from typing import Final
 from syntrial.controller.snapshot import Evidence
 from syntrial.controller.standing import JOB_DIED, NODE_LOST, OUT_OF_MEMORY, POD_LOST
 from syntrial.controller.views import JobView, PodView
-from syntrial.rpc.life import STOPPED, USER_ERROR
+from syntrial.rpc.exits import LEFT, STOPPED, USER_ERROR
 
 DEADLINE: Final = "DeadlineExceeded"
 CRASHED: Final = "Crashed"
@@ -17,7 +17,7 @@ _STORE_WORDS: Final = ("StoreUnavailable", "did not answer as an S3 server does"
 
 
 def postmortem(job: JobView, pods: Sequence[PodView], *, log: str = "") -> Evidence:
-    """Why the Job ended; `log` is the tail of its last pod's log.
+    """Why the Job ended; `log` is the tail of the log of the pod that ended it.
 
     `outcome` is "failed" where the step may be to blame and "cancelled" where something outside ended it.
     """
@@ -26,10 +26,11 @@ def postmortem(job: JobView, pods: Sequence[PodView], *, log: str = "") -> Evide
     if job.reason == NODE_LOST:
         words = "its pod was to end and did not: its node does not answer"
         return Evidence(outcome="cancelled", reason=NODE_LOST, message=words, log=log)
-    pod = _last(pods)
+    pod = ended_by(pods)
     if job.reason == DEADLINE or (pod is not None and pod.ended == DEADLINE):
         return _failed(DEADLINE, "the attempt took longer than activeDeadlineSeconds allows", log)
-    if pod is None or (pod.exit_code is None and pod.ended != "Evicted"):
+    # Of a step in several pods the first may be gone: the others say no more than that.
+    if pod is None or pod.exit_code == LEFT or (pod.exit_code is None and pod.ended != "Evicted"):
         return Evidence(outcome="cancelled", reason=POD_LOST, message="the pod went without a trace", log=log)
     if pod.ended == "OOMKilled":
         return _failed(OUT_OF_MEMORY, "the pod used more memory than its limit allows", log)
@@ -48,10 +49,12 @@ def postmortem(job: JobView, pods: Sequence[PodView], *, log: str = "") -> Evide
     return _failed(NOT_RECORDED, f"the pod ended with exit code {pod.exit_code}: {_last_line(log)}", log)
 
 
-def _last(pods: Sequence[PodView]) -> PodView | None:
-    """The pod that ended the Job: one whose container ended, if there is one."""
+def ended_by(pods: Sequence[PodView]) -> PodView | None:
+    """The pod that ended the Job: one whose container ended, if there is one, and of itself."""
     ended = [pod for pod in pods if pod.exit_code not in (None, 0) or pod.phase == "Failed"]
-    return ended[-1] if ended else pods[-1] if pods else None
+    first = [pod for pod in ended if pod.exit_code not in (LEFT, STOPPED)]
+    found = first or ended or pods
+    return found[-1] if found else None
 
 
 def _failed(reason: str, message: str, log: str) -> Evidence:

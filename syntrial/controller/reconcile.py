@@ -26,7 +26,7 @@ from syntrial.controller.standing import (
 from syntrial.controller.views import JobView
 from syntrial.controller.waiting import held_back, room_for_jobs
 from syntrial.executors.drive import ATTEMPTS
-from syntrial.experiment.model import Experiment
+from syntrial.experiment.model import ALONE, Experiment
 from syntrial.plan.steps import Step, is_shared
 from syntrial.sources.named import SourceRef
 
@@ -225,9 +225,9 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
     ready = sorted(able, key=lambda step: -trial.priorities[step.key])
     alone = {step.key for step in ready if snapshot.attempts[step.key]}
     found: list[Action] = []
-    devices = experiment.spec.resources.devices
+    sharing = experiment.spec.resources
     most = min(STARTS, room_for_jobs(snapshot))
-    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps), devices=devices)[:most]:
+    for stage, steps in batches(ready, alone=alone, work=expected_work(trial.plan.steps), sharing=sharing)[:most]:
         keys = tuple(step.key for step in steps)
         # More memory is worth a try only for a step that had a Job of its own when it ran out.
         starved = len(keys) == 1 and ran_out_of_memory(snapshot.attempts[keys[0]])
@@ -239,7 +239,7 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
             memory_limit=limit,
             image=steps[0].program.image,
             downloads=downloads(steps[0]),
-            devices=devices if is_shared(steps[0]) else 1,
+            sharing=sharing if is_shared(steps[0]) else ALONE,
         )
         found.append(StartJob(batch=batch, steps=steps))
     return found

@@ -103,6 +103,9 @@ class ArmSpec(Model):
     )
 
 
+EQUAL_PODS: Final = "each pod of a shared step has as many devices as the others"
+
+
 class Sharing(Model):
     """What a step may take of the machines that it runs on; never part of a step's key."""
 
@@ -113,6 +116,28 @@ class Sharing(Model):
         description="Devices that share each training of a generator and each sampling from it: GPUs, or cores where "
         "there is no GPU. Results do not depend on it but for rounding.",
     )
+    devices_per_pod: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="On a cluster: how many of them each pod has; a divisor of `devices`. Default: one pod has all.",
+    )
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.devices_per_pod and self.devices % self.devices_per_pod:
+            received = f"{self.devices_per_pod} of {self.devices}"
+            raise wrong("devicesPerPod", EQUAL_PODS, received, "Give a divisor of `devices`.")
+        return self
+
+    @property
+    def pods(self) -> int:
+        """In how many pods the devices lie."""
+        return self.devices // (self.devices_per_pod or self.devices)
+
+
+ALONE: Final = Sharing()
+"""One device has a step to itself."""
 
 
 def _searched(classifier: Classifier) -> list[tuple[str, Classifier]]:

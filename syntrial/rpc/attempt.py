@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Final
@@ -19,6 +20,7 @@ from syntrial.artifacts.store import ArtifactStore, ArtifactWriter, MemberReader
 from syntrial.artifacts.uploads import materialise
 from syntrial.errors import Cancelled
 from syntrial.rpc.operations import Throttle
+from syntrial.rpc.pods import Lenders
 from syntrial.rpc.ranks import Ranks, rank_command
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.progress_pb2 import StepProgress
@@ -84,9 +86,13 @@ class Attempt:
         stop_patience: float = STOP_PATIENCE,
         module: str = "",
         rank: int = 0,
-        meeting: Path | None = None,
+        meeting: str = "",
+        lenders: Lenders | None = None,
     ) -> None:
-        """`module` starts further ranks; `rank` other than 0 is one of those, which find rank 0 by `meeting`."""
+        """`module` starts further ranks; `rank` other than 0 is one of those, which find rank 0 by `meeting`.
+
+        `lenders` are the pods that hold some of them, where there are several.
+        """
         header = request.header  # type: ignore[attr-defined]
         self._store = store
         self._writer = writer
@@ -94,6 +100,7 @@ class Attempt:
         self._scratch = scratch
         self._module, self._rank, self._meeting = module, rank, meeting
         self._devices = max(int(header.execution.devices), 1)
+        self._lenders = lenders
         self.shared_over = 1
         """How many processes shared the step."""
         self._stop = stop
@@ -134,6 +141,11 @@ class Attempt:
         return self._devices
 
     @property
+    def devices_here(self) -> int:
+        """How many of them are in this pod or machine."""
+        return self._devices // (self._lenders.group.count if self._lenders is not None else 1)
+
+    @property
     def rank(self) -> int:
         """This process's number among those that share the step."""
         return self._rank
@@ -141,8 +153,17 @@ class Attempt:
     def ranks(self) -> Ranks:
         """The processes that share the step; rank 0 starts the others."""
         folder = self._scratch / "ranks"
-        meeting = self._meeting or folder / "meeting"
-        ranks = Ranks(number=self._rank, count=self._devices, meeting=meeting)
+        meeting = self._meeting or str(folder / "meeting")
+        if self._lenders is not None:
+            # Rank 0's pod may be there before its own name is known.
+            meeting = replace(self._lenders.group, host="localhost").meeting
+        ranks = Ranks(
+            number=self._rank,
+            count=self._devices,
+            meeting=meeting,
+            each=self.devices_here,
+            elsewhere=self._lenders,
+        )
         self.shared_over = self._devices
         if self._rank:
             return ranks

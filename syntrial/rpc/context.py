@@ -62,6 +62,11 @@ class StepContext(Protocol):
         ...
 
     @property
+    def devices_here(self) -> int:
+        """How many of them are in this pod or machine."""
+        ...
+
+    @property
     def rank(self) -> int:
         """This process's number among those that share the step; what a rank other than 0 writes goes nowhere."""
         ...

@@ -17,19 +17,15 @@ from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import ArtifactMissing, Cancelled, SyntrialError, UserError
 from syntrial.rpc.access import OPEN, Access
 from syntrial.rpc.attempt import STOP_PATIENCE, Attempt, scratch_folder
+from syntrial.rpc.exits import DONE, FAILED, STOPPED, USER_ERROR
 from syntrial.rpc.logs import configure_logging
 from syntrial.rpc.operations import Stopping
+from syntrial.rpc.pods import Lenders, PodGroup, lend
 from syntrial.rpc.server import CANCEL_GRACE, StageServer
 from syntrial.rpc.step import Settled, StepRunner, Verb, attempt_entry, recorded_request
 from syntrial.rpc.wire_errors import from_status
 from syntrial.stages import STAGES, stage_of
 from syntrial.v1.progress_pb2 import ResourcesUsed
-
-DONE: Final = 0
-FAILED: Final = 1
-USER_ERROR: Final = 2
-STOPPED: Final = 143
-"""Exit status of a job that was asked to stop before it was done, as of a process that SIGTERM ended."""
 
 _ORPHAN_GRACE: Final = 1.0
 """Seconds to save a checkpoint in when the parent has gone; an orphan must not hold the machine for long."""
@@ -99,25 +95,34 @@ def job(
     sources: Mapping[str, str],
     times: ProcessTimes,
     devices: int = 1,
+    pods: PodGroup | None = None,
 ) -> int:
     """Works on the recorded requests of `keys` one after another; returns the exit status.
 
-    Where a step can be shared, `devices` share it. A failed step is recorded and the next one begins.
+    Where a step can be shared, `devices` share it, those of `pods` where there are several: that of index 0 works, and
+    the others lend it theirs for the one key there is. A failed step is recorded and the next one begins.
 
     The status is 0 where all are done, 2 where the only errors are
-    the user's, else 1; 143 after SIGTERM.
+    the user's, else 1; 143 after SIGTERM. A pod that lends its devices: see `lend`.
     """
     configure_logging()
     stop = _stop_event()
+    if pods is not None and pods.index:
+        (key,) = keys
+        module = STAGES[stage_name].module
+        return _leave(lend(pods, module=module, key=key, store_url=store_url, count=devices, stop=stop))
     opened = _open(store_url)
     if isinstance(opened, int):
         return opened
     store = opened
+    lenders = None
+    if pods is not None:
+        lenders = Lenders(pods, each=devices // pods.count, on_stop=stop.set).listen()
 
     def record(key: str, error: BaseException | None, log: str, used: ResourcesUsed) -> None:
         store.add_attempt(key, attempt_entry(error, log=log, used=used), experiment=experiment)
 
-    server = _server(stage_name, verbs, store=store, times=times, on_settled=record)
+    server = _server(stage_name, verbs, store=store, times=times, on_settled=record, lenders=lenders)
     server.listen(address)
     threading.Thread(target=_end_when_asked, args=(stop, server, times.stop_grace), name="stop", daemon=True).start()
     outcomes: list[SyntrialError | None] = []
@@ -135,6 +140,8 @@ def job(
     if was_stopped and (len(outcomes) < len(keys) or any(isinstance(error, Cancelled) for error in failures)):
         return _leave(STOPPED)
     if not failures:
+        if lenders is not None:
+            lenders.done()
         return _leave(DONE)
     return _leave(USER_ERROR if all(isinstance(error, UserError) for error in failures) else FAILED)
 
@@ -146,7 +153,7 @@ def rank(
     store_url: str,
     number: int,
     count: int,
-    meeting: Path,
+    meeting: str,
     parent_pipe: int,
 ) -> int:
     """Takes part in the step of `key` as rank `number` of `count`; returns the exit status.
@@ -166,7 +173,9 @@ def rank(
             method, request = recorded_request(record, key=key)
             request.header.execution.devices = count  # type: ignore[attr-defined]
             writer = open_store("memory://").writer(key, method=method, stage_version=0, request={})
-            with scratch_folder(meeting.parent) as scratch:
+            # Beside the file by which they meet, which goes with rank 0's.
+            within = Path(meeting).parent if Path(meeting).is_absolute() else None
+            with scratch_folder(within) as scratch:
                 attempt = Attempt(
                     store,
                     request=request,
@@ -237,6 +246,7 @@ def _server(
     times: ProcessTimes,
     on_settled: Settled = lambda _key, _error, _log, _used: None,
     access: Access = OPEN,
+    lenders: Lenders | None = None,
 ) -> StageServer:
     stage = STAGES[stage_name]
     runner = StepRunner(
@@ -245,6 +255,7 @@ def _server(
         stage_version=stage.version,
         threads=stage.footprint.threads,
         module=stage.module,
+        lenders=lenders,
         checkpoint_interval=times.checkpoint_interval,
         stop_patience=max(STOP_PATIENCE, times.stop_grace - _SAVING),
         on_settled=on_settled,

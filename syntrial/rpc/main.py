@@ -108,9 +108,18 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         stop_grace: Annotated[float, typer.Option(help="Seconds to save a checkpoint in after SIGTERM.")] = 20.0,
         checkpoint_interval: Annotated[float, typer.Option(help="Seconds between checkpoints.")] = 60.0,
         devices: Annotated[int, typer.Option(min=1, help="Devices over which a step that can is shared.")] = 1,
+        pods: Annotated[int, typer.Option(min=1, help="Pods in which these lie, of one key.")] = 1,
+        first_pod: Annotated[
+            str,
+            typer.Option(help="host:port where the first of the pods answers the others; the next port is used too."),
+        ] = "",
+        pod: Annotated[
+            int, typer.Option(min=0, envvar="JOB_COMPLETION_INDEX", help="Which of the pods this is, from 0.")
+        ] = 0,
     ) -> None:
-        """Works on recorded requests one after another, and ends."""
+        """Works on recorded requests one after another, and ends; other pods than the first lend it their devices."""
         from syntrial.rpc import life
+        from syntrial.rpc.pods import PodGroup
 
         times = life.ProcessTimes(stop_grace=stop_grace, checkpoint_interval=checkpoint_interval)
         places = dict(place.split("=", 1) for place in source or [])
@@ -125,6 +134,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
                 sources=places,
                 times=times,
                 devices=devices,
+                pods=PodGroup.at(first_pod, count=pods, index=pod) if pods > 1 else None,
             )
         )
 
@@ -135,7 +145,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
         store: Annotated[str, typer.Option(help="Address of the artifact store.")],
         rank: Annotated[int, typer.Option(min=1, help="This process's number among those that share the step.")],
         ranks: Annotated[int, typer.Option(min=2, help="How many share it.")],
-        meeting: Annotated[Path, typer.Option(help="The file by which they find each other.")],
+        meeting: Annotated[str, typer.Option(help="Where they find each other: a file, or host:port of rank 0's pod.")],
         parent_pipe: Annotated[int, typer.Option(help="A file descriptor to read from; it ends when that closes.")],
     ) -> None:
         """Takes part in a step that is shared over several devices; the process that works on it starts this one."""

@@ -1,7 +1,8 @@
 """The processes that share a step: rank 0 is the server's own, which starts the others, watches and ends them.
 
 The others are `python -m MODULE rank KEY …`: the same stage, which reads the step's request and its inputs from the
-store and writes nothing. What they do together is the stage's: `syntrial_training.sharing`.
+store and writes nothing. Those of other pods are started there when rank 0 calls for them: `pods.py`. What they do
+together is the stage's: `syntrial_training.sharing`.
 """
 
 import os
@@ -11,8 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import Final, Self
+from typing import Final, Protocol, Self
 
 import structlog
 
@@ -25,7 +25,7 @@ FIELD: Final = "spec.resources.devices"
 _LOOK: Final = 0.05
 """Seconds between two looks at the other ranks."""
 
-_GRACE: Final = 10.0
+GRACE: Final = 10.0
 """Seconds that the others get to end once the step is done."""
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -36,6 +36,18 @@ class RankLost(RuntimeError):
 
     A RuntimeError, as what its machine does to a step: tried again.
     """
+
+
+class Elsewhere(Protocol):
+    """The pods that hold further ranks, as rank 0's sees them."""
+
+    def begin(self) -> None:
+        """Has each pod start its ranks, one that is still to come as soon as it is there."""
+        ...
+
+    def lost(self) -> tuple[int, str] | None:
+        """A rank that has ended before its time, and how."""
+        ...
 
 
 def require_devices(devices: int, *, gpus: int, cores: int) -> None:
@@ -61,9 +73,22 @@ def describe_end(status: int) -> str:
 class Ranks:
     """The ranks of a step as one of them sees them. A context manager: those that it started are gone when it ends."""
 
-    def __init__(self, *, number: int, count: int, meeting: Path) -> None:
-        """`meeting` is the file by which ranks find each other."""
+    def __init__(
+        self,
+        *,
+        number: int,
+        count: int,
+        meeting: str,
+        each: int | None = None,
+        pod: int = 0,
+        elsewhere: Elsewhere | None = None,
+    ) -> None:
+        """`meeting` is where ranks find each other: a file, or HOST:PORT of rank 0's pod.
+
+        Of several pods that hold `each` of the ranks this is number `pod`; `elsewhere` are the others.
+        """
         self.number, self.count, self.meeting = number, count, meeting
+        self._each, self._pod, self._elsewhere = each or count, pod, elsewhere
         self._processes: dict[int, subprocess.Popen[bytes]] = {}
         self._pipes: list[int] = []
         self._lost: RankLost | None = None
@@ -71,8 +96,9 @@ class Ranks:
         self._is_over = threading.Event()
 
     def start(self, command: Callable[[int], Sequence[str]]) -> Self:
-        """Starts all ranks but this one; `command` gives that of a number."""
-        for number in range(1, self.count):
+        """Starts all ranks of this machine or pod but rank 0, and calls for the others; `command` is of a number."""
+        first = self._pod * self._each
+        for number in range(max(first, 1), first + self._each):
             theirs, ours = os.pipe()
             self._pipes.append(ours)
             try:
@@ -80,10 +106,12 @@ class Ranks:
                     [*command(number), "--parent-pipe", str(theirs)],
                     stdin=subprocess.DEVNULL,
                     pass_fds=(theirs,),
-                    env=os.environ | _device_of(number),
+                    env=os.environ | _device_of(number - first),
                 )
             finally:
                 os.close(theirs)
+        if self._elsewhere is not None:
+            self._elsewhere.begin()
         threading.Thread(target=self._watch, name="ranks", daemon=True).start()
         return self
 
@@ -94,16 +122,22 @@ class Ranks:
     def lost(self, *, within: float) -> RankLost | None:
         """The rank that is lost, or is seen to be in so many seconds."""
         deadline = time.monotonic() + within
-        while self._processes and self._lost is None and time.monotonic() < deadline:
+        has_others = self._processes or self._elsewhere is not None
+        while has_others and self._lost is None and time.monotonic() < deadline:
             time.sleep(_LOOK)
         return self._lost
 
-    def __enter__(self) -> Self:
-        return self
+    def ended(self) -> tuple[int, str] | None:
+        """A rank that has ended before its time, and how."""
+        for number, process in self._processes.items():
+            if status := process.poll():
+                return number, describe_end(status)
+        return self._elsewhere.lost() if self._elsewhere is not None else None
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def end(self, *, grace: float) -> None:
+        """Waits for those that this process started, and kills what has not ended in so many seconds."""
         self._is_over.set()
-        deadline = time.monotonic() + (_GRACE if kind is None else 0.0)
+        deadline = time.monotonic() + grace
         for process in self._processes.values():
             try:
                 process.wait(max(0.0, deadline - time.monotonic()))
@@ -113,28 +147,38 @@ class Ranks:
         for pipe in self._pipes:
             os.close(pipe)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self.end(grace=GRACE if kind is None else 0.0)
+
     def _watch(self) -> None:
         while not self._is_over.wait(_LOOK):
-            for number, process in self._processes.items():
-                status = process.poll()
-                if status and not self._is_over.is_set():
-                    self._lost = RankLost(
-                        f"rank {number} of the {self.count} processes that share the step has ended: "
-                        f"{describe_end(status)}; the next attempt goes on from the checkpoint"
-                    )
-                    _log.error("rank lost", rank=number, ranks=self.count, end=describe_end(status))
-                    self._on_loss()
-                    return
+            ended = self.ended()
+            if ended is not None and not self._is_over.is_set():
+                number, end = ended
+                self._lost = rank_lost(f"rank {number}", f"has ended: {end}", count=self.count)
+                _log.error("rank lost", rank=number, ranks=self.count, end=end)
+                self._on_loss()
+                return
 
 
-def rank_command(module: str, *, key: str, store_url: str, number: int, count: int, meeting: Path) -> list[str]:
+def rank_lost(which: str, end: str, *, count: int) -> RankLost:
+    """What is told of a rank, or of several, that rank 0 does without."""
+    return RankLost(
+        f"{which} of the {count} processes that share the step {end}; the next attempt goes on from the checkpoint"
+    )
+
+
+def rank_command(module: str, *, key: str, store_url: str, number: int, count: int, meeting: str) -> list[str]:
     """What starts a rank of a step of the stage in `module`, but for its pipe."""
     options = {"store": store_url, "rank": number, "ranks": count, "meeting": meeting}
     return [sys.executable, "-m", module, "rank", key, *(f"--{name}={value}" for name, value in options.items())]
 
 
 def _device_of(number: int) -> dict[str, str]:
-    """The environment that shows a rank its own GPU alone: the one of its number among those that the step has."""
+    """The environment that shows a rank its own GPU alone: the one of its number among those that its pod has."""
     given = os.environ.get("CUDA_VISIBLE_DEVICES")
     if given == "":
         return {}

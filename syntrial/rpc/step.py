@@ -24,6 +24,7 @@ from syntrial.rpc.attempt import CHECKPOINT_INTERVAL, STOP_PATIENCE, Attempt, Re
 from syntrial.rpc.context import StepContext
 from syntrial.rpc.file_fields import in_file_words, part_of
 from syntrial.rpc.logs import AttemptLog
+from syntrial.rpc.pods import Lenders
 from syntrial.rpc.provenance import provenance
 from syntrial.rpc.wire_errors import from_status, is_retryable, reason_of, to_status
 from syntrial.stages import METHODS
@@ -85,18 +86,20 @@ class StepRunner:
         stage_version: int,
         threads: int,
         module: str = "",
+        lenders: Lenders | None = None,
         checkpoint_interval: float = CHECKPOINT_INTERVAL,
         stop_patience: float = STOP_PATIENCE,
         on_settled: Settled = lambda _key, _error, _log, _used: None,
     ) -> None:
         """`verbs` gives the stage's methods by name; it is asked in the thread that runs the steps. `module` starts the
-        stage in further processes, where they share a step.
+        stage in further processes, where they share a step, and `lenders` are the pods that hold some of them.
         """
         self._store = store
         self._verbs = verbs
         self._stage_version = stage_version
         self._threads = threads
         self._module = module
+        self._lenders = lenders
         self._checkpoint_interval = checkpoint_interval
         self._stop_patience = stop_patience
         self._on_settled = on_settled
@@ -149,6 +152,7 @@ class StepRunner:
                 checkpoint_interval=self._checkpoint_interval,
                 stop_patience=self._stop_patience,
                 module=self._module,
+                lenders=self._lenders,
             )
             verb(request, attempt)
         # The commit deletes the checkpoint too, after the manifest: a crash before that resumes from the checkpoint.

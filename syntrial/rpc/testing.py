@@ -129,13 +129,18 @@ class FakeContext:
         return 1
 
     @property
+    def devices_here(self) -> int:
+        """That one."""
+        return 1
+
+    @property
     def rank(self) -> int:
         """The one that writes."""
         return 0
 
     def ranks(self) -> Ranks:
         """The step's own process alone."""
-        return Ranks(number=0, count=1, meeting=self.scratch / "meeting")
+        return Ranks(number=0, count=1, meeting=str(self.scratch / "meeting"))
 
     @property
     def scratch(self) -> Path:

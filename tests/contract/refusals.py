@@ -680,6 +680,18 @@ CASES: dict[str, Case] = {
         message="devices are asked for by limits",
         field="spec.cluster.resources.requests",
     ),
+    "pods of unequal devices": Case(
+        bad={"resources": {"devices": 4, "devicesPerPod": 3}},
+        good={"resources": {"devices": 4, "devicesPerPod": 2}},
+        message="each pod of a shared step has as many devices as the others",
+        field="spec.resources.devicesPerPod",
+    ),
+    "more devices in a pod than there are": Case(
+        bad={"resources": {"devicesPerPod": 2}},
+        good={"resources": {"devicesPerPod": 1}},
+        message="each pod of a shared step has as many devices as the others",
+        field="spec.resources.devicesPerPod",
+    ),
     "a toleration of nothing": Case(
         bad={"cluster": {"tolerations": [{}]}},
         good={"cluster": {"tolerations": [{"key": "a.b/c"}]}},

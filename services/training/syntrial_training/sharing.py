@@ -9,9 +9,10 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Final
 
 import torch
@@ -19,9 +20,15 @@ import torch.distributed as dist
 from torch import Tensor
 
 from syntrial.counting import counted
-from syntrial.errors import StoreUnavailable, UserError
+from syntrial.errors import StoreUnavailable, UserError, listed
 from syntrial.rpc.context import StepContext
-from syntrial.rpc.ranks import FIELD, Ranks, require_devices
+from syntrial.rpc.ranks import FIELD, RankLost, Ranks, rank_lost, require_devices
+
+MEETING: Final = timedelta(minutes=10)
+"""How long ranks wait for each other to come: the pod of one may be pulling its image."""
+
+JOINING: Final = timedelta(minutes=1)
+"""How long ranks that have all come take to connect."""
 
 PATIENCE: Final = timedelta(minutes=30)
 """How long ranks wait for each other within a step: one of them may be writing a checkpoint to a slow store."""
@@ -114,25 +121,17 @@ def require_items(devices: int, *, batch_size: int) -> None:
 def shared(context: StepContext) -> Iterator[None]:
     """Within it, the step's ranks work together. On rank 0 it starts the others, which are gone when it ends.
 
-    Raises RankLost where one of them ends before its time, and UserError for more devices than there are.
+    Raises RankLost where one of them ends before its time or does not come, and UserError for more devices than there
+    are.
     """
     if context.devices == 1:
         yield
         return
     if context.rank == 0:
         # Rank 0 sees all GPUs of the step, the others their own.
-        require_devices(context.devices, gpus=torch.cuda.device_count(), cores=len(os.sched_getaffinity(0)))
+        require_devices(context.devices_here, gpus=torch.cuda.device_count(), cores=len(os.sched_getaffinity(0)))
     with context.ranks() as own:
-        store = dist.FileStore(str(own.meeting), own.count)  # type: ignore[attr-defined]
-        _await_all(store, own, context)
-        with _this_machine_alone():
-            dist.init_process_group(
-                backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                store=dist.PrefixStore("group", store),  # type: ignore[attr-defined]
-                rank=own.number,
-                world_size=own.count,
-                timeout=PATIENCE,
-            )
+        _join(_store(own), own, context)
         # On GPUs the ranks that are left wait for one that is gone, where gloo's connections tell them at once.
         own.on_loss(_abort if torch.cuda.is_available() else lambda: None)
         _current.append(own)
@@ -150,16 +149,63 @@ def shared(context: StepContext) -> Iterator[None]:
             dist.destroy_process_group()
 
 
-def _await_all(store: Any, own: Ranks, context: StepContext) -> None:
-    """Waits until all ranks are there; raises RankLost where one ends before, and Cancelled."""
-    store.set(f"here/{own.number}", "")
-    everybody = [f"here/{number}" for number in range(own.count)]
-    while not store.check(everybody):
+def _store(own: Ranks) -> Any:
+    """Where ranks tell each other how they are reached: a file of this machine, or what rank 0's pod serves."""
+    if Path(own.meeting).is_absolute():
+        return dist.FileStore(own.meeting, own.count)  # type: ignore[attr-defined]
+    host, _, port = own.meeting.rpartition(":")
+    return dist.TCPStore(  # type: ignore[attr-defined]
+        host, int(port), is_master=own.number == 0, timeout=MEETING, wait_for_workers=False
+    )
+
+
+def _join(store: Any, own: Ranks, context: StepContext) -> None:
+    """Makes all ranks one group; raises RankLost where one of them does not come or does not connect."""
+    absent = _absent(store, own, context, word="here", within=MEETING)
+    if absent:
+        raise _lost(absent, f"did not come in {_seconds(MEETING)}", own)
+    is_of_one_machine = Path(own.meeting).is_absolute()
+    try:
+        with _this_machine_alone() if is_of_one_machine else nullcontext():
+            dist.init_process_group(
+                backend="cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=dist.PrefixStore("group", store),  # type: ignore[attr-defined]
+                rank=own.number,
+                world_size=own.count,
+                timeout=JOINING,
+            )
+    except RuntimeError as error:
+        # The ranks that are there have all waited in vain; one that says nothing is whom they waited for.
+        absent = _absent(store, own, context, word="waited", within=timedelta(seconds=_SETTLED))
+        raise _lost(absent, f"did not connect in {_seconds(JOINING)}", own) from error
+    dist.set_timeout(PATIENCE)
+
+
+def _absent(store: Any, own: Ranks, context: StepContext, *, word: str, within: timedelta) -> list[int]:
+    """Says a word, and waits until all ranks have; those that have not in time.
+
+    Raises RankLost where one ends before, and Cancelled.
+    """
+    store.set(f"{word}/{own.number}", "")
+    deadline = time.monotonic() + within.total_seconds()
+    while absent := [number for number in range(own.count) if not store.check([f"{word}/{number}"])]:
         lost = own.lost(within=0.0)
         if lost is not None:
             raise lost
         context.check_cancelled()
+        if time.monotonic() > deadline:
+            break
         time.sleep(_LOOK)
+    return absent
+
+
+def _lost(numbers: Sequence[int], end: str, own: Ranks) -> RankLost:
+    which = f"rank{'s' if len(numbers) > 1 else ''} {listed(map(str, numbers), last='and')}" if numbers else "one"
+    return rank_lost(which, end, count=own.count)
+
+
+def _seconds(time: timedelta) -> str:
+    return f"{time.total_seconds():.0f} seconds"
 
 
 def _abort() -> None:

@@ -26,7 +26,7 @@ from syntrial.experiment.dataset import NO_LABELS, NOTHING_TO_DRAW, OF_LABELS, I
 from syntrial.experiment.encoder import OF_A_MODEL, OWN_ALONE, OWN_TRAINING, RANDOM_FEATURES
 from syntrial.experiment.endpoint import ITSELF, NO_SUCH_PART, UNDECIDED
 from syntrial.experiment.filters import CentroidFilter, Filter, RealismFilter
-from syntrial.experiment.model import MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
+from syntrial.experiment.model import EQUAL_PODS, MOST_STEPS, Budget, Dataset, Generator, SourceFields, Synthetic
 from syntrial.experiment.pods import (
     CLUSTERS_CLASSES,
     CLUSTERS_NODES,
@@ -458,6 +458,13 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             ),
             message=ITSELF,
             field=".against",
+        ),
+    ),
+    "Sharing": (
+        Rule(
+            rule="!has(self.devicesPerPod) || (has(self.devices) ? self.devices : 1) % self.devicesPerPod == 0",
+            message=EQUAL_PODS,
+            field=".devicesPerPod",
         ),
     ),
     "Resources": tuple(Rule(rule=rule.cel, message=rule.words, field=f".{rule.field}") for rule in RESOURCE_RULES),

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from k8s.render import BASE, CASES, documents
-from syntrial.cluster.manifests import DOWNLOADS, LABEL_EGRESS, Owner, labels_of
+from syntrial.cluster.manifests import (
+    DOWNLOADS,
+    LABEL_EGRESS,
+    LABEL_RANKS,
+    RANKS_PORT,
+    RANKS_SERVICE,
+    SEVERAL_PODS,
+    Owner,
+    labels_of,
+)
 from syntrial.stages import STAGES
 from tests.unit.chart.policy_model import Model, Pod
 
@@ -42,9 +51,11 @@ def model(path: Path) -> Model:
     return Model(policies=[found for found in documents(path.read_text()) if found["kind"] == "NetworkPolicy"])
 
 
-def job(stage: str, *, namespace: str = "syntrial", downloads: bool = False) -> Pod:
+def job(stage: str, *, namespace: str = "syntrial", downloads: bool = False, ranks: bool = False) -> Pod:
     labels = labels_of(Owner(name="e", uid="0", namespace=namespace), component=stage.replace("_", "-"))
-    return Pod(namespace=namespace, labels=labels | ({LABEL_EGRESS: DOWNLOADS} if downloads else {}))
+    labels |= {LABEL_EGRESS: DOWNLOADS} if downloads else {}
+    labels |= {LABEL_RANKS: SEVERAL_PODS} if ranks else {}
+    return Pod(namespace=namespace, labels=labels)
 
 
 def part(component: str, *, namespace: str = "syntrial", **labels: str) -> Pod:
@@ -52,6 +63,8 @@ def part(component: str, *, namespace: str = "syntrial", **labels: str) -> Pod:
     return Pod(namespace=namespace, labels={f"app.kubernetes.io/{key}": own[key] for key in own} | labels)
 
 
+RANK = job("generation", ranks=True)
+RANK_OF_B = job("generation", namespace="team-b", ranks=True)
 DNS = Pod(namespace="kube-system", labels={"k8s-app": "kube-dns"})
 MINIO = part("minio")
 MIRROR = Pod(namespace="syntrial", labels={"app": "mirror"})
@@ -104,6 +117,16 @@ def test_only_pods_that_download_reach_the_internet(path: Path) -> None:
         ("default", part("gc"), "192.0.2.1", 6443, True),
         ("default", MINIO, "188.184.103.159", 443, False),
         ("default", job("generation"), job("filtering"), 50051, False),
+        # Pods that share a step: each other, in their namespace, where they answer and where they add up.
+        ("default", RANK, RANK, RANKS_PORT, True),
+        ("default", RANK, RANK, RANKS_PORT + 1, True),
+        ("default", RANK, RANK, 45678, True),
+        ("default", RANK, RANK, 8080, False),
+        ("default", RANK, job("generation"), RANKS_PORT, False),
+        ("default", job("generation"), RANK, RANKS_PORT, False),
+        ("default", STRANGER, RANK, RANKS_PORT, False),
+        ("default", RANK, MINIO, 9000, True),
+        ("cluster-wide", job("generation", namespace="team-a", ranks=True), RANK_OF_B, RANKS_PORT, False),
         ("cluster-wide", job("generation", namespace="team-a"), MINIO, 9000, True),
         ("cluster-wide", job("generation", namespace="team-c"), MINIO, 9000, False),
         ("cluster-wide", job("generation", namespace="team-a"), part("minio", namespace="team-b"), 9000, False),
@@ -171,3 +194,19 @@ def test_the_model_tells_policies_apart() -> None:
     assert not both.allows(pod, "192.0.2.200", 5)
     assert not both.allows(pod, "192.0.2.1", 5, protocol="UDP")
     assert not both.allows(Pod(namespace="n", labels={}), "192.0.2.1", 5)
+
+
+@pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
+def test_pods_that_share_a_step_find_the_first_by_a_service_of_each_namespace(path: Path) -> None:
+    found = documents(path.read_text())
+    policies = [item for item in found if item["kind"] == "NetworkPolicy"]
+    homes = {item["metadata"]["namespace"] for item in policies if item["metadata"]["name"].endswith("-experiments")}
+    assert homes
+    services = [item for item in found if item["kind"] == "Service" and item["metadata"]["name"] == RANKS_SERVICE]
+    assert {item["metadata"]["namespace"] for item in services} == homes
+    for service in services:
+        assert service["spec"]["clusterIP"] == "None"
+        assert service["spec"]["publishNotReadyAddresses"] is True
+        assert service["spec"]["selector"].items() <= RANK.labels.items()
+        assert [port["port"] for port in service["spec"]["ports"]] == [RANKS_PORT, RANKS_PORT + 1]
+        assert not service["spec"]["selector"].items() <= job("generation").labels.items()

@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from syntrial.cluster.manifests import (
+    LABEL_RANKS,
+    SEVERAL_PODS,
     Batch,
     Images,
     Manifest,
@@ -26,7 +28,7 @@ from syntrial.cluster.manifests import (
     stage_of_job,
     step_job,
 )
-from syntrial.experiment.model import Cluster
+from syntrial.experiment.model import ALONE, Cluster, Sharing
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -47,7 +49,7 @@ def step(
     owner: Owner = OWNER,
     image: str = "",
     downloads: bool = False,
-    devices: int = 1,
+    sharing: Sharing = ALONE,
 ) -> Manifest:
     placed = Cluster.model_validate(cluster or {})
     return step_job(
@@ -58,7 +60,7 @@ def step(
             memory_limit=memory_limit,
             image=image,
             downloads=downloads,
-            devices=devices,
+            sharing=sharing,
         ),
         owner=owner,
         placement=placed.placement(stage),
@@ -85,13 +87,14 @@ GPU_TRAINING = {
     "outOfMemoryLimit": "32Gi",
 }
 
+ONE_GPU = {"stages": {"generation": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}}
+
 CASES: dict[str, Manifest] = {
     "training-with-a-gpu": step(
         "generation", cluster={"stages": {"generation": GPU_TRAINING}, "imagePullSecrets": ["registry"]}
     ),
-    "training-shared-over-four-gpus": step(
-        "generation", devices=4, cluster={"stages": {"generation": {"resources": {"limits": {"nvidia.com/gpu": 1}}}}}
-    ),
+    "training-shared-over-four-gpus": step("generation", sharing=Sharing(devices=4), cluster=ONE_GPU),
+    "training-shared-over-two-pods": step("generation", sharing=Sharing(devices=4, devices_per_pod=2), cluster=ONE_GPU),
     "training-again-after-out-of-memory": step(
         "generation", attempt=2, memory_limit="32Gi", cluster={"stages": {"generation": GPU_TRAINING}}
     ),
@@ -219,10 +222,27 @@ def test_a_shared_step_has_a_device_for_each_rank_and_what_is_given_beside_is_th
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "4"
     assert container["resources"]["requests"]["cpu"] == "6000m"
     given = {"limits": {"nvidia.com/gpu": 8, "memory": "16Gi"}, "requests": {"nvidia.com/gpu": 8, "cpu": "4"}}
-    (container,) = step("generation", devices=4, cluster={"resources": given})["spec"]["template"]["spec"]["containers"]
+    (container,) = step("generation", sharing=Sharing(devices=4), cluster={"resources": given})["spec"]["template"][
+        "spec"
+    ]["containers"]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "8"
     assert container["resources"]["requests"]["nvidia.com/gpu"] == "8"
     assert (container["resources"]["limits"]["memory"], container["resources"]["requests"]["cpu"]) == ("16Gi", "4")
+
+
+def test_the_pods_of_a_shared_step_are_equal_and_know_the_first_of_them() -> None:
+    job = CASES["training-shared-over-two-pods"]
+    spec, pod = job["spec"], job["spec"]["template"]["spec"]
+    assert (spec["completionMode"], spec["completions"], spec["parallelism"]) == ("Indexed", 2, 2)
+    (container,) = pod["containers"]
+    name = job["metadata"]["name"]
+    assert container["args"][-3:] == ["--devices=4", "--pods=2", f"--first-pod={name}-0.{pod['subdomain']}:29500"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "2"
+    assert container["resources"]["requests"]["cpu"] == "3000m"
+    for labels in (job["metadata"]["labels"], job["spec"]["template"]["metadata"]["labels"]):
+        assert labels[LABEL_RANKS] == SEVERAL_PODS
+    others = [case for name, case in CASES.items() if name != "training-shared-over-two-pods"]
+    assert not any(LABEL_RANKS in other["metadata"]["labels"] for other in others)
 
 
 def test_a_second_try_has_a_name_of_its_own() -> None:

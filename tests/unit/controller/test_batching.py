@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 from syntrial.controller.batching import BATCH_STEPS, BATCH_WORK, SHORT_WORK, batches, downloads, expected_work
+from syntrial.experiment.model import ALONE, Sharing
 from syntrial.plan.steps import Program
 from syntrial.v1.data_preparation_pb2 import (
     FolderSource,
@@ -17,7 +18,7 @@ GENERATE = "syntrial.v1.GenerationService/TrainGenerator"
 
 
 def labels(*steps: object, alone: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
-    found = batches(steps, alone=alone, work=expected_work(steps))  # type: ignore[arg-type]
+    found = batches(steps, alone=alone, work=expected_work(steps), sharing=ALONE)  # type: ignore[arg-type]
     return [tuple(item.label for item in members) for _, members in found]
 
 
@@ -36,12 +37,15 @@ def test_steps_that_devices_share_are_in_no_job_with_others() -> None:
     shared = [replace(step(name, method=GENERATE), request=train) for name in ("a", "b")]
     steps = [shared[0], replace(step("c", method=GENERATE), request=TrainGeneratorRequest(pca=PcaConfig())), shared[1]]
 
-    def found(devices: int) -> list[tuple[str, ...]]:
-        made = batches(steps, alone=(), work=expected_work(steps), devices=devices)
+    def found(devices: int, *, per_pod: int | None = None) -> list[tuple[str, ...]]:
+        sharing = Sharing(devices=devices, devices_per_pod=per_pod)
+        made = batches(steps, alone=(), work=expected_work(steps), sharing=sharing)
         return [tuple(item.label for item in members) for _, members in made]
 
     assert found(1) == [("a", "c", "b")]
     assert found(2) == [("a", "b"), ("c",)]
+    # In several pods each has a Job of its own.
+    assert found(2, per_pod=1) == [("a",), ("c",), ("b",)]
 
 
 def test_only_steps_that_download_share_a_job_that_may() -> None:

@@ -3,28 +3,34 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import psutil
 import pytest
+import torch.distributed as dist
 from safetensors.numpy import load as load_arrays
 from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.service import METHODS as VERBS
 from syntrial_generation.train import train_generator
 from syntrial_generation.train_autoencoder import train_autoencoder
+from syntrial_training import sharing
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import Cancelled, UserError
-from syntrial.rpc.ranks import RankLost
-from syntrial.rpc.step import StepRunner
+from syntrial.rpc.ranks import RankLost, Ranks
+from syntrial.rpc.step import StepRunner, request_record
 from syntrial.rpc.testing import fake_key, method_of, put_artifact, run_step, with_header
 from syntrial.stages import stage_of
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -194,6 +200,98 @@ def test_a_process_that_is_killed_is_named_and_the_next_attempt_goes_on_to_the_s
     # The number of devices may differ from attempt to attempt.
     assert run_step(train_generator, request, stores[1], devices=1) == run_step(train_generator, request, stores[0])
     assert stores[0].manifest(key).members == stores[1].manifest(key).members  # type: ignore[union-attr]
+
+
+class Pods:
+    """The two pods of a shared step, as processes of this machine."""
+
+    def __init__(self, request: TrainGeneratorRequest, store: ArtifactStore, *, folder: Path) -> None:
+        method = method_of(request)
+        full = with_header(request)
+        self.key, self.store = full.header.key, store
+        store.put_request(self.key, request_record(method, full))
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            port = found.getsockname()[1]
+        options = [f"--store={store.url}", "--devices=2", "--pods=2", f"--first-pod=localhost:{port}"]
+        options += [f"--address=unix:{folder}/{port}.sock", "--experiment=e", "--checkpoint-interval=0"]
+        self.processes = [
+            subprocess.Popen(
+                [sys.executable, "-m", "syntrial_generation", "job", self.key, *options],
+                env=os.environ | {"JOB_COMPLETION_INDEX": str(index), "GLOO_SOCKET_IFNAME": "lo"},
+            )
+            for index in range(2)
+        ]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for index, process in enumerate(self.processes):
+            if process.poll() is None:
+                self.kill(index)
+            process.wait()
+
+    def kill_amid(self, index: int) -> None:
+        """Ends a pod once there is a new checkpoint."""
+        before = self.store.checkpoints(self.key).load()
+        while self.store.checkpoints(self.key).load() == before:
+            assert self.processes[0].poll() is None
+            time.sleep(0.02)
+        self.kill(index)
+
+    def kill(self, index: int) -> None:
+        """Ends a pod as its node does: with all its processes."""
+        pod = psutil.Process(self.processes[index].pid)
+        for process in (pod, *pod.children(recursive=True)):
+            process.kill()
+
+    def end(self) -> list[int]:
+        """Their exit statuses."""
+        return [process.wait(120) for process in self.processes]
+
+
+def test_a_training_in_two_pods_is_that_of_one_process_also_where_either_is_lost(
+    stores: list[ArtifactStore], lab: SimpleNamespace, tmp_path: Path
+) -> None:
+    config = lab.configs["gan"]
+    config.images = 8 * 30
+    request = training(config)
+    with Pods(request, stores[1], folder=tmp_path) as pods:
+        pods.kill_amid(1)
+        assert pods.end() == [1, -9]
+    with Pods(request, stores[1], folder=tmp_path) as pods:
+        pods.kill_amid(0)
+        assert pods.end() == [-9, 3]
+    with Pods(request, stores[1], folder=tmp_path) as pods:
+        assert pods.end() == [0, 0]
+    key = run_step(train_generator, request, stores[0])
+    assert stores[0].manifest(key).members == stores[1].manifest(key).members  # type: ignore[union-attr]
+    attempts = [attempt.entry for attempt in stores[1].attempts(key)]
+    assert [attempt["outcome"] for attempt in attempts] == ["failed", "succeeded"]
+    assert "rank 1 of the 2 processes that share the step has ended: its pod is gone" in attempts[0]["message"]
+
+
+def test_a_rank_that_does_not_come_or_does_not_connect_is_named(
+    stores: list[ArtifactStore], lab: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharing, "_SETTLED", 0.2)
+    request = training(lab.configs["gan"])
+    for name, starts, words in (
+        ("MEETING", lambda own, _command: own, "did not come in 0 seconds"),
+        ("JOINING", pretended, "did not connect in 0 seconds"),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(sharing, name, timedelta(milliseconds=300))
+            patch.setattr(Ranks, "start", starts)
+            with pytest.raises(RankLost, match=f"^rank 1 of the 2 processes .* {words}"):
+                run_step(train_generator, request, stores[1], devices=2)
+
+
+def pretended(own: Ranks, _command: Any) -> Ranks:
+    """Rank 1 says that it is here, and nothing more."""
+    dist.FileStore(own.meeting, own.count).set("here/1", "")
+    return own
 
 
 def test_a_shared_training_that_is_to_stop_leaves_no_process(stores: list[ArtifactStore], lab: SimpleNamespace) -> None:

@@ -275,7 +275,7 @@ def test_more_devices_than_a_batch_has_images_are_refused_before_anything_runs()
 def test_where_and_when_a_trial_runs_is_in_no_key_not_even_the_reports() -> None:
     item = experiment()
     cluster = {"queueName": "gpus", "resources": {"limits": {"nvidia.com/gpu": 1}}}
-    resources = {"devices": 4}
+    resources = {"devices": 4, "devicesPerPod": 2}
     elsewhere = experiment(cluster=cluster, suspend=True, retention="retain", resources=resources)
     looks = [Look(number=1, evaluations="a")]
 

@@ -25,7 +25,7 @@ def children() -> list[psutil.Process]:
 
 def test_a_rank_that_ends_before_its_time_is_named_with_its_end_and_told_of(tmp_path: Path) -> None:
     told: list[str] = []
-    with Ranks(number=0, count=3, meeting=tmp_path / "meeting") as ranks:
+    with Ranks(number=0, count=3, meeting=str(tmp_path / "meeting")) as ranks:
         ranks.on_loss(lambda: told.append("lost"))
         ranks.start(program(WAITS, "raise SystemExit(3)"))
         lost = ranks.lost(within=30)
@@ -35,7 +35,9 @@ def test_a_rank_that_ends_before_its_time_is_named_with_its_end_and_told_of(tmp_
 
 def test_ranks_that_have_done_their_part_are_not_lost(tmp_path: Path) -> None:
     done = tmp_path / "done"
-    with Ranks(number=0, count=2, meeting=tmp_path / "meeting").start(program(f"open({str(done)!r}, 'w')")) as ranks:
+    with Ranks(number=0, count=2, meeting=str(tmp_path / "meeting")).start(
+        program(f"open({str(done)!r}, 'w')")
+    ) as ranks:
         while not done.exists():
             time.sleep(0.02)
         assert ranks.lost(within=0.5) is None
@@ -43,7 +45,7 @@ def test_ranks_that_have_done_their_part_are_not_lost(tmp_path: Path) -> None:
 
 def test_no_rank_outlives_a_step_that_fails(tmp_path: Path) -> None:
     def fail() -> None:
-        with Ranks(number=0, count=3, meeting=tmp_path / "meeting").start(program(WAITS, WAITS)):
+        with Ranks(number=0, count=3, meeting=str(tmp_path / "meeting")).start(program(WAITS, WAITS)):
             assert len(children()) == 2
             raise ZeroDivisionError
 
@@ -56,7 +58,7 @@ def test_each_rank_sees_the_gpu_of_its_number_alone(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-c")
     says = "import os, pathlib, sys; pathlib.Path(sys.argv[1]).write_text(os.environ['CUDA_VISIBLE_DEVICES'])"
     files = {number: tmp_path / str(number) for number in (1, 2)}
-    with Ranks(number=0, count=3, meeting=tmp_path / "meeting") as ranks:
+    with Ranks(number=0, count=3, meeting=str(tmp_path / "meeting")) as ranks:
         ranks.start(lambda number: [sys.executable, "-c", says, str(files[number])])
     assert [files[number].read_text() for number in (1, 2)] == ["GPU-b", "GPU-c"]
 

@@ -1,3 +1,10 @@
+{{/* Labels of the pods that share a step with others. */}}
+{{- define "syntrial.ranks" -}}
+app.kubernetes.io/name: syntrial
+app.kubernetes.io/managed-by: syntrial-controller
+syntrial.dev/ranks: several-pods
+{{- end }}
+
 {{/* Egress to DNS. */}}
 {{- define "syntrial.egressDns" -}}
 - to: {{- toYaml .Values.networkPolicies.dnsPeers | nindent 4 }}
