@@ -16,6 +16,7 @@ from k8s.render import documents, find_helm, template
 from syntrial.cluster.manifests import Batch, Images, Owner, ingest_job, step_job
 from syntrial.errors import ClusterRefused
 from syntrial.experiment.allowed import Allowed
+from syntrial.experiment.model import ALONE, Sharing
 from syntrial.experiment.pods import Cluster
 from syntrial.rpc.testing import fake_key
 from syntrial.sources.named import SourceRef
@@ -150,12 +151,12 @@ def test_one_that_was_admitted_before_may_change_but_for_what_it_asks(
     assert cluster.create(tree)
 
 
-def step(guarded: Guarded, *, component: str = "generation", image: str = "") -> Tree:
+def step(guarded: Guarded, *, component: str = "generation", image: str = "", sharing: Sharing = ALONE) -> Tree:
     cluster = Cluster.model_validate(
         {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}], "scratch": "1Gi"}
     )
     return step_job(
-        Batch(stage=component, keys=(fake_key("a"),), image=image),
+        Batch(stage=component, keys=(fake_key("a"),), image=image, sharing=sharing),
         owner=Owner(name="e", uid=str(uuid.uuid4()), namespace=guarded.namespace),
         placement=cluster.placement(component),
         cluster=cluster,
@@ -179,6 +180,7 @@ def test_the_jobs_that_the_controller_makes_are_admitted(guarded: Guarded) -> No
     for stage in ("data_prep", "generation", "filtering", "classification", "analysis"):
         assert guarded.create_job(step(guarded, component=stage)) == ""
     assert guarded.create_job(step(guarded, image=f"ghcr.io/lab/own@sha256:{'a' * 64}")) == ""
+    assert guarded.create_job(step(guarded, sharing=Sharing(devices=4, devices_per_pod=1))) == ""
     assert guarded.create_job(ingest(guarded, "claim://scans/chest")) == ""
     assert guarded.create_job(ingest(guarded, "s3://bucket/chest", "own")) == ""
 
