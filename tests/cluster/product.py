@@ -115,11 +115,14 @@ def figures(report: Path) -> dict[str, Any]:
 
 
 def experiment_on(cluster: bool, text: str) -> str:
-    """The experiment, with a GPU for each training pod where it is meant for the cluster."""
+    """The experiment; where it is meant for the cluster a GPU for each training pod, and two pods for a generator."""
     tree = yaml.safe_load(text)
     if cluster:
         gpu = {"resources": {"limits": {"nvidia.com/gpu": "1"}}}
-        tree["spec"]["cluster"] = {"stages": {"generation": gpu, "classification": gpu}}
+        # The node has two cores.
+        half = {"resources": {"limits": {"nvidia.com/gpu": "1"}, "requests": {"cpu": "400m"}}}
+        tree["spec"]["cluster"] = {"stages": {"generation": half, "classification": gpu}}
+        tree["spec"]["resources"] = {"devices": 2, "devicesPerPod": 1}
     return yaml.safe_dump(tree)
 
 
