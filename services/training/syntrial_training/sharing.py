@@ -200,7 +200,7 @@ def _absent(store: Any, own: Ranks, context: StepContext, *, word: str, within: 
 
 
 def _lost(numbers: Sequence[int], end: str, own: Ranks) -> RankLost:
-    which = f"rank{'s' if len(numbers) > 1 else ''} {listed(map(str, numbers), last='and')}" if numbers else "one"
+    which = listed((f"rank {number}" for number in numbers), last="and") if numbers else "one"
     return rank_lost(which, end, count=own.count)
 
 
