@@ -175,10 +175,22 @@ def _join(store: Any, own: Ranks, context: StepContext) -> None:
                 timeout=JOINING,
             )
     except RuntimeError as error:
+        _count_groups_anew()
         # The ranks that are there have all waited in vain; one that says nothing is whom they waited for.
         absent = _absent(store, own, context, word="waited", within=timedelta(seconds=_SETTLED))
         raise _lost(absent, f"did not connect in {_seconds(JOINING)}", own) from error
     dist.set_timeout(PATIENCE)
+
+
+def _count_groups_anew() -> None:
+    """Makes this process's next group the first for torch again, as it is in a process that has just begun.
+
+    Ranks look for each other under their group's number in their process. One that did not come about is counted too,
+    and only the end of one counts anew.
+    """
+    with _this_machine_alone():
+        dist.init_process_group(backend="gloo", store=dist.HashStore(), rank=0, world_size=1)  # type: ignore[attr-defined]
+    dist.destroy_process_group()
 
 
 def _absent(store: Any, own: Ranks, context: StepContext, *, word: str, within: timedelta) -> list[int]:

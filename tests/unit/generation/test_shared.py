@@ -1,7 +1,9 @@
 """Trainings and samplings that two processes share by gloo: what one process makes, but for rounding."""
 
+import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -202,6 +204,16 @@ def test_a_process_that_is_killed_is_named_and_the_next_attempt_goes_on_to_the_s
     assert stores[0].manifest(key).members == stores[1].manifest(key).members  # type: ignore[union-attr]
 
 
+def free_ports() -> int:
+    """The first of two ports in a row, below those that the kernel gives to others' connections meanwhile."""
+    while True:
+        port = random.randrange(20_000, 30_000, 2)
+        with contextlib.suppress(OSError), socket.socket() as first, socket.socket() as second:
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
+
+
 class Pods:
     """The two pods of a shared step, as processes of this machine."""
 
@@ -210,9 +222,7 @@ class Pods:
         full = with_header(request)
         self.key, self.store = full.header.key, store
         store.put_request(self.key, request_record(method, full))
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            port = found.getsockname()[1]
+        port = free_ports()
         options = [f"--store={store.url}", "--devices=2", "--pods=2", f"--first-pod=localhost:{port}"]
         options += [f"--address=unix:{folder}/{port}.sock", "--experiment=e", "--checkpoint-interval=0"]
         self.processes = [
@@ -286,6 +296,8 @@ def test_a_rank_that_does_not_come_or_does_not_connect_is_named(
             patch.setattr(Ranks, "start", starts)
             with pytest.raises(RankLost, match=f"^rank 1 of the 2 processes .* {words}"):
                 run_step(train_generator, request, stores[1], devices=2)
+    # The same process has the next attempt.
+    assert run_step(train_generator, request, stores[1], devices=2)
 
 
 def pretended(own: Ranks, _command: Any) -> Ranks:
