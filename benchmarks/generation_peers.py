@@ -31,49 +31,13 @@ PEERS = ("monai", "ddpm")
 OWN = "edm"
 TRAINING, SAMPLING = 3.0, 10.0
 """How many times a peer's rates ours are to be."""
-_STEPS, _DRAWN = 6, 8
 _TRAINING = 4708
 """Images of PneumoniaMNIST's training split."""
-
-_MEASURE = """
-import importlib.util, json, sys, tempfile, time
-from pathlib import Path
-import numpy as np
-import torch
-
-torch.set_num_threads(1)
-code, steps, drawn = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-spec = importlib.util.spec_from_file_location("generator", code / "generator.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-config = {name: row[0] for name, row in module.OPTIONS.items()} | {"steps": steps, "seed": 0, "classes": ["a", "b"]}
-images = np.random.default_rng(0).integers(0, 256, (512, 28, 28, 1), dtype=np.uint8)
-labels = np.arange(512) % 2
-seen = []
-
-class Out:
-    folder, resume = Path(tempfile.mkdtemp()), None
-    def progress(self, done, total, **figures):
-        seen.append(time.process_time())
-        return False
-
-module.train(images, labels, config, Out())
-state = module.load(Out.folder)
-module.sample(state, 0, 1, 0)
-start = time.process_time()
-module.sample(state, 1, drawn, 0)
-print(json.dumps({
-    "training": config["batch"] * (len(seen) - 2) / (seen[-1] - seen[1]),
-    "sampling": drawn / (time.process_time() - start),
-    "batch": config["batch"],
-}))
-"""
-"""Runs in a peer's environment; speed does not depend on what images show."""
 
 
 def peer_rates(name: str) -> dict[str, float]:
     """Images per CPU second of an example with its own options, and its batch."""
-    command = [str(python_of(EXAMPLES / name)), "-c", _MEASURE, str(EXAMPLES / name), str(_STEPS), str(_DRAWN)]
+    command = [str(python_of(EXAMPLES / name)), str(Path(__file__).with_name("_peer.py")), str(EXAMPLES / name)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -310,7 +310,7 @@ def run_draft(
     from syntrial.executors.local import LocalExecutor
     from syntrial.executors.processes import require_programs
     from syntrial.executors.slots import this_machine
-    from syntrial.plan.steps import is_shared, require_items
+    from syntrial.plan.steps import is_shared, require_shares
     from syntrial.rpc.ranks import require_devices
     from syntrial.trial.export import write_report
     from syntrial.trial.run import run as run_trial
@@ -324,7 +324,7 @@ def run_draft(
     if any(map(is_shared, left)):
         machine = this_machine(cores=cores)
         require_devices(devices, gpus=len(machine.gpus), cores=machine.cores)
-        require_items(left, devices=devices)
+        require_shares(left, devices=devices)
     steps = f"{counted(len(trial.plan.steps), 'step')}{more_words(trial.plan)}"
     console.print(f"[bold]{name}[/]: {steps}, {len(done)} done; store {store.url}")
     console.print(Text(_detectable(trial)))

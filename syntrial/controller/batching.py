@@ -11,7 +11,7 @@ from typing import Final
 
 from syntrial.experiment.dataset import SOURCES
 from syntrial.experiment.model import Sharing
-from syntrial.plan.steps import Step, is_shared
+from syntrial.plan.steps import Step, shared_by
 from syntrial.stages import stage_of
 
 SHORT_WORK: Final = 50_000.0
@@ -37,11 +37,11 @@ def batches(
     open_batches: dict[tuple[str, str, bool, int], list[Step]] = {}
     for step in ready:
         stage = stage_name(step.method)
-        is_in_pods = sharing.pods > 1 and is_shared(step)
-        if step.key in alone or work[step.key] > SHORT_WORK or is_in_pods:
+        own = shared_by(step, sharing)
+        if step.key in alone or work[step.key] > SHORT_WORK or own.pods > 1:
             made.append((stage, [step]))
             continue
-        kind = (stage, step.program.image, downloads(step), sharing.devices if is_shared(step) else 1)
+        kind = (stage, step.program.image, downloads(step), own.devices)
         batch = open_batches.get(kind)
         total = sum(work[member.key] for member in batch or ())
         if batch is None or len(batch) >= BATCH_STEPS or total + work[step.key] > BATCH_WORK:

@@ -21,7 +21,7 @@ from syntrial.controller.views import LABEL_TEMPLATE, JobView, devices_of, exper
 from syntrial.controller.waiting import QUOTA_EXCEEDED, REFUSED
 from syntrial.errors import ClusterRefused, ClusterUnavailable
 from syntrial.experiment.model import ALONE, Experiment
-from syntrial.plan.steps import is_shared
+from syntrial.plan.steps import shared_by
 from syntrial.sources.named import SourceRef
 from syntrial.stages import STAGES
 
@@ -262,7 +262,7 @@ class Jobs:
             memory_limit=limit,
             image=step.program.image if step else "",
             downloads=step is not None and downloads(step),
-            sharing=trial.experiment.spec.resources if step is not None and is_shared(step) else ALONE,
+            sharing=ALONE if step is None else shared_by(step, trial.experiment.spec.resources),
         )
         today = self.manifest(batch, trial, experiment=trial.experiment)["metadata"]["labels"][LABEL_TEMPLATE]
         cache.outdated[view.name] = (trial.generation, today != view.template)

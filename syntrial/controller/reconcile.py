@@ -26,8 +26,8 @@ from syntrial.controller.standing import (
 from syntrial.controller.views import JobView
 from syntrial.controller.waiting import held_back, room_for_jobs
 from syntrial.executors.drive import ATTEMPTS
-from syntrial.experiment.model import ALONE, Experiment
-from syntrial.plan.steps import Step, is_shared
+from syntrial.experiment.model import Experiment
+from syntrial.plan.steps import Step, shared_by
 from syntrial.sources.named import SourceRef
 
 STARTS: Final = 64
@@ -239,7 +239,7 @@ def _start(trial: TrialState, snapshot: Snapshot, stands: Standing, *, experimen
             memory_limit=limit,
             image=steps[0].program.image,
             downloads=downloads(steps[0]),
-            sharing=sharing if is_shared(steps[0]) else ALONE,
+            sharing=shared_by(steps[0], sharing),
         )
         found.append(StartJob(batch=batch, steps=steps))
     return found

@@ -120,9 +120,14 @@ class SearchFields(Model):
     seed: Seed = Field(0, description="Seed of what is tried.")
 
     @property
+    def parts(self) -> int:
+        """Parts of a trial's training."""
+        return 1 + (len(self.prune.after) if self.prune else 0)
+
+    @property
     def most_parts(self) -> int:
         """Parts of all trials' trainings, at most."""
-        return self.trials * (1 + (len(self.prune.after) if self.prune else 0))
+        return self.trials * self.parts
 
 
 class TuneFields(SearchFields):

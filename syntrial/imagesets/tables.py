@@ -213,8 +213,7 @@ def read_table(
     tables = {name for file in table.files for name in file.names} | set(table.metadata)
     files = [name for name in names if name not in tables and (not table.images or lies_under(name, table.images))]
     named = [name for name in files if is_picture(name)]
-    others = [] if len(named) == len(files) else sorted({*files}.difference(named))
-    pictures = [*named, *sorted(unnamed_dicom(others, opened=open_file))]
+    pictures = [*named, *sorted(unnamed_dicom({*files}.difference(named), opened=open_file))]
     roots = sorted({root for name in pictures if (root := root_of(name, table.images))})
     places = Places(pictures, roots=roots)
     found = [places.find(value, base=folder) for value, folder in zip(values, sheet.folders, strict=True)]

@@ -14,7 +14,7 @@ from syntrial.experiment.presets.classifiers import default_learning_rate
 from syntrial.plan import requests
 from syntrial.plan.classifiers import Classifiers
 from syntrial.plan.networks import FIRST_OF_SEARCHES, Add
-from syntrial.plan.search import Searched, Trial, field_value, parts_of, plain_value, snake_case, steps_that_decide
+from syntrial.plan.search import Searched, Trial, field_value, plain_value, steps_that_decide
 from syntrial.plan.steps import member_of
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import ClassifierPart
@@ -55,7 +55,7 @@ class ClassifierTrials(Searched[Classifier]):
         if name == "learningRate":
             return default_learning_rate(self.written.model)
         head, _, last = name.partition(".")
-        return field_value(requests.training_recipe(self.written), snake_case(last)) if head == "recipe" else None
+        return field_value(requests.training_recipe(self.written), last) if head == "recipe" else None
 
     def add_part(self, trial: Trial[Classifier], made: Classifier, *, part: int, about: str) -> list[MemberRef]:
         """Adds a training for each replicate, or a part of one."""
@@ -99,4 +99,4 @@ def steps_of_search(classifier: Classifier) -> int:
         begins = count * (len(classifier.chain) * replicates + (_SPLITS if classifier.probe else 0))
     else:
         begins = replicates * sum(link.replicates == "each" for link in classifier.chain)
-    return count * parts_of(classifier.tune) * replicates + begins + deciding
+    return count * classifier.tune.parts * replicates + begins + deciding

@@ -23,9 +23,7 @@ from syntrial.plan.search import (
     Searched,
     Trial,
     field_value,
-    parts_of,
     plain_value,
-    snake_case,
     steps_that_decide,
 )
 from syntrial.plan.steps import member_of
@@ -72,7 +70,8 @@ class GeneratorTrials(Searched[Generator]):
         """`add_of_trial` adds a step without which the search goes on; it raises Spoiled where that has failed."""
         assert item.tune is not None
         assert item.generator is not None
-        self.name, self.tune, self.written, self.beside = item.name, item.tune, item.generator, item.tune.among
+        self.name, self.tune, self.written = item.name, item.tune, item.generator
+        self.beside = [(_title(generator), generator) for generator in item.tune.among]
         self.objective = item.tune.objective or spec.endpoint.metric
         self._spec, self._item = spec, item
         self._images, self._steps = item.tune.images, item.tune.steps or default_steps(JUDGE.model)
@@ -96,12 +95,6 @@ class GeneratorTrials(Searched[Generator]):
             decision=chosen.decision,
         )
 
-    def title(self, made: Generator) -> str:
-        """A generator beside the first, in words."""
-        own = made.chosen.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        words = ", ".join(f"{name} {value}" for name, value in own.items() if not isinstance(value, Mapping))
-        return f"{made.kind}{f' ({words})' if words else ''}"[:200]
-
     def check(self, name: str, value: Any) -> None:
         """Raises UserError for a preset that there is not."""
         generator = with_parameters(self.written, {name: value})
@@ -119,7 +112,6 @@ class GeneratorTrials(Searched[Generator]):
         value = plain_value(tree, name)
         if value is not None or generator.kind == EXTERNAL:
             return value
-        name = snake_case(name)
         training = getattr(requests.generator_training(generator, size=self._spec.dataset.size, seed=0), generator.kind)
         if name == "kimg":
             return training.images / 1000
@@ -222,7 +214,13 @@ def steps_of_search(item: Synthetic, *, objective: str, extracts: bool) -> int:
     latent = max(steps_in_latents(generator) for generator in (item.generator, *item.tune.among))
     by_distance = (item.tune.objective or objective) == FRECHET
     each = _EACH_PART + (1 if by_distance and extracts else 0)
-    return count * (parts_of(item.tune) * each + latent) + deciding + (0 if by_distance else 1)
+    return count * (item.tune.parts * each + latent) + deciding + (0 if by_distance else 1)
+
+
+def _title(generator: Generator) -> str:
+    own = generator.chosen.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    words = ", ".join(f"{name} {value}" for name, value in own.items() if not isinstance(value, Mapping))
+    return f"{generator.kind}{f' ({words})' if words else ''}"[:200]
 
 
 def _about(field: str, error: UserError, *, value: object) -> UserError:

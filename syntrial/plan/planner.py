@@ -33,7 +33,7 @@ from syntrial.plan.networks import Networks, seed_of
 from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 from syntrial.plan.search import DECIDING, NONE, Chosen, Decisions, M, Search, Searched, Spoiled
 from syntrial.plan.size import size_of
-from syntrial.plan.steps import Plan, Program, Step, member_of, require_items, step_of
+from syntrial.plan.steps import Plan, Program, Step, member_of, require_shares, step_of
 from syntrial.sources.named import (
     DATASET,
     class_mappings,
@@ -125,7 +125,7 @@ class _Planner:
                 for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
                     self._compare(item, contest, classifier)
         self._assert_held_out()
-        require_items(self.training.values(), devices=self.spec.resources.devices)
+        require_shares(self.training.values(), devices=self.spec.resources.devices)
         assert not (looks and self.awaits), "the test split was opened before all was decided"
         report = self._report(sets, looks) if looks else ()
         planned = len(self.training) + len(self.evaluation) + 1

@@ -102,8 +102,8 @@ class Searched(ABC, Generic[M]):
     tune: SearchFields
     written: M
     """As the experiment has it: trial 0."""
-    beside: Sequence[M] = ()
-    """What else is tried, as it is written."""
+    beside: Sequence[tuple[str, M]] = ()
+    """What else is tried as it is written, each with its words."""
     objective: str
     """By what trials are judged; its word."""
     replicates: int = 0
@@ -128,10 +128,6 @@ class Searched(ABC, Generic[M]):
     def reference(self) -> MemberRef | None:
         """What is told beside the trials by the same judge; None where there is nothing of the kind."""
 
-    def title(self, made: M) -> str:
-        """What is tried beside, in words."""
-        raise NotImplementedError
-
     def is_whole(self, name: str, low: float) -> bool:
         """Whether a field that takes the whole number `low` takes no others than whole ones."""
         return not takes_halves(self.written, name, whole=low)
@@ -145,7 +141,7 @@ class Search(Generic[M]):
         self._searched, self._decisions, self._add = searched, decisions, add
         self._tune = searched.tune
         self._objective = objective_of(searched.objective)
-        self._parts = parts_of(self._tune)
+        self._parts = self._tune.parts
         self._trials: list[Trial[M]] = []
         self.awaits: list[str] = []
         """Keys of the steps whose decisions the plan waits for."""
@@ -153,11 +149,11 @@ class Search(Generic[M]):
     def chosen(self) -> Chosen[M] | None:
         """Adds the steps that are known; gives the best trial, or None where that is yet to be decided."""
         self._dimensions = [self._dimension(name, tried) for name, tried in self._tune.over.items()]
-        beside = [self._searched.written, *self._searched.beside]
+        written = [("as it is written", self._searched.written), *self._searched.beside]
         while len(self._trials) < self._tune.trials:
             first = len(self._trials)
-            known = beside[first : first + self._tune.parallel]
-            now = [self._known(first + index, made) for index, made in enumerate(known)]
+            known = written[first : first + self._tune.parallel]
+            now = [self._known(first + index, made, title=title) for index, (title, made) in enumerate(known)]
             asked = min(self._tune.parallel, self._tune.trials - first) - len(now)
             proposed = self._propose(asked, first=first + len(now)) if asked > 0 and self._dimensions else []
             is_whole = proposed is not None
@@ -169,12 +165,10 @@ class Search(Generic[M]):
             self._trials += now
         return self._choose()
 
-    def _known(self, number: int, made: M) -> Trial[M]:
-        if number == 0:
-            values = ((name, self._searched.value(name)) for name in self._tune.over)
-            parameters = {name: value for name, value in values if value is not None}
-            return Trial(number=0, made=made, parameters=parameters, title="as it is written")
-        return Trial(number=number, made=made, parameters={}, title=self._searched.title(made))
+    def _known(self, number: int, made: M, *, title: str) -> Trial[M]:
+        values = ((name, self._searched.value(name)) for name in self._tune.over) if number == 0 else ()
+        parameters = {name: value for name, value in values if value is not None}
+        return Trial(number=number, made=made, parameters=parameters, title=title)
 
     def _propose(self, count: int, *, first: int) -> list[Trial[M]] | None:
         """The trials that come next; None where that is yet to be decided."""
@@ -281,18 +275,13 @@ class Search(Generic[M]):
         return Dimension(field=name, range=Dimension.Range(low=low, high=high, log=bool(tried.log), whole=whole))
 
 
-def parts_of(tune: SearchFields) -> int:
-    """Parts of a trial's training."""
-    return 1 + (len(tune.prune.after) if tune.prune else 0)
-
-
 def steps_that_decide(tune: SearchFields, *, beside: int = 0) -> tuple[int, int]:
     """Trials of a search at most, and the steps that decide between them; `beside` are tried as they are written."""
     count = tune.trials if tune.over else 1 + beside
     rounds = -(-count // tune.parallel)
     known = 1 + beside
     proposals = rounds - known // tune.parallel if count > known else 0
-    return count, proposals + rounds * (parts_of(tune) - 1) + 1
+    return count, proposals + rounds * (tune.parts - 1) + 1
 
 
 def plain_value(tree: Any, name: str) -> Any:
@@ -308,17 +297,12 @@ def plain_value(tree: Any, name: str) -> Any:
 
 
 def field_value(message: Any, name: str) -> Any:
-    """The value of a message's field; None where it has no such, and of an enumeration."""
-    descriptor = message.DESCRIPTOR.fields_by_name.get(name)
+    """The value of a message's field by its name in a file; None where it has no such, and of an enumeration."""
+    descriptor = message.DESCRIPTOR.fields_by_camelcase_name.get(name)
     if descriptor is None or descriptor.enum_type is not None:
         return None
-    value = getattr(message, name)
+    value = getattr(message, descriptor.name)
     return list(value) if descriptor.is_repeated else value
-
-
-def snake_case(name: str) -> str:
-    """The name that a message's field has, of the one in a file."""
-    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)
 
 
 def _value_of(value: Any) -> Value:

@@ -11,8 +11,8 @@ from google.protobuf.message import Message
 
 from syntrial.artifacts.keys import canonical_digest, step_key
 from syntrial.artifacts.references import member_refs
-from syntrial.counting import counted
-from syntrial.errors import UserError
+from syntrial.experiment.model import ALONE, Sharing
+from syntrial.rpc.ranks import require_items
 from syntrial.stages import stage_of
 from syntrial.v1.analysis_pb2 import Cell, CellComparison
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -99,17 +99,17 @@ def is_shared(step: Step) -> bool:
     return False
 
 
-def require_items(steps: Iterable[Step], *, devices: int) -> None:
+def shared_by(step: Step, sharing: Sharing) -> Sharing:
+    """How a step is shared, where those are that can be."""
+    return sharing if is_shared(step) else ALONE
+
+
+def require_shares(steps: Iterable[Step], *, devices: int) -> None:
     """Raises UserError where one of several devices would have nothing of a training's batch."""
     for step in steps:
         config = _trained(step)
-        if is_shared(step) and config is not None and devices > config.batch_size:
-            raise UserError(
-                field="spec.resources.devices",
-                rule="each device has an image or more of a batch",
-                received=f"{devices}, with {counted(config.batch_size, 'image')} in a batch of: {step.label}",
-                remedy=f"Give {config.batch_size} at most, or raise that batchSize.",
-            )
+        if is_shared(step) and config is not None:
+            require_items(devices, batch_size=config.batch_size, of=step.label)
 
 
 def _trained(step: Step) -> Any:

@@ -62,6 +62,17 @@ def require_devices(devices: int, *, gpus: int, cores: int) -> None:
         )
 
 
+def require_items(devices: int, *, batch_size: int, of: str = "") -> None:
+    """Raises UserError where a device would have nothing of a batch; `of` is whose it is."""
+    if devices > batch_size:
+        raise UserError(
+            field=FIELD,
+            rule="each device has an image or more of a batch",
+            received=f"{devices}, with {counted(batch_size, 'image')} in a batch{f' of: {of}' if of else ''}",
+            remedy=f"Give {batch_size} at most, or raise that batchSize.",
+        )
+
+
 def describe_end(status: int) -> str:
     """What an exit status says, in words; negative for a signal."""
     if status >= 0:

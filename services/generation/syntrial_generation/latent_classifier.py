@@ -11,7 +11,7 @@ import torch
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients
-from syntrial_training.sharing import require_items, shared
+from syntrial_training.sharing import shared
 from syntrial_training.tensors import to_bytes
 from torch import Tensor, nn
 from torch.nn import functional
@@ -20,6 +20,7 @@ from syntrial.documents.document import write
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.rpc.context import StepContext
+from syntrial.rpc.ranks import require_items
 from syntrial.v1.generation_pb2 import LatentClassifierConfig, TrainLatentClassifierRequest
 from syntrial_generation import edm
 from syntrial_generation.autoencoder import SIGMA_DATA, drawn

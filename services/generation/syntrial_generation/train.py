@@ -1,12 +1,13 @@
 """The verb TrainGenerator: a training split to a generator and the curves of its training."""
 
 from syntrial_training.compute import reproducible
-from syntrial_training.sharing import require_items, shared
+from syntrial_training.sharing import shared
 
 from syntrial.documents.document import write
 from syntrial.errors import UserError, listed
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
+from syntrial.rpc.ranks import require_items
 from syntrial.v1.generation_pb2 import TrainGeneratorRequest
 from syntrial_generation.data import Subject, check_training_split
 from syntrial_generation.external import EXTERNAL

@@ -11,7 +11,7 @@ from PIL import Image
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import parts_of, set_gradients, side_by_side
-from syntrial_training.sharing import require_items, shared
+from syntrial_training.sharing import shared
 from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
@@ -20,6 +20,7 @@ from syntrial.documents.reconstruction import Jpeg, Loss, Reconstruction
 from syntrial.imagesets.filetypes import open_picture
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
+from syntrial.rpc.ranks import require_items
 from syntrial.v1.generation_pb2 import AutoencoderConfig, TrainAutoencoderRequest
 from syntrial_generation.autoencoder import (
     MICRO_BATCH,

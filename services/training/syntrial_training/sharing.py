@@ -19,13 +19,13 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from syntrial.counting import counted
 from syntrial.errors import StoreUnavailable, UserError, listed
+from syntrial.rpc import pods
 from syntrial.rpc.context import StepContext
-from syntrial.rpc.ranks import FIELD, RankLost, Ranks, rank_lost, require_devices
+from syntrial.rpc.ranks import RankLost, Ranks, rank_lost, require_devices
 
-MEETING: Final = timedelta(minutes=10)
-"""How long ranks wait for each other to come: the pod of one may be pulling its image."""
+MEETING: Final = timedelta(seconds=pods.PATIENCE)
+"""How long ranks wait for each other to come."""
 
 JOINING: Final = timedelta(minutes=1)
 """How long ranks that have all come take to connect."""
@@ -104,17 +104,6 @@ def require_all() -> None:
     lost = next((lost for own in _current if (lost := own.lost(within=0.0)) is not None), None)
     if lost is not None:
         raise lost
-
-
-def require_items(devices: int, *, batch_size: int) -> None:
-    """Raises UserError where a device would have nothing of a batch."""
-    if devices > batch_size:
-        raise UserError(
-            field=FIELD,
-            rule="each device has an image or more of a batch",
-            received=f"{devices}, with {counted(batch_size, 'image')} in a batch",
-            remedy=f"Give {batch_size} at most, or raise the generator's batchSize.",
-        )
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from syntrial.cluster.crd.rules import ARM_NAME_RULES, ARM_PATTERN, PHASE_RULES, RULES, Rule
+from syntrial.cluster.crd.rule import Rule
+from syntrial.cluster.crd.rules import ARM_NAME_RULES, ARM_PATTERN, PHASE_RULES, RULES
 from syntrial.cluster.crd.status import Status
 from syntrial.experiment.model import Experiment
 from syntrial.experiment.tuning import Dimension

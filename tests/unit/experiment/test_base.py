@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import pytest
 from pydantic import ValidationError
 
-from syntrial.cluster.crd.rules import one_of_rules
+from syntrial.cluster.crd.rule import one_of_rules
 from syntrial.errors import UserError
 from syntrial.experiment.base import Model, OneOf, Option, one_of
 from syntrial.experiment.file import validate
