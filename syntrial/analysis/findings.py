@@ -28,7 +28,8 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
                            reconstructions (by its autoencoders; left out where it has none),
                            projection (images in two dimensions: x, y, kind, group, with what they mean; left out where
                            nobody asked), search (what the search for its generator tried and chose, as the generation
-                           stage wrote it; left out where there was none),
+                           stage wrote it, with `images_shown` at each snapshot of the trial that it chose, where it
+                           chose among such; left out where there was none),
                            unlabelled (its pools: [{audit, weight, keys}]; left out where it has none)}]
     pretraining            [{classifier, audit, keys}] of the data sets of chains; left out where there is none
     classifiers            [{name, replicates (trainings of each trial), search (as that of a set)}] of those that were
@@ -57,6 +58,7 @@ from syntrial.analysis.reading import (
     Keyed,
     Pictures,
     ProjectionData,
+    SnapshotData,
     SyntheticData,
     TrialData,
     cell_labels,
@@ -431,8 +433,9 @@ def _searched(data: TrialData) -> Json:
     return {"classifiers": found} if found else {}
 
 
-def _search(found: Keyed[Any]) -> Json:
-    return as_json(found.value) | {"keys": [found.key]}
+def _search(found: Keyed[Any], snapshots: Sequence[SnapshotData] = ()) -> Json:
+    shown = [one.images_shown for one in snapshots]
+    return as_json(found.value) | {"keys": [found.key]} | ({"images_shown": shown} if shown else {})
 
 
 def _synthetic(synthetic: SyntheticData) -> Json:
@@ -459,7 +462,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "curves": [as_json(found.value) for found in synthetic.curves],
         **({"reconstructions": through} if through else {}),
         **({"unlabelled": pools} if pools else {}),
-        **({"search": _search(synthetic.search)} if synthetic.search else {}),
+        **({"search": _search(synthetic.search, synthetic.snapshots)} if synthetic.search else {}),
         **({"projection": _projection(synthetic.projection)} if synthetic.projection else {}),
         "keys": list(dict.fromkeys(found.key for found in keyed)) + ([synthetic.audit.key] if synthetic.audit else []),
     }

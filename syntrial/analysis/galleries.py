@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from syntrial.analysis.charts import number as plain
 from syntrial.analysis.pictures import choose, members, pair_strip, strip
 from syntrial.analysis.reading import Pictures, SyntheticData, TrialData
 from syntrial.counting import counted
@@ -128,6 +129,49 @@ def _lost(found: Reconstruction) -> str:
 
     beside = f"a JPEG of quality {found.jpeg.quality}: {words(found.jpeg)}"
     return f"{words(found.latents)}; {beside}"
+
+
+def snapshot_galleries(data: TrialData) -> dict[str, Gallery]:
+    """By the name of a set whose search chose among snapshots, a strip for each: the same items of every class.
+
+    They are the first that were drawn of each class, so that the seeds in a column are the same in all strips.
+    """
+    galleries: dict[str, Gallery] = {}
+    known: set[str] = set()
+    for synthetic in data.synthetic:
+        # A random control has the search of the set beside it.
+        if not synthetic.snapshots or synthetic.search is None or synthetic.search.key in known:
+            continue
+        known.add(synthetic.search.key)
+        decision = synthetic.search.value
+        assert decision.best is not None
+        figures = decision.trials[decision.best].figures
+        each = max(1, PER_STRIP // len(data.classes))
+        strips = []
+        words: list[str] = []
+        for part, (snapshot, figure) in enumerate(zip(synthetic.snapshots, figures, strict=True)):
+            images = snapshot.drawn.images
+            labels = np.asarray(images.labels)
+            by_class = {name: members(labels, class_index=k)[:each] for k, name in enumerate(images.classes)}
+            words = [f"{len(found)} {name}" for name, found in by_class.items() if len(found)]
+            rows = [int(row) for found in by_class.values() for row in found]
+            shown = f"{plain(snapshot.images_shown)} images shown"
+            strips.append(
+                Strip(
+                    name=shown,
+                    detail=f"{figure:.4f}{', chosen' if part == decision.best_part else ''}",
+                    address=strip([images.images_NHWC[row] for row in rows]),
+                    images=len(rows),
+                    alternative=f"{counted(len(rows), 'image')} drawn after {shown}",
+                )
+            )
+        galleries[synthetic.name] = Gallery(
+            id=f"snapshots-{len(galleries)}",
+            title=f"Trial {decision.best} along its training, from the left {', '.join(words)}",
+            strips=tuple(strips),
+            keys=tuple(snapshot.drawn.key for snapshot in synthetic.snapshots),
+        )
+    return galleries
 
 
 def leak_gallery(data: TrialData) -> Gallery | None:

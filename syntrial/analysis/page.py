@@ -4,8 +4,10 @@ What belongs here: the Jinja environment, how numbers are written, and what each
 style sheet are in `templates/`. The page loads nothing: styles and pictures are inside it, and it has no script.
 """
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -84,6 +86,7 @@ def render_page(
     leaks: Gallery | None,
     findings: Gallery | None = None,
     reconstructions: Gallery | None = None,
+    snapshots: Mapping[str, Gallery] = MappingProxyType({}),
 ) -> tuple[str, list[Json]]:
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)
@@ -113,6 +116,7 @@ def render_page(
             quality=quality,
             projection=projection,
             search=search,
+            snapshots=snapshots,
             searches=search_tables(report),
             galleries=galleries,
             rejected=rejected,
@@ -132,7 +136,7 @@ def render_page(
     optional = [copies, reconstructions, quality, projection, search, generators, leaks, findings]
     drawn: list[Figure | Gallery] = [forest, *roc, *galleries, *rejected]
     drawn += [found for found in optional if found is not None]
-    drawn += training
+    drawn += [*snapshots.values(), *training]
     return page, [{"id": figure.id, "title": figure.title, "keys": list(figure.keys)} for figure in drawn]
 
 

@@ -120,6 +120,16 @@ class SearchedData:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotData:
+    """A generator at a moment of its training."""
+
+    images_shown: int
+    """By then, counted with repetition."""
+    drawn: Pictures
+    """By the same seed at each moment."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class SyntheticData:
     """A synthetic set; one entry per generator replicate in each tuple."""
 
@@ -145,6 +155,8 @@ class SyntheticData:
     """Its first replicate in two dimensions; None where nobody asked."""
     search: Keyed[Decision] | None = None
     """What the search for its generator came to; None where there was none."""
+    snapshots: tuple[SnapshotData, ...] = ()
+    """Of the trial that was chosen, for each of its figures; empty where ends of trainings alone were compared."""
     pools: tuple[PoolData, ...] = ()
     """Unlabelled images that its generator was trained on beside the training split."""
 
@@ -349,6 +361,9 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         else None,
         projection=_projection(summary.projection, reader=reader) if summary.HasField("projection") else None,
         search=reader.document(Decision, summary.search, DECISION) if summary.HasField("search") else None,
+        snapshots=tuple(
+            SnapshotData(images_shown=one.images_shown, drawn=reader.pictures(one.images)) for one in summary.snapshots
+        ),
         pools=tuple(
             PoolData(audit=reader.document(Audit, pool.audit, "audit.json"), weight=pool.weight)
             for pool in summary.unlabelled

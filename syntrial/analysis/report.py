@@ -11,6 +11,7 @@ from syntrial.analysis.galleries import (
     leak_gallery,
     reconstruction_gallery,
     rejected_galleries,
+    snapshot_galleries,
 )
 from syntrial.analysis.page import render_page
 from syntrial.analysis.qualify import qualifications
@@ -38,6 +39,7 @@ def write_report(request: WriteReportRequest, context: StepContext) -> None:
         rejected=rejected_galleries(data),
         copies=copy_gallery(data),
         reconstructions=reconstruction_gallery(data),
+        snapshots=snapshot_galleries(data),
         leaks=leak_gallery(data),
         findings=finding_gallery(data),
     )

@@ -42,6 +42,9 @@ class Decision:
     """Numbers of the trials that are trained on, of those that were to be decided on."""
     best: int | None = None
     """The number of the best trial."""
+    best_part: int | None = None
+    """The part of its training after which it was the best, counted from 0; None: only ends of trainings were compared.
+    """
     objective: str = ""
     lowest: bool = False
     """Whether the lowest figure is the best."""

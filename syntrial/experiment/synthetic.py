@@ -18,6 +18,8 @@ from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
 NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images and no `code`"
 PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
+SNAPSHOTS_OF_STEPS: Final = "snapshots are of generators trained by steps: diffusion, gan, latentDiffusion"
+SNAPSHOTS_OF_ONE: Final = "snapshots are of one training, and a generator with `fineTune` has two"
 
 ArmName = Annotated[str, Field(max_length=63)]
 
@@ -122,8 +124,9 @@ class Tune(TuneFields):
 
     @model_validator(mode="after")
     def _tries_something(self) -> Self:
-        if not self.over and not self.among:
-            raise wrong("", NOTHING_TO_TRY, "neither", "Name a field, or another generator.", words="neither")
+        if not self.over and not self.among and self.snapshots is None:
+            remedy = "Name a field, another generator, or how many moments of the training are compared."
+            raise wrong("", NOTHING_TO_TRY, "none", remedy, words="none of them")
         if len(self.among) >= self.trials:
             rule = "`trials` counts the generator itself and all of `among`"
             raise wrong("trials", rule, self.trials, f"Ask for at least {len(self.among) + 1}.")
@@ -205,10 +208,17 @@ class Synthetic(OneOf):
             if own:
                 remedy = "Make it the set's `generator`, and name the other one here."
                 raise wrong(f"tune.among[{number}]", NO_SOURCES, to_camel(generator.kind), remedy)
-        for generator in (self.generator, *self.tune.among):
-            if self.tune.prune is not None and not in_steps(generator):
-                remedy = "Leave `prune` out, or the generator."
-                raise wrong("tune.prune", PRUNES_STEPS, to_camel(generator.kind), remedy)
+        for field, rule in (("prune", PRUNES_STEPS), ("snapshots", SNAPSHOTS_OF_STEPS)):
+            for generator in (self.generator, *self.tune.among):
+                if getattr(self.tune, field) is not None and not in_steps(generator):
+                    remedy = f"Leave `{field}` out, or the generator."
+                    raise wrong(f"tune.{field}", rule, to_camel(generator.kind), remedy)
+        if self.tune.snapshots is not None and (
+            getattr(self.generator.chosen, "fine_tune", None) is not None
+            or any(field.partition(".")[0] == "fineTune" for field in self.tune.over)
+        ):
+            remedy = "Leave one of the two out."
+            raise wrong("tune.snapshots", SNAPSHOTS_OF_ONE, self.tune.snapshots, remedy)
         return self
 
     @model_validator(mode="after")

@@ -25,7 +25,7 @@ MOST_TRIALS: Final = 200
 NOT_ON_TEST: Final = "trials are judged on the validation split, or by training images: never on the test split"
 FINITE_AND_RISING: Final = "a range goes from a number to a larger one"
 LOG_ABOVE_ZERO: Final = "a range of orders of magnitude is above 0"
-NOTHING_TO_TRY: Final = "a search needs `over`, `among` or both"
+NOTHING_TO_TRY: Final = "a search needs `over`, `among` or `snapshots`"
 RISING_PARTS: Final = "shares of the training rise"
 
 
@@ -120,14 +120,24 @@ class SearchFields(Model):
     seed: Seed = Field(0, description="Seed of what is tried.")
 
     @property
+    def pruned_after(self) -> tuple[float, ...]:
+        """Shares of the training after which trials are compared, rising."""
+        return self.prune.after if self.prune else ()
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """Shares of the training at which its parts end, rising, but for the last, which ends with it."""
+        return self.pruned_after
+
+    @property
     def parts(self) -> int:
         """Parts of a trial's training."""
-        return 1 + (len(self.prune.after) if self.prune else 0)
+        return 1 + len(self.shares)
 
     @property
     def most_parts(self) -> int:
-        """Parts of all trials' trainings, at most."""
-        return self.trials * self.parts
+        """Parts of all trials' trainings, where none is stopped."""
+        return self.trials * (1 + len(self.pruned_after))
 
 
 class TuneFields(SearchFields):
@@ -145,6 +155,24 @@ class TuneFields(SearchFields):
     steps: int | None = Field(
         None, ge=1, le=1_000_000, description="Optimiser steps of the classifier that judges. Default: 600."
     )
+    snapshots: int | None = Field(
+        None,
+        ge=2,
+        le=20,
+        description="Evenly spaced moments of each trial's training at which it is judged, its end the last; the best "
+        "trial's best moment makes the set's images. Default: a trial is what its whole training makes.",
+    )
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """As of all searches, with those of the snapshots."""
+        count = self.snapshots or 1
+        return tuple(sorted({*self.pruned_after, *(number / count for number in range(1, count))}))
+
+    @property
+    def most_parts(self) -> int:
+        """As of all searches; shares of `prune` that are none of the snapshots are left out, as the API server does."""
+        return max(super().most_parts, self.trials * (self.snapshots or 1))
 
 
 class TuneClassifier(SearchFields):

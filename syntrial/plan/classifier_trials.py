@@ -38,7 +38,7 @@ class ClassifierTrials(Searched[Classifier]):
         self.replicates = classifier.tune.replicates
         self._classifiers, self._add_of_trial = classifiers, add_of_trial
         self._networks_differ = varies_network(classifier)
-        self._shares = (*(classifier.tune.prune.after if classifier.tune.prune else ()), 0.0)
+        self._shares = (*classifier.tune.shares, 0.0)
         self._begun: dict[tuple[int, int], str] = {}
         """The last part of a trial's training by number and replicate."""
 

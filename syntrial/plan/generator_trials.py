@@ -27,7 +27,7 @@ from syntrial.plan.search import (
     steps_that_decide,
 )
 from syntrial.plan.steps import member_of
-from syntrial.v1.analysis_pb2 import SyntheticSummary
+from syntrial.v1.analysis_pb2 import Snapshot, SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import TrainClassifierRequest
 from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter
@@ -47,9 +47,21 @@ class Found:
 
     generator: Generator
     trained: Trained
+    part: TrainingPart | None
+    """Of its training, up to the moment that was the best; None: all of it."""
     summary: SyntheticSummary
     """What the report shows of its training."""
     decision: MemberRef
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Moment:
+    """What a part of a trial's training came to."""
+
+    trained: Trained
+    summary: SyntheticSummary
+    images: MemberRef
+    """What was drawn to judge it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +85,7 @@ class GeneratorTrials(Searched[Generator]):
         self.name, self.tune, self.written = item.name, item.tune, item.generator
         self.beside = [(_title(generator), generator) for generator in item.tune.among]
         self.objective = item.tune.objective or spec.endpoint.metric
+        self.snapshots = item.tune.snapshots is not None
         self._spec, self._item = spec, item
         self._images, self._steps = item.tune.images, item.tune.steps or default_steps(JUDGE.model)
         self._generators, self._judge = generators, judge
@@ -81,17 +94,25 @@ class GeneratorTrials(Searched[Generator]):
         self._judged = item.model_copy(
             update={"balance": "match", "filters": (), "accept": "first", "oversample": None, "copies": 0.0}
         )
-        self.trained: dict[int, Trained] = {}
+        self.moments: dict[int, list[_Moment]] = {}
         """By the trial's number, as far as it was trained."""
-        self.summaries: dict[int, SyntheticSummary] = {}
-        """Likewise, what the report shows of it."""
 
     def found(self, chosen: Chosen[Generator]) -> Found:
-        """What the search came to, with what the chosen trial made."""
+        """What the search came to, with what the chosen trial made at the moment that was chosen."""
+        moments, ends = self.moments[chosen.number], self._ends(chosen.made)
+        summary = SyntheticSummary()
+        summary.CopyFrom(moments[chosen.part].summary)
+        if self.snapshots:
+            summary.snapshots.extend(
+                Snapshot(images_shown=shown, images=moment.images)
+                for shown, moment in zip(ends, moments, strict=False)  # it may have been stopped early
+            )
+        is_whole = chosen.part in (-1, len(ends) - 1)
         return Found(
             generator=chosen.made,
-            trained=self.trained[chosen.number],
-            summary=self.summaries[chosen.number],
+            trained=moments[chosen.part].trained,
+            part=None if is_whole else TrainingPart(until_images=ends[chosen.part]),
+            summary=summary,
             decision=chosen.decision,
         )
 
@@ -129,9 +150,10 @@ class GeneratorTrials(Searched[Generator]):
 
     def add_part(self, trial: Trial[Generator], made: Generator, *, part: int, about: str) -> list[MemberRef]:
         """Adds a training or a part of one, a sampling, and what judges the images."""
-        message = self._part(made, part, before=self.trained.get(trial.number))
-        summary = self.summaries[trial.number] = SyntheticSummary()
-        trained = self.trained[trial.number] = self._generators.train(
+        moments = self.moments.setdefault(trial.number, [])
+        message = self._part(made, part, before=moments[-1].trained if moments else None)
+        summary = SyntheticSummary()
+        trained = self._generators.train(
             *(self._item, made),
             seed=self._item.seed,
             about=about,
@@ -146,17 +168,21 @@ class GeneratorTrials(Searched[Generator]):
             about=about,
             add=self._add_of_trial,
         )
+        moments.append(_Moment(trained=trained, summary=summary, images=images))
         return [self._judge_images(images, about=about)]
 
     def _part(self, generator: Generator, part: int, *, before: Trained | None) -> TrainingPart | None:
-        if self.tune.prune is None:
+        if not self.tune.shares:
             return None
-        shares = self.tune.prune.after
-        training = requests.generator_training(generator, size=self._spec.dataset.size, seed=self._item.seed)
-        images = int(getattr(training, generator.kind).images)
-        begun = member_of(before.key, "state") if part > 0 and before is not None else None
-        until = max(1, round(images * shares[part])) if part < len(shares) else 0
+        begun = member_of(before.key, "state") if before is not None else None
+        until = self._ends(generator)[part] if part < len(self.tune.shares) else 0
         return TrainingPart(until_images=until, begun=begun)
+
+    def _ends(self, generator: Generator) -> list[int]:
+        """Images shown at the end of each part of the generator's training; of one without steps, none."""
+        training = requests.generator_training(generator, size=self._spec.dataset.size, seed=self._item.seed)
+        images = int(getattr(getattr(training, generator.kind), "images", 0))
+        return [*(max(1, round(images * share)) for share in self.tune.shares), images]
 
     def _judge_images(self, images: MemberRef, *, about: str) -> MemberRef:
         if self.objective == FRECHET:

@@ -264,7 +264,10 @@ class _Planner:
             trained = best.trained
             summary.MergeFrom(best.summary)
         else:
-            trained = self.generators.train(item, generator, seed=seed, about=about, summary=summary, add=self._add)
+            part = best.part if best is not None else None
+            trained = self.generators.train(
+                item, generator, seed=seed, about=about, summary=summary, add=self._add, part=part
+            )
         images = self.generators.sample(
             item, generator, trained, ratio=outlined.ratio, seed=seed, about=about, add=self._add
         )

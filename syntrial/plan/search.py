@@ -70,7 +70,7 @@ class Trial(Generic[M]):
     pruned: bool = False
     failed: str = ""
 
-    def told(self, *, replicates: int) -> SearchTrial:
+    def told(self, *, replicates: int, snapshots: bool) -> SearchTrial:
         """What steps that decide are told of it."""
         message = SearchTrial(
             number=self.number,
@@ -79,6 +79,7 @@ class Trial(Generic[M]):
             pruned=self.pruned,
             failed=self.failed,
             replicates=replicates,
+            snapshots=snapshots,
         )
         message.parameters.update(self.parameters)
         return message
@@ -90,6 +91,8 @@ class Chosen(Generic[M]):
 
     number: int
     """The trial's."""
+    part: int
+    """Of the trial's training, after which it was the best; -1: the last."""
     made: M
     decision: MemberRef
 
@@ -108,6 +111,8 @@ class Searched(ABC, Generic[M]):
     """By what trials are judged; its word."""
     replicates: int = 0
     """How many judge each part of a trial, of which the mean counts; 0: one does."""
+    snapshots: bool = False
+    """Whether what each part of a trial made may be chosen."""
 
     @abstractmethod
     def check(self, name: str, value: Any) -> None:
@@ -207,7 +212,8 @@ class Search(Generic[M]):
                 return False
             if part == self._parts - 1 or not active:
                 break
-            assert self._tune.prune is not None
+            if self._tune.prune is None or self._tune.shares[part] not in self._tune.pruned_after:
+                continue
             request = PruneTrialsRequest(
                 objective=self._objective,
                 trials=self._told([*self._trials, *trials]),
@@ -250,7 +256,8 @@ class Search(Generic[M]):
             return None
         best = self._trials[decision.best]
         assert best.made is not None
-        return Chosen(number=best.number, made=best.made, decision=member_of(self._decided, MEMBER))
+        part = -1 if decision.best_part is None else decision.best_part
+        return Chosen(number=best.number, part=part, made=best.made, decision=member_of(self._decided, MEMBER))
 
     def _decide(self, method: str, request: Message, *, verb: str, about: str) -> Decision | None:
         key = self._decided = self._add(f"GenerationService/{method}", request, verb=verb, about=about)
@@ -260,7 +267,8 @@ class Search(Generic[M]):
         return decision
 
     def _told(self, trials: Sequence[Trial[M]]) -> list[SearchTrial]:
-        return [trial.told(replicates=self._searched.replicates) for trial in trials]
+        searched = self._searched
+        return [trial.told(replicates=searched.replicates, snapshots=searched.snapshots) for trial in trials]
 
     def _dimension(self, name: str, tried: Tried) -> Dimension:
         """The dimension as requests have it; raises UserError for a value of it with which nothing can be planned."""
@@ -281,7 +289,7 @@ def steps_that_decide(tune: SearchFields, *, beside: int = 0) -> tuple[int, int]
     rounds = -(-count // tune.parallel)
     known = 1 + beside
     proposals = rounds - known // tune.parallel if count > known else 0
-    return count, proposals + rounds * (tune.parts - 1) + 1
+    return count, proposals + rounds * len(tune.pruned_after) + 1
 
 
 def plain_value(tree: Any, name: str) -> Any:

@@ -129,17 +129,18 @@ def _trained(material: Material) -> Iterator[Run]:
 
 
 def _add_trial(
-    found: tuple[str, Decision, int, float | None],
+    found: tuple[str, Decision, int, int],
     *,
     params: dict[str, str],
     tags: dict[str, str],
     metrics: list[Point],
 ) -> None:
     """Adds what a trial of a search has beside what any training has."""
-    name, decision, number, figure = found
+    name, decision, number, part = found
     params |= {"search": name, "trial": str(number)}
-    tags["syntrial.trial_state"] = state_of(decision, number)
-    metrics += points({"objective": figure})
+    tags["syntrial.trial_state"] = state_of(decision, number, part)
+    figures = decision.trials[number].figures
+    metrics += points({"objective": figures[part] if part < len(figures) else None})
 
 
 def _kind_of(method: str) -> str:

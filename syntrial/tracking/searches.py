@@ -18,6 +18,8 @@ def best(material: Material) -> dict[str, str]:
         if decision.best is not None:
             one = decision.trials[decision.best]
             words = ", ".join(f"{name} {value}" for name, value in one.parameters.items()) or one.title
+            if decision.best_part is not None:
+                words += f", at moment {decision.best_part + 1} of {len(one.figures)}"
             found[searched(material, key)] = f"trial {one.number}: {words}"
     return found
 
@@ -58,12 +60,12 @@ def _generator_judged_by(material: Material, judge: str) -> str | None:
     return referred(drawn.request, "generator") if drawn is not None else None
 
 
-def tried(material: Material) -> dict[str, tuple[str, Decision, int, float | None]]:
-    """Of what was trained in trials: the search, what it chose, the trial's number, the figure of this part of it.
+def tried(material: Material) -> dict[str, tuple[str, Decision, int, int]]:
+    """Of what was trained in trials: the search, what it chose, the trial's number, which part of it this is.
 
-    Of a trial of a classifier each training judges itself, and the figure is the mean of all its replicates.
+    Of a trial of a classifier each training judges itself, and the part's figure is the mean of all its replicates.
     """
-    found: dict[str, tuple[str, Decision, int, float | None]] = {}
+    found: dict[str, tuple[str, Decision, int, int]] = {}
     for key, decision in choices(material):
         told = material.record.manifests[key].request.get("trials", ())
         for trial, figures in zip(told, decision.trials, strict=True):
@@ -72,8 +74,7 @@ def tried(material: Material) -> dict[str, tuple[str, Decision, int, float | Non
                 trained = judge["key"] if replicates else _generator_judged_by(material, judge["key"])
                 if trained is not None:
                     part = place // max(replicates, 1)
-                    figure = figures.figures[part] if part < len(figures.figures) else None
-                    found.setdefault(trained, (searched(material, key), decision, figures.number, figure))
+                    found.setdefault(trained, (searched(material, key), decision, figures.number, part))
     return found
 
 
@@ -83,6 +84,8 @@ def kind_of(material: Material, key: str) -> str:
     return "classifier" if any(trial.get("replicates") for trial in told) else "generator"
 
 
-def state_of(decision: Decision, number: int) -> str:
-    """What became of a trial of a search."""
-    return "chosen" if number == decision.best else "stopped early" if decision.trials[number].pruned else "ended"
+def state_of(decision: Decision, number: int, part: int) -> str:
+    """What became of a part of a trial of a search."""
+    if number == decision.best and decision.best_part in (None, part):
+        return "chosen"
+    return "stopped early" if decision.trials[number].pruned else "ended"

@@ -445,7 +445,7 @@ class Dimension(_message.Message):
     def __init__(self, field: _Optional[str] = ..., choice: _Optional[_Union[Dimension.Choice, _Mapping]] = ..., range: _Optional[_Union[Dimension.Range, _Mapping]] = ...) -> None: ...
 
 class SearchTrial(_message.Message):
-    __slots__ = ("number", "parameters", "title", "judged", "pruned", "failed", "replicates")
+    __slots__ = ("number", "parameters", "title", "judged", "pruned", "failed", "replicates", "snapshots")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -453,6 +453,7 @@ class SearchTrial(_message.Message):
     PRUNED_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     REPLICATES_FIELD_NUMBER: _ClassVar[int]
+    SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
     number: int
     parameters: _struct_pb2.Struct
     title: str
@@ -460,7 +461,8 @@ class SearchTrial(_message.Message):
     pruned: bool
     failed: str
     replicates: int
-    def __init__(self, number: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., title: _Optional[str] = ..., judged: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., pruned: _Optional[bool] = ..., failed: _Optional[str] = ..., replicates: _Optional[int] = ...) -> None: ...
+    snapshots: bool
+    def __init__(self, number: _Optional[int] = ..., parameters: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., title: _Optional[str] = ..., judged: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., pruned: _Optional[bool] = ..., failed: _Optional[str] = ..., replicates: _Optional[int] = ..., snapshots: _Optional[bool] = ...) -> None: ...
 
 class ProposeTrialsRequest(_message.Message):
     __slots__ = ("header", "seed", "dimensions", "objective", "trials", "count")

@@ -55,6 +55,7 @@ def tuned_classifier(over: dict[str, Any], tune: dict[str, Any] | None = None, *
 
 
 RATE = {"learningRate": {"choice": [0.1, 1]}}
+MANY_MOMENTS = {"over": RATE, "trials": 200, "snapshots": 20}
 
 CASES: dict[str, Case] = {
     "no source": Case(
@@ -803,8 +804,38 @@ CASES: dict[str, Case] = {
     "a search over nothing": Case(
         bad=tuned(tune={}),
         good=tuned(tune={"over": {"gamma": {"choice": [0.1, 1]}}}),
-        message="a search needs `over`, `among` or both",
+        message="a search needs `over`, `among` or `snapshots`",
         field="spec.synthetic[0].tune",
+    ),
+    "one snapshot": Case(
+        bad=tuned(tune={"snapshots": 1}),
+        good=tuned(tune={"snapshots": 2}),
+        server="should be greater than or equal to 2",
+        field="spec.synthetic[0].tune.snapshots",
+    ),
+    "more snapshots than are compared": Case(
+        bad=tuned(tune={"snapshots": 21}),
+        good=tuned(tune={"snapshots": 20}),
+        server="should be less than or equal to 20",
+        field="spec.synthetic[0].tune.snapshots",
+    ),
+    "snapshots of a generator that is fitted in one go": Case(
+        bad=tuned(tune={"among": [{"pca": {}}], "snapshots": 4}),
+        good=tuned(tune={"among": [{"diffusion": {}}], "snapshots": 4}),
+        message="snapshots are of generators trained by steps: diffusion, gan, latentDiffusion",
+        field="spec.synthetic[0].tune.snapshots",
+    ),
+    "snapshots of a generator that is trained further": Case(
+        bad={"synthetic": [pooled({"phantom": {}}, fineTune={"images": 9}) | {"tune": {"snapshots": 4}}]},
+        good={"synthetic": [pooled({"phantom": {}}) | {"tune": {"snapshots": 4}}]},
+        message="snapshots are of one training, and a generator with `fineTune` has two",
+        field="spec.synthetic[0].tune.snapshots",
+    ),
+    "more moments of trials than a trial has steps": Case(
+        bad={"synthetic": [EDM | {"name": f"x{n}", "tune": MANY_MOMENTS} for n in range(3)]},
+        good={"synthetic": [EDM | {"tune": MANY_MOMENTS}]},
+        message="a trial has at most 25000 steps",
+        field="spec",
     ),
     "a search of a ready-made set": Case(
         bad={"synthetic": [IMPORTED | {"tune": {"among": [{"pca": {}}]}}]},

@@ -4,8 +4,9 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.documents.document import read
 from syntrial.documents.search import MEMBER, NAME, Decision
+from syntrial.trial.record import find_drawn
 from syntrial.v1.artifacts_pb2 import MemberRef
 from tests.e2e.conftest import Laptop
 from tests.e2e.test_trial import successes
@@ -36,6 +38,7 @@ spec:
         trials: 6
         steps: 20
         prune: {after: [0.25]}
+        snapshots: 2
       copies: 0.0
   arms: [augment-50]
   controls: none
@@ -50,6 +53,13 @@ def keys_of(store: ArtifactStore, method: str) -> list[str]:
     keys = {info.name.split("/")[1] for info in store.backend.scan("artifacts/")}
     found = {key: store.manifest(key) for key in keys}
     return [key for key, manifest in found.items() if manifest is not None and manifest.method.endswith(f"/{method}")]
+
+
+def request_of(store: ArtifactStore, key: str) -> Mapping[str, Any]:
+    """What the step of a key was asked."""
+    manifest = store.manifest(key)
+    assert manifest is not None
+    return manifest.request
 
 
 def run_until(laptop: Laptop, store: ArtifactStore, reached: Callable[[], bool]) -> "subprocess.Popen[str]":
@@ -111,7 +121,17 @@ def test_a_search_that_is_killed_three_times_and_damaged_repeats_no_trial(tmp_pa
     assert "losses and weights stay finite" in decision.trials[1].failed
     assert any(trial.pruned for trial in decision.trials)
     best = decision.trials[decision.best or 0]
-    assert best.figures[-1] >= decision.trials[0].figures[-1]
+    assert decision.best_part is not None
+    assert best.figures[decision.best_part] == max(max(trial.figures) for trial in decision.trials if not trial.failed)
+    # The set is of the generator at the moment that was chosen, and the report has a strip for each of the trial's.
+    drawn = find_drawn(store, "small/gan")
+    told = request_of(store, choice)["trials"][decision.best]["judged"][decision.best_part]
+    judge = request_of(store, told["key"])
+    assert drawn is not None
+    assert drawn[0] == request_of(store, judge["synthetic"]["key"])["generator"]["key"]
+    page = (tmp_path / "runs" / "small" / "report.html").read_text()
+    (strips,) = page.split('<figure id="snapshots-0">')[1:]
+    assert strips.partition("</figure>")[0].count('class="strip"') == len(best.figures)
     # The test split was opened when all was on record, and what is evaluated was registered before.
     (look,) = (tmp_path / "store" / "ledger").rglob("000001")
     chosen = (tmp_path / "store" / "artifacts" / choice / "manifest.json").stat().st_mtime

@@ -57,11 +57,26 @@ class _Judged:
     parameters: Mapping[str, Any]
     figures: tuple[float, ...]
     failed: str
+    lowest: bool
+    """Whether the lowest figure is the best."""
+
+    def counts(self, *, parts: int) -> int:
+        """The part by which it counts, of its first `parts`: of snapshots the first of the best; else the last."""
+        if not self.trial.snapshots:
+            return parts - 1
+        return min(range(parts), key=lambda part: self.figures[part] if self.lowest else -self.figures[part])
 
     @property
-    def final(self) -> float | None:
-        """The figure at the end of the training; None where it has none."""
-        return self.figures[-1] if self.figures and not self.failed and not self.trial.pruned else None
+    def best_part(self) -> int | None:
+        """The part by which it may be chosen; None where it has none: it failed, or was stopped before its end."""
+        if self.failed or not self.figures or (self.trial.pruned and not self.trial.snapshots):
+            return None
+        return self.counts(parts=len(self.figures))
+
+    @property
+    def best(self) -> float | None:
+        """The figure of that part."""
+        return None if self.best_part is None else self.figures[self.best_part]
 
 
 def propose_trials(request: ProposeTrialsRequest, context: StepContext) -> None:
@@ -102,7 +117,7 @@ def prune_trials(request: PruneTrialsRequest, context: StepContext) -> None:
     lowest = _is_lowest_best(request.objective)
     part = request.part
     reached = {
-        found.trial.number: found.figures[part]
+        found.trial.number: found.figures[found.counts(parts=part + 1)]
         for found in _judged(request.trials, request.objective, context)
         if len(found.figures) > part
     }
@@ -115,12 +130,13 @@ def prune_trials(request: PruneTrialsRequest, context: StepContext) -> None:
 def choose_trial(request: ChooseTrialRequest, context: StepContext) -> None:
     """Writes `decision`: the best of the trials that were trained to the end, the first of equals.
 
+    Of snapshots it is the best part of any trial: one that was stopped early was judged at its moments as the others.
     Raises UserError where there is none.
     """
     lowest = _is_lowest_best(request.objective)
     trials = _judged(request.trials, request.objective, context)
-    finals = {found.trial.number: found.final for found in trials if found.final is not None}
-    if not finals:
+    bests = {found.trial.number: found.best for found in trials if found.best is not None}
+    if not bests:
         words = "; ".join(dict.fromkeys(found.failed for found in trials if found.failed))
         raise UserError(
             field="trials",
@@ -128,11 +144,12 @@ def choose_trial(request: ChooseTrialRequest, context: StepContext) -> None:
             received=f"{counted(len(trials), 'trial')}, all failed: {words}"[:1000],
             remedy="Mend what is written, which is trial 0, or narrow what is tried.",
         )
-    best = min(finals, key=lambda number: (finals[number] if lowest else -finals[number], number))
+    best = min(bests, key=lambda number: (bests[number] if lowest else -bests[number], number))
     decision = Decision(
         version=1,
         kind="choose",
         best=best,
+        best_part=trials[best].best_part if trials[best].trial.snapshots else None,
         objective=Objective.Name(request.objective).removeprefix("OBJECTIVE_").lower().replace("_", "-"),
         lowest=lowest,
         reference=_reference(request, best, context),
@@ -174,7 +191,8 @@ def _judged(trials: Sequence[SearchTrial], objective: int, context: StepContext)
             failed = "there are too few images for what it is judged by"
         known = tuple(figure for figure in figures if figure is not None)
         parameters = {name: _number(value) for name, value in MessageToDict(trial.parameters).items()}
-        found.append(_Judged(trial=trial, parameters=parameters, figures=known, failed=failed))
+        lowest = _is_lowest_best(objective)
+        found.append(_Judged(trial=trial, parameters=parameters, figures=known, failed=failed, lowest=lowest))
         context.check_cancelled()
     return found
 
@@ -217,8 +235,9 @@ def _told(found: _Judged, space: Mapping[str, "_Dimension"]) -> "FrozenTrial | N
     return create_trial(
         params=inside,
         distributions={name: dimension.distribution for name, dimension in space.items()},
-        intermediate_values=dict(enumerate(found.figures)),
-        value=found.final,
+        # Those of a trial that was stopped are what the estimator knows it by.
+        intermediate_values={part: found.figures[found.counts(parts=part + 1)] for part in range(len(found.figures))},
+        value=None if found.trial.pruned else found.best,
         state=TrialState.PRUNED if found.trial.pruned else TrialState.COMPLETE,
     )
 

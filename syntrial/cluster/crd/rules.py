@@ -36,6 +36,8 @@ from syntrial.experiment.synthetic import (
     NO_SOURCES,
     OVERFITTING_ALONE,
     PRUNES_STEPS,
+    SNAPSHOTS_OF_ONE,
+    SNAPSHOTS_OF_STEPS,
     TUNES_A_GENERATOR,
     TWO_LENGTHS,
     UNLABELLED_FIRST,
@@ -59,10 +61,16 @@ def _parts(tune: str) -> str:
     * (1 + (has({tune}.prune) ? (has({tune}.prune.after) ? {tune}.prune.after.size() : 1) : 0))"""
 
 
+def _most_parts(tune: str) -> str:
+    """Likewise of a generator's search: `TuneFields.most_parts`."""
+    return f"""[{_parts(tune)},
+    (has({tune}.trials) ? {tune}.trials : 12) * (has({tune}.snapshots) ? {tune}.snapshots : 1)].max()"""
+
+
 # One arm of each set: the others are not seen from here. `Spec._countable`.
 _STEPS: Final = f"""(has(self.classifiers) ? self.classifiers.map(c, has(c.tune)
     ? (has(c.tune.replicates) ? c.tune.replicates : 2) * {_parts("c.tune")} : 0).sum() : 0)
-    + (has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * {_parts("s.tune")} : 0)
+    + (has(self.synthetic) ? self.synthetic.map(s, (has(s.tune) ? 3 * {_most_parts("s.tune")} : 0)
     + (has(s.replicates) ? s.replicates : 1) * (3 + 2
     * (has(self.classifiers) ? self.classifiers.size() : 1)
     * [{_SEEDS}, has(self.exploratoryReplicates) ? self.exploratoryReplicates : {_SEEDS}].min())).sum() : 0)"""
@@ -218,7 +226,8 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     ),
     "Tune": (
         Rule(
-            rule="""(has(self.over) && self.over.size() > 0) || (has(self.among) && self.among.size() > 0)""",
+            rule="""(has(self.over) && self.over.size() > 0) || (has(self.among) && self.among.size() > 0)
+            || has(self.snapshots)""",
             message=NOTHING_TO_TRY,
         ),
     ),
@@ -274,12 +283,21 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
             field=".accept",
         ),
         Rule(rule="!has(self.tune) || has(self.generator)", message=TUNES_A_GENERATOR, field=".tune"),
-        Rule(
-            rule=f"""!has(self.tune) || !has(self.tune.prune) || !has(self.generator)
+        *(
+            Rule(
+                rule=f"""!has(self.tune) || !has(self.tune.{field}) || !has(self.generator)
             || !({_in_one_go("self.generator")}
             || (has(self.tune.among) && self.tune.among.exists(g, {_in_one_go("g")})))""",
-            message=PRUNES_STEPS,
-            field=".tune.prune",
+                message=message,
+                field=f".tune.{field}",
+            )
+            for field, message in (("prune", PRUNES_STEPS), ("snapshots", SNAPSHOTS_OF_STEPS))
+        ),
+        Rule(
+            rule="""!has(self.tune) || !has(self.tune.snapshots) || !has(self.generator)
+            || !has(self.generator.latentDiffusion) || !has(self.generator.latentDiffusion.fineTune)""",
+            message=SNAPSHOTS_OF_ONE,
+            field=".tune.snapshots",
         ),
         Rule(
             rule="""!has(self.tune) || !has(self.tune.among) || !self.tune.among.exists(g, (has(g.external)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from syntrial.analysis.pictures import strip
 from syntrial.analysis.report import write_report
 from syntrial.documents.document import as_json
 from syntrial.documents.projection import Projection
@@ -388,3 +389,76 @@ def test_a_search_stands_with_its_trials_and_says_that_the_test_split_was_not_op
     assert not Page(page).open
     (found,) = (one["search"] for one in report["synthetic"] if "search" in one)
     assert found["best"] == 3
+
+
+@pytest.mark.parametrize(("lowest", "part"), [(False, 1), (True, 0)])
+def test_snapshots_stand_as_a_curve_and_as_strips_of_the_same_items_with_the_moment_that_was_chosen(
+    made_up_trial: Callable[..., Any], lowest: bool, part: int
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("gan")
+    figures = (0.6, 0.8, 0.7)
+    one = TrialFigures(number=0, parameters={}, title="as it is written", figures=figures, pruned=False, failed="")
+    objective = "frechet" if lowest else "auroc"
+    decision = Decision(
+        version=1,
+        kind="choose",
+        best=0,
+        best_part=part,
+        objective=objective,
+        lowest=lowest,
+        reference=0.9,
+        trials=(one,),
+    )
+    (summary,) = (one for one in trial.request.synthetic if one.name == "gan")
+    summary.search.CopyFrom(trial.put("choose gan", "decision", {"decision.json": as_json(decision)}))
+    members = [trial.put(f"sample {n}", "images", trial.image_set(f"gan {n}", 40)) for n in range(3)]
+    for number, member in enumerate(members):
+        summary.snapshots.add(images_shown=1000 * (number + 1), images=member)
+    report, page = written(trial)
+    (found,) = (one["search"] for one in report["synthetic"] if "search" in one)
+    assert found["images_shown"] == [1000, 2000, 3000]
+    (gallery,) = (figure for figure in report["figures"] if figure["id"] == "snapshots-0")
+    assert gallery["keys"] == [member.key for member in members]
+    assert {member.key for member in members} <= {source["key"] for source in report["provenance"]}
+    section = page.split("Searches</h2>")[1].split("</section>")[0]
+    drawn = section.split("</figure>")[0]
+    # The moments, with the chosen one over its own; one trial has no panel of trials.
+    assert drawn.count("<circle") == 3 + 1
+    assert "by trial" not in drawn
+    told = " ".join(section.split())
+    chosen = f"{part + 1}\u202f000 images shown"
+    assert f"opened when trial 0, as it was after {part + 1} 000 images shown, was chosen and on record" in told
+    assert f"moment {part + 1} of 3" in told
+    assert "from the left 6 normal, 6 pneumonia" in told
+    rows = section.split('<div class="strips">')[1]
+    assert rows.count('class="strip"') == 3
+    assert f"{chosen}</b><small>{figures[part]:.4f}, chosen</small>" in rows
+    assert rows.count("chosen") == 1
+    # Each strip has the first of each class of its own set.
+    for number, member in enumerate(members):
+        images = trial.inputs[(member.key, "images")]
+        rows_of = [*range(0, 12, 2), *range(1, 12, 2)]
+        assert strip([images.images_NHWC[row] for row in rows_of]) in rows, number
+    assert not Page(page).open
+
+
+def test_a_trial_that_was_stopped_early_is_told_as_chosen_where_a_moment_of_it_was(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("gan")
+    trials = tuple(
+        TrialFigures(number=n, parameters={"gamma": n}, title="", figures=figures, pruned=n == 1, failed="")
+        for n, figures in enumerate([(0.6, 0.7), (0.8,)])
+    )
+    decision = Decision(version=1, kind="choose", best=1, best_part=0, objective="auroc", trials=trials)
+    (summary,) = (one for one in trial.request.synthetic if one.name == "gan")
+    summary.search.CopyFrom(trial.put("choose gan", "decision", {"decision.json": as_json(decision)}))
+    summary.snapshots.add(images_shown=10, images=trial.put("sample", "images", trial.image_set("gan 0", 40)))
+    _, page = written(trial)
+    section = page.split("Searches</h2>")[1].split("</section>")[0]
+    assert "<td>chosen</td>" in section
+    assert "<td>stopped early</td>" not in section
+    # Two trials; one moment, with the chosen one over it.
+    assert section.split("</figure>")[0].count("<circle") == 2 + 2

@@ -6,7 +6,7 @@ from syntrial.documents.search import Decision
 
 
 def decided(method: str, request: Any, *, best: int | None = None) -> Decision:
-    """Rates by number; of those compared the first goes on; the last one left wins, or `best`."""
+    """Rates by number; of those compared the first goes on; the last one left wins, or `best`, by its second part."""
     match method.rpartition("/")[2]:
         case "ProposeTrials":
             first = len(request.trials)
@@ -17,4 +17,5 @@ def decided(method: str, request: Any, *, best: int | None = None) -> Decision:
         case _:
             left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
             chosen = (left[-1] if left else 0) if best is None else best
-            return Decision(version=1, kind="choose", best=chosen)
+            part = 1 if request.trials[chosen].snapshots else None
+            return Decision(version=1, kind="choose", best=chosen, best_part=part)

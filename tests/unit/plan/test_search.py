@@ -195,6 +195,9 @@ def test_equal_trials_of_two_sets_are_one() -> None:
         {"parallel": 3, "among": [{"gan": {"preset": "nano"}}]},
         {"objective": "frechet", "trials": 7},
         {"over": {}, "among": [{"pca": {}}]},
+        {"over": {}, "snapshots": 3},
+        {"snapshots": 4, "objective": "frechet"},
+        {"snapshots": 4, "prune": {"after": [0.3, 0.5]}},
     ],
 )
 def test_the_count_of_steps_is_never_too_small_and_is_told_as_what_may_come(tune: dict[str, Any]) -> None:
@@ -229,3 +232,67 @@ def test_further_replicates_are_trained_with_what_was_chosen() -> None:
     assert chosen.of_trial
     assert further.request.gan == chosen.request.gan
     assert further.request.seed == chosen.request.seed + 1
+
+
+def snapshots_of(found: Plan, trial: int) -> list[Any]:
+    """The requests of a trial's parts, in order."""
+    label = f"train gan made trial {trial} part "
+    return [step.request for step in found.steps if step.label.startswith(label)]
+
+
+def test_snapshots_alone_are_one_trial_in_parts_of_which_the_chosen_one_is_sampled_and_none_trained_again() -> None:
+    found, decisions = whole(experiment(generator={"gan": {"preset": "pico", "images": 1000}}, over={}, snapshots=4))
+    assert [label for label in labels(found) if label.startswith("train gan")] == [
+        f"train gan made trial 0 part {part}/4" for part in (1, 2, 3, 4)
+    ]
+    parts = snapshots_of(found, 0)
+    assert [request.part.until_images for request in parts] == [250, 500, 750, 0]
+    assert not [step for step in found.steps if step.method.endswith(("ProposeTrials", "PruneTrials"))]
+    (choice,) = (step for step in found.steps if step.label == "choose the best trial of made")
+    (told,) = choice.request.trials
+    assert (len(told.judged), told.snapshots, told.replicates) == (4, True, 0)
+    assert decisions.made[choice.key].best_part == 1
+    sampling = next(step for step in found.steps if step.label == "sample made")
+    assert next(step.label for step in found.steps if step.key == sampling.request.generator.key).endswith("part 2/4")
+    item = experiment(generator={"gan": {"preset": "pico", "images": 1000}}, over={}, snapshots=4)
+    (report,) = planned(item, decisions, looks=[Look(number=1)]).report
+    (summary,) = (one for one in report.request.synthetic if one.name == "made")
+    assert [one.images_shown for one in summary.snapshots] == [250, 500, 750, 1000]
+    drawn = {step.key: step.request.generator.key for step in found.steps if step.method.endswith("SampleImages")}
+    parts_by_key = {step.key: step.label for step in found.steps}
+    shown = [parts_by_key[drawn[one.images.key]] for one in summary.snapshots]
+    assert shown == [f"train gan made trial 0 part {part}/4" for part in (1, 2, 3, 4)]
+
+
+def test_parts_end_where_trials_are_compared_and_at_snapshots_and_are_compared_where_pruning_says() -> None:
+    generator = {"gan": {"preset": "pico", "images": 1000}}
+    found, _ = whole(experiment(generator=generator, snapshots=4, prune={"after": [0.3, 0.5]}, trials=2))
+    assert [request.part.until_images for request in snapshots_of(found, 0)] == [250, 300, 500, 750, 0]
+    # One that is not trained on has the moments until then.
+    assert [request.part.until_images for request in snapshots_of(found, 1)] == [250, 300]
+    compared = [step.request.part for step in found.steps if step.method.endswith("PruneTrials")]
+    assert compared == [1, 2]
+
+
+def test_a_search_without_snapshots_tells_nothing_of_them() -> None:
+    item = experiment(prune={})
+    found, decisions = whole(item)
+    assert all(not trial.snapshots for step in found.steps if step.method in DECIDING for trial in step.request.trials)
+    (report,) = planned(item, decisions, looks=[Look(number=1)]).report
+    assert all(not one.snapshots for one in report.request.synthetic)
+
+
+@pytest.mark.parametrize(("part", "until"), [(1, 500), (3, None)])
+def test_further_replicates_are_trained_up_to_the_moment_that_was_chosen(part: int, until: int | None) -> None:
+    item = experiment(generator={"gan": {"preset": "pico", "images": 1000}}, over={}, snapshots=4)
+    tree = item.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    tree["spec"]["synthetic"][0]["replicates"] = 2
+    item = validate(tree)
+    (key,) = planned(item).undecided
+    found = planned(item, Decisions(made={key: Decision(version=1, kind="choose", best=0, best_part=part)}))
+    (further,) = (step for step in found.steps if step.label == "train gan made 2/2")
+    assert (further.request.part.until_images if further.request.HasField("part") else None) == until
+    assert not further.request.part.HasField("begun")
+    assert further.request.seed == 1
+    sampled = next(step for step in found.steps if step.label == "sample made 2/2")
+    assert sampled.request.generator.key == further.key

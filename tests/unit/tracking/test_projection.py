@@ -3,6 +3,8 @@
 import dataclasses
 import json
 
+import pytest
+
 from syntrial.documents.document import as_json
 from syntrial.documents.search import Decision, TrialFigures
 from syntrial.rpc.testing import fake_key
@@ -97,6 +99,28 @@ def test_a_trial_of_a_search_has_its_settings_its_curve_what_judged_it_and_wheth
     assert best.files["samples.png"].ref.key == fake_key("sample gan trial 1")
     failed = runs["gan trial 2"]
     assert (failed.state, failed.tags[NOTE], failed.params["learningRate"]) == ("FAILED", "it diverged", "0.3")
+
+
+@pytest.mark.parametrize(("part", "states"), [(0, ["chosen", "ended"]), (1, ["ended", "chosen"])])
+def test_of_snapshots_the_part_that_was_chosen_is_and_the_words_say_which(
+    trial: HandMade, part: int, states: list[str]
+) -> None:
+    trial.search(is_chosen=False)
+    tried = TrialFigures(number=0, parameters={"gamma": 1}, title="", figures=(0.6, 0.8), pruned=False, failed="")
+    judged = [reference(f"judge gan trial {number}", "validation") for number in (0, 1)]
+    decision = Decision(version=1, kind="choose", best=0, best_part=part, objective="auroc", trials=(tried,))
+    trial.put(
+        "choose the best trial of gan",
+        "GenerationService/ChooseTrial",
+        {"decision": {"decision.json": as_json(decision)}},
+        {"trials": [{"judged": judged, "snapshots": True}]},
+    )
+    trial.file()
+    runs = runs_of(trial)
+    parts = [runs[f"train gan gan trial {number}"] for number in (0, 1)]
+    assert [run.tags["syntrial.trial_state"] for run in parts] == states
+    assert [values(run)["objective"] for run in parts] == [0.6, 0.8]
+    assert runs["small"].tags["syntrial.best.gan"] == f"trial 0: gamma 1, at moment {part + 1} of 2"
 
 
 def test_before_the_choice_a_trial_already_has_what_judged_it(trial: HandMade) -> None:
