@@ -24,7 +24,7 @@ What belongs here: comparisons, arms, curves and the tree that holds them; pure,
     roc                    {false_positive_rate, curves: [{cell, class (null: macro), mean, low, high, keys}]}
     training_curves        [{cell, x_unit, x, series: {name: {mean, low, high}}, keys}]
     dataset                the audit as the data preparation wrote it, with keys
-    synthetic              [{name, method, proven_lineage, control, decisions, quality, audit, curves, keys,
+    synthetic              [{name, method, proven_lineage, control, decisions, rounds, quality, audit, curves, keys,
                            reconstructions (by its autoencoders; left out where it has none),
                            projection (images in two dimensions: x, y, kind, group, with what they mean; left out where
                            nobody asked), search (what the search for its generator tried and chose, as the generation
@@ -457,6 +457,7 @@ def _synthetic(synthetic: SyntheticData) -> Json:
         "proven_lineage": synthetic.proven_lineage,
         "control": synthetic.control,
         "decisions": [as_json(found.value) for found in synthetic.decisions],
+        "rounds": list(synthetic.rounds),
         "quality": [as_json(found.value) for found in synthetic.quality],
         "audit": as_json(synthetic.audit.value) if synthetic.audit else None,
         "curves": [as_json(found.value) for found in synthetic.curves],

@@ -4,6 +4,7 @@ What belongs here: the Jinja environment, how numbers are written, and what each
 style sheet are in `templates/`. The page loads nothing: styles and pictures are inside it, and it has no script.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -222,7 +223,9 @@ def synthetic_row(synthetic: Json) -> Json:
         "proven_lineage": synthetic["proven_lineage"],
         "keys": synthetic["keys"],
         "candidates": sum(decisions["candidates"] for decisions in synthetic["decisions"]),
+        "rounds": max(synthetic["rounds"], default=0),
         "accepted": sum(decisions["accepted"] for decisions in synthetic["decisions"]),
+        "shares": _shares(synthetic),
         "rejected": sum(reasons.values()),
         "reasons": {REASONS.get(reason, reason): count for reason, count in reasons.items() if count},
         "repeated": sum(decisions["repeated"] for decisions in synthetic["decisions"]),
@@ -237,6 +240,16 @@ def synthetic_row(synthetic: Json) -> Json:
             "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
         },
     }
+
+
+def _shares(synthetic: Json) -> dict[str, float]:
+    """The share of each class's candidates that passed, whether or not its quota had room."""
+    candidates: Counter[str] = Counter()
+    passed: Counter[str] = Counter()
+    for row in (row for decisions in synthetic["decisions"] for row in decisions["by_class"]):
+        candidates[row["class"]] += row["candidates"]
+        passed[row["class"]] += row["accepted"] + row["rejected"].get("surplus", 0)
+    return {name: passed[name] / count for name, count in candidates.items() if count}
 
 
 @cache

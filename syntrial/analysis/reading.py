@@ -157,6 +157,8 @@ class SyntheticData:
     """What the search for its generator came to; None where there was none."""
     snapshots: tuple[SnapshotData, ...] = ()
     """Of the trial that was chosen, for each of its figures; empty where ends of trainings alone were compared."""
+    rounds: tuple[int, ...] = ()
+    """In how many its candidates were drawn; empty where they were imported."""
     pools: tuple[PoolData, ...] = ()
     """Unlabelled images that its generator was trained on beside the training split."""
 
@@ -346,6 +348,7 @@ def _read_synthetic(summary: SyntheticSummary, *, reader: _Reader) -> SyntheticD
         accepted=_each(summary.accepted, reader.pictures),
         rejected=_each(summary.rejected, reader.pictures),
         decisions=tuple(reader.document(Decisions, ref, "decisions.json") for ref in summary.decisions),
+        rounds=tuple(summary.rounds),
         quality=tuple(reader.document(Quality, ref, "quality.json") for ref in summary.quality),
         copies=_optional_pairs(reader.open(summary.quality[0]), name="copies.npy") if summary.quality else None,
         curves=tuple(reader.document(Curves, ref, "curves.json") for ref in summary.curves),

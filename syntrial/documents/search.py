@@ -1,4 +1,4 @@
-"""`decision.json`: what a search decided. A plan that waits for a decision is made anew with it."""
+"""`decision.json`: what a search decided, or a filtering. A plan that waits for a decision is made anew with it."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -29,13 +29,23 @@ class TrialFigures:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ClassQuota:
+    """What a class needs, and has of its candidates."""
+
+    name: Annotated[str, Field(alias="class")]
+    needed: int
+    accepted: int
+    candidates: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decision:
-    """Trials to come, trials that are trained on, or the best: `kind` says which."""
+    """Trials to come, trials that are trained on, the best, or how many candidates come: `kind` says which."""
 
     __pydantic_config__ = DOCUMENT
 
     version: Annotated[Literal[1], Field(alias="schema")]
-    kind: Literal["propose", "prune", "choose"]
+    kind: Literal["propose", "prune", "choose", "quota"]
     proposed: tuple[dict[str, Any], ...] = ()
     """The fields of each trial to come; fewer than were asked for where all there are were tried."""
     going_on: tuple[int, ...] = ()
@@ -52,3 +62,7 @@ class Decision:
     """What real images reach by the same judge: a classifier trained on them, or others of them at that distance."""
     trials: tuple[TrialFigures, ...] = ()
     """In order."""
+    oversample: float | None = None
+    """Candidates that are to be drawn for each image needed; None: each class has the images that it needs."""
+    quotas: tuple[ClassQuota, ...] = ()
+    """By which of a filtering that was decided."""

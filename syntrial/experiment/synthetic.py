@@ -16,6 +16,7 @@ from syntrial.experiment.tuning import NOTHING_TO_TRY, Dimension, TuneFields, ch
 from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
+DRAWS_IN_ROUNDS: Final = "belongs to a generator of Syntrial's own, of which more images can be drawn"
 NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images and no `code`"
 PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_STEPS: Final = "snapshots are of generators trained by steps: diffusion, gan, latentDiffusion"
@@ -168,7 +169,17 @@ class Synthetic(OneOf):
         "(the rare ones first, until real and synthetic together are even).",
     )
     oversample: float | None = Field(
-        None, ge=1, le=100, description="Candidates drawn for each image needed. Default: what the filters take away."
+        None,
+        ge=1,
+        le=100,
+        description="Candidates drawn for each image needed, at first. Default: what the filters take away.",
+    )
+    oversample_limit: float | None = Field(
+        None,
+        ge=1,
+        le=100,
+        description="Candidates drawn for each image needed, at most: where too few are accepted, more are drawn, up "
+        "to this. As much as `oversample`: none are. Default: 32.",
     )
     accept: Literal["first", "best"] = Field(
         "first",
@@ -219,6 +230,19 @@ class Synthetic(OneOf):
         ):
             remedy = "Leave one of the two out."
             raise wrong("tune.snapshots", SNAPSHOTS_OF_ONE, self.tune.snapshots, remedy)
+        return self
+
+    @model_validator(mode="after")
+    def _limited(self) -> Self:
+        limit = self.oversample_limit
+        if limit is None:
+            return self
+        among = self.tune.among if self.tune is not None else ()
+        if self.generator is None or all(item.kind == EXTERNAL for item in (self.generator, *among)):
+            raise wrong("oversampleLimit", DRAWS_IN_ROUNDS, limit, "Leave it out.", words=f"{limit:g} beside another")
+        if self.oversample is not None and self.oversample > limit:
+            remedy = f"Give {self.oversample:g} for no further candidates, or more."
+            raise wrong("oversampleLimit", "is at least `oversample`", limit, remedy, words=f"{limit:g}")
         return self
 
     @model_validator(mode="after")

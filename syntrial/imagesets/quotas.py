@@ -6,11 +6,19 @@ n images of each class, by their number within the class, serve every ratio.
 
 import math
 from collections.abc import Sequence
+from typing import Final
 
 from syntrial.v1.generation_pb2 import Balance
 
 # Products such as 1.1 × 10 lie a few units in the last place above the number that is meant.
 _ROUNDING = 1e-9
+
+_MARGIN: Final = 1.1
+"""Over the candidates that were enough at the share accepted so far, since the next need not pass as often."""
+
+_LEAST_GROWTH: Final = 1.5
+_MOST_GROWTH: Final = 4.0
+"""Of the candidates from a round of drawing to the next: few rounds, and no leap by what a handful of images say."""
 
 
 def class_quota(counts: Sequence[int], *, ratio: float, balance: int) -> tuple[int, ...]:
@@ -56,6 +64,25 @@ def total_quota(images: int, *, ratio: float) -> int:
 def candidates(quota: int, *, oversample: float) -> int:
     """Images to draw so that filters may take some away: `oversample` (at least 1) times the quota, rounded up."""
     return math.ceil(quota * oversample - _ROUNDING)
+
+
+def enough_oversample(share: float) -> float:
+    """The `oversample` at which a class would have had its quota whose candidates pass by this share, above 0."""
+    return math.ceil(_MARGIN / share * 20 - _ROUNDING) / 20
+
+
+def next_oversample(oversample: float, *, limit: float, share: float) -> float:
+    """The `oversample` of the next round, where the worst class's share of candidates that pass left it short."""
+    least, most = _LEAST_GROWTH * oversample, _MOST_GROWTH * oversample
+    return min(limit, most if share * most <= _MARGIN else max(least, enough_oversample(share)))
+
+
+def most_rounds(oversample: float, *, limit: float) -> int:
+    """Rounds of drawing at most, the first with `oversample` candidates for each image needed, the last `limit`."""
+    rounds = 1
+    while oversample < limit:
+        oversample, rounds = oversample * _LEAST_GROWTH, rounds + 1
+    return rounds
 
 
 def _round_half_up(value: float) -> int:

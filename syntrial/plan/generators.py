@@ -92,18 +92,33 @@ class Generators:
         return Trained(key=trained, judge=judge)
 
     def sample(
-        self, item: Synthetic, generator: Generator, trained: Trained, *, ratio: float, seed: int, about: str, add: Add
+        self,
+        item: Synthetic,
+        generator: Generator,
+        trained: Trained,
+        *,
+        ratio: float,
+        seed: int,
+        about: str,
+        add: Add,
+        verb: str = "sample",
+        oversample: float | None = None,
+        drawn: MemberRef | None = None,
     ) -> MemberRef:
-        """Its candidates for the set; raises UserError as `train`."""
-        sampling = requests.sampling(item, generator, ratio=ratio, seed=seed, code=self._code(item))
+        """Its candidates for the set, of which `drawn` are the first; raises UserError as `train`."""
+        sampling = requests.sampling(
+            item, generator, ratio=ratio, seed=seed, code=self._code(item), oversample=oversample
+        )
         sampling.generator.CopyFrom(member_of(trained.key, "generator"))
         sampling.train.CopyFrom(self._train)
         if trained.judge is not None:
             sampling.classifier.CopyFrom(trained.judge)
+        if drawn is not None:
+            sampling.drawn.CopyFrom(drawn)
         sampled = add(
             "GenerationService/SampleImages",
             sampling,
-            verb="sample",
+            verb=verb,
             about=about,
             program=requests.program_of(generator),
         )

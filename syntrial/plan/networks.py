@@ -41,8 +41,12 @@ class Add(Protocol):
         about: str,
         work: float = 0.0,
         program: Program = Program(),  # noqa: B008 - frozen
+        waits_for: tuple[str, ...] = (),
     ) -> str:
-        """`method` is without its package; `work` and `program` as of a `Step`."""
+        """`method` is without its package; `work` and `program` as of a `Step`.
+
+        `waits_for` are keys of steps that come before it, though it reads nothing of them.
+        """
         ...
 
 

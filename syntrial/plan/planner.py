@@ -7,6 +7,7 @@ planned once the looks at the test split are known; that decision is read from t
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from syntrial.artifacts.references import member_refs
@@ -27,6 +28,7 @@ from syntrial.plan import requests
 from syntrial.plan.classifier_trials import ClassifierTrials
 from syntrial.plan.classifiers import Classifiers, Shown
 from syntrial.plan.encoding import Encoding
+from syntrial.plan.filtering import Filtering, Taken, limit_of
 from syntrial.plan.generator_trials import Found, GeneratorTrials, Judge
 from syntrial.plan.generators import Generators
 from syntrial.plan.networks import Networks, seed_of
@@ -57,7 +59,7 @@ from syntrial.v1.classification_pb2 import (
     TrainClassifierRequest,
 )
 from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
-from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter, FilterImagesRequest
+from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter
 from syntrial.v1.generation_pb2 import ChooseTrialRequest
 
 
@@ -70,9 +72,10 @@ def plan(
 ) -> Plan:
     """Expands an experiment into its steps.
 
-    `sources` holds each resolved source by the name of its `SourceRef`; `decisions` what searches have decided so far,
-    with which the plan grows; `looks`, where known, the looks at the test split with this one last, which there are
-    only once nothing is undecided. Pure: the same arguments give the same plan. Raises UserError for unknown presets.
+    `sources` holds each resolved source by the name of its `SourceRef`; `decisions` what searches and filterings have
+    decided so far, with which the plan grows; `looks`, where known, the looks at the test split with this one last,
+    which there are only once nothing is undecided. Pure: the same arguments give the same plan. Raises UserError for
+    unknown presets.
     """
     return _Planner(experiment, sources, decisions).plan(looks)
 
@@ -98,6 +101,8 @@ class _Planner:
         self.searches: dict[str, Found | None] = {}
         self.classifiers_chosen: dict[str, Chosen[Classifier] | None] = {}
         self.drawn: dict[str, str] = {}
+        self.taken: dict[tuple[str, int], Taken] = {}
+        """By a set's name and replicate."""
         self.awaits: list[str] = []
         self.spec: Spec = experiment.spec
         self.sources = sources
@@ -114,7 +119,9 @@ class _Planner:
         self.classifiers = Classifiers(self.spec, self.networks, dataset=self.dataset)
         self.generators = Generators(self.spec, self.sources, dataset=self.dataset, add=self._add)
         if self.spec.synthetic:
-            self.encoder = Encoding(self.spec, train=self._split("train"), networks=self.networks, add=self._add)
+            train = self._split("train")
+            self.encoder = Encoding(self.spec, train=train, networks=self.networks, add=self._add)
+            self.filtering = Filtering(train=train, encoder=self.encoder, decisions=self.decisions, add=self._add)
         sets = [self._set(item) for item in outline(self.spec)]
         self.primary_control = self.spec.control_of(self.spec.primary.arm)
         self._compare_cells(sets)
@@ -128,10 +135,14 @@ class _Planner:
         require_shares(self.training.values(), devices=self.spec.resources.devices)
         assert not (looks and self.awaits), "the test split was opened before all was decided"
         report = self._report(sets, looks) if looks else ()
-        planned = len(self.training) + len(self.evaluation) + 1
+        short = self.filtering.awaits if self.spec.synthetic else []
+        more = self.filtering.more if short else 0
+        if self.awaits:
+            size, planned = size_of(self.spec), len(self.training) + len(self.evaluation) + 1
+            more = max(size.steps + size.further - planned, 1)
         return Plan(
-            undecided=tuple(self.awaits),
-            more=max(size_of(self.spec).steps - planned, 1) if self.awaits else 0,
+            undecided=(*self.awaits, *short),
+            more=more,
             training=tuple(self.training.values()),
             evaluation=tuple(self.evaluation.values()),
             report=report,
@@ -175,7 +186,7 @@ class _Planner:
     # Synthetic sets
 
     def _set(self, outlined: OutlinedSet) -> _Set:
-        item, name, ratio, random = outlined.spec, outlined.name, outlined.ratio, outlined.is_random
+        item, name, random = outlined.spec, outlined.name, outlined.is_random
         best = self._sought(item)
         generator = best.generator if best is not None else item.generator
         summary = SyntheticSummary(
@@ -191,31 +202,10 @@ class _Planner:
             summary.search.CopyFrom(best.decision)
         for replicate in range(item.replicates):
             suffix = f" {replicate + 1}/{item.replicates}" if item.replicates > 1 else ""
-            if generator is not None:
-                images = self._generate(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
-            else:
-                images = self._import(item, summary)
-            features = self.encoder.features(images, about=f"candidates of {item.name}{suffix}")
-            filtered = self._add(
-                "FilteringService/FilterImages",
-                FilterImagesRequest(
-                    images=images,
-                    train=self._split("train"),
-                    encoder=self.encoder.member,
-                    filters=requests.random_filters(item) if random else requests.filters(item),
-                    copies=CopyFilter(quantile=item.copies),
-                    ratio=ratio,
-                    balance=requests.balance_name(item),
-                    seed=item.seed + replicate if random else 0,
-                    # A control does not fail the trial: the report says what it lacked.
-                    allow_shortfall=item.generator is None or summary.control,
-                    acceptance=None if random else requests.acceptance_name(item),
-                    features=features,
-                    train_features=self.encoder.train_features,
-                ),
-                verb="filter",
-                about=f"{name}{suffix}",
-            )
+            taken = self._take(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
+            filtered = taken.filtered
+            if taken.rounds:
+                summary.rounds.append(taken.rounds)
             summary.accepted.append(member_of(filtered, "accepted"))
             summary.rejected.append(member_of(filtered, "rejected"))
             summary.decisions.append(member_of(filtered, "decisions"))
@@ -228,7 +218,7 @@ class _Planner:
                         encoder=self.encoder.member,
                         copies=CopyFilter(quantile=item.copies),
                         seed=self.spec.seed,
-                        features=features and member_of(filtered, "accepted_features"),
+                        features=taken.features and member_of(filtered, "accepted_features"),
                         train_features=self.encoder.train_features,
                     ),
                     verb="assess",
@@ -253,11 +243,21 @@ class _Planner:
         projected = self._add("FilteringService/ProjectImages", request, verb="project", about=about)
         return member_of(projected, "projection")
 
-    def _generate(
-        self, outlined: OutlinedSet, generator: Generator, *, replicate: int, suffix: str, summary: SyntheticSummary
-    ) -> MemberRef:
+    def _take(
+        self,
+        outlined: OutlinedSet,
+        generator: Generator | None,
+        *,
+        replicate: int,
+        suffix: str,
+        summary: SyntheticSummary,
+    ) -> Taken:
+        """What a replicate of the set takes of its candidates, which are drawn or imported before."""
         item, seed = outlined.spec, outlined.spec.seed + replicate
         about = f"{item.name}{suffix}"
+        if generator is None:
+            images = self._import(item, summary)
+            return self.filtering.imported(outlined, images, replicate=replicate, suffix=suffix)
         best = self._sought(item)
         if best is not None and replicate == 0:
             # It was trained by its search.
@@ -268,12 +268,23 @@ class _Planner:
             trained = self.generators.train(
                 item, generator, seed=seed, about=about, summary=summary, add=self._add, part=part
             )
-        images = self.generators.sample(
-            item, generator, trained, ratio=outlined.ratio, seed=seed, about=about, add=self._add
+        if outlined.is_random:
+            of = self.taken[item.name, replicate]
+            return self.filtering.at_random(outlined, of, replicate=replicate, suffix=suffix)
+        draw = partial(
+            self.generators.sample,
+            *(item, generator, trained),
+            ratio=outlined.ratio,
+            seed=seed,
+            about=about,
+            add=self._add,
         )
+        limit = limit_of(outlined, generator)
+        taken = self.filtering.in_rounds(outlined, draw, replicate=replicate, suffix=suffix, limit=limit)
+        self.taken[item.name, replicate] = taken
         if replicate == 0:
-            self.drawn.setdefault(item.name, images.key)
-        return images
+            self.drawn[item.name] = taken.candidates.key
+        return taken
 
     def _sought(self, item: Synthetic) -> Found | None:
         """What the set's search came to; None where it has none, or that is yet to be decided."""
@@ -466,6 +477,7 @@ class _Planner:
         part: dict[str, Step] | None = None,
         program: Program = Program(),  # noqa: B008 - frozen
         of_trial: bool = False,
+        waits_for: tuple[str, ...] = (),
     ) -> str:
         """Adds a step unless one of the same key is there; returns its key.
 
@@ -477,7 +489,8 @@ class _Planner:
         part = self.training if part is None else part
         if of_trial and step.key in self.decisions.failed:
             raise Spoiled(self.decisions.failed[step.key])
-        there = part.setdefault(step.key, replace(step, of_trial=of_trial))
+        after = tuple(dict.fromkeys([*step.after, *waits_for]))
+        there = part.setdefault(step.key, replace(step, of_trial=of_trial, after=after))
         if there.of_trial and not of_trial:
             part[step.key] = replace(there, of_trial=False)
         return step.key

@@ -68,6 +68,8 @@ _NOT_IN_CONFIG = frozenset({"preset", "sampler", "autoencoder", "guide", "kimg",
 """What users say of a generator beside the fields of its message."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
+USUAL_LIMIT = 32.0
+"""Candidates drawn for each one needed at most."""
 
 
 def preparation(dataset: Dataset, *, source: Source, form: Dataset) -> PrepareDatasetRequest:
@@ -231,9 +233,15 @@ def autoencoder_training(generator: Generator, *, size: int, seed: int) -> Train
 
 
 def sampling(
-    synthetic: Synthetic, generator: Generator, *, ratio: float, seed: int, code: str = ""
+    synthetic: Synthetic,
+    generator: Generator,
+    *,
+    ratio: float,
+    seed: int,
+    code: str = "",
+    oversample: float | None = None,
 ) -> SampleImagesRequest:
-    """The sampling of a generator, without its inputs."""
+    """The sampling of a generator, without its inputs; `oversample` is by default that of the first round."""
     kind, chosen = generator.kind, generator.chosen
     sampler: Any
     if kind == EXTERNAL:
@@ -246,7 +254,7 @@ def sampling(
             _set_guidance(sampler, generator)
     return SampleImagesRequest(
         ratio=ratio,
-        oversample=oversampling(synthetic),
+        oversample=oversampling(synthetic) if oversample is None else oversample,
         balance=balance_name(synthetic),
         seed=seed,
         micro_batch=micro_batch,
@@ -279,10 +287,19 @@ def oversampling(synthetic: Synthetic) -> float:
     """Candidates drawn for each image needed: what the user says, else what the filters are expected to take away."""
     if synthetic.oversample is not None:
         return synthetic.oversample
+    limit = synthetic.oversample_limit or math.inf
     factor = COPY_HEADROOM if synthetic.copies > 0 else 1.0
     for share in _shares(synthetic):
         factor *= UNKNOWN_HEADROOM if share is None else 1 / share
-    return round(factor, 4)
+    return min(round(factor, 4), limit)
+
+
+def oversample_limit(synthetic: Synthetic, generator: Generator | None) -> float:
+    """Candidates drawn for each image needed at most, `oversampling` or more; 0: more than at first never are."""
+    may_reject = bool(synthetic.filters) or synthetic.copies > 0
+    if generator is None or generator.kind == EXTERNAL or not may_reject:
+        return 0.0
+    return synthetic.oversample_limit or max(USUAL_LIMIT, oversampling(synthetic))
 
 
 def filters(synthetic: Synthetic) -> list[Filter]:

@@ -33,9 +33,15 @@ from syntrial.v1.generation_pb2 import (
 )
 
 DECIDING: Final = frozenset(
-    f"syntrial.v1.GenerationService/{name}" for name in ("ProposeTrials", "PruneTrials", "ChooseTrial")
+    f"syntrial.v1.{name}"
+    for name in (
+        "GenerationService/ProposeTrials",
+        "GenerationService/PruneTrials",
+        "GenerationService/ChooseTrial",
+        "FilteringService/FilterImages",
+    )
 )
-"""Methods whose result is a decision, which a further plan reads."""
+"""Methods whose result is a decision, or may be one, which a further plan reads."""
 
 M = TypeVar("M", bound=Model)
 

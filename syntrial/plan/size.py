@@ -15,6 +15,7 @@ from syntrial.errors import UserError
 from syntrial.experiment.endpoint import Side
 from syntrial.experiment.model import MOST_STEPS, Classifier, Experiment, Spec
 from syntrial.plan import classifier_trials, generator_trials
+from syntrial.plan.filtering import steps_of_further_rounds
 from syntrial.plan.latents import steps_in_latents
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
 
@@ -36,6 +37,8 @@ class Size:
 
     steps: int
     """Of the whole plan, its report too: as many as the planner makes where no two are the same, never fewer."""
+    further: int
+    """Besides, at most: of rounds in which more candidates are drawn, as filterings decide."""
     comparisons: int
     """Of an arm with its control, in the report."""
 
@@ -79,7 +82,8 @@ def size_of(spec: Spec) -> Size:
     for item in spec.classifiers:
         if item.probe is not None:
             steps += _extractions(spec, sets, item, cells=cells[item.title])
-    return Size(steps=steps, comparisons=comparisons)
+    further = sum(steps_of_further_rounds(item, extracts=extracts) for item in sets if not item.is_random)
+    return Size(steps=steps, further=further, comparisons=comparisons)
 
 
 def _trainings_of(spec: Spec, side: Side, *, primary: bool) -> int:
@@ -89,7 +93,7 @@ def _trainings_of(spec: Spec, side: Side, *, primary: bool) -> int:
 def check_size(experiment: Experiment, *, limit: int) -> None:
     """Raises UserError where the trial has more than `limit` steps, or compares more than that."""
     size = size_of(experiment.spec)
-    for found, what in ((size.steps, "steps"), (size.comparisons, "comparisons")):
+    for found, what in ((size.steps + size.further, "steps"), (size.comparisons, "comparisons")):
         if found > limit:
             raise UserError(
                 field="spec",

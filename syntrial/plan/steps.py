@@ -53,7 +53,7 @@ class Step:
     about: str = ""
     """What the step's result is called among those of its method, for example "diffusion edm"."""
     after: tuple[str, ...]
-    """Keys of the steps whose artifacts it reads."""
+    """Keys of the steps that come before it: those whose artifacts it reads, and what it waits for besides."""
     program: Program = Program()
     """Where it is to be found is no part of the key; what it is stands in the request."""
     work: float = 0.0
@@ -142,7 +142,7 @@ class Plan:
     cells: tuple[Cell, ...] = field(default=())
     comparisons: tuple[CellComparison, ...] = field(default=())
     undecided: tuple[str, ...] = ()
-    """Keys of the steps with whose decisions the plan is made anew; it then has further steps."""
+    """Keys of the steps with whose decisions the plan is made anew; it then may have further steps."""
     more: int = 0
     """At most so many further steps, where something is undecided."""
     drawn: Mapping[str, str] = field(default_factory=dict)
@@ -153,6 +153,11 @@ class Plan:
     def steps(self) -> tuple[Step, ...]:
         """All steps, inputs first."""
         return self.training + self.evaluation + self.report
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it has all that is trained and evaluated, should no filtering decide that more is drawn."""
+        return all(cell.replicates for cell in self.cells)
 
     @property
     def evaluations_digest(self) -> str:

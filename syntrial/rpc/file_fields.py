@@ -107,6 +107,7 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
         "copies.quantile": f"{_SYNTHETIC}.copies",
         "ratio": "spec.arms",
         "balance": f"{_SYNTHETIC}.balance",
+        "oversample_limit": f"{_SYNTHETIC}.oversampleLimit",
     },
     "AssessImages": {"copies.quantile": f"{_SYNTHETIC}.copies"},
     "ExtractFeatures": {

@@ -24,6 +24,7 @@ from syntrial.rpc.calls import asked
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 
 SAMPLE_METHOD: Final = "syntrial.v1.GenerationService/SampleImages"
+FILTER_METHOD: Final = "syntrial.v1.FilteringService/FilterImages"
 REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
 
 _NAME: Final = NAME_PATTERN.strip("^$")
@@ -185,7 +186,7 @@ def _title(store: ArtifactStore, *, uid: str) -> str:
 
 def _sampler(sampling: SampleImagesRequest) -> SampleImagesRequest:
     """Sampler, micro-batches and guide alone."""
-    for name in ("generator", "train", "ratio", "oversample", "balance", "seed"):
+    for name in ("generator", "train", "ratio", "oversample", "balance", "seed", "drawn"):
         sampling.ClearField(name)
     return sampling
 

@@ -158,8 +158,9 @@ def _preregister(trial: Trial, *, store: ArtifactStore) -> None:
     declared = {
         "endpoint": endpoint_of(trial.experiment),
         "comparisons": [json_format.MessageToDict(item) for item in trial.plan.comparisons],
-        # What a search comes to says what is evaluated: that is a registration of its own, before it is.
-        "evaluations": trial.plan.evaluations_digest if not trial.plan.undecided else UNDECIDED,
+        # What a search comes to says what is evaluated: that is a registration of its own, before it is. So is what
+        # follows where a filtering decides that more images are drawn.
+        "evaluations": trial.plan.evaluations_digest if trial.plan.is_whole else UNDECIDED,
     }
     while True:
         known = store.registrations(trial.uid)

@@ -14,6 +14,7 @@ from syntrial.counting import counted
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Plan
 from syntrial.stages import STAGES, stage_of
+from syntrial.trial.record import FILTER_METHOD
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 VALID: Final = "Valid"
@@ -83,8 +84,11 @@ def more_words(plan: Plan) -> str:
     """ ", and up to N more …" of a plan that waits for decisions; else ""."""
     if not plan.undecided:
         return ""
-    count = len(plan.undecided)
-    return f", and up to {plan.more:,} more as {'a search decides' if count == 1 else f'{count} searches decide'}"
+    searches = sum(step.key in plan.undecided and step.method != FILTER_METHOD for step in plan.training)
+    reasons = [f"as {'a search decides' if searches == 1 else f'{searches} searches decide'}"] if searches else []
+    if searches < len(plan.undecided):
+        reasons.append("where filters leave too few images")
+    return f", and up to {plan.more:,} more {' and '.join(reasons)}"
 
 
 def planned(plan: Plan) -> dict[str, Any]:

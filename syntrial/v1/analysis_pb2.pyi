@@ -58,7 +58,7 @@ class CellComparison(_message.Message):
     def __init__(self, arm: _Optional[str] = ..., control: _Optional[str] = ..., role: _Optional[_Union[CellComparison.Role, str]] = ..., shuffled_labels: _Optional[bool] = ...) -> None: ...
 
 class SyntheticSummary(_message.Message):
-    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit", "reconstructions", "unlabelled", "projection", "search", "snapshots")
+    __slots__ = ("name", "method", "proven_lineage", "control", "accepted", "rejected", "decisions", "quality", "curves", "audit", "reconstructions", "unlabelled", "projection", "search", "snapshots", "rounds")
     NAME_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     PROVEN_LINEAGE_FIELD_NUMBER: _ClassVar[int]
@@ -74,6 +74,7 @@ class SyntheticSummary(_message.Message):
     PROJECTION_FIELD_NUMBER: _ClassVar[int]
     SEARCH_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOTS_FIELD_NUMBER: _ClassVar[int]
+    ROUNDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     method: str
     proven_lineage: bool
@@ -89,7 +90,8 @@ class SyntheticSummary(_message.Message):
     projection: _artifacts_pb2.MemberRef
     search: _artifacts_pb2.MemberRef
     snapshots: _containers.RepeatedCompositeFieldContainer[Snapshot]
-    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., reconstructions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[_Union[PoolSummary, _Mapping]]] = ..., projection: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., search: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ...) -> None: ...
+    rounds: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, name: _Optional[str] = ..., method: _Optional[str] = ..., proven_lineage: _Optional[bool] = ..., control: _Optional[bool] = ..., accepted: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., rejected: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., decisions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., quality: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., curves: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., audit: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., reconstructions: _Optional[_Iterable[_Union[_artifacts_pb2.MemberRef, _Mapping]]] = ..., unlabelled: _Optional[_Iterable[_Union[PoolSummary, _Mapping]]] = ..., projection: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., search: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., snapshots: _Optional[_Iterable[_Union[Snapshot, _Mapping]]] = ..., rounds: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("images_shown", "images")

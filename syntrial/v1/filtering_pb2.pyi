@@ -86,7 +86,7 @@ class CopyFilter(_message.Message):
     def __init__(self, quantile: _Optional[float] = ...) -> None: ...
 
 class FilterImagesRequest(_message.Message):
-    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall", "acceptance", "features", "train_features")
+    __slots__ = ("header", "images", "train", "encoder", "filters", "copies", "ratio", "balance", "seed", "allow_shortfall", "acceptance", "features", "train_features", "oversample", "oversample_limit")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -100,6 +100,8 @@ class FilterImagesRequest(_message.Message):
     ACCEPTANCE_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    OVERSAMPLE_FIELD_NUMBER: _ClassVar[int]
+    OVERSAMPLE_LIMIT_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -113,7 +115,9 @@ class FilterImagesRequest(_message.Message):
     acceptance: Acceptance
     features: _artifacts_pb2.MemberRef
     train_features: _artifacts_pb2.MemberRef
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    oversample: float
+    oversample_limit: float
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., oversample: _Optional[float] = ..., oversample_limit: _Optional[float] = ...) -> None: ...
 
 class AssessImagesRequest(_message.Message):
     __slots__ = ("header", "images", "train", "encoder", "copies", "seed", "features", "train_features")

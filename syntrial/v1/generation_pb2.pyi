@@ -379,7 +379,7 @@ class Wanted(_message.Message):
     def __init__(self, classes: _Optional[_Iterable[str]] = ..., count: _Optional[int] = ...) -> None: ...
 
 class SampleImagesRequest(_message.Message):
-    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external", "classifier", "wanted")
+    __slots__ = ("header", "generator", "train", "ratio", "oversample", "balance", "seed", "micro_batch", "diffusion", "gan", "latent_diffusion", "external", "classifier", "wanted", "drawn")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     GENERATOR_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -394,6 +394,7 @@ class SampleImagesRequest(_message.Message):
     EXTERNAL_FIELD_NUMBER: _ClassVar[int]
     CLASSIFIER_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
+    DRAWN_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     generator: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -408,7 +409,8 @@ class SampleImagesRequest(_message.Message):
     external: ExternalGenerator
     classifier: _artifacts_pb2.MemberRef
     wanted: _containers.RepeatedCompositeFieldContainer[Wanted]
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., wanted: _Optional[_Iterable[_Union[Wanted, _Mapping]]] = ...) -> None: ...
+    drawn: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., generator: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., ratio: _Optional[float] = ..., oversample: _Optional[float] = ..., balance: _Optional[_Union[Balance, str]] = ..., seed: _Optional[int] = ..., micro_batch: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., gan: _Optional[_Union[GanSampler, _Mapping]] = ..., latent_diffusion: _Optional[_Union[DiffusionSampler, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., classifier: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., wanted: _Optional[_Iterable[_Union[Wanted, _Mapping]]] = ..., drawn: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class ImportGeneratorRequest(_message.Message):
     __slots__ = ("header", "digest")

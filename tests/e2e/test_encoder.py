@@ -22,7 +22,7 @@ spec:
     - name: pca
       generator: {pca: {}}
       filters: [{centroid: {keep: 0.8}}, {confidence: {minimum: 0.2}}]
-      oversample: 3.0
+      oversample: 1.0
       copies: 0.0
   arms: [augment-50]
   replicates: 2
@@ -44,7 +44,17 @@ def laptop(tmp_path: Path) -> Laptop:
 
 
 def test_filters_and_figures_are_by_the_network_to_the_verdict_and_the_report_names_it(laptop: Laptop) -> None:
-    laptop.run("run")
+    # Of as many candidates as images one filter alone takes a fifth away: nothing is lost where no more may be drawn.
+    laptop.write(TRIAL.replace("oversample: 1.0", "oversample: 1.0\n      oversampleLimit: 1.0"))
+    process = laptop.start("run")
+    output, _ = process.communicate(timeout=280)
+    assert process.returncode == 2, output
+    assert "which is the most that `oversampleLimit` allows" in " ".join(output.split())
+    assert "Traceback" not in output
+    laptop.write(TRIAL)
+    output = laptop.run("run")
+    assert "sample round 2 of pca" in output
+    assert "sample pca" not in output
     report: dict[str, Any] = json.loads(laptop.report)
     assert report["verdict"]["outcome"]
     page = (laptop.folder / "runs" / "small" / "report.html").read_text(encoding="utf-8")
@@ -58,6 +68,12 @@ def test_filters_and_figures_are_by_the_network_to_the_verdict_and_the_report_na
     assert page.count(named) == 3
     assert quality["frechet"]["ratio_to_floor"] > 0
     assert [item["kind"] for item in made["decisions"][0]["filters"]] == ["centroid", "confidence"]
+    (rounds,) = made["rounds"]
+    assert rounds > 1
+    assert f"in {rounds} rounds" in page
+    (control,) = (found for found in report["synthetic"] if found["name"] == "pca-random")
+    assert control["decisions"][0]["candidates"] == made["decisions"][0]["candidates"]
+    assert control["decisions"][0]["accepted"] == made["decisions"][0]["accepted"]
 
 
 def test_a_side_that_the_network_cannot_take_is_told_by_the_encoders_field(laptop: Laptop) -> None:

@@ -4,19 +4,23 @@ Wiring only: the rules are in `decisions`, the scores in a file for each filter,
 `decisions.json` is a `syntrial.documents.decisions.Decisions`.
 """
 
-import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from syntrial_training.compute import reproducible
 
 from syntrial.counting import counted
 from syntrial.documents import decisions as documents
+from syntrial.documents.decisions import ClassDecisions
 from syntrial.documents.document import extended, write
+from syntrial.documents.search import MEMBER, NAME, ClassQuota, Decision
 from syntrial.errors import UserError, Violation, listed
-from syntrial.imagesets.features import write_features
+from syntrial.imagesets.features import Features, write_features
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, write_image_set
-from syntrial.imagesets.quotas import class_quota, total_quota
+from syntrial.imagesets.quotas import class_quota, enough_oversample, next_oversample, total_quota
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import Acceptance, FilterImagesRequest
 from syntrial.v1.generation_pb2 import Balance
@@ -40,9 +44,6 @@ from syntrial_filtering.inputs import (
 from syntrial_filtering.registry import FILTERS
 from syntrial_filtering.scoring import Given, ScoredFilter
 
-_MARGIN: Final = 1.1
-"""Over the share that was accepted, since the next candidates need not pass as often."""
-
 _MOST_OVERSAMPLE: Final = 100
 """What an experiment may ask for."""
 
@@ -52,6 +53,8 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
     """Writes the members `accepted`, `rejected` and `decisions` (decisions.json, scores.npy).
 
     Of candidates with features also `accepted_features` and `rejected_features`, so that nobody extracts them again.
+    Where more candidates may be drawn also `decision`, and where they are to be, this and `decisions` alone: nothing is
+    to go on with too few. Raises UserError for too few accepted images where no more candidates may be drawn.
     """
     candidates, train = open_sets(context, images=request.images, train=request.train)
     groups = groups_of(candidates)
@@ -81,27 +84,16 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
         quota=quota,
         best_first=request.acceptance == Acceptance.ACCEPTANCE_BEST,
     )
-    if quota is not None and not request.allow_shortfall:
-        _require_quota(decisions, groups=groups, quota=quota, names=group_names(train))
+    by_class = _by_class(decisions, groups=groups, quota=quota, names=group_names(train))
+    decision = None
+    if request.oversample < request.oversample_limit:
+        decision = decide_on_more(by_class, oversample=request.oversample, limit=request.oversample_limit)
+        write(context.output, MEMBER, NAME, document=decision)
+    elif not request.allow_shortfall:
+        _require_quota(by_class, limit=request.oversample_limit)
     shown = shown_rejections(decisions.reasons, groups=groups, numbers=numbers)
-    rejected = candidates.take(shown)
-    origins = {**rejected.origins, "reason": [str(reason) for reason in decisions.reasons[shown]]}
-    accepted = np.flatnonzero(decisions.accepted)
-    write_image_set(context.output, "accepted", candidates.take(accepted))
-    write_image_set(
-        context.output,
-        "rejected",
-        ImageSet(
-            images_NHWC=rejected.images_NHWC,
-            labels=rejected.labels,
-            classes=rejected.classes,
-            task=rejected.task,
-            origins=origins,
-        ),
-    )
-    if features is not None:
-        write_features(context.output, "accepted_features", features.take(accepted))
-        write_features(context.output, "rejected_features", features.take(shown))
+    if decision is None or decision.oversample is None:
+        _write_sets(context, candidates, decisions, shown=shown, features=features)
     columns = [f"{place} {item.kind}" for place, item in enumerate(filters, start=1)] + [COPY]
     scores = np.stack([*(item.scores for item in filters), search.scores.scores], axis=1)
     context.output.array("decisions", "scores.npy", scores.astype(np.float32))
@@ -118,10 +110,29 @@ def filter_images(request: FilterImagesRequest, context: StepContext) -> None:
         copies=extended(documents.CandidateCopies, search.figures(), removed=request.copies.quantile > 0),
         ratio=request.ratio,
         balance=Balance.Name(request.balance),
-        by_class=_by_class(decisions, groups=groups, quota=quota, names=group_names(train)),
+        by_class=by_class,
         score_columns=tuple(columns),
     )
     write(context.output, "decisions", "decisions.json", document=found)
+
+
+def _write_sets(
+    context: StepContext,
+    candidates: ImageSet,
+    decisions: Decisions,
+    *,
+    shown: NDArray[np.int64],
+    features: Features | None,
+) -> None:
+    """Writes what was accepted, and of the rejected those that are `shown`, with their features where there are any."""
+    rejected = candidates.take(shown)
+    origins = {**rejected.origins, "reason": [str(reason) for reason in decisions.reasons[shown]]}
+    accepted = np.flatnonzero(decisions.accepted)
+    write_image_set(context.output, "accepted", candidates.take(accepted))
+    write_image_set(context.output, "rejected", replace(rejected, origins=origins))
+    if features is not None:
+        write_features(context.output, "accepted_features", features.take(accepted))
+        write_features(context.output, "rejected_features", features.take(shown))
 
 
 def _scored(request: FilterImagesRequest, given: Given) -> list[ScoredFilter]:
@@ -152,39 +163,61 @@ def _quota(request: FilterImagesRequest, train: ImageSet) -> dict[int, int] | No
     return dict(enumerate(class_quota(counts, ratio=request.ratio, balance=request.balance)))
 
 
-def _require_quota(decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int], names: tuple[str, ...]) -> None:
-    """Raises UserError with a line for each class that has fewer accepted images than its quota."""
+def decide_on_more(by_class: Sequence[ClassDecisions], *, oversample: float, limit: float) -> Decision:
+    """Whether each class has the images that it needs, or how many candidates are drawn next, by the worst class."""
+    short = _short(by_class)
+    more = None
+    if short:
+        worst = min(row.accepted / row.candidates if row.candidates else 0.0 for row in short)
+        more = next_oversample(oversample, limit=limit, share=worst)
+    quotas = tuple(
+        ClassQuota(name=row.name, needed=row.quota, accepted=row.accepted, candidates=row.candidates)
+        for row in by_class
+        if row.quota
+    )
+    return Decision(version=1, kind="quota", oversample=more, quotas=quotas)
+
+
+def _short(by_class: Sequence[ClassDecisions]) -> list[ClassDecisions]:
+    """Classes with fewer accepted images than their quota."""
+    return [row for row in by_class if row.quota is not None and row.accepted < row.quota]
+
+
+def _require_quota(by_class: Sequence[ClassDecisions], *, limit: float) -> None:
+    """Raises UserError with a line for each class that has fewer accepted images than its quota.
+
+    `limit` are the candidates for each image needed that were drawn at most, 0 where they were not drawn in rounds.
+    """
+    drawn = f", {limit:g} for each image needed, which is the most that `oversampleLimit` allows" if limit else ""
     missing = []
-    for group, needed in quota.items():
-        members = groups == group
-        accepted = int((decisions.accepted & members).sum())
-        if accepted < needed:
-            reasons = _counts(decisions.reasons[members])
-            told = ", ".join(f"{count} {reason}" for reason, count in reasons.items()) or "none rejected"
-            missing.append(
-                Violation(
-                    field=f"class {names[group]!r}",
-                    rule=f"needs {counted(needed, 'synthetic image')}",
-                    received=f"{accepted} accepted of {counted(int(members.sum()), 'candidate')} ({told})",
-                    remedy=_remedy(accepted, of=int(members.sum()), reasons=set(reasons)),
-                )
+    for row in _short(by_class):
+        told = ", ".join(f"{count} {reason}" for reason, count in row.rejected.items()) or "none rejected"
+        received = f"{row.accepted} accepted of {counted(row.candidates, 'candidate')}{drawn} ({told})"
+        missing.append(
+            Violation(
+                field=f"class {row.name!r}",
+                rule=f"needs {counted(row.quota or 0, 'synthetic image')}",
+                received=received,
+                remedy=_remedy(row, limit=limit),
             )
+        )
     if missing:
         raise UserError(violations=missing)
 
 
-def _remedy(accepted: int, *, of: int, reasons: set[str]) -> str:
+def _remedy(row: ClassDecisions, *, limit: float) -> str:
     """What to do where too few of a class's candidates were accepted, with the number that would have been enough."""
     ways = []
-    if COPY in reasons:
+    if COPY in row.rejected:
         ways.append("lower the set's `copies` (0 keeps copies, and they are counted all the same)")
-    if reasons - {COPY, SURPLUS}:
+    if row.rejected.keys() - {COPY, SURPLUS}:
         ways.append("loosen the filters' thresholds")
-    if not accepted or of / accepted * _MARGIN > _MOST_OVERSAMPLE:
-        return f"Hardly any passes: look at the images, {listed([*ways, 'change the generator'], last='or')}."
-    enough = math.ceil(of / accepted * _MARGIN * 20) / 20
-    more = f"Set the synthetic set's `oversample` to {enough:g} or more"
-    return f"{listed([more, *ways], last='or')}."
+    share = row.accepted / row.candidates if row.candidates else 0.0
+    if not share or (enough := enough_oversample(share)) > _MOST_OVERSAMPLE:
+        ways = ["look at the images", *ways, "train the generator longer", "change it"]
+        return f"Hardly any passes: {listed(ways, last='or')}."
+    more = f"Set the synthetic set's `{'oversampleLimit' if limit else 'oversample'}` to {enough:g} or more"
+    return f"{listed([more, *ways, 'train the generator longer'], last='or')}."
 
 
 def _counts(reasons: np.ndarray) -> dict[str, int]:
@@ -195,12 +228,12 @@ def _counts(reasons: np.ndarray) -> dict[str, int]:
 
 def _by_class(
     decisions: Decisions, *, groups: np.ndarray, quota: dict[int, int] | None, names: tuple[str, ...]
-) -> tuple[documents.ClassDecisions, ...]:
+) -> tuple[ClassDecisions, ...]:
     rows = []
     for group, name in enumerate(names):
         members = groups == group
         rows.append(
-            documents.ClassDecisions(
+            ClassDecisions(
                 name=name,
                 candidates=int(members.sum()),
                 quota=None if quota is None else quota.get(group, 0),

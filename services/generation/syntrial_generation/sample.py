@@ -4,6 +4,7 @@ Image number i of a class depends on (seed, class, i) and the size of the micro-
 within a class, always full, and what is beyond the count is thrown away. So a larger count only adds images.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ from syntrial_generation.family import Sampling
 from syntrial_generation.registry import FAMILIES
 from syntrial_generation.streams import item_stream
 
-_BY_TRAINING: Final = ("train", "ratio", "oversample", "balance")
+_BY_TRAINING: Final = ("train", "ratio", "oversample", "balance", "drawn")
 """Fields that count images by a training split."""
 _ONE: Final = "Leave one or the other out."
 
@@ -62,8 +63,10 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
     """Writes `images`: an image set with origins "class" (number), "index" (within the class), "generator" (key).
 
     Where images have several labels, each candidate takes the label vector of a training image that its own stream
-    draws, and `balance` has no meaning. With `wanted` no training split is read. Raises
-    UserError for a request that does not fit the generator, and Cancelled.
+    draws, and `balance` has no meaning. With `wanted` no training split is read. Images of `drawn` are copied, and the
+    result is as if all were drawn at once.
+
+    Raises UserError for a request that does not fit the generator or `drawn`, and Cancelled.
     """
     reader = context.open(request.generator)
     description = reader.json("generator.json")
@@ -80,11 +83,16 @@ def sample_images(request: SampleImagesRequest, context: StepContext) -> None:
             received=f"{request.ratio} of {counted(len(train), 'training image')}",
             remedy="Raise the ratio.",
         )
+    before = read_image_set(context.open(request.drawn)) if request.HasField("drawn") else None
+    if before is not None:
+        check_drawn(before, portions, subject, generator=request.generator.key)
     with (
         shared(context) if family != EXTERNAL else nullcontext(),
         _opened(reader, description, subject=subject, request=request, context=context) as sampling,
     ):
-        images, labels_NK = _drawn(sampling, portions, subject, train=train, request=request, context=context)
+        images, labels_NK = _drawn(
+            sampling, portions, subject, before=before, train=train, request=request, context=context
+        )
     if context.rank:
         return
     write_image_set(
@@ -121,23 +129,27 @@ def _drawn(
     portions: Sequence[Portion],
     subject: Subject,
     *,
+    before: ImageSet | None,
     train: ImageSet | None,
     request: SampleImagesRequest,
     context: StepContext,
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """uint8 (N, H, W, C) and float32 (N, K): the candidates of all portions, and their labels.
+    """uint8 (N, H, W, C) and float32 (N, K): the candidates of all portions, and their labels; `before` are the first.
 
     Ranks that share the step draw micro-batches in turn, and rank 0 alone has the images.
     """
     total = sum(portion.count for portion in portions)
     images = np.empty((total, subject.height, subject.width, subject.channels), dtype=np.uint8)
     labels_NK = np.empty((total, len(subject.classes)), dtype=np.float32)
+    there = Counter() if before is None else Counter(_numbers(before))
+    if before is not None:
+        _copy(before, portions, to=images)
     saved = context.checkpoints.load()
     done = 0
     if saved is not None:
-        before = load_arrays(saved["images.safetensors"])["images"]
-        done = len(before)
-        images[:done] = before
+        kept = load_arrays(saved["images.safetensors"])["images"]
+        done = len(kept)
+        images[:done] = kept
     require_same(done, what="the checkpoint that they read")
     batches = micro_batches(portions, size=request.micro_batch)
 
@@ -153,18 +165,63 @@ def _drawn(
     def draw(batch: MicroBatch) -> NDArray[np.uint8]:
         return sampling.images(labels(batch), seed=request.seed, label=batch.label, indices=batch.indices)
 
-    left = [batch for batch in batches if batch.rows.start >= done]
+    # A micro-batch of which some images are there is drawn whole: what is drawn together shows in the last bits.
+    left = [
+        batch
+        for batch in batches
+        if batch.rows.start >= done and batch.indices.start + len(images[batch.rows]) > there[batch.label]
+    ]
     # A process of somebody else's draws one after another.
     parts = 1 if isinstance(sampling, ExternalSampling) else PARTS
     for first in range(0, len(left), parts * ranks()):
         together = left[first : first + parts * ranks()]
         for batch, drawn in zip(together, in_turn(draw, together, subject=subject), strict=rank() == 0):
-            images[batch.rows] = drawn[: len(images[batch.rows])]
+            known = max(0, there[batch.label] - batch.indices.start)
+            images[batch.rows][known:] = drawn[known : len(images[batch.rows])]
         done = together[-1].rows.stop
         if context.checkpoint_due():
             context.checkpoints.save({"images.safetensors": save_arrays({"images": images[:done]})})
         context.progress(done, total=total, unit="images", activity="sampling")
     return images, labels_NK
+
+
+def _numbers(images: ImageSet) -> list[int]:
+    """The number of the portion that each image is of, as `_image_set` wrote it."""
+    return [int(number) for number in images.origins["class"]]
+
+
+def _copy(before: ImageSet, portions: Sequence[Portion], *, to: NDArray[np.uint8]) -> None:
+    """Copies what is there of each portion: its first images."""
+    numbers = np.array(_numbers(before))
+    start = 0
+    for portion in portions:
+        own = before.images_NHWC[numbers == portion.label]
+        to[start : start + len(own)] = own
+        start += portion.count
+
+
+def check_drawn(before: ImageSet, portions: Sequence[Portion], subject: Subject, *, generator: str) -> None:
+    """Raises UserError where images that are to be copied are not the first of what is asked for."""
+    checks = Checks("drawn")
+    made_by = sorted({str(value) for value in before.origins.get("generator", ())})
+    checks.need(
+        Subject.of(before) == subject and made_by == [generator],
+        "generator",
+        "is the request's",
+        listed([one[:12] for one in made_by], last="and") or "none",
+        "Leave `drawn` out.",
+    )
+    checks.finish()
+    counts, asked = Counter(_numbers(before)), {portion.label: portion.count for portion in portions}
+    more = [label for label, count in counts.items() if count > asked.get(label, 0)]
+    checks.need(
+        not more,
+        "oversample",
+        "is smaller than the request's",
+        f"{counted(sum(counts.values()), 'image')} of {sum(asked.values())}",
+        "Draw as many or more.",
+    )
+    checks.finish()
 
 
 def in_turn(
@@ -286,6 +343,13 @@ def check_sampling(request: SampleImagesRequest, *, family: str, generator: Subj
             "Give the training split that the generator saw.",
         )
     checks.positive("micro_batch", request.micro_batch)
+    checks.need(
+        not request.HasField("drawn") or family != EXTERNAL,
+        "drawn",
+        "is of a generator of this stage, whose images do not depend on how many are drawn",
+        request.drawn.key[:12],
+        "Leave it out.",
+    )
     checks.need(
         not request.HasField("classifier") or (family in FAMILIES and FAMILIES[family].guide is not None),
         "classifier",

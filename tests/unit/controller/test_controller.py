@@ -18,7 +18,8 @@ from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.file import validate
 from syntrial.plan.search import DECIDING
-from tests.unit.controller.world import NAMESPACE, SPEC, TUNED_CLASSIFIER_SPEC, TUNED_SPEC, World
+from syntrial.trial.record import read_step_labels
+from tests.unit.controller.world import FILTERED_SPEC, NAMESPACE, SPEC, TUNED_CLASSIFIER_SPEC, TUNED_SPEC, World
 
 
 def experiment_tree(spec: dict[str, Any]) -> dict[str, Any]:
@@ -536,7 +537,8 @@ def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided(sp
     registered = [entry["evaluations"] for entry in world.store.registrations(uid)]
     assert registered[0] == "undecided"
     assert len(registered) == 2
-    decisions = {key for key in world.runs if (world.store.request(key) or {})["method"] in DECIDING}
+    searches = {method for method in DECIDING if "/FilterImages" not in method}
+    decisions = {key for key in world.runs if (world.store.request(key) or {})["method"] in searches}
     assert len(decisions) == 2 + 2 + 1
     (before,) = opened
     assert decisions <= before
@@ -546,6 +548,27 @@ def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided(sp
     world.look(again)
     assert world.condition("Succeeded") == ("True", "VerdictReached")
     assert set(world.runs.values()) == {1}
+
+
+def test_where_filters_leave_too_few_more_is_drawn_and_nothing_is_trained_on_too_few() -> None:
+    world = World(FILTERED_SPEC)
+    uid = world.apply()
+    controller = world.start()
+    world.look(controller)
+    (valid,) = (item for item in world.status()["conditions"] if item["type"] == "Valid")
+    assert "more where filters leave too few images" in valid["message"]
+    world.settle(controller)
+    assert world.condition("Succeeded") == ("True", "VerdictReached"), world.status()
+    assert set(world.runs.values()) == {1}
+    labels = read_step_labels(world.store, uid=uid)
+    assert world.runs.keys() == labels.keys()
+    words = set(labels.values())
+    assert {"sample edm", "sample round 2 of edm", "filter round 3 of edm", "filter edm-random"} <= words
+    assert "sample round 4 of edm" not in words
+    # What each plan would evaluate is on record before any of it is.
+    registered = world.store.registrations(uid)
+    assert len({entry["evaluations"] for entry in registered}) == len(registered) == 3
+    assert {entry["evaluated"] for entry in registered} == {0}
 
 
 def test_a_trial_of_a_search_that_fails_for_good_is_left_out_and_one_where_all_fail_says_so() -> None:

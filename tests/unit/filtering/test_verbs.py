@@ -3,6 +3,8 @@ import pytest
 from syntrial_filtering.assess_images import _bearing
 from syntrial_filtering.service import METHODS
 
+from syntrial.documents.document import read
+from syntrial.documents.search import MEMBER, NAME, Decision
 from syntrial.errors import Cancelled, DataLoss, UserError
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
@@ -169,11 +171,61 @@ def test_a_shortfall_says_how_many_candidates_would_have_been_enough(inputs):
         assert "`oversample` to 2.2 or more" in violation.remedy
 
 
+def _decision(context):
+    return read(Decision, context.result(MEMBER), NAME)
+
+
+def test_while_more_may_be_drawn_too_few_are_a_decision_by_the_worst_class_and_no_error(inputs):
+    half = {"filters": [Filter(centroid=CentroidFilter(keep=0.5))], "copies": CopyFilter()}
+    context = _filter(inputs, ratio=1.0, oversample=1.3, oversample_limit=32, **half)
+    decision = _decision(context)
+    assert (decision.kind, decision.oversample) == ("quota", 2.2)
+    assert [(one.needed, one.accepted, one.candidates) for one in decision.quotas] == [(30, 20, 40)] * 2
+    assert set(context.output.members()) == {"decision", "decisions"}
+    assert _decision(_filter(inputs, ratio=1.0, oversample=1.3, oversample_limit=2, **half)).oversample == 2
+
+
+def test_a_quota_that_is_reached_is_decided_and_what_was_accepted_is_what_it_was(inputs):
+    fields = {"filters": [Filter(centroid=CentroidFilter(keep=0.75))]}
+    before, after = _filter(inputs, **fields), _filter(inputs, oversample=2, oversample_limit=32, **fields)
+    assert _decision(after).oversample is None
+    for name in ("accepted", "rejected", "decisions"):
+        one, two = before.result(name), after.result(name)
+        assert one.digest == two.digest
+
+
+def test_at_the_limit_too_few_are_an_error_that_says_what_was_drawn_and_what_to_change(inputs):
+    filters = [Filter(centroid=CentroidFilter(keep=0.5))]
+    with pytest.raises(UserError) as caught:
+        _filter(inputs, ratio=1.0, filters=filters, copies=CopyFilter(), oversample=1.3, oversample_limit=1.3)
+    for violation in caught.value.violations:
+        assert violation.rule == "needs 30 synthetic images"
+        assert violation.received == (
+            "20 accepted of 40 candidates, 1.3 for each image needed, which is the most that `oversampleLimit` allows "
+            "(20 centroid)"
+        )
+        assert violation.remedy == (
+            "Set the synthetic set's `oversampleLimit` to 2.2 or more, loosen the filters' thresholds or train the "
+            "generator longer."
+        )
+
+
+def test_where_a_class_has_nothing_the_next_round_is_four_times_as_large(inputs):
+    filters = [Filter(confidence=ConfidenceFilter(minimum=0.999999))]
+    decisions = [
+        _decision(_filter(inputs, filters=filters, oversample=drawn, oversample_limit=32)) for drawn in (2, 8, 31)
+    ]
+    assert [one.oversample for one in decisions] == [8, 32, 32]
+
+
 def test_where_nothing_passes_no_number_of_candidates_is_enough(inputs):
     with pytest.raises(UserError) as caught:
         _filter(inputs, ratio=3.0, filters=[Filter(confidence=ConfidenceFilter(minimum=0.999999))])
     (remedy,) = {violation.remedy for violation in caught.value.violations}
-    assert remedy == "Hardly any passes: look at the images, loosen the filters' thresholds or change the generator."
+    assert remedy == (
+        "Hardly any passes: look at the images, loosen the filters' thresholds, train the generator longer or change "
+        "it."
+    )
 
 
 def test_where_copies_are_what_is_missing_the_remedy_names_their_setting(inputs):

@@ -12,7 +12,7 @@ from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
 from syntrial_generation.train_autoencoder import train_autoencoder
 
-from syntrial.imagesets.imageset import ImageSet
+from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, MemberValue, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import (
@@ -38,6 +38,7 @@ GENERATOR = fake_key("generator")
 AUTOENCODER = fake_key("autoencoder")
 LATENTS = fake_key("latents")
 GUIDE = fake_key("guide")
+DRAWN = fake_key("what was drawn before")
 
 
 @pytest.fixture(autouse=True)
@@ -232,9 +233,10 @@ def sample(
     checkpoints: FakeCheckpoints | None = None,
     extra: Any = None,
     guide: FakeContext | None = None,
+    before: FakeContext | None = None,
     **changes: Any,
 ) -> FakeContext:
-    """Runs SampleImages on what `train` made, guided by what `train_guide` made."""
+    """Runs SampleImages on what `train` made, guided by what `train_guide` made, after what was drawn `before`."""
     inputs: dict[tuple[str, str], MemberValue] = {
         (DATA, "train"): images,
         (GENERATOR, "generator"): blobs_of(trained, "generator"),
@@ -242,6 +244,9 @@ def sample(
     if guide is not None:
         inputs[GUIDE, "classifier"] = blobs_of(guide, "classifier")
         changes["classifier"] = MemberRef(key=GUIDE, member="classifier")
+    if before is not None:
+        inputs[DRAWN, "images"] = read_image_set(before.result("images"))
+        changes["drawn"] = MemberRef(key=DRAWN, member="images")
     context = FakeContext(inputs=inputs, checkpoints=checkpoints, **(extra or {}))
     fields: dict[str, Any] = {
         "generator": MemberRef(key=GENERATOR, member="generator"),

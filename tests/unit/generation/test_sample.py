@@ -2,6 +2,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from syntrial_generation import sample
+from syntrial_generation.sample import in_turn
 
 from syntrial.errors import Cancelled, UserError
 from syntrial.imagesets.imageset import ImageSet, read_image_set
@@ -28,6 +30,41 @@ def test_an_image_depends_on_seed_class_and_index_alone(family: str, lab: Any) -
     assert len(np.unique(many.images_NHWC.reshape(14, -1), axis=0)) == 14
     other = sampled(lab.sample(train, trained, ratio=0.3, seed=4, **lab.samplers[family]))
     assert not np.array_equal(few.images_NHWC, other.images_NHWC)
+
+
+@FAMILIES
+@pytest.mark.parametrize("stops", [False, True], ids=["whole", "resumed"])
+def test_what_was_drawn_before_is_copied_and_the_rest_is_as_if_all_were_drawn_at_once(
+    family: str, stops: bool, lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = lab.split()
+    trained = lab.train(train, **{family: lab.configs[family]})
+    asked = {"oversample": 1.7, "micro_batch": 2, **lab.samplers[family]}
+    at_once = lab.sample(train, trained, **asked).result("images")
+    before = lab.sample(train, trained, **asked | {"oversample": 1.0, "ratio": 0.9})
+    checkpoints = FakeCheckpoints()
+    drawn: list[int] = []
+    if stops:
+        extra = {"checkpoint_every": 1, "cancel_after": 1}
+        with pytest.raises(Cancelled):
+            lab.sample(train, trained, before=before, checkpoints=checkpoints, extra=extra, **asked)
+    monkeypatch.setattr(sample, "in_turn", lambda draw, batches, **rest: _counted(draw, batches, drawn, **rest))
+    copied = lab.sample(train, trained, before=before, checkpoints=checkpoints, **asked).result("images")
+    assert copied.digest == at_once.digest
+    # Of each class 9 of 17 are there, which are four micro-batches and a half.
+    assert len(drawn) < 10 if stops else len(drawn) == 10
+
+
+def _counted(draw: Any, batches: Any, drawn: list[int], **rest: Any) -> Any:
+    drawn += [batch.indices.start for batch in batches]
+    return in_turn(draw, batches, **rest)
+
+
+def test_images_that_are_none_of_the_first_are_not_copied(lab: Any) -> None:
+    train = lab.split()
+    trained = lab.train(train, pca=lab.configs["pca"])
+    with pytest.raises(UserError, match=r"drawn.oversample: is smaller than the request's; received 14 images of 6"):
+        lab.sample(train, trained, before=lab.sample(train, trained, ratio=0.7), ratio=0.3)
 
 
 def test_images_know_their_generator_class_and_number(lab: Any) -> None:

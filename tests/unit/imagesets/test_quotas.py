@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syntrial.imagesets.quotas import candidates, class_quota, total_quota
+from syntrial.imagesets.quotas import candidates, class_quota, most_rounds, next_oversample, total_quota
 from syntrial.v1.generation_pb2 import Balance
 
 COUNTS = st.lists(st.integers(0, 400), min_size=1, max_size=9)
@@ -61,3 +61,19 @@ def test_candidates_are_rounded_up_but_not_by_an_error_in_the_last_place() -> No
 def test_impossible_numbers_are_refused(counts: list[int], ratio: float) -> None:
     with pytest.raises(ValueError, match="at least 0"):
         class_quota(counts, ratio=ratio, balance=Balance.BALANCE_MATCH)
+
+
+def test_the_next_round_is_by_the_share_that_passed_within_bounds() -> None:
+    assert next_oversample(2, limit=32, share=0.25) == 4.4
+    assert next_oversample(2, limit=32, share=0.49) == 3
+    assert next_oversample(2, limit=32, share=0.01) == next_oversample(2, limit=32, share=0) == 8
+    assert next_oversample(2, limit=3.5, share=0.25) == 3.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.99])
+def test_no_more_rounds_come_than_are_counted(share: float) -> None:
+    drawn, rounds = 1.04, 1
+    while drawn < 32:
+        drawn, rounds = next_oversample(drawn, limit=32, share=share), rounds + 1
+    assert rounds <= most_rounds(1.04, limit=32)
+    assert most_rounds(4, limit=4) == most_rounds(4, limit=0) == 1

@@ -5,8 +5,11 @@ from typing import Any
 from syntrial.documents.search import Decision
 
 
-def decided(method: str, request: Any, *, best: int | None = None) -> Decision:
-    """Rates by number; of those compared the first goes on; the last one left wins, or `best`, by its second part."""
+def decided(method: str, request: Any, *, best: int | None = None, enough: float = 0.0) -> Decision:
+    """Rates by number; of those compared the first goes on; the last one left wins, or `best`, by its second part.
+
+    Of each image needed `enough` candidates leave one.
+    """
     match method.rpartition("/")[2]:
         case "ProposeTrials":
             first = len(request.trials)
@@ -14,6 +17,9 @@ def decided(method: str, request: Any, *, best: int | None = None) -> Decision:
             return Decision(version=1, kind="propose", proposed=rates)
         case "PruneTrials":
             return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
+        case "FilterImages":
+            is_short = 0 < request.oversample < min(enough, request.oversample_limit)
+            return Decision(version=1, kind="quota", oversample=request.oversample * 2 if is_short else None)
         case _:
             left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
             chosen = (left[-1] if left else 0) if best is None else best

@@ -72,7 +72,7 @@ def test_inputs_come_before_what_reads_them_and_no_key_stands_twice() -> None:
     for step in planned().steps:
         assert set(step.after) <= seen
         assert step.key not in seen
-        assert {ref.key for ref in member_refs(step.request)} == set(step.after)
+        assert {ref.key for ref in member_refs(step.request)} <= set(step.after)
         seen.add(step.key)
 
 
