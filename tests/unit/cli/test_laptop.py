@@ -6,13 +6,14 @@ import pytest
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.cluster.crd.status import Status
+from syntrial.documents.search import MEMBER, NAME
 from syntrial.experiment.file import parse_experiment
 from syntrial.experiment.model import Experiment
 from syntrial.plan.steps import Step
 from syntrial.rpc.testing import MemberValue, put_member
 from syntrial.sources.resolve import resolve_sources
 from syntrial.trial.handle import LocalTrial
-from syntrial.trial.run import Trial, draft, open_test_split, register, with_looks
+from syntrial.trial.run import Trial, draft, grow, open_test_split, register, with_looks
 from tests.unit.cli.conftest import PHANTOM, Run
 from tests.unit.trial_records import REPORT, image_set
 
@@ -57,7 +58,12 @@ def do(store: ArtifactStore, step: Step, members: dict[str, MemberValue]) -> Non
 def finish(store: ArtifactStore, trial: Trial) -> Trial:
     """Puts results in the place of all steps, as a run leaves them."""
     for step in (*trial.plan.training, *trial.plan.evaluation):
-        do(store, step, {"test": image_set()} if step.key == trial.plan.dataset else {"made": {"a.json": {}}})
+        is_dataset = step.key == trial.plan.dataset
+        made: dict[str, MemberValue] = {"test": image_set()} if is_dataset else {"made": {"a.json": {}}}
+        if step.key in trial.plan.undecided:
+            made[MEMBER] = {NAME: {"schema": 1, "kind": "quota"}}
+        do(store, step, made)
+    trial = grow(trial, store=store)
     whole = with_looks(trial, open_test_split(trial, store=store))
     register(whole, store=store)
     do(store, whole.plan.report[0], {"report": {"report.json": WHOLE_REPORT, "report.html": b"<!doctype html>"}})

@@ -8,7 +8,7 @@ from syntrial.documents.search import Decision
 def decided(method: str, request: Any, *, best: int | None = None, enough: float = 0.0) -> Decision:
     """Rates by number; of those compared the first goes on; the last one left wins, or `best`, by its second part.
 
-    Of each image needed `enough` candidates leave one.
+    Of `enough` candidates filters leave an image.
     """
     match method.rpartition("/")[2]:
         case "ProposeTrials":
@@ -18,7 +18,7 @@ def decided(method: str, request: Any, *, best: int | None = None, enough: float
         case "PruneTrials":
             return Decision(version=1, kind="prune", going_on=tuple(request.deciding[:1]))
         case "FilterImages":
-            is_short = 0 < request.oversample < min(enough, request.oversample_limit)
+            is_short = len(request.filters) > 0 and request.oversample < min(enough, request.oversample_limit)
             return Decision(version=1, kind="quota", oversample=request.oversample * 2 if is_short else None)
         case _:
             left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]

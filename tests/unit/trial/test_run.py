@@ -9,7 +9,7 @@ from syntrial.experiment.file import validate
 from syntrial.plan.steps import Step
 from syntrial.rpc.step import request_record
 from syntrial.sources.resolve import resolve_sources
-from syntrial.trial.run import Trial, data_steps, draft, known_looks, open_test_split, register, run, with_looks
+from syntrial.trial.run import Trial, data_steps, draft, grow, known_looks, open_test_split, register, run, with_looks
 from tests.unit.controller.world import pretend
 from tests.unit.obedient import ObedientExecutor
 
@@ -54,6 +54,7 @@ def test_what_is_declared_otherwise_once_the_test_split_was_opened_is_another_lo
     for step in first.plan.steps:
         store.put_request(step.key, request_record(step.method, step.request))
         pretend(store, step.key)
+    first, later = grow(first, store=store), grow(later, store=store)
     for _ in range(2):
         register(with_looks(first, open_test_split(first, store=store)), store=store)
         assert [look.number for look in known_looks(first, store=store)] == [1]
