@@ -38,7 +38,7 @@ class Size:
     steps: int
     """Of the whole plan, its report too: as many as the planner makes where no two are the same, never fewer."""
     further: int
-    """Besides, at most: of rounds in which more candidates are drawn, as filterings decide."""
+    """Besides, at most: of rounds in which more candidates are drawn, as filterings decide. No limit counts them."""
     comparisons: int
     """Of an arm with its control, in the report."""
 
@@ -93,7 +93,7 @@ def _trainings_of(spec: Spec, side: Side, *, primary: bool) -> int:
 def check_size(experiment: Experiment, *, limit: int) -> None:
     """Raises UserError where the trial has more than `limit` steps, or compares more than that."""
     size = size_of(experiment.spec)
-    for found, what in ((size.steps + size.further, "steps"), (size.comparisons, "comparisons")):
+    for found, what in ((size.steps, "steps"), (size.comparisons, "comparisons")):
         if found > limit:
             raise UserError(
                 field="spec",

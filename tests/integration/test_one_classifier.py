@@ -20,7 +20,7 @@ from syntrial.rpc.testing import run_step
 from syntrial.sources.resolve import resolve_sources
 from syntrial.stages import stage_of
 from syntrial.trial.chosen import choose_classifier, choose_data
-from syntrial.trial.run import Trial, draft, grow, known_looks, open_test_split, register
+from syntrial.trial.run import Trial, draft, known_looks, open_test_split, register
 from syntrial.trial.shown import Shown, figures, rows, show_images
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.progress_pb2 import StepProgress
@@ -76,7 +76,7 @@ def trial(name: str = "small") -> Trial:
             "metadata": {"name": name},
             "spec": {
                 "dataset": DRAWN,
-                "synthetic": [{"name": "base", "generator": {"pca": {}}}],
+                "synthetic": [{"name": "base", "generator": {"pca": {}}, "copies": 0}],
                 "replicates": 1,
                 "controls": "none",
                 "budget": {"steps": 4},
@@ -149,8 +149,7 @@ def test_a_look_at_the_test_split_is_counted_by_the_trial_that_comes_after(fille
     again, executor = show(filled, CLASSIFIER, split="test")
     assert (shown.look, again.look, executor.ran) == (1, 1, [])
     assert any("look 1 at the test split" in note for note in shown.notes)
-    store = open_store(filled)
-    later = grow(trial(), store=store)
+    later, store = trial(), open_store(filled)
     assert [look.number for look in open_test_split(later, store=store)] == [1, 2]
     assert [list(look.changed) for look in known_looks(later, store=store)] == [[], []]
 

@@ -126,7 +126,7 @@ def test_a_finished_trial_has_its_verdict_its_report_and_its_export(
     trial: Trial, store: ArtifactStore, run: Run, tmp_path: Path
 ) -> None:
     whole = finish(store, trial)
-    assert status_of(trial, store) == {
+    assert status_of(grow(trial, store=store), store) == {
         "Valid": ("True", "Planned"),
         "Audited": ("True", "Audited"),
         "Progressing": ("False", "Finished"),
