@@ -57,7 +57,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="generation",
             service=_service(generation_pb2.DESCRIPTOR, "GenerationService"),
-            version=2,
+            version=3,
             module="syntrial_generation",
             footprint=Footprint(threads=2, memory_mib=2048, accelerator=True),
         ),

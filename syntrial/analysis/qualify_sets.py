@@ -6,6 +6,7 @@ from syntrial.analysis.charts import number
 from syntrial.analysis.qualification import qualification
 from syntrial.analysis.reading import Json, TrialData
 from syntrial.counting import counted
+from syntrial.experiment.external import EXTERNAL
 
 FAR_RATIO = 3.0
 """Over its floor from which a class's distance is far, where another class lies nearer."""
@@ -22,6 +23,7 @@ _MADE_ELSEWHERE = "They were searched for copies of validation and test images."
 _MADE_BY_A_PROGRAM = (
     "A program of the experiment's own was given the training split alone; what it brought along is not known."
 )
+_BEGUN_ELSEWHERE = "Its generator starts from weights whose training data cannot be shown to exclude these test images."
 
 
 def lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
@@ -33,10 +35,17 @@ def lineage(report: Json, *, data: TrialData) -> Iterator[Json]:
             yield qualification(
                 "lineage",
                 f"The lineage of {synthetic['name']} is unproven: nothing shows that what made these images never saw "
-                f"the test images. {_MADE_ELSEWHERE if synthetic['audit'] else _MADE_BY_A_PROGRAM}",
+                f"the test images. {_why(synthetic)}",
                 serious=primary,
                 keys=synthetic["keys"],
             )
+
+
+def _why(synthetic: Json) -> str:
+    """What is known of a set of unproven lineage all the same."""
+    if synthetic["audit"]:
+        return _MADE_ELSEWHERE
+    return _MADE_BY_A_PROGRAM if synthetic["method"] == EXTERNAL else _BEGUN_ELSEWHERE
 
 
 def copies(report: Json) -> Iterator[Json]:

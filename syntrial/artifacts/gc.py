@@ -1,9 +1,10 @@
 """Garbage collection: removes what no experiment reaches and nobody made lately.
 
-Roots are the plans of experiments (`experiments/<uid>/plan.json`, a JSON object with "keys" and "sources"), and beside
-them the digests that an ingest noted and the keys of what one of their classifiers was shown. Kept are the artifacts
-that they name, all that those were made from, the uploads that they name, and whatever is younger than a given age by
-the store's clock, with what it was made from. Experiments themselves and the ledger of looks are never touched;
+Roots are the plans of experiments (`experiments/<uid>/plan.json`, a JSON object with "keys", "given" and "sources"),
+and beside them the digests that an ingest noted and the keys of what one of their classifiers was shown. Kept are the
+artifacts that they name, all that those were made from, the uploads that they name, and whatever is younger than a
+given age by the store's clock, with what it was made from. Experiments themselves and the ledger of looks are never
+touched;
 `tombstones.py` takes the roots of experiments that were deleted.
 
 It may run beside writers: a blob that is written again becomes young again, and the age of each object is read once
@@ -177,7 +178,8 @@ def _named(store: ArtifactStore, root: str) -> tuple[list[str], list[str]]:
             return [], []
         tree = json.loads(data)
         is_source = file.startswith("source-")
-        keys = [] if is_source else tree["keys"]
+        # What a plan's steps are given was made by no step of it, and is lost to those that have not run yet.
+        keys = [] if is_source else [*tree["keys"], *tree.get("given", [])]
         sources = [tree["digest"]] if is_source else tree.get("sources", [])
         if not all(isinstance(key, str) and KEY_PATTERN.fullmatch(key) for key in keys):
             raise ValueError("not all keys are keys")

@@ -91,7 +91,7 @@ def observe(
     jobs.examine(views, trial, cache, is_wanted=lambda job: _is_unsettled(job, cache))
     now = clock()
     cache.ended = {view.name: cache.ended.get(view.name, now) for view in views if not view.is_live}
-    keys = [step.key for step in trial.plan.steps] if trial.plan is not None else []
+    keys = [*(step.key for step in trial.plan.steps), *trial.plan.given] if trial.plan is not None else []
     carried = {key for job in views for key in job.keys}
     absence = Presence.UNKNOWN if store_error else Presence.ABSENT
     presence = {
@@ -218,15 +218,16 @@ def _startable(plan: Plan, cache: ExperimentCache, *, busy: set[str]) -> list[st
 def _read_all(plan: Plan, cache: ExperimentCache, *, also: Iterable[str], store: ArtifactStore, now: float) -> None:
     """Finds out the presence of every step; attempts are then read again when they are needed."""
     cache.present, cache.members = set(), {}
-    unread = {step.key: step.after for step in plan.steps}
+    unread = {step.key: step.after for step in plan.steps} | dict.fromkeys(plan.given, ())
     # A step stands upon its inputs: where one of them does not, it need not be read.
     while layer := [key for key, after in unread.items() if cache.present.issuperset(after)]:
         for key in layer:
             del unread[key]
         cache.present |= _standing(layer, cache, store=store)
-    others = {*also} - {step.key for step in plan.steps}
+    own = {*(step.key for step in plan.steps), *plan.given}
+    others = {*also} - own
     cache.present |= _standing(sorted(others), cache, store=store)
-    keys = [*(step.key for step in plan.steps), *others]
+    keys = [*own, *others]
     cache.presence_read = dict.fromkeys(keys, now)
     cache.attempts = dict.fromkeys(keys, ()) if cache.is_new else {}
     cache.is_new = False

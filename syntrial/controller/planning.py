@@ -42,6 +42,9 @@ def wanted(
     anew = annotations.get(PLAN_ANEW, "")
     if store is not None and cache.trial is not None and cache.trial.is_kept and _ends(cache.trial, anew):
         cache.trial, cache.is_full_due = None, True
+    if store is not None and cache.trial is not None and _lacks_given(cache.trial, cache):
+        # No step makes it again: its absence is told as before the first plan.
+        cache.trial, cache.is_full_due = None, True
     if store is not None and cache.trial is not None and has_decided(cache):
         _grow(cache, store=store)
     ingests: tuple[SourceRef, ...] = ()
@@ -84,6 +87,11 @@ def has_decided(cache: ExperimentCache) -> bool:
         step.of_trial and step.key not in cache.present and is_given_up(cache.attempts.get(step.key, ()))
         for step in plan.training
     )
+
+
+def _lacks_given(trial: Trial, cache: ExperimentCache) -> bool:
+    """Whether an artifact that the plan was made upon is found gone."""
+    return any(key in cache.presence_read and key not in cache.present for key in trial.plan.given)
 
 
 def _grow(cache: ExperimentCache, *, store: ArtifactStore) -> None:

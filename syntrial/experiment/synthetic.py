@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, create_model, model_validator
 from pydantic.alias_generators import to_camel, to_pascal
 
+from syntrial.artifacts.keys import KEY_PATTERN
 from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, wrong
 from syntrial.experiment.dataset import Pool, SourceFields
@@ -17,11 +18,12 @@ from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
 DRAWS_IN_ROUNDS: Final = "belongs to a generator of Syntrial's own, of which more images can be drawn"
-NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images and no `code`"
+NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images, no `code` and no `initial`"
 PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_STEPS: Final = "snapshots are of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_ONE: Final = "snapshots are of one training, and a generator with `fineTune` has two"
 
+PartName = Annotated[str, Field(min_length=1, max_length=200)]
 ArmName = Annotated[str, Field(max_length=63)]
 
 
@@ -30,6 +32,10 @@ OVERFITTING_ALONE: Final = "the pipelines b, bg and bgc need `augmentTarget` abo
 
 
 UNLABELLED_FIRST: Final = "goes on from a training with `unlabelled` images"
+
+
+KEEPS_WEIGHTS: Final = "names parts that keep the weights of `initial`"
+AUTOENCODER_OF_INITIAL: Final = "is that of the generator in `initial`"
 
 
 class Trained(Model):
@@ -51,11 +57,41 @@ class Trained(Model):
         return self
 
     @model_validator(mode="after")
+    def _begun(self) -> Self:
+        given = self.model_dump(exclude_none=True)
+        if given.get("freeze") and "initial" not in given:
+            remedy = "Name a generator in `initial`, or leave it out."
+            raise wrong("freeze", KEEPS_WEIGHTS, list(given["freeze"]), remedy)
+        if "autoencoder" in given and "initial" in given:
+            raise wrong("autoencoder", AUTOENCODER_OF_INITIAL, "it", "Leave it out.", words="it beside `initial`")
+        return self
+
+    @model_validator(mode="after")
     def _fine_tuned(self) -> Self:
         if getattr(self, "fine_tune", None) is not None and not getattr(self, "unlabelled", ()):
             remedy = "Name a pool in `unlabelled`; without one the training is on the training split from the start."
             raise wrong("fineTune", UNLABELLED_FIRST, "it", remedy, words="it without `unlabelled`")
         return self
+
+
+class Initial(OneOf):
+    """The earlier generator whose weights a training begins with: exactly one of {kinds}."""
+
+    KINDS = ("folder", "key")
+
+    folder: str | None = Field(
+        None,
+        min_length=1,
+        max_length=2048,
+        description="A folder that `syntrial export --include generators` wrote: a path, or s3://, claim:// or "
+        "sha256:HEX.",
+    )
+    key: str | None = Field(
+        None,
+        pattern=f"^{KEY_PATTERN.pattern}$",
+        max_length=64,
+        description="The key of another training in the same store, as `syntrial plan` prints it in full.",
+    )
 
 
 class FineTune(Model):
@@ -95,6 +131,13 @@ def _generator(name: str, family: Family) -> type[Model]:
     if "images" in bases[0].model_fields:
         text = "Length of training in thousands of images shown, in place of `images`. Default: as the preset has it."
         fields["kimg"] = (float | None, Field(None, gt=0, le=1e9, description=text))
+        text = "An earlier generator of the same network, whose weights the training begins with. Default: none."
+        fields["initial"] = (Initial | None, Field(None, description=text))
+        text = (
+            "Beside `initial`: names of the network's parts whose weights stay as they are; of a gan they begin with "
+            "generator or discriminator. Default: none."
+        )
+        fields["freeze"] = (tuple[PartName, ...], Field((), max_length=64, description=text))
         bases += (Trained,)
     return create_model(f"{to_pascal(name)}Generator", __base__=bases, __doc__=family.about, **fields)
 
@@ -215,8 +258,7 @@ class Synthetic(OneOf):
             raise wrong("tune", TUNES_A_GENERATOR, "it beside images", "Leave it out.")
         _check_over(self.generator, self.tune.over)
         for number, generator in enumerate(self.tune.among):
-            own = getattr(generator.chosen, "unlabelled", ()) or getattr(generator.chosen, "code", None)
-            if own:
+            if any(getattr(generator.chosen, name, None) for name in ("unlabelled", "code", "initial")):
                 remedy = "Make it the set's `generator`, and name the other one here."
                 raise wrong(f"tune.among[{number}]", NO_SOURCES, to_camel(generator.kind), remedy)
         for field, rule in (("prune", PRUNES_STEPS), ("snapshots", SNAPSHOTS_OF_STEPS)):
@@ -256,7 +298,7 @@ def _check_over(generator: Generator, over: Mapping[str, Dimension]) -> None:
     """Raises what `wrong` gives for what is the same in all trials, and for values that no field takes."""
     for field in over:
         head, *rest = field.split(".")
-        if head == "unlabelled":
+        if head in ("unlabelled", "initial"):
             raise wrong(f"tune.over.{field}", "is one value of a generator", field, "Compare two sets instead.")
         if head in ("options", "code", "image", "command", "version") and not (
             head == "options" and rest and rest[0] in generator.chosen.options

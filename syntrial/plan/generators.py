@@ -6,16 +6,17 @@ Called by the planner and by searches, whose parts it makes; pure, as they are.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.model import Generator, Spec, Synthetic
 from syntrial.plan import requests
 from syntrial.plan.latents import fine_tuned, guide, latent_inputs, pools, works_in_latents
 from syntrial.plan.networks import Add
 from syntrial.plan.steps import member_of
-from syntrial.sources.named import code_name
+from syntrial.sources.named import code_name, initial_name, initial_of
 from syntrial.v1.analysis_pb2 import SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import Source
-from syntrial.v1.generation_pb2 import TrainGeneratorRequest, TrainingPart
+from syntrial.v1.generation_pb2 import ImportGeneratorRequest, TrainGeneratorRequest, TrainingPart
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,8 +32,13 @@ class Trained:
 class Generators:
     """The generators of one plan; those that sets and trials share are one step."""
 
-    def __init__(self, spec: Spec, sources: Mapping[str, Source], *, dataset: str, add: Add) -> None:
-        """`dataset` is the key of the trial's prepared data; `add` adds what all generators share: their pools."""
+    def __init__(
+        self, spec: Spec, sources: Mapping[str, Source], *, dataset: str, earlier: Mapping[str, str], add: Add
+    ) -> None:
+        """`dataset` is the key of the trial's prepared data, `earlier` as `Sources` has it; `add` adds what all
+        generators share: their pools, and the generators that they begin with.
+        """
+        self._earlier = earlier
         self._spec, self._sources, self._dataset, self._add = spec, sources, dataset, add
         self._train = member_of(dataset, "train")
 
@@ -56,6 +62,9 @@ class Generators:
         training.train.CopyFrom(train)
         if part is not None:
             training.part.CopyFrom(part)
+        initial = self._initial(item, generator)
+        if initial is not None:
+            training.initial.CopyFrom(initial)
         judge = None
         if works_in_latents(generator):
             unlabelled = pools(
@@ -65,6 +74,7 @@ class Generators:
                 generator,
                 train=train,
                 unlabelled=unlabelled,
+                autoencoder=initial,
                 size=size,
                 seed=seed,
                 about=about,
@@ -123,6 +133,29 @@ class Generators:
             program=requests.program_of(generator),
         )
         return member_of(sampled, "images")
+
+    def is_proven(self, generator: Generator) -> bool:
+        """Whether all that the generator's weights descend from is the trial's own training split.
+
+        What a program of somebody else's brought along is not known, nor what exported weights were trained on.
+        """
+        initial = initial_of(generator)
+        if initial is not None:
+            return initial.key is not None and self._earlier.get(initial.key) == self._dataset
+        return str(generator.kind) != EXTERNAL
+
+    def _initial(self, item: Synthetic, generator: Generator) -> MemberRef | None:
+        """The generator that its training begins with, in the store or brought there from its folder."""
+        initial = initial_of(generator)
+        if initial is None:
+            return None
+        if initial.key is not None:
+            return member_of(initial.key, "generator")
+        request = ImportGeneratorRequest(digest=self._sources[initial_name(item)].digest)
+        about = f"the generator that {item.name} begins with"
+        return member_of(
+            self._add("GenerationService/ImportGenerator", request, verb="import", about=about), "generator"
+        )
 
     def _code(self, item: Synthetic) -> str:
         source = self._sources.get(code_name(item))

@@ -11,7 +11,7 @@ from syntrial.experiment.presets.generators import FAMILIES
 from syntrial.plan import requests
 from syntrial.plan.networks import Add
 from syntrial.plan.steps import member_of
-from syntrial.sources.named import DATASET, pool_name, pools_of
+from syntrial.sources.named import DATASET, initial_of, pool_name, pools_of
 from syntrial.v1.analysis_pb2 import PoolSummary, SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import HeldOut, PreparePoolRequest, Source
@@ -28,7 +28,8 @@ def steps_in_latents(generator: Generator | None) -> int:
     if generator is None or not works_in_latents(generator):
         return 0
     tuned = generator.chosen.fine_tune is not None
-    return (3 if requests.is_guided(generator) else 2) + 2 * len(pools_of(generator)) + tuned
+    trained = initial_of(generator) is None
+    return trained + (2 if requests.is_guided(generator) else 1) + 2 * len(pools_of(generator)) + tuned
 
 
 def pools(
@@ -92,6 +93,7 @@ def latent_inputs(
     *,
     train: MemberRef,
     unlabelled: Sequence[Unlabelled],
+    autoencoder: MemberRef | None,
     size: int,
     seed: int,
     about: str,
@@ -100,20 +102,13 @@ def latent_inputs(
 ) -> LatentInputs:
     """The autoencoder, trained on the training split and the pools, and the latents of all by it.
 
-    Generators with the same autoencoder and seed share it. Raises UserError where it does not fit the images.
+    `autoencoder` is the generator that the training begins with, which holds its own; with None one is trained, which
+    generators with the same settings and seed share. Raises UserError where it does not fit the images.
     """
-    training = requests.autoencoder_training(generator, size=size, seed=seed)
-    training.train.CopyFrom(train)
-    training.unlabelled.extend(unlabelled)
-    trained = add(
-        "GenerationService/TrainAutoencoder",
-        training,
-        verb="train",
-        about=f"the autoencoder of {about}",
-        work=float(training.config.images),
-    )
-    summary.reconstructions.append(member_of(trained, "reconstructions"))
-    autoencoder = member_of(trained, "autoencoder")
+    if autoencoder is None:
+        autoencoder = _autoencoder(
+            generator, train=train, unlabelled=unlabelled, size=size, seed=seed, about=about, summary=summary, add=add
+        )
 
     def latents(images: MemberRef, title: str) -> MemberRef:
         request = EncodeImagesRequest(autoencoder=autoencoder, images=images)
@@ -128,6 +123,31 @@ def latent_inputs(
             for number, pool in enumerate(unlabelled, start=1)
         ],
     )
+
+
+def _autoencoder(
+    generator: Generator,
+    *,
+    train: MemberRef,
+    unlabelled: Sequence[Unlabelled],
+    size: int,
+    seed: int,
+    about: str,
+    summary: SyntheticSummary,
+    add: Add,
+) -> MemberRef:
+    training = requests.autoencoder_training(generator, size=size, seed=seed)
+    training.train.CopyFrom(train)
+    training.unlabelled.extend(unlabelled)
+    trained = add(
+        "GenerationService/TrainAutoencoder",
+        training,
+        verb="train",
+        about=f"the autoencoder of {about}",
+        work=float(training.config.images),
+    )
+    summary.reconstructions.append(member_of(trained, "reconstructions"))
+    return member_of(trained, "autoencoder")
 
 
 def fine_tuned(

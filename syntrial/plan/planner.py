@@ -14,7 +14,6 @@ from syntrial.artifacts.references import member_refs
 from syntrial.experiment.arms import Arm
 from syntrial.experiment.base import words_of
 from syntrial.experiment.endpoint import Side
-from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
@@ -68,16 +67,17 @@ def plan(
     sources: Mapping[str, Source],
     *,
     decisions: Decisions = NONE,
+    earlier: Mapping[str, str] | None = None,
     looks: Sequence[Look] = (),
 ) -> Plan:
     """Expands an experiment into its steps.
 
     `sources` holds each resolved source by the name of its `SourceRef`; `decisions` what searches and filterings have
-    decided so far, with which the plan grows; `looks`, where known, the looks at the test split with this one last,
-    which there are only once nothing is undecided. Pure: the same arguments give the same plan. Raises UserError for
-    unknown presets.
+    decided so far, with which the plan grows; `earlier` what is known of generators in the store, as `Sources` has it;
+    `looks`, where known, the looks at the test split with this one last, which there are only once nothing is
+    undecided. Pure: the same arguments give the same plan. Raises UserError for unknown presets.
     """
-    return _Planner(experiment, sources, decisions).plan(looks)
+    return _Planner(experiment, sources, decisions, earlier or {}).plan(looks)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,7 +95,14 @@ class _Set:
 class _Planner:
     """Builds one plan; steps of equal keys are one step."""
 
-    def __init__(self, experiment: Experiment, sources: Mapping[str, Source], decisions: Decisions) -> None:
+    def __init__(
+        self,
+        experiment: Experiment,
+        sources: Mapping[str, Source],
+        decisions: Decisions,
+        earlier: Mapping[str, str],
+    ) -> None:
+        self.earlier = earlier
         self.experiment = experiment
         self.decisions = decisions
         self.searches: dict[str, Found | None] = {}
@@ -117,7 +124,7 @@ class _Planner:
         self.dataset = self._prepare()
         self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
         self.classifiers = Classifiers(self.spec, self.networks, dataset=self.dataset)
-        self.generators = Generators(self.spec, self.sources, dataset=self.dataset, add=self._add)
+        self.generators = Generators(self.spec, self.sources, dataset=self.dataset, earlier=self.earlier, add=self._add)
         if self.spec.synthetic:
             train = self._split("train")
             self.encoder = Encoding(self.spec, train=train, networks=self.networks, add=self._add)
@@ -192,8 +199,7 @@ class _Planner:
         summary = SyntheticSummary(
             name=name,
             method=generator.kind if generator else "imported",
-            # What a program of somebody else's brought along is not known.
-            proven_lineage=generator is not None and generator.kind != EXTERNAL,
+            proven_lineage=generator is not None and self.generators.is_proven(generator),
             control=outlined.is_control,
         )
         if item.tune is not None:

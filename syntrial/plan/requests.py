@@ -64,7 +64,9 @@ _GENTLER = 1 / 3
 """Of the first training's learning rate: that of a fine-tuning that says none."""
 GUIDED = ("diffusion", "latent_diffusion")
 """Families whose sampling may be guided."""
-_NOT_IN_CONFIG = frozenset({"preset", "sampler", "autoencoder", "guide", "kimg", "unlabelled", "fine_tune"})
+_NOT_IN_CONFIG = frozenset(
+    {"preset", "sampler", "autoencoder", "guide", "kimg", "unlabelled", "fine_tune", "initial", "freeze"}
+)
 """What users say of a generator beside the fields of its message."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
@@ -156,7 +158,7 @@ def generator_training(generator: Generator, *, size: int, seed: int, code: str 
     override(config, chosen, exclude=_NOT_IN_CONFIG)
     if getattr(chosen, "kimg", None) is not None:
         config.images = max(round(chosen.kimg * 1000), 1)
-    return TrainGeneratorRequest(seed=seed, **{kind: config})
+    return TrainGeneratorRequest(seed=seed, freeze=getattr(chosen, "freeze", ()), **{kind: config})
 
 
 def fine_tuning(training: TrainGeneratorRequest, chosen: FineTune) -> TrainGeneratorRequest:

@@ -18,6 +18,7 @@ from syntrial.plan import classifier_trials, generator_trials
 from syntrial.plan.filtering import steps_of_further_rounds
 from syntrial.plan.latents import steps_in_latents
 from syntrial.plan.outline import OutlinedSet, is_primary, outline, real_contests, replicates, rivals
+from syntrial.sources.named import initial_of
 
 STEP_LIMIT: Final = 20_000
 """Steps of a trial, where no setting says otherwise: a plan of 50 MB that is made in a few seconds."""
@@ -129,9 +130,15 @@ def _steps_of(item: OutlinedSet) -> int:
     if item.spec.tune is not None and item.spec.generator is not None:
         # The first replicate's training is its search's best trial's.
         latent = max(steps_in_latents(generator) for generator in (item.spec.generator, *item.spec.tune.among))
-        return item.spec.replicates * (made + latent + 2) - 1 - latent
+        return item.spec.replicates * (made + latent + 2) - 1 - latent + _imported(item)
     made += steps_in_latents(item.spec.generator)
-    return item.spec.replicates * (made + 2)
+    return item.spec.replicates * (made + 2) + _imported(item)
+
+
+def _imported(item: OutlinedSet) -> int:
+    """Steps that bring the generator which the set's begins with: all its replicates share one."""
+    initial = initial_of(item.spec.generator)
+    return 1 if initial is not None and initial.folder is not None else 0
 
 
 def _extractions(

@@ -160,6 +160,12 @@ class Plan:
         return all(cell.replicates for cell in self.cells)
 
     @property
+    def given(self) -> frozenset[str]:
+        """Keys of artifacts that steps read and none makes: earlier generators in the store."""
+        made = {step.key for step in self.steps}
+        return frozenset(key for step in self.steps for key in step.after if key not in made)
+
+    @property
     def evaluations_digest(self) -> str:
         """What a look at the test split is told apart by: the hash of the evaluations' keys."""
         return canonical_digest(sorted(step.key for step in self.evaluation))

@@ -83,7 +83,8 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
     }
     | {
         "latent.unlabelled": _POOL.removesuffix("[]"),
-        "initial": f"{_SYNTHETIC}.generator.latentDiffusion.fineTune",
+        "initial": f"{_SYNTHETIC}.generator[].initial",
+        "freeze": f"{_SYNTHETIC}.generator[].freeze",
         "generator": f"{_SYNTHETIC}.generator",
         "train": "spec.dataset",
     },

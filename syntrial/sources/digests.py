@@ -22,14 +22,19 @@ from rapidfuzz import process
 from syntrial.artifacts.cache import own_folder
 from syntrial.artifacts.content import file_digests, folder_places, is_code, listing_digest
 from syntrial.artifacts.uploads import Progress, check_names
+from syntrial.documents.generator import NAME as DESCRIPTION
+from syntrial.documents.generator import read_description
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
 from syntrial.imagesets.filetypes import NPZ, kind_of
 from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.trees import no_tree
 from syntrial.sources.medmnist import MEDMNIST, SIZES
-from syntrial.sources.named import CODE, WEIGHTS
+from syntrial.sources.named import CODE, GENERATOR, WEIGHTS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
+
+FOLDERS: Final = frozenset({CODE, GENERATOR})
+"""Kinds of sources, beside those of images, that are folders."""
 
 SMALLEST_PHANTOM = 16
 """Side in pixels under which ribs and opacities can no longer be drawn."""
@@ -120,6 +125,25 @@ def resolve_code(path: Path, *, field: str = "code", cache: Path | None = None) 
     return _remembered(path, cache=cache, field=field, reads=is_code)
 
 
+def resolve_generator(path: Path, *, field: str, family: str, cache: Path | None = None) -> str:
+    """The digest, "sha256:…", of a folder with an exported generator of a family, as requests name that.
+
+    Raises SourceError for a folder that is missing or has no weights, UserError for what describes no such generator.
+    """
+    path = _existing(path, field=field)
+    for name in (DESCRIPTION, "weights.safetensors"):
+        if not (path / name).is_file():
+            raise SourceError(
+                field=field,
+                rule=f"the folder has {DESCRIPTION} and weights.safetensors",
+                received=f"{path}, without {name}",
+                remedy="Give a folder that `syntrial export --include generators` wrote.",
+            )
+    with _readable(path):
+        read_description((path / DESCRIPTION).read_bytes(), title=f"{field} ({DESCRIPTION})", families=(family,))
+    return _remembered(path, cache=cache, field=field)
+
+
 def resolve_folder(path: Path, *, field: str, cache: Path | None = None) -> str:
     """The digest, "sha256:…", of a folder, whatever it holds."""
     return _remembered(_existing(path, field=field), cache=cache, field=field)
@@ -148,9 +172,9 @@ def check_content(found: str, *, kind: str, field: str, title: str) -> None:
     `found` is "file" or "folder", `kind` that of the source, as in `SourceRef`; `title` ends as its name does. A folder
     may lie in a file: an archive.
     """
-    meant = SOURCES[kind].content if kind in SOURCES else "folder" if kind == CODE else "file"
+    meant = SOURCES[kind].content if kind in SOURCES else "folder" if kind in FOLDERS else "file"
     is_other = title.endswith(tuple(row.suffix for row in SOURCES.values() if row.suffix))
-    if found != meant and (found == "folder" or is_other):
+    if found != meant and (found == "folder" or is_other or kind in FOLDERS):
         words = [
             f"{listed([f'`{name}:`' for name, row in SOURCES.items() if row.content == content], last='or')} for {what}"
             for content, what in (("file", "a file"), ("folder", "a folder or an archive of images"))

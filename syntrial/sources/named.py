@@ -18,7 +18,8 @@ from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.dataset import SOURCES, Dataset, Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.model import ALONE, Cluster, Experiment, Generator, Synthetic
-from syntrial.sources.addresses import Address, HubAddress, LocalPath, StoredContent, parse_address
+from syntrial.experiment.synthetic import Initial
+from syntrial.sources.addresses import Address, HttpsAddress, HubAddress, LocalPath, StoredContent, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
 
@@ -34,6 +35,9 @@ ENCODER: Final = "encoder"
 CODE: Final = "code"
 """The kind of a source that is a folder with a generator of the user's own."""
 
+GENERATOR: Final = "generator"
+"""The kind of a source that is a folder with an exported generator, whose weights another begins with."""
+
 POOLS: Final = "unlabelled/"
 """How the names of sources of unlabelled images begin."""
 
@@ -46,11 +50,11 @@ class SourceRef:
 
     name: str
     """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME,
-    unlabelled/NAME/NUMBER, encoder, weights/NAME or chain/NAME/NUMBER."""
+    unlabelled/NAME/NUMBER, initial/NAME, encoder, weights/NAME or chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
-    """A row of `syntrial.experiment.dataset.SOURCES`, WEIGHTS or CODE."""
+    """A row of `syntrial.experiment.dataset.SOURCES`, WEIGHTS, CODE or GENERATOR."""
     address: str | None = None
     """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
     downloaded or drawn."""
@@ -59,7 +63,9 @@ class SourceRef:
     place: tuple[str | int, ...] = ()
     """The path in the experiment's tree to the value that is the address."""
     request: Source = dataclasses.field(default_factory=Source, hash=False)
-    """As stages are asked for it, without its digest; of weights and code, empty."""
+    """As stages are asked for it, without its digest; of weights, code and generators, empty."""
+    family: str = ""
+    """Of a generator: that which it has to be of."""
 
     def located(self) -> Address | None:
         """What the address means. Raises UserError for one of no known form, and for images on the hub."""
@@ -70,6 +76,13 @@ class SourceRef:
                 rule="hub:// is for a classifier's `pretraining`",
                 received=str(found),
                 remedy="Bring the data to a folder, a bucket or a volume first.",
+            )
+        if self.kind == GENERATOR and isinstance(found, HttpsAddress):
+            raise UserError(
+                field=self.field,
+                rule="a generator is a folder: a path, s3://, claim:// or sha256:HEX",
+                received=str(found),
+                remedy="Copy it here, or upload it: `syntrial upload PATH`.",
             )
         if self.kind == CODE and not isinstance(found, LocalPath | StoredContent):
             raise UserError(
@@ -127,6 +140,16 @@ def pool_name(synthetic: Synthetic, number: int) -> str:
     return f"{POOLS}{synthetic.name}/{number + 1}"
 
 
+def initial_name(synthetic: Synthetic) -> str:
+    """The name of the source of the generator that a set's begins with."""
+    return f"initial/{synthetic.name}"
+
+
+def initial_of(generator: Generator | None) -> Initial | None:
+    """The generator that a training begins with."""
+    return getattr(generator.chosen, "initial", None) if generator is not None else None
+
+
 def pools_of(generator: Generator | None) -> tuple[Pool, ...]:
     """The pools of unlabelled images that a generator is trained on."""
     return getattr(generator.chosen, "unlabelled", ()) if generator is not None else ()
@@ -144,7 +167,7 @@ def chain_name(classifier: Classifier, link: int) -> str:
 
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
     """Every source that the experiment names, in its order: the data set, ready-made images, code, unlabelled images,
-    weights, data of chains.
+    generators to begin with, weights, data of chains.
 
     Raises UserError for `pretraining: hub` with a model that has no published weights.
     """
@@ -170,6 +193,19 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
             kind = to_camel(item.generator.kind)
             inside = ("spec", "synthetic", number, "generator", kind, "unlabelled", k)
             found.append(_images(pool_name(item, k), pool, place=inside, size=size))
+        initial = initial_of(item.generator)
+        if item.generator is not None and initial is not None and initial.folder is not None:
+            of_initial = ("spec", "synthetic", number, "generator", to_camel(item.generator.kind), "initial", "folder")
+            found.append(
+                SourceRef(
+                    name=initial_name(item),
+                    field=_words(of_initial),
+                    kind=GENERATOR,
+                    address=initial.folder,
+                    place=of_initial,
+                    family=item.generator.kind,
+                )
+            )
     # Without synthetic sets there is nothing to measure.
     if spec.encoder.network is not None and spec.synthetic:
         found.append(_weights(ENCODER, spec.encoder.network, place=("spec", "encoder", "pretraining")))
@@ -236,6 +272,15 @@ def _pooled(item: Synthetic, by_content: Callable[[Pool, str], Pool]) -> Synthet
     return item.model_copy(update={"generator": generator.model_copy(update={generator.kind: chosen})})
 
 
+def _begun(item: Synthetic, digests: Mapping[str, str]) -> Synthetic:
+    """The set with the folder of the generator that its own begins with named by its content, where it has one."""
+    if item.generator is None or initial_name(item) not in digests:
+        return item
+    kind, chosen = item.generator.kind, item.generator.chosen
+    named = chosen.model_copy(update={"initial": Initial(folder=digests[initial_name(item)])})
+    return item.model_copy(update={"generator": item.generator.model_copy(update={kind: named})})
+
+
 def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
     """The experiment without what says where and when it runs, its sources by content in place of their addresses.
 
@@ -260,7 +305,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
         "synthetic": tuple(
             item.model_copy(update={"images": by_content(item.images, synthetic_name(item))})
             if item.images is not None
-            else _pooled(_coded(item, digests), by_content)
+            else _begun(_pooled(_coded(item, digests), by_content), digests)
             for item in spec.synthetic
         ),
         "encoder": spec.encoder.model_copy(update={"pretraining": digests[ENCODER]})

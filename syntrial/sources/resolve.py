@@ -16,10 +16,11 @@ from syntrial.experiment.model import Experiment
 from syntrial.imagesets.contents import Contents
 from syntrial.sources.addresses import ClaimAddress, HttpsAddress, HubAddress, LocalPath, S3Address, StoredContent
 from syntrial.sources.contents import look_into
-from syntrial.sources.digests import check_content, resolve, resolve_code, resolve_weights
+from syntrial.sources.digests import check_content, resolve, resolve_code, resolve_generator, resolve_weights
+from syntrial.sources.earlier import earlier_generators
 from syntrial.sources.ingest import ingest, record_source, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
-from syntrial.sources.named import CODE, WEIGHTS, SourceRef, sources_of
+from syntrial.sources.named import CODE, GENERATOR, WEIGHTS, SourceRef, sources_of
 from syntrial.v1.data_preparation_pb2 import Source
 
 
@@ -31,6 +32,9 @@ class Sources:
     """As `SourceRef.name` has it."""
     locations: Mapping[str, Path]
     """Where the content of each digest lies on this machine."""
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    """By the key of each earlier generator in the store that a training begins with: the key of the data set whose
+    training split is all that it was made from; "" where that is not so, or cannot be shown."""
     contents: Mapping[str, Contents] = field(default_factory=dict)
     """By name, of those that lie on this machine or are drawn: what was seen of them at once."""
 
@@ -86,7 +90,8 @@ def resolve_sources(
                 by_name[ref.name] = read_here(ref, path, on_progress=on_progress)
                 if path is not None:
                     locations[by_name[ref.name].digest] = path if ref.kind == WEIGHTS else path.resolve()
-    return Sources(by_name=by_name, locations=locations, contents=contents)
+    earlier = earlier_generators(experiment, store=store)
+    return Sources(by_name=by_name, locations=locations, earlier=earlier, contents=contents)
 
 
 def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) -> Sources | PendingSources:
@@ -99,6 +104,11 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
     by_name: dict[str, Source] = {}
     pending: list[SourceRef] = []
     violations: list[Violation] = []
+    earlier: Mapping[str, str] = {}
+    try:
+        earlier = earlier_generators(experiment, store=store)
+    except UserError as error:
+        violations += error.violations
     for ref in sources_of(experiment):
         try:
             address = ref.located()
@@ -129,7 +139,9 @@ def resolve_recorded(experiment: Experiment, *, store: ArtifactStore, uid: str) 
             violations += error.violations
     if violations:
         raise UserError(violations=violations)
-    return PendingSources(refs=tuple(pending)) if pending else Sources(by_name=by_name, locations={})
+    if pending:
+        return PendingSources(refs=tuple(pending))
+    return Sources(by_name=by_name, locations={}, earlier=earlier)
 
 
 def local_paths(experiment: Experiment, *, base: Path, data_root: Path | None) -> dict[str, Path]:
@@ -159,6 +171,9 @@ def read_here(ref: SourceRef, path: Path | None, *, on_progress: Progress | None
     if ref.kind == CODE:
         assert path is not None
         return ref.with_digest(resolve_code(path, field=ref.field))
+    if ref.kind == GENERATOR:
+        assert path is not None
+        return ref.with_digest(resolve_generator(path, field=ref.field, family=ref.family))
     return resolve(ref.request, path, field=ref.field, on_progress=on_progress).source
 
 

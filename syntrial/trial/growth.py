@@ -30,11 +30,15 @@ def grown(
     uid: str,
     store: ArtifactStore,
     known: Decisions = NONE,
+    earlier: Mapping[str, str] | None = None,
 ) -> tuple[Plan, Decisions]:
-    """The plan with all that is decided by now, and those decisions; `known` need not be read again."""
+    """The plan with all that is decided by now, and those decisions; `known` need not be read again.
+
+    `earlier` is that of `Sources`.
+    """
     decisions = known
     while True:
-        found = plan(experiment, sources, decisions=decisions)
+        found = plan(experiment, sources, decisions=decisions, earlier=earlier)
         made, failed = read_decisions(found, store=store), read_failed(found, uid=uid, store=store)
         if not made and not failed:
             return found, decisions

@@ -67,7 +67,7 @@ def draft(
         uid=uid or experiment.metadata.name,
         experiment=experiment,
         sources=sources,
-        plan=plan(experiment, sources.by_name),
+        plan=plan(experiment, sources.by_name, earlier=sources.earlier),
     )
     return first if store is None else grow(first, store=store)
 
@@ -76,7 +76,14 @@ def grow(trial: Trial, *, store: ArtifactStore) -> Trial:
     """The trial planned anew with all decisions that are on record by now."""
     if not trial.plan.undecided:
         return trial
-    found, decisions = grown(trial.experiment, trial.sources.by_name, uid=trial.uid, store=store, known=trial.decisions)
+    found, decisions = grown(
+        trial.experiment,
+        trial.sources.by_name,
+        uid=trial.uid,
+        store=store,
+        known=trial.decisions,
+        earlier=trial.sources.earlier,
+    )
     return replace(trial, plan=found, decisions=decisions)
 
 
@@ -145,6 +152,7 @@ def register(trial: Trial, *, store: ArtifactStore) -> None:
         "labels": {s.key: s.label for s in trial.plan.steps},
         "about": {s.key: s.about for s in trial.plan.steps},
         "drawn": dict(trial.plan.drawn),
+        "given": sorted(trial.plan.given),
         "sources": sorted({source.digest for source in trial.sources.by_name.values() if source.digest}),
     }
     for name, data in (
@@ -257,7 +265,13 @@ def is_of_one_classifier(entry: Mapping[str, Any]) -> bool:
 
 def with_looks(trial: Trial, looks: Sequence[Look]) -> Trial:
     """The trial planned anew with its report, now that the looks are known."""
-    whole = plan(trial.experiment, trial.sources.by_name, decisions=trial.decisions, looks=looks)
+    whole = plan(
+        trial.experiment,
+        trial.sources.by_name,
+        decisions=trial.decisions,
+        earlier=trial.sources.earlier,
+        looks=looks,
+    )
     return replace(trial, plan=whole)
 
 

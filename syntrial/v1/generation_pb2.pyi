@@ -305,7 +305,7 @@ class TrainingPart(_message.Message):
     def __init__(self, until_images: _Optional[int] = ..., begun: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class TrainGeneratorRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent", "initial", "part")
+    __slots__ = ("header", "train", "seed", "diffusion", "gan", "pca", "latent_diffusion", "external", "latent", "initial", "part", "freeze")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
@@ -317,6 +317,7 @@ class TrainGeneratorRequest(_message.Message):
     LATENT_FIELD_NUMBER: _ClassVar[int]
     INITIAL_FIELD_NUMBER: _ClassVar[int]
     PART_FIELD_NUMBER: _ClassVar[int]
+    FREEZE_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
@@ -328,7 +329,8 @@ class TrainGeneratorRequest(_message.Message):
     latent: LatentInputs
     initial: _artifacts_pb2.MemberRef
     part: TrainingPart
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ..., initial: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., part: _Optional[_Union[TrainingPart, _Mapping]] = ...) -> None: ...
+    freeze: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., diffusion: _Optional[_Union[DiffusionConfig, _Mapping]] = ..., gan: _Optional[_Union[GanConfig, _Mapping]] = ..., pca: _Optional[_Union[PcaConfig, _Mapping]] = ..., latent_diffusion: _Optional[_Union[LatentDiffusionConfig, _Mapping]] = ..., external: _Optional[_Union[ExternalGenerator, _Mapping]] = ..., latent: _Optional[_Union[LatentInputs, _Mapping]] = ..., initial: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., part: _Optional[_Union[TrainingPart, _Mapping]] = ..., freeze: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class DiffusionSampler(_message.Message):
     __slots__ = ("steps", "sigma_min", "sigma_max", "rho", "churn", "guidance", "solver", "guidance_low", "guidance_high", "eta")

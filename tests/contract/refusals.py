@@ -419,6 +419,42 @@ CASES: dict[str, Case] = {
         message="needs exactly one of medmnist, npz, folder, table and phantom",
         field="spec.synthetic[0].generator.latentDiffusion.unlabelled[0]",
     ),
+    "parts that stay of no earlier generator": Case(
+        bad={"synthetic": [{"name": "x", "generator": {"gan": {"freeze": ["generator.basis"]}}}]},
+        good={
+            "synthetic": [
+                {"name": "x", "generator": {"gan": {"freeze": ["generator.basis"], "initial": {"key": "9f3c" * 16}}}}
+            ]
+        },
+        message="names parts that keep the weights of `initial`",
+        field="spec.synthetic[0].generator.gan.freeze",
+    ),
+    "an earlier generator named twice": Case(
+        bad={
+            "synthetic": [
+                {
+                    "name": "x",
+                    "generator": {"diffusion": {"initial": {"folder": "sha256:" + "0" * 64, "key": "0" * 64}}},
+                }
+            ]
+        },
+        good={"synthetic": [{"name": "x", "generator": {"diffusion": {"initial": {"folder": "sha256:" + "0" * 64}}}}]},
+        message="needs exactly one of folder and key",
+        field="spec.synthetic[0].generator.diffusion.initial",
+    ),
+    "an autoencoder beside that of an earlier generator": Case(
+        bad={
+            "synthetic": [
+                {
+                    "name": "x",
+                    "generator": {"latentDiffusion": {"initial": {"key": "0" * 64}, "autoencoder": {"klWeight": 0.1}}},
+                }
+            ]
+        },
+        good={"synthetic": [{"name": "x", "generator": {"latentDiffusion": {"initial": {"key": "0" * 64}}}}]},
+        message="is that of the generator in `initial`",
+        field="spec.synthetic[0].generator.latentDiffusion.autoencoder",
+    ),
     "fine-tuning without a pool": Case(
         bad={"synthetic": [{"name": "edm", "generator": {"latentDiffusion": {"fineTune": {"images": 9}}}}]},
         good={"synthetic": [pooled({"phantom": {}}, fineTune={"images": 9})]},
@@ -888,7 +924,7 @@ CASES: dict[str, Case] = {
     "a generator with images of its own beside the first": Case(
         bad=tuned(tune={"among": [{"latentDiffusion": {"unlabelled": [{"phantom": {}}]}}]}),
         good=tuned(tune={"among": [{"latentDiffusion": {}}]}),
-        message="a generator beside the first has no `unlabelled` images and no `code`",
+        message="a generator beside the first has no `unlabelled` images, no `code` and no `initial`",
         field="spec.synthetic[0].tune.among",
     ),
     "parts of a training that fall": Case(

@@ -1,6 +1,7 @@
 """Bad input at the command line: field or file, rule, what came, what to do; exit code 2; nothing half-written."""
 
 import io
+import json
 import os
 import pickle
 from collections.abc import Callable
@@ -171,6 +172,21 @@ def unknown_preset(folder: Path) -> dict[str, Any]:
     return experiment(synthetic=[{"name": "edm", "generator": {"diffusion": {"preset": "nanno"}}}])
 
 
+def start_from_no_generator(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    return experiment(synthetic=[{"name": "gan", "generator": {"gan": {"initial": {"key": "9f3c" * 16}}}}])
+
+
+def start_from_another_family(folder: Path) -> dict[str, Any]:
+    npz(folder)
+    (folder / "exported").mkdir()
+    subject = {"classes": ["0", "1"], "task": "multi-class", "shape": [16, 16, 1]}
+    description = {"family": "diffusion", "subject": subject, "settings": {}}
+    (folder / "exported" / "generator.json").write_text(json.dumps(description))
+    (folder / "exported" / "weights.safetensors").write_bytes(b"")
+    return experiment(synthetic=[{"name": "gan", "generator": {"gan": {"initial": {"folder": "exported"}}}}])
+
+
 def imported_class_unknown(folder: Path) -> dict[str, Any]:
     npz(folder)
     (folder / "synthetic" / "other").mkdir(parents=True)
@@ -218,6 +234,14 @@ CASES: dict[str, tuple[Make, list[str]]] = {
         ["spec.endpoint.primary.against", "resnet18", "small-cnn", "do:"],
     ),
     "an unknown preset": (unknown_preset, ["nanno", "nano"]),
+    "a generator to begin with that the store has not": (
+        start_from_no_generator,
+        ["spec.synthetic[0].generator.gan.initial.key", "which is no finished step", "--include generators"],
+    ),
+    "a generator to begin with of another family": (
+        start_from_another_family,
+        ["spec.synthetic[0].generator.gan.initial.folder", "family (gan)", "diffusion"],
+    ),
     "an imported class that the data set has not": (imported_class_unknown, ["other", "do:"]),
     "nothing left once leaks are dropped": (too_few_patients_in_leaky_data, ["do:"]),
 }
@@ -265,6 +289,7 @@ def test_what_can_be_seen_at_once_is_told_before_anything_starts(
     for make in (
         *(folder_without_classes, imported_class_unknown, class_without_images, unreadable_images),
         *(batch_larger_than_the_data, stage_that_trains_nothing, comparison_of_no_cell),
+        *(start_from_no_generator, start_from_another_family),
     ):
         folder = tmp_path / make.__name__
         folder.mkdir()

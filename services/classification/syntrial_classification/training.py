@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from syntrial_training.averages import MovingAverage, decay
 from syntrial_training.divergence import Losses
+from syntrial_training.naming import is_within
 from syntrial_training.tensors import load_optimizer, optimizer_tensors, prefixed, to_bytes, under
 from torch import Tensor, nn
 
@@ -27,7 +28,7 @@ from syntrial.v1.classification_pb2 import TrainingRecipe
 from syntrial_classification import distort, mixing, rand_augment, split_metrics
 from syntrial_classification.augment import Augmentation, draw, gather, normalise, scaled, visited, windows
 from syntrial_classification.columns import convolve_by_columns
-from syntrial_classification.freezing import is_within, set_trained, trained_parts
+from syntrial_classification.freezing import set_trained, trained_parts
 from syntrial_classification.losses import class_weights, image_losses, probabilities
 from syntrial_classification.models import head_names, layer_groups
 from syntrial_classification.phases import Phase, TrainingPlan

@@ -24,6 +24,11 @@ class Subject:
     width: int
     channels: int
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels."""
+        return self.height, self.width, self.channels
+
     @classmethod
     def of(cls, images: ImageSet) -> "Subject":
         """The subject of a training split."""
@@ -32,7 +37,7 @@ class Subject:
 
     def json(self) -> dict[str, object]:
         """As in `generator.json`."""
-        return {"classes": list(self.classes), "task": self.task, "shape": [self.height, self.width, self.channels]}
+        return {"classes": list(self.classes), "task": self.task, "shape": list(self.shape)}
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Subject":

@@ -4,7 +4,7 @@ Called by the families whose images come from a denoiser; each brings its exampl
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,20 +13,26 @@ from numpy.typing import NDArray
 from syntrial_training import compute
 from syntrial_training.dropout import share_dropout
 from syntrial_training.parts import parts_of, set_gradients
+from syntrial_training.tensors import under
 from torch import Tensor, nn
 
 from syntrial.v1.generation_pb2 import DiffusionSampler
 from syntrial_generation import edm
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject
+from syntrial_generation.initial import Labels, begin, check_settings, freeze, told
 from syntrial_generation.loop import AveragedTraining, Schedule
 from syntrial_generation.mixture import Mixture
+from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import item_noise, step_generator
 from syntrial_generation.unet import FoldedUNet
 
 AUGMENTATIONS = 3
 """What the network is told of the augmentation: shift down, shift right, flip (Karras et al. 2022, section 5:
 "non-leaking", since all of it is 0 in sampling)."""
+
+LABELS = "condition.0.weight"
+"""The network's weights that have a column for each class, before those of the extra conditions."""
 
 _EXTRA_CONDITIONS = 1 + AUGMENTATIONS
 """Beside the labels: whether they are withheld, and the augmentation."""
@@ -190,9 +196,14 @@ class DenoiserTraining(AveragedTraining):
         family: str,
         seed: int,
         is_told: bool = True,
-        initial: Mapping[str, Tensor] | None = None,
+        part: Part = WHOLE,
+        weights_under: str = "",
     ) -> None:
-        """`is_told`: whether the network is told labels; else all are withheld. `initial` are weights to begin with."""
+        """`is_told`: whether the network is told labels; else all are withheld. The weights that it begins with have
+        names that begin with `weights_under`.
+
+        Raises UserError where those of `part.initial` do not fit, and for parts that cannot stay.
+        """
         self._config, self._is_told = config, is_told
         self._seed = seed
         self._examples = examples
@@ -200,12 +211,28 @@ class DenoiserTraining(AveragedTraining):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             model = network.build(examples.subject)
-        if initial is not None:
-            model.load_state_dict(initial)
+        self.begun = self._begin(model, part, weights_under) if part.initial is not None else {}
+        """What `generator.json` keeps of the generator that it began with; empty: of none."""
         model = model.to(compute.device()).train()
         share_dropout(model, batch_size=config.batch_size)
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         super().__init__(config, model, optimizer, family=family)
+
+    def _begin(self, model: FoldedUNet, part: Part, weights_under: str) -> dict[str, Any]:
+        initial = part.initial
+        assert initial is not None
+        check_settings(initial.settings["network"], asdict(self.network))
+        classes = initial.subject.classes
+        labels = Labels(
+            weight=LABELS,
+            before=classes if initial.settings.get("is_told", True) else (),
+            columns_before=len(classes),
+            now=self._examples.subject.classes,
+        )
+        weights = under(initial.weights, weights_under)
+        begin(model, weights, labels=labels, settings=initial.settings["network"])
+        frozen = freeze({"": model}, part.freeze, anew=labels.anew if self._is_told else {})
+        return {"initial": told(initial, new=labels.new if self._is_told else (), frozen=frozen)}
 
     def step(self, number: int) -> None:
         """One optimiser step; its batch, noise and dropout are functions of (seed, number)."""

@@ -24,6 +24,7 @@ from syntrial_generation.denoiser import (
     check_sampler,
 )
 from syntrial_generation.family import Family
+from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.loop import train
 from syntrial_generation.mixture import Mixture
 from syntrial_generation.parts import WHOLE, Part
@@ -79,7 +80,7 @@ class Pixels:
 class DiffusionTraining(DenoiserTraining):
     """The state of a training."""
 
-    def __init__(self, images: ImageSet, config: DiffusionConfig, *, seed: int) -> None:
+    def __init__(self, images: ImageSet, config: DiffusionConfig, *, seed: int, part: Part = WHOLE) -> None:
         self.pixels = Pixels(images, config)
         network = Network(
             fold=config.fold or 1,
@@ -88,21 +89,22 @@ class DiffusionTraining(DenoiserTraining):
             attention_head_width=config.attention_head_width,
             dropout=config.dropout,
         )
-        super().__init__(self.pixels, config, network=network, family="diffusion", seed=seed)
+        super().__init__(self.pixels, config, network=network, family="diffusion", seed=seed, part=part)
 
 
 def train_diffusion(
     images: ImageSet, config: DiffusionConfig, *, seed: int, context: StepContext, part: Part = WHOLE
-) -> tuple[bytes, dict[str, Any], Curves]:
+) -> tuple[dict[str, bytes], dict[str, Any], Curves]:
     """Trains on the split; returns the weights as safetensors, what sampling needs beside them, and the curves."""
-    training = DiffusionTraining(images, config, seed=seed)
+    training = DiffusionTraining(images, config, seed=seed, part=part)
     curves = train(training, context=context, part=part)
     settings = {
         "network": asdict(training.network),
         "mean": training.pixels.mean,
         "sigma_data": training.pixels.sigma_data,
+        **training.begun,
     }
-    return to_bytes(training.average.tensors), settings, curves
+    return {WEIGHTS: to_bytes(training.average.tensors)}, settings, curves
 
 
 class DiffusionSampling:

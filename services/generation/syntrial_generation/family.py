@@ -40,8 +40,8 @@ class Train(Protocol):
 
     def __call__(
         self, images: Any, config: Any, /, *, seed: int, context: StepContext, part: Part = WHOLE
-    ) -> tuple[bytes, dict[str, Any], Curves]:
-        """The weights as safetensors, what sampling needs beside them (JSON), and the curves."""
+    ) -> tuple[dict[str, bytes], dict[str, Any], Curves]:
+        """Files by name, weights.safetensors among them; what sampling needs beside that (JSON); and the curves."""
         ...
 
 
@@ -80,5 +80,7 @@ class Family:
     """Notes what is wrong with the family's sampler; None: the family has no sampler."""
     read: Read | None = None
     """None: the family trains on the split alone."""
+    beside: tuple[str, ...] = ()
+    """Files beside the weights, which only a further training reads, and which older generators have not."""
     guide: Guide | None = None
     """None: nothing beside the generator guides its sampling."""

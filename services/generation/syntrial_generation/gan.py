@@ -27,6 +27,7 @@ from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_
 from syntrial_generation.diffaugment import augment
 from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
+from syntrial_generation.initial import DISCRIMINATOR, WEIGHTS, Labels, begin, check_settings, freeze, told
 from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import RowsRandom, batch_indices, item_noise, step_generator
@@ -39,6 +40,9 @@ _BETA2 = (0.9, 0.99)
 _BURN_IN = 0.5
 _FINAL_GAMMA = 0.1
 
+
+LABELS = "embed.weight"
+"""Weights of both networks that have a column for each class, before that of `with_constant`."""
 
 _ALWAYS_APPLIED = (GanConfig.PIPELINE_UNSPECIFIED, GanConfig.PIPELINE_DIFFAUGMENT)
 _WITH_GEOMETRY = (GanConfig.PIPELINE_BG, GanConfig.PIPELINE_BGC)
@@ -133,7 +137,8 @@ def check_gan_sampler(checks: Checks, sampler: GanSampler) -> None:
 class GanTraining(GeneratorTraining):
     """The state of a training."""
 
-    def __init__(self, images: ImageSet, config: GanConfig, *, seed: int) -> None:
+    def __init__(self, images: ImageSet, config: GanConfig, *, seed: int, part: Part = WHOLE) -> None:
+        """Raises UserError where the generator that it begins with does not fit, and for parts that cannot stay."""
         super().__init__(config, family="gan")
         self._config = config
         self._seed = seed
@@ -150,6 +155,10 @@ class GanTraining(GeneratorTraining):
             torch.manual_seed(seed)
             self._generator = self.networks.generator(subject).to(self.device)
             self._discriminator = self.networks.discriminator(subject).to(self.device)
+        self.begun = self._begin(part, subject) if part.initial is not None else {}
+        """What `generator.json` keeps of the generator that it began with; empty: of none."""
+        self._judging = [weight for weight in self._discriminator.parameters() if weight.requires_grad]
+        """The discriminator's weights that are trained."""
         self.modules = (self._generator, self._discriminator)
         self.average = MovingAverage(self._generator)
         """The generator's averaged weights: what sampling uses."""
@@ -164,6 +173,28 @@ class GanTraining(GeneratorTraining):
             if config.augment_target > 0
             else None
         )
+
+    def _begin(self, part: Part, subject: Subject) -> dict[str, Any]:
+        initial = part.initial
+        assert initial is not None
+        check_settings(initial.settings["networks"], asdict(self.networks))
+        before = initial.subject.classes
+        labels = Labels(weight=LABELS, before=before, columns_before=len(before), now=subject.classes)
+        networks = {"generator": self._generator, "discriminator": self._discriminator}
+        anew, notes = {}, []
+        for name, weights in (("generator", initial.weights), ("discriminator", initial.discriminator)):
+            if weights is None:
+                notes.append(f"the {name} begins anew: the earlier generator was kept without {DISCRIMINATOR}")
+                anew[name] = f"{DISCRIMINATOR} is not there"
+                continue
+            begin(networks[name], weights, labels=labels, settings=initial.settings["networks"])
+            anew |= {f"{name}.{weight}": why for weight, why in labels.anew.items()}
+        frozen = freeze(networks, part.freeze, anew=anew)
+        return {"initial": told(initial, new=labels.new, frozen=frozen, notes=notes)}
+
+    def discriminator_tensors(self) -> dict[str, Tensor]:
+        """The discriminator's weights, as they are: what a further training begins with."""
+        return self._discriminator.state_dict()
 
     def step(self, number: int) -> None:
         """One step of the discriminator and one of the generator, on one batch of real images."""
@@ -213,10 +244,12 @@ class GanTraining(GeneratorTraining):
             share = count / batch * generator_loss(scores[:count], scores[count:])
             return share, share
 
-        self._discriminator.requires_grad_(False)
+        for weight in self._judging:
+            weight.requires_grad_(False)
         loss_generator = set_gradients(self._generator, of_generator, parts)
         self._generator_optimizer.step()
-        self._discriminator.requires_grad_(True)
+        for weight in self._judging:
+            weight.requires_grad_(True)
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
         losses = {"discriminator_loss": loss_discriminator, "generator_loss": loss_generator, "r1": r1, "r2": r2}
@@ -308,11 +341,15 @@ def with_constant(labels_NK: Tensor) -> Tensor:
 
 def train_gan(
     images: ImageSet, config: GanConfig, *, seed: int, context: StepContext, part: Part = WHOLE
-) -> tuple[bytes, dict[str, Any], Curves]:
-    """Trains on the split; returns the generator's weights as safetensors, what sampling needs, and the curves."""
-    training = GanTraining(images, config, seed=seed)
+) -> tuple[dict[str, bytes], dict[str, Any], Curves]:
+    """Trains on the split; returns both networks' weights as safetensors, what sampling needs, and the curves."""
+    training = GanTraining(images, config, seed=seed, part=part)
     curves = train(training, context=context, part=part)
-    return to_bytes(training.average.tensors), {"networks": asdict(training.networks)}, curves
+    files = {
+        WEIGHTS: to_bytes(training.average.tensors),
+        DISCRIMINATOR: to_bytes(training.discriminator_tensors()),
+    }
+    return files, {"networks": asdict(training.networks), **training.begun}, curves
 
 
 class GanSampling:
@@ -336,4 +373,6 @@ class GanSampling:
         return to_pixels(self._generator(latents.to(self.device), labels.to(self.device)))
 
 
-FAMILY: Final = Family(check=check_gan, train=train_gan, open=GanSampling, check_sampler=check_gan_sampler)
+FAMILY: Final = Family(
+    check=check_gan, train=train_gan, open=GanSampling, check_sampler=check_gan_sampler, beside=(DISCRIMINATOR,)
+)

@@ -21,9 +21,9 @@ from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest
 from syntrial_generation.data import Subject
 from syntrial_generation.external import EXTERNAL
+from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.registry import FAMILIES
 
-WEIGHTS: Final = "weights.safetensors"
 GUIDE: Final = ("classifier.json", WEIGHTS)
 _BROKEN: Final = (
     *(LookupError, TypeError, ValueError, AttributeError, RuntimeError, AssertionError),
@@ -54,13 +54,16 @@ def import_generator(request: ImportGeneratorRequest, context: StepContext) -> N
     else:
         weights = (folder / WEIGHTS).read_bytes() if (folder / WEIGHTS).is_file() else b""
         _try(description.family, weights, description.settings, subject=Subject.described(description.subject))
-        names = [DESCRIPTION, WEIGHTS]
+        beside = [name for name in FAMILIES[description.family].beside if (folder / name).is_file()]
+        for name in beside:
+            _read(folder / name, field=name, rule=f"holds weights that the {description.family} generator keeps beside")
+        names = [DESCRIPTION, WEIGHTS, *beside]
     for name in names:
         _copy(folder / name, "generator", name, context=context)
     if (folder / "guide").is_dir():
         for name in GUIDE:
             _copy(folder / "guide" / name, "classifier", name, context=context)
-        _read_guide(folder / "guide")
+            _read(folder / "guide" / name, field=f"guide/{name}", rule="holds the classifier that guides the generator")
 
 
 def _try(family: str, weights: bytes, settings: dict[str, Any], *, subject: Subject) -> None:
@@ -80,14 +83,14 @@ def _try(family: str, weights: bytes, settings: dict[str, Any], *, subject: Subj
         ) from None
 
 
-def _read_guide(folder: Path) -> None:
+def _read(path: Path, *, field: str, rule: str) -> None:
+    """Raises UserError for a file that holds no tensors, or of `.json` no JSON."""
     try:
-        json.loads((folder / GUIDE[0]).read_bytes())
-        from_bytes((folder / GUIDE[1]).read_bytes())
+        json.loads(path.read_bytes()) if path.suffix == ".json" else from_bytes(path.read_bytes())
     except _BROKEN as error:
         raise UserError(
-            field=f"guide/{GUIDE[1]}",
-            rule="holds the classifier that guides the generator",
+            field=field,
+            rule=rule,
             received=str(error)[:200] or type(error).__name__,
             remedy="Export it again.",
         ) from None

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 from syntrial_training.tensors import from_bytes, prefixed, to_bytes, under
 from torch import Tensor
 
-from syntrial.artifacts.members import MemberReader
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
@@ -32,11 +31,15 @@ from syntrial_generation.denoiser import (
     check_sampler,
 )
 from syntrial_generation.family import Family
+from syntrial_generation.initial import WEIGHTS, Initial
 from syntrial_generation.latent_classifier import Judge
-from syntrial_generation.latents import Moments
+from syntrial_generation.latents import AUTOENCODER, Moments, read_autoencoder
 from syntrial_generation.loop import train
 from syntrial_generation.mixture import Joined, Mixture, check_weights
 from syntrial_generation.parts import WHOLE, Part
+
+_DENOISER: Final = "denoiser/"
+"""How the names of its weights begin, beside those of the autoencoder."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -53,16 +56,6 @@ class Given:
     """Latents of unlabelled images."""
     weights_of_pools: tuple[float, ...] = ()
     """How often an image of each pool is shown, in proportion to a training image."""
-    initial: "Initial | None" = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Initial:
-    """The generator that a training begins with."""
-
-    denoiser: dict[str, Tensor]
-    settings: dict[str, Any]
-    classes: tuple[str, ...]
 
 
 def read(request: TrainGeneratorRequest, images: ImageSet, context: StepContext) -> Given:
@@ -96,68 +89,30 @@ def read(request: TrainGeneratorRequest, images: ImageSet, context: StepContext)
                 received=f"latents by {pool.autoencoder[:12]}, the autoencoder's {latent.autoencoder.key[:12]}",
                 remedy="Run EncodeImages on the pool with this autoencoder.",
             )
-    reader = context.open(latent.autoencoder)
+    weights, description = read_autoencoder(context.open(latent.autoencoder))
     return Given(
         images=images,
         moments=moments,
-        weights=from_bytes(reader.read("weights.safetensors")),
-        description=reader.json("autoencoder.json"),
+        weights=weights,
+        description=description,
         pools=pools,
         weights_of_pools=tuple(pool.weight for pool in latent.unlabelled),
-        initial=_initial(context.open(request.initial)) if request.HasField("initial") else None,
     )
 
 
-def _initial(reader: MemberReader) -> Initial:
-    description = reader.json("generator.json")
-    if description["family"] != "latent_diffusion":
+def _check_autoencoder(initial: Initial, given: Given) -> None:
+    """Raises UserError for a generator of other latents than those that are given: by an autoencoder of other weights,
+    or of another scale."""
+    had = under(initial.weights, AUTOENCODER)
+    same = had.keys() == given.weights.keys() and all(torch.equal(had[name], given.weights[name]) for name in had)
+    if not same or initial.settings["autoencoder"] != given.description:
+        by = str(initial.settings.get("autoencoder_key", ""))
         raise UserError(
             field="initial",
-            rule="must be a generator of the same family",
-            received=f"{description['family']}, not latent_diffusion",
-            remedy="Name a generator that latent_diffusion made.",
+            rule="is one of latents by the autoencoder that is named beside it",
+            received=f"latents by {by[:12]}, not {given.moments.autoencoder[:12]}",
+            remedy="Name the generator itself as the autoencoder.",
         )
-    return Initial(
-        denoiser=under(from_bytes(reader.read("weights.safetensors")), "denoiser/"),
-        settings=description["settings"],
-        classes=tuple(description["subject"]["classes"]),
-    )
-
-
-def _check_initial(checks: Checks, config: LatentDiffusionConfig, given: Given) -> None:
-    """Notes where a training cannot begin with the generator that is named: another network, autoencoder or classes."""
-    initial = given.initial
-    if initial is None:
-        return
-    wanted = asdict(network_of(config)) | {"dropout": 0}
-    had = dict(initial.settings["network"]) | {"dropout": 0}
-    others = [name for name, value in wanted.items() if list_of(had.get(name)) != list_of(value)]
-    checks.need(
-        not others,
-        "initial",
-        "must have the network that is trained",
-        "; ".join(f"{name} {list_of(had.get(name))}, not {list_of(wanted[name])}" for name in others),
-        "Give the numbers that it was trained with, or train from nothing.",
-    )
-    checks.need(
-        initial.settings["autoencoder_key"] == given.moments.autoencoder,
-        "initial",
-        "must be one of latents by the same autoencoder",
-        f"{initial.settings['autoencoder_key'][:12]}, not {given.moments.autoencoder[:12]}",
-        "Name the generator that was trained in these latents.",
-    )
-    checks.need(
-        initial.classes == given.images.classes and initial.settings["is_told"] == is_told(config),
-        "initial",
-        "must be told the same classes",
-        f"{', '.join(initial.classes)}, told: {initial.settings['is_told']}",
-        f"The training images' are {', '.join(given.images.classes)}, told: {is_told(config)}.",
-    )
-
-
-def list_of(value: Any) -> Any:
-    """Tuples as JSON has them."""
-    return list(value) if isinstance(value, tuple) else value
 
 
 def network_of(config: LatentDiffusionConfig) -> Network:
@@ -179,9 +134,6 @@ def check(config: LatentDiffusionConfig, given: Given) -> None:
         checks, config, height=subject.height, width=subject.width, fold=1, field="channels", of="the latents"
     )
     checks.finish()
-    of_initial = Checks("")
-    _check_initial(of_initial, config, given)
-    of_initial.finish()
 
 
 def check_latent_sampler(checks: Checks, sampler: DiffusionSampler) -> None:
@@ -223,11 +175,13 @@ class Latents:
 
 def train_latent(
     given: Given, config: LatentDiffusionConfig, *, seed: int, context: StepContext, part: Part = WHOLE
-) -> tuple[bytes, dict[str, Any], Curves]:
+) -> tuple[dict[str, bytes], dict[str, Any], Curves]:
     """Trains in the latents; returns the weights of the denoiser and of the autoencoder as safetensors, what sampling
     needs beside them, and the curves.
     """
     network = network_of(config)
+    if part.initial is not None:
+        _check_autoencoder(part.initial, given)
     training = DenoiserTraining(
         Latents(given),
         config,
@@ -235,17 +189,19 @@ def train_latent(
         family="latent_diffusion",
         seed=seed,
         is_told=is_told(config),
-        initial=given.initial.denoiser if given.initial is not None else None,
+        part=part,
+        weights_under=_DENOISER,
     )
     curves = train(training, context=context, part=part)
-    weights = prefixed(training.average.tensors, "denoiser/") | prefixed(given.weights, "autoencoder/")
+    weights = prefixed(training.average.tensors, _DENOISER) | prefixed(given.weights, AUTOENCODER)
     settings = {
         "network": asdict(network),
         "autoencoder": given.description,
         "autoencoder_key": given.moments.autoencoder,
         "is_told": is_told(config),
+        **training.begun,
     }
-    return to_bytes(weights), settings, curves
+    return {WEIGHTS: to_bytes(weights)}, settings, curves
 
 
 class LatentSampling:
@@ -261,9 +217,9 @@ class LatentSampling:
     ) -> None:
         self.settings, self.subject = settings, subject
         tensors, description = from_bytes(weights), settings["autoencoder"]
-        self._autoencoder = Autoencoder.of(under(tensors, "autoencoder/"), description)
+        self._autoencoder = Autoencoder.of(under(tensors, AUTOENCODER), description)
         self.denoiser = DenoiserSampling(
-            under(tensors, "denoiser/"),
+            under(tensors, _DENOISER),
             network=Network.of(settings["network"]),
             subject=latent_subject(subject, description),
             sigma_data=SIGMA_DATA,

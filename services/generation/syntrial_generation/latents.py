@@ -9,16 +9,22 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic.alias_generators import to_camel
 from syntrial_training.compute import reproducible
 from syntrial_training.parts import PARTS, side_by_side
-from syntrial_training.tensors import from_bytes
+from syntrial_training.tensors import from_bytes, under
+from torch import Tensor
 
 from syntrial.artifacts.members import MemberReader
+from syntrial.documents.generator import NAME as DESCRIPTION
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import EncodeImagesRequest
 from syntrial_generation.autoencoder import MICRO_BATCH, Autoencoder
+
+AUTOENCODER: Final = "autoencoder/"
+"""How the names of its weights begin in a generator that holds it."""
 
 _SHARD_BYTES: Final = 256 * 2**20
 
@@ -26,7 +32,7 @@ _SHARD_BYTES: Final = 256 * 2**20
 @reproducible
 def encode_images(request: EncodeImagesRequest, context: StepContext) -> None:
     """Writes `latents`. Raises UserError for images of another shape than the autoencoder's, and Cancelled."""
-    autoencoder = open_autoencoder(context.open(request.autoencoder))
+    autoencoder = Autoencoder.of(*read_autoencoder(context.open(request.autoencoder)))
     images_NHWC = read_image_set(context.open(request.images)).images_NHWC
     network = autoencoder.network
     wanted = (network.height, network.width, network.image_channels)
@@ -60,9 +66,22 @@ def encode_images(request: EncodeImagesRequest, context: StepContext) -> None:
     )
 
 
-def open_autoencoder(reader: MemberReader) -> Autoencoder:
-    """The autoencoder in a member."""
-    return Autoencoder.of(from_bytes(reader.read("weights.safetensors")), reader.json("autoencoder.json"))
+def read_autoencoder(reader: MemberReader) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights of an autoencoder and what `autoencoder.json` says: of a member `autoencoder`, or of a generator that
+    holds one. Raises UserError for a generator that holds none.
+    """
+    weights = from_bytes(reader.read("weights.safetensors"))
+    if DESCRIPTION not in reader.names():
+        return weights, reader.json("autoencoder.json")
+    description = reader.json(DESCRIPTION)
+    if "autoencoder" not in description["settings"]:
+        raise UserError(
+            field="autoencoder",
+            rule="is an autoencoder, or a generator of latentDiffusion, which holds one",
+            received=f"a generator of {to_camel(description['family'])}",
+            remedy="Name one of latentDiffusion.",
+        )
+    return under(weights, AUTOENCODER), description["settings"]["autoencoder"]
 
 
 class Moments:

@@ -20,6 +20,7 @@ from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels
 from syntrial_generation.family import Family
+from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import item_stream
 
@@ -39,7 +40,7 @@ def check_pca(config: PcaConfig, _images: ImageSet) -> None:
 
 def train_pca(
     images: ImageSet, config: PcaConfig, *, seed: int, context: StepContext, part: Part = WHOLE
-) -> tuple[bytes, dict[str, Any], Curves]:
+) -> tuple[dict[str, bytes], dict[str, Any], Curves]:
     """Fits; returns the components as safetensors, settings, and curves (explained variance by component)."""
     del seed, part  # Fitting draws nothing at random, and has no steps.
     tensors: dict[str, torch.Tensor] = {}
@@ -61,7 +62,7 @@ def train_pca(
     curves.x = list(range(1, max(kept, default=0) + 1))
     for name, values in curves.series.items():
         curves.series[name] = values + [values[-1] if values else 1.0] * (len(curves.x) - len(values))
-    return to_bytes(tensors), {"components": kept}, curves
+    return {WEIGHTS: to_bytes(tensors)}, {"components": kept}, curves
 
 
 class PcaSampling:

@@ -4,6 +4,7 @@ from syntrial_training.compute import reproducible
 from syntrial_training.sharing import shared
 
 from syntrial.documents.document import write
+from syntrial.documents.generator import NAME as DESCRIPTION
 from syntrial.errors import UserError, listed
 from syntrial.imagesets.imageset import read_image_set
 from syntrial.rpc.context import StepContext
@@ -18,15 +19,16 @@ from syntrial_generation.registry import FAMILIES
 
 @reproducible
 def train_generator(request: TrainGeneratorRequest, context: StepContext) -> None:
-    """Writes `generator` (weights.safetensors, generator.json; of code, its files) and `curves` (curves.json).
+    """Writes `generator` (weights.safetensors, generator.json, what else its family keeps; of code, its files) and
+    `curves` (curves.json).
 
-    Sees the training split only, and what was made of it. Raises UserError for a configuration that does not fit the
-    images, and Cancelled.
+    Sees the training split only, and what was made of it. Raises UserError for a configuration or an
+    earlier generator that does not fit the images, and Cancelled.
     """
     images = read_image_set(context.open(request.train))
     check_training_split(images)
     name = request.WhichOneof("generator")
-    part = read_part(request, context)
+    part = read_part(request, context, subject=Subject.of(images))
     if name == EXTERNAL and request.external.HasField("code"):
         train_external(images, request.external, seed=request.seed, context=context)
         return
@@ -43,12 +45,13 @@ def train_generator(request: TrainGeneratorRequest, context: StepContext) -> Non
     if hasattr(config, "batch_size"):
         require_items(context.devices, batch_size=config.batch_size)
         with shared(context):
-            weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
+            files, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
     else:
-        weights, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
+        files, settings, curves = family.train(given, config, seed=request.seed, context=context, part=part)
     if context.rank:
         return
-    context.output.write("generator", "weights.safetensors", weights)
+    for file, data in files.items():
+        context.output.write("generator", file, data)
     description = {"family": name, "subject": Subject.of(images).json(), "settings": settings}
-    context.output.json("generator", "generator.json", description)
+    context.output.json("generator", DESCRIPTION, description)
     write(context.output, "curves", "curves.json", document=curves.document())

@@ -38,13 +38,14 @@ def side_by_side(work: Callable[[Item], Result], items: Sequence[Item]) -> list[
 
 
 def set_gradients(module: nn.Module, loss: Callable[[slice], tuple[Tensor, Tensor]], parts: Sequence[slice]) -> Tensor:
-    """Sets the gradients of the module's parameters to those of the loss of a whole batch; returns its figures.
+    """Sets the gradients of the module's parameters that are trained to those of the loss of a whole batch; returns its
+    figures.
 
     `loss` gives, of a part of the batch, the part's share of the loss (a scalar) and of the figures; shares add up. It
     runs in a thread of its own, so it draws no number from a generator that parts share. Where several ranks share the
     batch, `loss` is asked for what this rank has of each part.
     """
-    parameters = list(module.parameters())
+    parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     count = parts[-1].stop
 
     def work(part: slice) -> tuple[Tensor, tuple[Tensor, ...]]:

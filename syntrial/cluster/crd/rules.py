@@ -33,6 +33,8 @@ from syntrial.experiment.pods import (
     RESOURCE_RULES,
 )
 from syntrial.experiment.synthetic import (
+    AUTOENCODER_OF_INITIAL,
+    KEEPS_WEIGHTS,
     NO_SOURCES,
     OVERFITTING_ALONE,
     PRUNES_STEPS,
@@ -41,6 +43,7 @@ from syntrial.experiment.synthetic import (
     TUNES_A_GENERATOR,
     TWO_LENGTHS,
     UNLABELLED_FIRST,
+    Initial,
 )
 from syntrial.experiment.tasks import TaskFields
 from syntrial.experiment.tuning import FINITE_AND_RISING, LOG_ABOVE_ZERO, NOTHING_TO_TRY, RISING_PARTS, Dimension
@@ -152,6 +155,13 @@ _TRAINING: Final = (
 
 _ONE_LENGTH: Final = Rule(rule="!has(self.kimg) || !has(self.images)", message=TWO_LENGTHS, field=".kimg")
 
+_OF_STEPS: Final = (
+    _ONE_LENGTH,
+    Rule(
+        rule="!has(self.freeze) || self.freeze.size() == 0 || has(self.initial)", message=KEEPS_WEIGHTS, field=".freeze"
+    ),
+)
+
 RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "Dataset": (
         *one_of_rules(Dataset),
@@ -235,9 +245,15 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
     "CentroidFilter": one_of_rules(CentroidFilter),
     "RealismFilter": one_of_rules(RealismFilter),
     "Generator": one_of_rules(Generator),
-    "DiffusionGenerator": (_ONE_LENGTH,),
+    "Initial": one_of_rules(Initial),
+    "DiffusionGenerator": _OF_STEPS,
     "LatentDiffusionGenerator": (
-        _ONE_LENGTH,
+        *_OF_STEPS,
+        Rule(
+            rule="!has(self.autoencoder) || !has(self.initial)",
+            message=AUTOENCODER_OF_INITIAL,
+            field=".autoencoder",
+        ),
         Rule(
             rule="!has(self.fineTune) || (has(self.unlabelled) && self.unlabelled.size() > 0)",
             message=UNLABELLED_FIRST,
@@ -245,7 +261,7 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
     ),
     "GanGenerator": (
-        _ONE_LENGTH,
+        *_OF_STEPS,
         Rule(
             rule="""!has(self.augmentPipeline) || self.augmentPipeline == 'diffaugment'
             || (has(self.augmentTarget) && self.augmentTarget > 0.0)""",
@@ -301,8 +317,9 @@ RULES: Final[dict[str, tuple[Rule, ...]]] = {
         ),
         Rule(
             rule="""!has(self.tune) || !has(self.tune.among) || !self.tune.among.exists(g, (has(g.external)
-            && has(g.external.code)) || (has(g.latentDiffusion) && has(g.latentDiffusion.unlabelled)
-            && size(g.latentDiffusion.unlabelled) > 0))""",
+            && has(g.external.code)) || (has(g.diffusion) && has(g.diffusion.initial)) || (has(g.gan)
+            && has(g.gan.initial)) || (has(g.latentDiffusion) && (has(g.latentDiffusion.initial)
+            || (has(g.latentDiffusion.unlabelled) && size(g.latentDiffusion.unlabelled) > 0))))""",
             message=NO_SOURCES,
             field=".tune.among",
         ),

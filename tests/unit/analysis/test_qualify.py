@@ -109,6 +109,17 @@ def test_unproven_lineage_is_serious_where_the_primary_uses_it(made_up_trial: Ca
     assert "edm: every image is of one class" in [q["words"] for q in found(trial)["data"]]
 
 
+def test_unproven_lineage_says_whether_a_program_or_earlier_weights_are_the_reason(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm", method="gan", proven=False)
+    trial.synthetic("own", method="external", proven=False)
+    begun, own = (q["words"] for q in found(trial)["lineage"])
+    assert "starts from weights whose training data cannot be shown to exclude these test images" in begun
+    assert "A program of the experiment's own" in own
+
+
 def test_an_undertrained_cell_of_the_primary_pair_is_serious(made_up_trial: Callable[..., Any]) -> None:
     assert [q["severity"] for q in found(made_up_trial().small(undertrained=True))["undertrained"]] == ["serious"]
     trial = made_up_trial().small()

@@ -2,8 +2,9 @@
 
 import pytest
 from syntrial_classification.describe import describe_model
-from syntrial_classification.freezing import parts_of, trained_parts
+from syntrial_classification.freezing import trained_parts
 from syntrial_classification.models import build_model, model_spec
+from syntrial_training.naming import parts_below
 
 from syntrial.documents.document import read
 from syntrial.documents.parts import ModelParts
@@ -23,8 +24,8 @@ def test_every_part_that_is_listed_can_be_trained_by_its_name(name: str) -> None
     found = described(name)
     model = build_model(model_spec(ClassifierModel(name=name), classes=2, channels=3, side=64), seed=0)
     assert trained_parts(model, [part.name for part in found.parts]) == tuple(part.name for part in found.parts)
-    assert tuple(part.name for part in found.parts if "." not in part.name) == parts_of(model)
-    assert trained_parts(model, ["head"]) == found.head or "head" in parts_of(model)
+    assert tuple(part.name for part in found.parts if "." not in part.name) == parts_below(model)
+    assert trained_parts(model, ["head"]) == found.head or "head" in parts_below(model)
     assert sum(part.weights for part in found.parts if "." not in part.name) <= found.weights
 
 

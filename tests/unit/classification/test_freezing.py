@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load
-from syntrial_classification.freezing import parts_of, set_trained, trained_parts
+from syntrial_classification.freezing import set_trained, trained_parts
 from syntrial_classification.models import build_model, model_spec
+from syntrial_training.naming import parts_below
 from torch import Tensor, nn
 
 from syntrial.errors import Cancelled, UserError
@@ -27,7 +28,7 @@ def stage(*parts: str, steps: int = 4, start: int = LAST, rate: float = 3e-3) ->
 
 
 def test_parts_are_named_as_the_network_has_them_and_the_head_by_its_role() -> None:
-    assert parts_of(network()) == ("features", "head")
+    assert parts_below(network()) == ("features", "head")
     assert trained_parts(network("resnet18"), ["layer4", "head"]) == ("layer4", "fc")
     assert trained_parts(network("resnet18"), ["layer4.1.conv2", "fc"]) == ("layer4.1.conv2", "fc")
     assert trained_parts(network(), []) == ()

@@ -96,6 +96,46 @@ def test_a_generator_of_a_command_alone_is_no_trial_of_a_cluster() -> None:
     assert message.startswith("spec.synthetic[0].generator.external.image: a cluster runs an image;")
 
 
+def begun_with(key: str) -> dict[str, Any]:
+    generator = {"diffusion": {"preset": "pico", "initial": {"key": key}}}
+    return {**SPEC, "synthetic": [SPEC["synthetic"][0] | {"generator": generator}]}
+
+
+def trained_by(world: World) -> str:
+    methods = {key: world.store.sound_manifest(key) for key in world.runs}
+    return next(key for key, manifest in methods.items() if manifest and manifest.method.endswith("/TrainGenerator"))
+
+
+def test_a_training_begins_with_the_generator_of_another_experiment() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.settle(controller)
+    key = trained_by(world)
+    world.apply("further", spec=begun_with(key))
+    world.settle(controller, name="further")
+    assert world.condition("Succeeded", "further")[0] == "True", world.status("further")
+    assert world.runs[key] == 1
+
+
+def test_a_generator_to_begin_with_that_is_not_there_or_is_gone_is_told_and_not_waited_for() -> None:
+    world = World()
+    world.apply()
+    controller = world.start()
+    world.settle(controller)
+    key = trained_by(world)
+    world.apply("missing", spec=begun_with("9f3c" * 16))
+    world.apply("further", spec=begun_with(key))
+    world.look(controller)
+    assert world.condition("Valid", "missing") == ("False", "Invalid")
+    assert "which is no finished step" in world.status("missing")["conditions"][0]["message"]
+    assert world.condition("Valid", "further")[0] == "True"
+    world.store.backend.delete(f"artifacts/{key}/manifest.json")
+    world.kill(controller)
+    world.look(world.start())
+    assert world.condition("Valid", "further") == ("False", "Invalid")
+
+
 def test_an_invalid_experiment_is_told_what_the_laptop_says() -> None:
     world = World()
     world.apply(spec={**SPEC, "replicates": 0})

@@ -145,7 +145,7 @@ def test_the_parts_of_a_training_give_the_bytes_of_the_whole(family: str, lab: A
 
 
 def test_what_is_fitted_in_one_go_has_no_parts(lab: Any) -> None:
-    with pytest.raises(UserError, match="part: a training has parts where it goes by steps; received a part of pca"):
+    with pytest.raises(UserError, match="part: belongs to a training that goes by steps; received it for pca"):
         lab.train(lab.split(), part=TrainingPart(until_images=20), pca=lab.configs["pca"])
     part = TrainingPart(begun=MemberRef(key=fake_key("data set"), member="train"))
     with pytest.raises(UserError, match=r"part.begun: is the member `state`"):

@@ -29,6 +29,8 @@ FIELDS = [
     ("DataPreparationService/PrepareDataset", "set.npz: train_labels", "set.npz: train_labels"),
     ("DataPreparationService/ImportImages", "class_map", "spec.synthetic[].images.classMap"),
     ("GenerationService/TrainGenerator", "gan.learning_rate", "spec.synthetic[].generator.gan.learningRate"),
+    ("GenerationService/TrainGenerator", "initial", "spec.synthetic[].generator[].initial"),
+    ("GenerationService/TrainGenerator", "freeze", "spec.synthetic[].generator[].freeze"),
     (
         "GenerationService/SampleImages",
         "external.options.noise_level",
