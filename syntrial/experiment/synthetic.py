@@ -90,7 +90,7 @@ class Initial(OneOf):
         None,
         pattern=f"^{KEY_PATTERN.pattern}$",
         max_length=64,
-        description="The key of another training in the same store, as `syntrial plan` prints it in full.",
+        description="The key of another training in the same store, in full, as an export's steps.csv has it.",
     )
 
 

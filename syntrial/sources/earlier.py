@@ -38,7 +38,7 @@ def earlier_generators(experiment: Experiment, *, store: ArtifactStore | None) -
                     field=f"spec.synthetic[{number}].generator.{to_camel(family)}.initial.key",
                     rule=f"is the key of a finished training of {to_camel(family)} in the trial's store",
                     received=f"{key[:12]}…, {received}" + ("" if store is None else f" of {store.url}"),
-                    remedy="`syntrial plan` of its experiment prints its key; from another store, export it with "
+                    remedy="steps.csv of its experiment's export has its key; from another store, export it with "
                     "`--include generators` and name the folder.",
                 )
             )
