@@ -376,3 +376,26 @@ def test_fourteen_real_findings_in_stages_with_a_cap_that_are_killed_end_in_a_ve
     key = next(key for key, label in kept.items() if label == "train real resnet10t 1/2")
     phases = store.open(MemberRef(key=key, member="training")).json("training.json")["phases"]
     assert [phase.get("train", []) for phase in phases] == [["fc"], ["layer4", "fc"], []]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+def test_the_quick_study_of_histology_ends_in_a_verdict_and_its_guidance_makes_more_of_the_class_asked_for(
+    shared_data: Path, tmp_path: Path
+) -> None:
+    laptop = whole(tmp_path, "histology-latent-quick", shared_data)
+    laptop.run("run", timeout_s=7000)
+    report = json.loads(laptop.report)
+    assert report["verdict"]["outcome"] in OUTCOMES
+    assert "projection" in {figure["id"] for figure in report["figures"]}
+    command = [sys.executable, str(STUDIES / "guidance.py"), "small.yaml", "--store", laptop.store]
+    judged = subprocess.run(
+        [*command, "--scales", "2", "--pictures", "guidance.png"],
+        cwd=tmp_path,
+        env={**os.environ, **laptop.environment},
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    # It ends with 1 where guidance does not gain more than chance would.
+    assert judged.returncode == 0, judged.stdout + judged.stderr
