@@ -12,6 +12,10 @@ import yaml
 
 from tests.e2e.conftest import Laptop
 
+PUBLISHED = {
+    "breastmnist": {"auroc": 0.901, "accuracy": 0.863},
+    "pneumoniamnist": {"auroc": 0.944, "accuracy": 0.854},
+}
 FILE = Path(__file__).resolve().parents[2] / "examples" / "medmnist-protocol-quick.yaml"
 
 
@@ -35,12 +39,8 @@ def mean_of_resnet18(folder: Path, name: str, *, epochs: int, shared_data: Path)
 
 @pytest.mark.slow
 @pytest.mark.timeout(11_000)
-@pytest.mark.parametrize(
-    ("name", "epochs", "auroc", "accuracy"), [("breastmnist", 25, 0.901, 0.863), ("pneumoniamnist", 3, 0.944, 0.854)]
-)
-def test_resnet18_comes_within_its_stated_bounds(
-    name: str, epochs: int, auroc: float, accuracy: float, shared_data: Path, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize(("name", "epochs"), [("breastmnist", 25), ("pneumoniamnist", 3)])
+def test_resnet18_comes_within_its_stated_bounds(name: str, epochs: int, shared_data: Path, tmp_path: Path) -> None:
     found = mean_of_resnet18(tmp_path, name, epochs=epochs, shared_data=shared_data)
-    assert found["auroc"] == pytest.approx(auroc, abs=0.05)
-    assert found["accuracy"] == pytest.approx(accuracy, abs=0.08)
+    assert found["auroc"] == pytest.approx(PUBLISHED[name]["auroc"], abs=0.05)
+    assert found["accuracy"] == pytest.approx(PUBLISHED[name]["accuracy"], abs=0.08)
