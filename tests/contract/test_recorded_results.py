@@ -13,6 +13,7 @@ from syntrial.documents.decisions import Decisions
 from syntrial.documents.document import as_json, read
 from syntrial.documents.quality import Quality
 from syntrial.documents.scale import Scale
+from syntrial.documents.search import Decision
 from syntrial.documents.training import ClassifierTraining, Curves
 from syntrial.stages import STAGES
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -27,6 +28,7 @@ SMALLEST = 0.02
 TYPES: dict[str, type] = {
     "audit.json": Audit,
     "curves.json": Curves,
+    "decision.json": Decision,
     "decisions.json": Decisions,
     "quality.json": Quality,
     "scale.json": Scale,
