@@ -145,11 +145,11 @@ def snapshot_galleries(data: TrialData) -> dict[str, Gallery]:
         known.add(synthetic.search.key)
         decision = synthetic.search.value
         assert decision.best is not None
-        figures = decision.trials[decision.best].figures
+        best = decision.trials[decision.best]
         each = max(1, PER_STRIP // len(data.classes))
         strips = []
         words: list[str] = []
-        for part, (snapshot, figure) in enumerate(zip(synthetic.snapshots, figures, strict=True)):
+        for part, (snapshot, figure) in enumerate(zip(synthetic.snapshots, best.figures, strict=True)):
             images = snapshot.drawn.images
             labels = np.asarray(images.labels)
             by_class = {name: members(labels, class_index=k)[:each] for k, name in enumerate(images.classes)}
@@ -159,7 +159,7 @@ def snapshot_galleries(data: TrialData) -> dict[str, Gallery]:
             strips.append(
                 Strip(
                     name=shown,
-                    detail=f"{figure:.4f}{', chosen' if part == decision.best_part else ''}",
+                    detail=f"{figure:.4f}{', chosen' if part == best.part else ''}",
                     address=strip([images.images_NHWC[row] for row in rows]),
                     images=len(rows),
                     alternative=f"{counted(len(rows), 'image')} drawn after {shown}",
@@ -167,7 +167,7 @@ def snapshot_galleries(data: TrialData) -> dict[str, Gallery]:
             )
         galleries[synthetic.name] = Gallery(
             id=f"snapshots-{len(galleries)}",
-            title=f"Trial {decision.best} along its training, from the left {', '.join(words)}",
+            title=f"Trial {best.number} along its training, from the left {', '.join(words)}",
             strips=tuple(strips),
             keys=tuple(snapshot.drawn.key for snapshot in synthetic.snapshots),
         )

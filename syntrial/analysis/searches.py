@@ -61,9 +61,9 @@ def search_figure(report: Json) -> Figure | None:
             y_label=objective_words(found),
             x_range=(-0.5, count - 0.5),
             dots=[
-                _dots(found, stopped, MUTED, is_hollow=True),
-                _dots(found, ended, INK),
-                _dots(found, best, ACCENT, radius=5.5),
+                _dots(stopped, MUTED, is_hollow=True),
+                _dots(ended, INK),
+                _dots(best, ACCENT, radius=5.5),
             ],
             size=(460, 260),
         )
@@ -103,16 +103,16 @@ def search_tables(report: Json) -> list[Json]:
             "reference": found.get("reference"),
             "replicates": found.get("replicates"),
             "best": found["best"],
-            "images_shown": found["images_shown"][found["best_part"]] if "images_shown" in found else None,
+            "images_shown": found["images_shown"][_part(found["trials"][found["best"]])]
+            if "images_shown" in found
+            else None,
             "keys": found["keys"],
             "trials": [
                 {
                     **trial,
                     "words": ", ".join(_assignment(*one) for one in trial["parameters"].items()) or trial["title"],
-                    "figure": trial["figures"][_counts(found, trial)] if trial["figures"] else None,
-                    "moment": f"moment {_counts(found, trial) + 1} of {len(trial['figures'])}"
-                    if trial["figures"] and "best_part" in found
-                    else "",
+                    "figure": trial["figures"][_part(trial)] if trial["figures"] else None,
+                    "moment": f"moment {trial['part'] + 1} of {len(trial['figures'])}" if "part" in trial else "",
                     "state": f"failed: {trial['failed']}"
                     if trial["failed"]
                     else "chosen"
@@ -128,12 +128,9 @@ def search_tables(report: Json) -> list[Json]:
     ]
 
 
-def _counts(found: Json, trial: Json) -> int:
-    """The place of the figure by which a trial counts: of snapshots the first of the best ones, else the last."""
-    figures = trial["figures"]
-    if "best_part" not in found:
-        return len(figures) - 1
-    return int(figures.index(min(figures) if found.get("lowest") else max(figures)))
+def _part(trial: Json) -> int:
+    """The place of the figure by which a trial counts: of snapshots that of its best moment, else the last."""
+    return int(trial.get("part", -1))
 
 
 def _along_training(name: str, found: Json) -> Panel:
@@ -144,7 +141,7 @@ def _along_training(name: str, found: Json) -> Panel:
     if (reference := found.get("reference")) is not None:
         ends = [0, shown[-1]]
         lines.append(Line(name="real images", x=ends, y=[reference, reference], colour=REFERENCE, dashed=True))
-    part = found["best_part"]
+    part = _part(found["trials"][best])
     chart = line_chart(
         lines,
         title=f"{name}: {objective_words(found)} by images shown to trial {best}",
@@ -166,10 +163,10 @@ def _assignment(name: str, value: object) -> str:
     return f"{name} {'by default' if value is None else value}"
 
 
-def _dots(found: Json, trials: list[Json], colour: str, *, is_hollow: bool = False, radius: float = 4.0) -> Dots:
+def _dots(trials: list[Json], colour: str, *, is_hollow: bool = False, radius: float = 4.0) -> Dots:
     return Dots(
         xs=[trial["number"] for trial in trials],
-        ys=[trial["figures"][_counts(found, trial)] for trial in trials],
+        ys=[trial["figures"][_part(trial)] for trial in trials],
         colour=colour,
         is_hollow=is_hollow,
         radius=radius,

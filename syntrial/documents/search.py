@@ -26,6 +26,8 @@ class TrialFigures:
     """Whether it was stopped before its end."""
     failed: str
     """Why it gave nothing; empty: it did."""
+    part: int | None = None
+    """Of snapshots: the part by which it counts, counted from 0; None: what is at its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,9 +54,6 @@ class Decision:
     """Numbers of the trials that are trained on, of those that were to be decided on."""
     best: int | None = None
     """The number of the best trial."""
-    best_part: int | None = None
-    """The part of its training after which it was the best, counted from 0; None: only ends of trainings were compared.
-    """
     objective: str = ""
     lowest: bool = False
     """Whether the lowest figure is the best."""

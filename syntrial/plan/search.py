@@ -262,8 +262,13 @@ class Search(Generic[M]):
             return None
         best = self._trials[decision.best]
         assert best.made is not None
-        part = -1 if decision.best_part is None else decision.best_part
-        return Chosen(number=best.number, part=part, made=best.made, decision=member_of(self._decided, MEMBER))
+        part = decision.trials[decision.best].part
+        return Chosen(
+            number=best.number,
+            part=-1 if part is None else part,
+            made=best.made,
+            decision=member_of(self._decided, MEMBER),
+        )
 
     def _decide(self, method: str, request: Message, *, verb: str, about: str) -> Decision | None:
         key = self._decided = self._add(f"GenerationService/{method}", request, verb=verb, about=about)

@@ -18,8 +18,8 @@ def best(material: Material) -> dict[str, str]:
         if decision.best is not None:
             one = decision.trials[decision.best]
             words = ", ".join(f"{name} {value}" for name, value in one.parameters.items()) or one.title
-            if decision.best_part is not None:
-                words += f", at moment {decision.best_part + 1} of {len(one.figures)}"
+            if one.part is not None:
+                words += f", at moment {one.part + 1} of {len(one.figures)}"
             found[searched(material, key)] = f"trial {one.number}: {words}"
     return found
 
@@ -86,6 +86,7 @@ def kind_of(material: Material, key: str) -> str:
 
 def state_of(decision: Decision, number: int, part: int) -> str:
     """What became of a part of a trial of a search."""
-    if number == decision.best and decision.best_part in (None, part):
+    trial = decision.trials[number]
+    if number == decision.best and trial.part in (None, part):
         return "chosen"
-    return "stopped early" if decision.trials[number].pruned else "ended"
+    return "stopped early" if trial.pruned else "ended"

@@ -121,11 +121,11 @@ def test_a_search_that_is_killed_three_times_and_damaged_repeats_no_trial(tmp_pa
     assert "losses and weights stay finite" in decision.trials[1].failed
     assert any(trial.pruned for trial in decision.trials)
     best = decision.trials[decision.best or 0]
-    assert decision.best_part is not None
-    assert best.figures[decision.best_part] == max(max(trial.figures) for trial in decision.trials if not trial.failed)
+    assert best.part is not None
+    assert best.figures[best.part] == max(max(trial.figures) for trial in decision.trials if not trial.failed)
     # The set is of the generator at the moment that was chosen, and the report has a strip for each of the trial's.
     drawn = find_drawn(store, "small/gan")
-    told = request_of(store, choice)["trials"][decision.best]["judged"][decision.best_part]
+    told = request_of(store, choice)["trials"][decision.best]["judged"][best.part]
     judge = request_of(store, told["key"])
     assert drawn is not None
     assert drawn[0] == request_of(store, judge["synthetic"]["key"])["generator"]["key"]

@@ -149,7 +149,6 @@ def choose_trial(request: ChooseTrialRequest, context: StepContext) -> None:
         version=1,
         kind="choose",
         best=best,
-        best_part=trials[best].best_part if trials[best].trial.snapshots else None,
         objective=Objective.Name(request.objective).removeprefix("OBJECTIVE_").lower().replace("_", "-"),
         lowest=lowest,
         reference=_reference(request, best, context),
@@ -161,6 +160,7 @@ def choose_trial(request: ChooseTrialRequest, context: StepContext) -> None:
                 figures=found.figures,
                 pruned=found.trial.pruned,
                 failed=found.failed,
+                part=found.counts(parts=len(found.figures)) if found.trial.snapshots and found.figures else None,
             )
             for found in trials
         ),

@@ -398,13 +398,14 @@ def test_snapshots_stand_as_a_curve_and_as_strips_of_the_same_items_with_the_mom
     trial = made_up_trial().small()
     trial.synthetic("gan")
     figures = (0.6, 0.8, 0.7)
-    one = TrialFigures(number=0, parameters={}, title="as it is written", figures=figures, pruned=False, failed="")
+    one = TrialFigures(
+        number=0, parameters={}, title="as it is written", figures=figures, pruned=False, failed="", part=part
+    )
     objective = "frechet" if lowest else "auroc"
     decision = Decision(
         version=1,
         kind="choose",
         best=0,
-        best_part=part,
         objective=objective,
         lowest=lowest,
         reference=0.9,
@@ -449,10 +450,10 @@ def test_a_trial_that_was_stopped_early_is_told_as_chosen_where_a_moment_of_it_w
     trial = made_up_trial().small()
     trial.synthetic("gan")
     trials = tuple(
-        TrialFigures(number=n, parameters={"gamma": n}, title="", figures=figures, pruned=n == 1, failed="")
+        TrialFigures(number=n, parameters={"gamma": n}, title="", figures=figures, pruned=n == 1, failed="", part=1 - n)
         for n, figures in enumerate([(0.6, 0.7), (0.8,)])
     )
-    decision = Decision(version=1, kind="choose", best=1, best_part=0, objective="auroc", trials=trials)
+    decision = Decision(version=1, kind="choose", best=1, objective="auroc", trials=trials)
     (summary,) = (one for one in trial.request.synthetic if one.name == "gan")
     summary.search.CopyFrom(trial.put("choose gan", "decision", {"decision.json": as_json(decision)}))
     summary.snapshots.add(images_shown=10, images=trial.put("sample", "images", trial.image_set("gan 0", 40)))

@@ -131,13 +131,13 @@ def test_of_snapshots_the_best_moment_of_any_trial_is_chosen_of_those_stopped_ea
     trials = [snapshots(0, "a", "b", "c"), snapshots(1, "d", "c", "d")]
     choose_trial(ChooseTrialRequest(objective=AUROC, trials=trials), context)
     found = decided(context)
-    assert (found.best, found.best_part) == (0, 1)
+    assert (found.best, found.trials[0].part) == (0, 1)
     # Of equals the first, and of trial 1 what it had when it was stopped.
     trials = [snapshots(0, "a", "c", "a"), snapshots(1, "d", pruned=True), snapshots(2, "d", "d", "b", failed="it")]
     context = judged(a=0.5, b=0.9, c=0.7, d=0.8)
     choose_trial(ChooseTrialRequest(objective=AUROC, trials=trials), context)
     found = decided(context)
-    assert (found.best, found.best_part) == (1, 0)
+    assert (found.best, found.trials[1].part) == (1, 0)
     assert found.trials[1].pruned
 
 
@@ -152,14 +152,15 @@ def test_of_snapshots_the_lowest_distance_is_chosen() -> None:
             ref.member = "quality"
     choose_trial(ChooseTrialRequest(objective=Objective.OBJECTIVE_FRECHET, trials=trials), context)
     found = decided(context)
-    assert (found.best, found.best_part, found.lowest) == (0, 1, True)
+    assert (found.best, found.trials[0].part, found.lowest) == (0, 1, True)
     assert found.reference == 1.0
 
 
 def test_without_snapshots_a_decision_has_no_word_of_parts() -> None:
     context = judged(a=0.5, b=0.9)
     choose_trial(ChooseTrialRequest(objective=AUROC, trials=[trial(0, "b", "a", replicates=0)]), context)
-    assert "best_part" not in context.result(MEMBER).json(NAME)
+    (told,) = context.result(MEMBER).json(NAME)["trials"]
+    assert "part" not in told
 
 
 def test_snapshots_are_compared_after_a_part_by_the_best_until_then() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from syntrial.documents.search import Decision
+from syntrial.documents.search import Decision, TrialFigures
 
 
 def decided(method: str, request: Any, *, best: int | None = None, enough: float = 0.0) -> Decision:
@@ -23,5 +23,10 @@ def decided(method: str, request: Any, *, best: int | None = None, enough: float
         case _:
             left = [trial.number for trial in request.trials if not trial.failed and not trial.pruned]
             chosen = (left[-1] if left else 0) if best is None else best
-            part = 1 if request.trials[chosen].snapshots else None
-            return Decision(version=1, kind="choose", best=chosen, best_part=part)
+            trials = tuple(trial_figures(trial.number, part=1 if trial.snapshots else None) for trial in request.trials)
+            return Decision(version=1, kind="choose", best=chosen, trials=trials)
+
+
+def trial_figures(number: int, *, part: int | None = None) -> TrialFigures:
+    """A trial that counts by a part of its training."""
+    return TrialFigures(number=number, parameters={}, title="", figures=(), pruned=False, failed="", part=part)

@@ -19,7 +19,7 @@ from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import Look
-from tests.unit.plan.deciding import decided
+from tests.unit.plan.deciding import decided, trial_figures
 
 OVER = {"learningRate": {"range": [1e-4, 1e-2], "log": True}}
 
@@ -253,7 +253,7 @@ def test_snapshots_alone_are_one_trial_in_parts_of_which_the_chosen_one_is_sampl
     (choice,) = (step for step in found.steps if step.label == "choose the best trial of made")
     (told,) = choice.request.trials
     assert (len(told.judged), told.snapshots, told.replicates) == (4, True, 0)
-    assert decisions.made[choice.key].best_part == 1
+    assert decisions.made[choice.key].trials[0].part == 1
     sampling = next(step for step in found.steps if step.label == "sample made")
     assert next(step.label for step in found.steps if step.key == sampling.request.generator.key).endswith("part 2/4")
     item = experiment(generator={"gan": {"preset": "pico", "images": 1000}}, over={}, snapshots=4)
@@ -292,7 +292,8 @@ def test_further_replicates_are_trained_up_to_the_moment_that_was_chosen(part: i
     tree["spec"]["synthetic"][0]["replicates"] = 2
     item = validate(tree)
     (key,) = planned(item).undecided
-    found = planned(item, Decisions(made={key: Decision(version=1, kind="choose", best=0, best_part=part)}))
+    choice = Decision(version=1, kind="choose", best=0, trials=(trial_figures(0, part=part),))
+    found = planned(item, Decisions(made={key: choice}))
     (further,) = (step for step in found.steps if step.label == "train gan made 2/2")
     assert (further.request.part.until_images if further.request.HasField("part") else None) == until
     assert not further.request.part.HasField("begun")

@@ -106,9 +106,11 @@ def test_of_snapshots_the_part_that_was_chosen_is_and_the_words_say_which(
     trial: HandMade, part: int, states: list[str]
 ) -> None:
     trial.search(is_chosen=False)
-    tried = TrialFigures(number=0, parameters={"gamma": 1}, title="", figures=(0.6, 0.8), pruned=False, failed="")
+    tried = TrialFigures(
+        number=0, parameters={"gamma": 1}, title="", figures=(0.6, 0.8), pruned=False, failed="", part=part
+    )
     judged = [reference(f"judge gan trial {number}", "validation") for number in (0, 1)]
-    decision = Decision(version=1, kind="choose", best=0, best_part=part, objective="auroc", trials=(tried,))
+    decision = Decision(version=1, kind="choose", best=0, objective="auroc", trials=(tried,))
     trial.put(
         "choose the best trial of gan",
         "GenerationService/ChooseTrial",
