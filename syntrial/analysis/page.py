@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import jinja2
@@ -85,9 +84,9 @@ def render_page(
     rejected: list[Gallery],
     copies: Gallery | None,
     leaks: Gallery | None,
+    snapshots: Mapping[str, Gallery],
     findings: Gallery | None = None,
     reconstructions: Gallery | None = None,
-    snapshots: Mapping[str, Gallery] = MappingProxyType({}),
 ) -> tuple[str, list[Json]]:
     """The HTML page, and its figures as `report.json` lists them: {id, title, keys}."""
     forest = forest_figure(report)

@@ -14,6 +14,8 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from syntrial.errors import UserError
 
 NAME: Final = "generator.json"
+WEIGHTS: Final = "weights.safetensors"
+"""What stands beside it, of a generator that is no code."""
 OWN: Final = "external"
 """The family of generators of users' own: their settings name files."""
 

@@ -41,6 +41,8 @@ class Generators:
         self._earlier = earlier
         self._spec, self._sources, self._dataset, self._add = spec, sources, dataset, add
         self._train = member_of(dataset, "train")
+        self.given: set[str] = set()
+        """Keys of earlier generators in the store that trainings begin with."""
 
     def train(
         self,
@@ -150,6 +152,7 @@ class Generators:
         if initial is None:
             return None
         if initial.key is not None:
+            self.given.add(initial.key)
             return member_of(initial.key, "generator")
         request = ImportGeneratorRequest(digest=self._sources[initial_name(item)].digest)
         about = f"the generator that {item.name} begins with"

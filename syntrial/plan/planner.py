@@ -140,9 +140,9 @@ class _Planner:
                     self._compare(item, contest, classifier)
         self._assert_held_out()
         require_shares(self.training.values(), devices=self.spec.resources.devices)
-        assert not (looks and self.awaits), "the test split was opened before all was decided"
-        report = self._report(sets, looks) if looks else ()
         short = self.filtering.awaits if self.spec.synthetic else []
+        assert not looks or not (self.awaits or short), "the test split was opened before all was decided"
+        report = self._report(sets, looks) if looks else ()
         more = self.filtering.more if short else 0
         if self.awaits:
             size, planned = size_of(self.spec), len(self.training) + len(self.evaluation) + 1
@@ -157,6 +157,7 @@ class _Planner:
             cells=tuple(self.cells.values()),
             comparisons=tuple(self.comparisons),
             drawn=self.drawn,
+            given=frozenset(self.generators.given),
         )
 
     def _assert_held_out(self) -> None:

@@ -32,15 +32,12 @@ from syntrial.v1.generation_pb2 import (
     SearchTrial,
 )
 
-DECIDING: Final = frozenset(
-    f"syntrial.v1.{name}"
-    for name in (
-        "GenerationService/ProposeTrials",
-        "GenerationService/PruneTrials",
-        "GenerationService/ChooseTrial",
-        "FilteringService/FilterImages",
-    )
+SEARCHING: Final = frozenset(
+    f"syntrial.v1.GenerationService/{name}" for name in ("ProposeTrials", "PruneTrials", "ChooseTrial")
 )
+"""Methods by which a search decides."""
+
+DECIDING: Final = SEARCHING | {"syntrial.v1.FilteringService/FilterImages"}
 """Methods whose result is a decision, or may be one, which a further plan reads."""
 
 M = TypeVar("M", bound=Model)

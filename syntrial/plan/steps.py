@@ -148,6 +148,8 @@ class Plan:
     drawn: Mapping[str, str] = field(default_factory=dict)
     """By the name of a synthetic set: the key of the step that draws its images, of the first replicate's generator. Of
     a set with a search it is there once that has chosen."""
+    given: frozenset[str] = frozenset()
+    """Keys of artifacts that steps read and none makes: earlier generators in the store."""
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -158,12 +160,6 @@ class Plan:
     def is_whole(self) -> bool:
         """Whether it has all that is trained and evaluated, should no filtering decide that more is drawn."""
         return all(cell.replicates for cell in self.cells)
-
-    @property
-    def given(self) -> frozenset[str]:
-        """Keys of artifacts that steps read and none makes: earlier generators in the store."""
-        made = {step.key for step in self.steps}
-        return frozenset(key for step in self.steps for key in step.after if key not in made)
 
     @property
     def evaluations_digest(self) -> str:

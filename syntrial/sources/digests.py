@@ -23,6 +23,7 @@ from syntrial.artifacts.cache import own_folder
 from syntrial.artifacts.content import file_digests, folder_places, is_code, listing_digest
 from syntrial.artifacts.uploads import Progress, check_names
 from syntrial.documents.generator import NAME as DESCRIPTION
+from syntrial.documents.generator import WEIGHTS as GENERATOR_WEIGHTS
 from syntrial.documents.generator import read_description
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
@@ -131,11 +132,11 @@ def resolve_generator(path: Path, *, field: str, family: str, cache: Path | None
     Raises SourceError for a folder that is missing or has no weights, UserError for what describes no such generator.
     """
     path = _existing(path, field=field)
-    for name in (DESCRIPTION, "weights.safetensors"):
+    for name in (DESCRIPTION, GENERATOR_WEIGHTS):
         if not (path / name).is_file():
             raise SourceError(
                 field=field,
-                rule=f"the folder has {DESCRIPTION} and weights.safetensors",
+                rule=f"the folder has {DESCRIPTION} and {GENERATOR_WEIGHTS}",
                 received=f"{path}, without {name}",
                 remedy="Give a folder that `syntrial export --include generators` wrote.",
             )

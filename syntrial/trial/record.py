@@ -24,7 +24,6 @@ from syntrial.rpc.calls import asked
 from syntrial.v1.generation_pb2 import SampleImagesRequest
 
 SAMPLE_METHOD: Final = "syntrial.v1.GenerationService/SampleImages"
-FILTER_METHOD: Final = "syntrial.v1.FilteringService/FilterImages"
 REPORT_METHOD: Final = "syntrial.v1.AnalysisService/WriteReport"
 
 _NAME: Final = NAME_PATTERN.strip("^$")

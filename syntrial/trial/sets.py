@@ -23,9 +23,10 @@ from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet, read_image_set
 from syntrial.imagesets.layouts import Layout
 from syntrial.sources.medmnist import MEDMNIST
 from syntrial.trial.card import NO_VERDICT, NOT_SEARCHED, Card, write_card
-from syntrial.trial.record import FILTER_METHOD, TrialRecord
+from syntrial.trial.record import TrialRecord
 from syntrial.v1.artifacts_pb2 import MemberRef
 
+_FILTER: Final = "syntrial.v1.FilteringService/FilterImages"
 REAL: Final = "real"
 SYNTHETIC: Final = "synthetic"
 
@@ -92,7 +93,7 @@ class Sets:
         return count
 
     def _accepted(self) -> Iterator[tuple[str, str, ImageSet]]:
-        for key in self.trial.keys_of(FILTER_METHOD):
+        for key in self.trial.keys_of(_FILTER):
             if "accepted" not in self.trial.manifests[key].members:
                 # A round that left too few: what the set is made of is the last one's.
                 continue

@@ -12,9 +12,9 @@ from typing import Any, Final
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.counting import counted
 from syntrial.experiment.model import Experiment
+from syntrial.plan.search import SEARCHING
 from syntrial.plan.steps import Plan
 from syntrial.stages import STAGES, stage_of
-from syntrial.trial.record import FILTER_METHOD
 from syntrial.v1.artifacts_pb2 import MemberRef
 
 VALID: Final = "Valid"
@@ -84,7 +84,7 @@ def more_words(plan: Plan) -> str:
     """ ", and up to N more …" of a plan that waits for decisions; else ""."""
     if not plan.undecided:
         return ""
-    searches = sum(step.key in plan.undecided and step.method != FILTER_METHOD for step in plan.training)
+    searches = sum(step.key in plan.undecided and step.method in SEARCHING for step in plan.training)
     reasons = [f"as {'a search decides' if searches == 1 else f'{searches} searches decide'}"] if searches else []
     if searches < len(plan.undecided):
         reasons.append("where filters leave too few images")

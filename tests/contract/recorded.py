@@ -20,13 +20,13 @@ from safetensors.numpy import load as load_safetensors
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.experiment.file import validate
-from syntrial.plan.planner import plan
 from syntrial.plan.steps import Step
 from syntrial.rpc.testing import run_step
 from syntrial.sources.resolve import resolve_sources
 from syntrial.stages import STAGES, stage_of
 from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.artifacts_pb2 import MemberRef
+from tests.unit.plan.deciding import plan_whole
 
 RECORD: Final = Path(__file__).with_name("recorded_results.jsonl")
 SHARED: Final = ("syntrial.documents", "syntrial.imagesets", "syntrial_training")
@@ -96,7 +96,7 @@ def run() -> tuple[ArtifactStore, tuple[Step, ...]]:
     """Runs the small experiment in this process; its artifacts, and the steps that made them."""
     experiment = validate(SMALL)
     sources = resolve_sources(experiment, base=Path()).by_name
-    whole = plan(experiment, sources, looks=[Look(number=1, evaluations="recorded")])
+    whole = plan_whole(experiment, sources, looks=[Look(number=1, evaluations="recorded")])
     store = open_store("memory://")
     for step in whole.steps:
         stage = stage_of(step.method)

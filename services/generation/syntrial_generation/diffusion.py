@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from syntrial_training.tensors import from_bytes, to_bytes
 from torch import Tensor
 
+from syntrial.documents.generator import WEIGHTS
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import DiffusionConfig, DiffusionSampler
@@ -24,7 +25,6 @@ from syntrial_generation.denoiser import (
     check_sampler,
 )
 from syntrial_generation.family import Family
-from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.loop import train
 from syntrial_generation.mixture import Mixture
 from syntrial_generation.parts import WHOLE, Part

@@ -17,6 +17,7 @@ from syntrial_training.tensors import from_bytes, load_optimizer, optimizer_tens
 from torch import Tensor
 from torch.nn import functional
 
+from syntrial.documents.generator import WEIGHTS
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import GanConfig, GanSampler
@@ -27,7 +28,7 @@ from syntrial_generation.data import Subject, label_vectors, to_pixels, to_unit_
 from syntrial_generation.diffaugment import augment
 from syntrial_generation.family import Family
 from syntrial_generation.gan_networks import Discriminator, Generator
-from syntrial_generation.initial import DISCRIMINATOR, WEIGHTS, Labels, begin, check_settings, freeze, told
+from syntrial_generation.initial import DISCRIMINATOR, Labels, begin, check_settings, freeze, told
 from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import RowsRandom, batch_indices, item_noise, step_generator

@@ -15,13 +15,12 @@ from syntrial_training.tensors import from_bytes
 
 from syntrial.artifacts.content import folder_digest
 from syntrial.documents.generator import NAME as DESCRIPTION
-from syntrial.documents.generator import read_description
+from syntrial.documents.generator import WEIGHTS, read_description
 from syntrial.errors import SourceError, UserError
 from syntrial.rpc.context import StepContext
 from syntrial.v1.generation_pb2 import ImportGeneratorRequest, SampleImagesRequest
 from syntrial_generation.data import Subject
 from syntrial_generation.external import EXTERNAL
-from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.registry import FAMILIES
 
 GUIDE: Final = ("classifier.json", WEIGHTS)

@@ -16,12 +16,12 @@ from syntrial_training.tensors import from_bytes
 from torch import Tensor, nn
 
 from syntrial.documents.generator import NAME as DESCRIPTION
+from syntrial.documents.generator import WEIGHTS
 from syntrial.errors import UserError, listed
 from syntrial.rpc.context import StepContext
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial_generation.data import Subject
 
-WEIGHTS: Final = "weights.safetensors"
 DISCRIMINATOR: Final = "discriminator.safetensors"
 """A GAN's, beside its weights: only a further training reads it."""
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from syntrial_training.tensors import from_bytes, prefixed, to_bytes, under
 from torch import Tensor
 
+from syntrial.documents.generator import WEIGHTS
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
@@ -31,7 +32,7 @@ from syntrial_generation.denoiser import (
     check_sampler,
 )
 from syntrial_generation.family import Family
-from syntrial_generation.initial import WEIGHTS, Initial
+from syntrial_generation.initial import Initial
 from syntrial_generation.latent_classifier import Judge
 from syntrial_generation.latents import AUTOENCODER, Moments, read_autoencoder
 from syntrial_generation.loop import train

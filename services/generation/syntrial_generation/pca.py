@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from syntrial_training.tensors import from_bytes, to_bytes
 
+from syntrial.documents.generator import WEIGHTS
 from syntrial.errors import UserError
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
@@ -20,7 +21,6 @@ from syntrial_generation.checks import Checks
 from syntrial_generation.curves import Curves
 from syntrial_generation.data import Subject, label_vectors, to_pixels
 from syntrial_generation.family import Family
-from syntrial_generation.initial import WEIGHTS
 from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import item_stream
 

@@ -17,7 +17,7 @@ from syntrial.controller.reconcile import KEPT_SECONDS
 from syntrial.controller.settings import Settings
 from syntrial.errors import ClusterRefused, UserError
 from syntrial.experiment.file import validate
-from syntrial.plan.search import DECIDING
+from syntrial.plan.search import SEARCHING
 from syntrial.trial.record import read_step_labels
 from tests.unit.controller.world import FILTERED_SPEC, NAMESPACE, SPEC, TUNED_CLASSIFIER_SPEC, TUNED_SPEC, World
 
@@ -577,8 +577,7 @@ def test_a_search_grows_its_plan_and_opens_the_test_split_when_all_is_decided(sp
     registered = [entry["evaluations"] for entry in world.store.registrations(uid)]
     assert registered[0] == "undecided"
     assert len(registered) == 2
-    searches = {method for method in DECIDING if "/FilterImages" not in method}
-    decisions = {key for key in world.runs if (world.store.request(key) or {})["method"] in searches}
+    decisions = {key for key in world.runs if (world.store.request(key) or {})["method"] in SEARCHING}
     assert len(decisions) == 2 + 2 + 1
     (before,) = opened
     assert decisions <= before

@@ -9,12 +9,11 @@ from syntrial.artifacts.references import member_refs
 from syntrial.errors import UserError
 from syntrial.experiment.file import parse_experiment, to_yaml, validate
 from syntrial.experiment.model import Experiment
-from syntrial.plan.planner import plan
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan, Step
 from syntrial.sources.named import science_of, sources_of
-from syntrial.v1.analysis_pb2 import Look
 from syntrial.v1.classification_pb2 import ClassifierModel, TrainingRecipe
+from tests.unit.plan.deciding import plan_whole
 
 NIH: dict[str, Any] = {"table": {"preset": "nih-chestxray14", "folder": "nih"}}
 OTHER: dict[str, Any] = {"npz": "other.npz"}
@@ -43,7 +42,7 @@ def planned(item: Experiment) -> Plan:
     # Equal addresses hold equal content.
     digests = {ref.name: hashlib.sha256(f"{ref.address}".encode()).hexdigest() for ref in sources_of(item)}
     sources = {ref.name: ref.with_digest(f"sha256:{digests[ref.name]}") for ref in sources_of(item)}
-    return plan(item, sources, looks=[Look(number=1)])
+    return plan_whole(item, sources)
 
 
 def labelled(found: Plan, start: str) -> list[Step]:

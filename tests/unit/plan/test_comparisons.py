@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from syntrial.plan.planner import plan
 from syntrial.plan.steps import Plan
 from syntrial.sources.named import sources_of
-from syntrial.v1.analysis_pb2 import CellComparison, Look
+from syntrial.v1.analysis_pb2 import CellComparison
 from tests.unit.experiment.test_endpoint import CNN, RESNET, SETS, VIT, experiment
+from tests.unit.plan.deciding import plan_whole
 
 ROLES = CellComparison.Role
 EDM = SETS[0]
@@ -15,7 +15,7 @@ EDM = SETS[0]
 def planned(primary: dict[str, Any] | None = None, **spec: Any) -> Plan:
     item = experiment(primary, **spec)
     sources = {ref.name: ref.with_digest(f"sha256:{'0' * 64}") for ref in sources_of(item)}
-    return plan(item, sources, looks=[Look(number=1)])
+    return plan_whole(item, sources)
 
 
 def compared(found: Plan) -> list[tuple[str, str, str]]:

@@ -19,7 +19,7 @@ from syntrial.rpc.testing import run_step
 from syntrial.sources.named import science_of
 from syntrial.sources.resolve import resolve_recorded, resolve_sources
 from syntrial.trial.run import draft, register
-from syntrial.v1.analysis_pb2 import Look
+from tests.unit.plan.deciding import plan_whole
 
 KEY = "9f3c" * 16
 DRAWN = {"phantom": {"trainPatients": 8, "validationPatients": 4, "testPatients": 8}, "size": 16}
@@ -50,11 +50,12 @@ def exported(folder: Path, family: str = "gan") -> Path:
     return folder
 
 
-def planned(item: Any, base: Path = Path(), earlier: Mapping[str, str] | None = None, looks: Any = ()) -> Plan:
+def planned(item: Any, base: Path = Path(), earlier: Mapping[str, str] | None = None) -> Plan:
     store = ArtifactStore(MemoryBackend())
     by_name = {} if earlier is None else resolve_sources(experiment({"pca": {}}), base=base).by_name
-    found = plan(item, by_name or resolve_sources(item, base=base, store=store).by_name, earlier=earlier, looks=looks)
-    assert len(found.steps) + (not looks) == size_of(item.spec).steps
+    sources = by_name or resolve_sources(item, base=base, store=store).by_name
+    found = plan_whole(item, sources, earlier=earlier)
+    assert len(found.steps) == size_of(item.spec).steps
     return found
 
 
@@ -102,22 +103,19 @@ def test_a_generator_in_latents_begins_with_the_autoencoder_of_the_earlier_one()
     assert found.given == {KEY}
 
 
-LOOKS = [Look(number=1)]
-
-
 @pytest.mark.parametrize("of", ["this", "another", "nobody"])
 def test_lineage_is_proven_where_the_key_is_of_a_training_on_this_trials_own_split(of: str) -> None:
     item = experiment({"gan": {"initial": {"key": KEY}}})
     dataset = planned(item, earlier={}).dataset
     earlier = {"this": {KEY: dataset}, "another": {KEY: "0" * 64}, "nobody": {KEY: ""}}[of]
-    (report,) = steps(planned(item, earlier=earlier, looks=LOOKS), "WriteReport")
+    (report,) = steps(planned(item, earlier=earlier), "WriteReport")
     assert report.synthetic[0].proven_lineage == (of == "this")
 
 
 def test_lineage_of_a_folder_is_never_proven(tmp_path: Path) -> None:
     exported(tmp_path / "earlier")
     item = experiment({"gan": {"initial": {"folder": "earlier"}}})
-    (report,) = steps(planned(item, tmp_path, looks=LOOKS), "WriteReport")
+    (report,) = steps(planned(item, tmp_path), "WriteReport")
     assert not report.synthetic[0].proven_lineage
 
 

@@ -16,6 +16,7 @@ from syntrial.plan.steps import Plan
 from syntrial.sources.named import science_of, sources_of
 from syntrial.sources.resolve import resolve_sources
 from syntrial.v1.analysis_pb2 import CellComparison, Look
+from tests.unit.plan.deciding import plan_whole
 
 TREE: dict[str, Any] = {
     "apiVersion": "syntrial.dev/v1alpha1",
@@ -243,8 +244,9 @@ def test_the_report_is_planned_once_the_looks_are_known() -> None:
     item = experiment()
     sources = resolve_sources(item, base=Path()).by_name
     assert not plan(item, sources).report
-    (first,) = plan(item, sources, looks=[Look(number=1, evaluations="a")]).report
-    (second,) = plan(item, sources, looks=[Look(number=1, evaluations="b"), Look(number=2, evaluations="a")]).report
+    (first,) = plan_whole(item, sources).report
+    looks = [Look(number=1, evaluations="b"), Look(number=2, evaluations="a")]
+    (second,) = plan_whole(item, sources, looks=looks).report
     assert first.key != second.key
 
 
@@ -277,10 +279,9 @@ def test_where_and_when_a_trial_runs_is_in_no_key_not_even_the_reports() -> None
     cluster = {"queueName": "gpus", "resources": {"limits": {"nvidia.com/gpu": 1}}}
     resources = {"devices": 4, "devicesPerPod": 2}
     elsewhere = experiment(cluster=cluster, suspend=True, retention="retain", resources=resources)
-    looks = [Look(number=1, evaluations="a")]
 
     def all_keys(chosen: Experiment) -> list[str]:
-        return [step.key for step in plan(chosen, resolve_sources(chosen, base=Path()).by_name, looks=looks).steps]
+        return [step.key for step in plan_whole(chosen, resolve_sources(chosen, base=Path()).by_name).steps]
 
     assert all_keys(item) == all_keys(elsewhere)
 
@@ -294,11 +295,10 @@ def test_where_the_same_content_lies_is_in_no_key_not_even_the_reports() -> None
         synthetic=[made | {"images": {"npz": "s3://lab/made.npz", "secret": "lab"}}],
         classifiers=[weights | {"pretraining": "claim://weights/w.safetensors"}],
     )
-    looks = [Look(number=1, evaluations="a")]
     found = []
     for chosen in (here, there):
         sources = {ref.name: ref.with_digest(f"sha256:{number:064x}") for number, ref in enumerate(sources_of(chosen))}
-        found.append([step.key for step in plan(chosen, sources, looks=looks).steps])
+        found.append([step.key for step in plan_whole(chosen, sources).steps])
         # What a report gives is an experiment that can be run where the store has the content.
         validate(yaml.safe_load(to_yaml(science_of(chosen, sources))))
     assert found[0] == found[1]

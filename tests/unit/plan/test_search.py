@@ -14,7 +14,7 @@ from syntrial.errors import UserError
 from syntrial.experiment.file import validate
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
-from syntrial.plan.search import DECIDING, NONE, Decisions
+from syntrial.plan.search import DECIDING, NONE, SEARCHING, Decisions
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan
 from syntrial.sources.resolve import resolve_sources
@@ -279,8 +279,9 @@ def test_parts_end_where_trials_are_compared_and_at_snapshots_and_are_compared_w
 def test_a_search_without_snapshots_tells_nothing_of_them() -> None:
     item = experiment(prune={})
     found, decisions = whole(item)
-    searching = [step for step in found.steps if step.method in DECIDING and "/FilterImages" not in step.method]
-    assert all(not trial.snapshots for step in searching for trial in step.request.trials)
+    told = [trial for step in found.steps if step.method in SEARCHING for trial in step.request.trials]
+    assert told
+    assert all(not trial.snapshots for trial in told)
     (report,) = planned(item, decisions, looks=[Look(number=1)]).report
     assert all(not one.snapshots for one in report.request.synthetic)
 

@@ -13,7 +13,7 @@ from syntrial.experiment.model import MOST_STEPS, Experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.size import SETTING, STEP_LIMIT, Size, check_size, size_of, step_limit
 from syntrial.sources.named import sources_of
-from syntrial.v1.analysis_pb2 import Look
+from tests.unit.plan.deciding import plan_whole
 
 ARMS: list[Any] = [
     "augment-100",
@@ -39,8 +39,8 @@ def experiment(spec: dict[str, Any]) -> Experiment:
 def planned(item: Experiment) -> Size:
     """The size of what the planner makes."""
     sources = {ref.name: ref.with_digest(f"sha256:{'0' * 64}") for ref in sources_of(item)}
-    made = plan(item, sources, looks=[Look(number=1)])
-    return Size(steps=len(made.steps), further=made.more, comparisons=len(made.comparisons))
+    further, made = plan(item, sources).more, plan_whole(item, sources)
+    return Size(steps=len(made.steps), further=further, comparisons=len(made.comparisons))
 
 
 def name_of(arm: Any) -> str:

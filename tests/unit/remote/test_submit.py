@@ -12,10 +12,9 @@ from syntrial.artifacts.store import open_store
 from syntrial.artifacts.uploads import find_upload
 from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import read_experiment
-from syntrial.plan.planner import plan
 from syntrial.remote.submit import digest_of, prepare, send
 from syntrial.sources.resolve import resolve_sources
-from syntrial.v1.analysis_pb2 import Look
+from tests.unit.plan.deciding import plan_whole
 
 
 def write(folder: Path, **spec: Any) -> Path:
@@ -68,8 +67,7 @@ def test_keys_on_the_cluster_are_those_on_the_laptop(folder: Path) -> None:
     here = read_experiment(file)
     sources = resolve_sources(here, base=folder).by_name
     there = prepare(file).experiment
-    looks = [Look(number=1, evaluations="e")]
-    keys = [[step.key for step in plan(one, sources, looks=looks).steps] for one in (here, there)]
+    keys = [[step.key for step in plan_whole(one, sources).steps] for one in (here, there)]
     assert keys[0] == keys[1], "the report's too"
     assert {source.digest for source in prepare(file).sources} == {source.digest for source in sources.values()}
 
