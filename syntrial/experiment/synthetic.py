@@ -18,6 +18,7 @@ from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
 DRAWS_IN_ROUNDS: Final = "belongs to a generator of Syntrial's own, of which more images can be drawn"
+LIMIT_OF_ALL: Final = "is at least `oversample`"
 NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images, no `code` and no `initial`"
 PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_STEPS: Final = "snapshots are of generators trained by steps: diffusion, gan, latentDiffusion"
@@ -26,14 +27,9 @@ SNAPSHOTS_OF_ONE: Final = "snapshots are of one training, and a generator with `
 PartName = Annotated[str, Field(min_length=1, max_length=200)]
 ArmName = Annotated[str, Field(max_length=63)]
 
-
 TWO_LENGTHS: Final = "stands in place of `images`"
 OVERFITTING_ALONE: Final = "the pipelines b, bg and bgc need `augmentTarget` above 0"
-
-
 UNLABELLED_FIRST: Final = "goes on from a training with `unlabelled` images"
-
-
 KEEPS_WEIGHTS: Final = "names parts that keep the weights of `initial`"
 AUTOENCODER_OF_INITIAL: Final = "is that of the generator in `initial`"
 
@@ -284,7 +280,7 @@ class Synthetic(OneOf):
             raise wrong("oversampleLimit", DRAWS_IN_ROUNDS, limit, "Leave it out.", words=f"{limit:g} beside another")
         if self.oversample is not None and self.oversample > limit:
             remedy = f"Give {self.oversample:g} for no further candidates, or more."
-            raise wrong("oversampleLimit", "is at least `oversample`", limit, remedy, words=f"{limit:g}")
+            raise wrong("oversampleLimit", LIMIT_OF_ALL, limit, remedy, words=f"{limit:g}")
         return self
 
     @model_validator(mode="after")

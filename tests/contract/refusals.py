@@ -455,6 +455,33 @@ CASES: dict[str, Case] = {
         message="is that of the generator in `initial`",
         field="spec.synthetic[0].generator.latentDiffusion.autoencoder",
     ),
+    "a limit of drawing for images that are there": Case(
+        bad={"synthetic": [IMPORTED | {"oversampleLimit": 4}]},
+        good={"synthetic": [EDM | {"oversampleLimit": 4}]},
+        message="belongs to a generator of Syntrial's own, of which more images can be drawn",
+        field="spec.synthetic[0].oversampleLimit",
+    ),
+    "a limit of drawing for a program": Case(
+        bad={"synthetic": [{"name": "own", "generator": {"external": {"image": IMAGE}}, "oversampleLimit": 4}]},
+        good={
+            "synthetic": [
+                {
+                    "name": "own",
+                    "generator": {"external": {"image": IMAGE}},
+                    "tune": {"among": [{"pca": {}}]},
+                    "oversampleLimit": 4,
+                }
+            ]
+        },
+        message="belongs to a generator of Syntrial's own, of which more images can be drawn",
+        field="spec.synthetic[0].oversampleLimit",
+    ),
+    "a limit of drawing below what is drawn at first": Case(
+        bad={"synthetic": [EDM | {"oversample": 3, "oversampleLimit": 2}]},
+        good={"synthetic": [EDM | {"oversample": 3, "oversampleLimit": 3}]},
+        message="is at least `oversample`",
+        field="spec.synthetic[0].oversampleLimit",
+    ),
     "fine-tuning without a pool": Case(
         bad={"synthetic": [{"name": "edm", "generator": {"latentDiffusion": {"fineTune": {"images": 9}}}}]},
         good={"synthetic": [pooled({"phantom": {}}, fineTune={"images": 9})]},

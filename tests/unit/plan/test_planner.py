@@ -69,12 +69,16 @@ def test_the_same_experiment_gives_the_same_plan() -> None:
 
 
 def test_inputs_come_before_what_reads_them_and_no_key_stands_twice() -> None:
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for step in planned().steps:
-        assert set(step.after) <= seen
+        assert set(step.after) <= seen.keys()
         assert step.key not in seen
-        assert {ref.key for ref in member_refs(step.request)} <= set(step.after)
-        seen.add(step.key)
+        read = {ref.key for ref in member_refs(step.request)}
+        assert read <= set(step.after)
+        # A control waits besides until it is decided that no more candidates are drawn.
+        waits_for = [seen[key].rpartition("/")[2] for key in step.after if key not in read]
+        assert waits_for == (["FilterImages"] if step.label.endswith("-random") and "filter" in step.label else [])
+        seen[step.key] = step.method
 
 
 def test_generators_encoders_and_filters_are_given_the_training_split_alone() -> None:
