@@ -6,8 +6,7 @@ planned once the looks at the test split are known; that decision is read from t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from syntrial.artifacts.references import member_refs
@@ -18,28 +17,20 @@ from syntrial.experiment.file import to_yaml
 from syntrial.experiment.model import (
     Classifier,
     Experiment,
-    Generator,
     Spec,
-    Synthetic,
 )
-from syntrial.experiment.tasks import task_message
 from syntrial.plan import requests
 from syntrial.plan.classifier_trials import ClassifierTrials
 from syntrial.plan.classifiers import Classifiers, Shown
-from syntrial.plan.encoding import Encoding
-from syntrial.plan.filtering import Filtering, Taken, limit_of
-from syntrial.plan.generator_trials import Found, GeneratorTrials, Judge
-from syntrial.plan.generators import Generators
 from syntrial.plan.networks import Networks, seed_of
-from syntrial.plan.outline import Contest, OutlinedSet, is_primary, outline, real_contests, replicates, rivals
-from syntrial.plan.search import DECIDING, NONE, Chosen, Decisions, M, Search, Searched, Spoiled
+from syntrial.plan.outline import Contest, is_primary, real_contests, replicates, rivals
+from syntrial.plan.search import DECIDING, NONE, Chosen, Decisions, Search, Spoiled
+from syntrial.plan.sets import Set, Sets
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan, Program, Step, member_of, require_shares, step_of
 from syntrial.sources.named import (
     DATASET,
-    class_mappings,
     science_of,
-    synthetic_name,
 )
 from syntrial.v1.analysis_pb2 import (
     Cell,
@@ -48,7 +39,6 @@ from syntrial.v1.analysis_pb2 import (
     Endpoint,
     Look,
     Replicate,
-    SyntheticSummary,
     WriteReportRequest,
 )
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -57,8 +47,7 @@ from syntrial.v1.classification_pb2 import (
     ExtractFeaturesRequest,
     TrainClassifierRequest,
 )
-from syntrial.v1.data_preparation_pb2 import ImportImagesRequest, Source
-from syntrial.v1.filtering_pb2 import AssessImagesRequest, CopyFilter
+from syntrial.v1.data_preparation_pb2 import Source
 from syntrial.v1.generation_pb2 import ChooseTrialRequest
 
 
@@ -80,18 +69,6 @@ def plan(
     return _Planner(experiment, sources, decisions, earlier or {}).plan(looks)
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Set:
-    """A synthetic set in the making: one accepted member for each replicate of its generator."""
-
-    outlined: OutlinedSet
-    summary: SyntheticSummary
-
-    @property
-    def accepted(self) -> list[MemberRef]:
-        return list(self.summary.accepted)
-
-
 class _Planner:
     """Builds one plan; steps of equal keys are one step."""
 
@@ -105,12 +82,9 @@ class _Planner:
         self.earlier = earlier
         self.experiment = experiment
         self.decisions = decisions
-        self.searches: dict[str, Found | None] = {}
         self.classifiers_chosen: dict[str, Chosen[Classifier] | None] = {}
-        self.drawn: dict[str, str] = {}
-        self.taken: dict[tuple[str, int], Taken] = {}
-        """By a set's name and replicate."""
         self.awaits: list[str] = []
+        """Keys of steps whose decisions searches wait for."""
         self.spec: Spec = experiment.spec
         self.sources = sources
         self.training: dict[str, Step] = {}
@@ -124,31 +98,39 @@ class _Planner:
         self.dataset = self._prepare()
         self.networks = Networks(self.spec, self.sources, dataset=self.dataset, add=self._add)
         self.classifiers = Classifiers(self.spec, self.networks, dataset=self.dataset)
-        self.generators = Generators(self.spec, self.sources, dataset=self.dataset, earlier=self.earlier, add=self._add)
+        sets = None
         if self.spec.synthetic:
-            train = self._split("train")
-            self.encoder = Encoding(self.spec, train=train, networks=self.networks, add=self._add)
-            self.filtering = Filtering(train=train, encoder=self.encoder, decisions=self.decisions, add=self._add)
-        sets = [self._set(item) for item in outline(self.spec)]
+            sets = Sets(
+                self.spec,
+                self.sources,
+                dataset=self.dataset,
+                earlier=self.earlier,
+                networks=self.networks,
+                decisions=self.decisions,
+                awaits=self.awaits,
+                add=self._add,
+                add_of_trial=self._add_of_trial,
+            )
+        made = sets.made if sets is not None else []
         self.primary_control = self.spec.control_of(self.spec.primary.arm)
-        self._compare_cells(sets)
+        self._compare_cells(made)
         for classifier in self.spec.classifiers:
             for contest in real_contests(self.spec):
                 self._compare(None, contest, classifier)
-            for item in sets:
+            for item in made:
                 for contest in item.outlined.wanted(self.spec, primary=is_primary(self.spec, classifier)):
                     self._compare(item, contest, classifier)
         self._assert_held_out()
         require_shares(self.training.values(), devices=self.spec.resources.devices)
-        short = self.filtering.awaits if self.spec.synthetic else []
-        assert not looks or not (self.awaits or short), "the test split was opened before all was decided"
-        report = self._report(sets, looks) if looks else ()
-        more = self.filtering.more if short else 0
+        undecided = (*self.awaits, *(sets.short if sets is not None else ()))
+        assert not looks or not undecided, "the test split was opened before all was decided"
+        report = self._report(made, looks) if looks else ()
+        more = sets.more if sets is not None else 0
         if self.awaits:
             size, planned = size_of(self.spec), len(self.training) + len(self.evaluation) + 1
             more = max(size.steps + size.further - planned, 1)
         return Plan(
-            undecided=(*self.awaits, *short),
+            undecided=undecided,
             more=more,
             training=tuple(self.training.values()),
             evaluation=tuple(self.evaluation.values()),
@@ -156,8 +138,8 @@ class _Planner:
             dataset=self.dataset,
             cells=tuple(self.cells.values()),
             comparisons=tuple(self.comparisons),
-            drawn=self.drawn,
-            given=frozenset(self.generators.given),
+            drawn=sets.drawn if sets is not None else {},
+            given=sets.given if sets is not None else frozenset(),
         )
 
     def _assert_held_out(self) -> None:
@@ -191,158 +173,9 @@ class _Planner:
     def _split(self, name: str) -> MemberRef:
         return member_of(self.dataset, name)
 
-    # Synthetic sets
-
-    def _set(self, outlined: OutlinedSet) -> _Set:
-        item, name, random = outlined.spec, outlined.name, outlined.is_random
-        best = self._sought(item)
-        generator = best.generator if best is not None else item.generator
-        summary = SyntheticSummary(
-            name=name,
-            method=generator.kind if generator else "imported",
-            proven_lineage=generator is not None and self.generators.is_proven(generator),
-            control=outlined.is_control,
-        )
-        if item.tune is not None:
-            if best is None:
-                return _Set(outlined=outlined, summary=summary)
-            summary.search.CopyFrom(best.decision)
-        for replicate in range(item.replicates):
-            suffix = f" {replicate + 1}/{item.replicates}" if item.replicates > 1 else ""
-            taken = self._take(outlined, generator, replicate=replicate, suffix=suffix, summary=summary)
-            filtered = taken.filtered
-            if taken.rounds:
-                summary.rounds.append(taken.rounds)
-            summary.accepted.append(member_of(filtered, "accepted"))
-            summary.rejected.append(member_of(filtered, "rejected"))
-            summary.decisions.append(member_of(filtered, "decisions"))
-            if not random:
-                assessed = self._add(
-                    "FilteringService/AssessImages",
-                    AssessImagesRequest(
-                        images=member_of(filtered, "accepted"),
-                        train=self._split("train"),
-                        encoder=self.encoder.member,
-                        copies=CopyFilter(quantile=item.copies),
-                        seed=self.spec.seed,
-                        features=taken.features and member_of(filtered, "accepted_features"),
-                        train_features=self.encoder.train_features,
-                    ),
-                    verb="assess",
-                    about=f"{name}{suffix}",
-                )
-                summary.quality.append(member_of(assessed, "quality"))
-            if self.spec.projection == "umap" and not summary.control and replicate == 0:
-                summary.projection.CopyFrom(self._projection(filtered, about=f"{name}{suffix}"))
-        return _Set(outlined=outlined, summary=summary)
-
-    def _projection(self, filtered: str, *, about: str) -> MemberRef:
-        """What the filters took and what they did not, beside the training split, in two dimensions."""
-        request = requests.projection(seed=self.spec.seed)
-        request.accepted.CopyFrom(member_of(filtered, "accepted"))
-        request.rejected.CopyFrom(member_of(filtered, "rejected"))
-        request.train.CopyFrom(self._split("train"))
-        request.encoder.CopyFrom(self.encoder.member)
-        if self.encoder.train_features is not None:
-            request.accepted_features.CopyFrom(member_of(filtered, "accepted_features"))
-            request.rejected_features.CopyFrom(member_of(filtered, "rejected_features"))
-            request.train_features.CopyFrom(self.encoder.train_features)
-        projected = self._add("FilteringService/ProjectImages", request, verb="project", about=about)
-        return member_of(projected, "projection")
-
-    def _take(
-        self,
-        outlined: OutlinedSet,
-        generator: Generator | None,
-        *,
-        replicate: int,
-        suffix: str,
-        summary: SyntheticSummary,
-    ) -> Taken:
-        """What a replicate of the set takes of its candidates, which are drawn or imported before."""
-        item, seed = outlined.spec, outlined.spec.seed + replicate
-        about = f"{item.name}{suffix}"
-        if generator is None:
-            images = self._import(item, summary)
-            return self.filtering.imported(outlined, images, replicate=replicate, suffix=suffix)
-        best = self._sought(item)
-        if best is not None and replicate == 0:
-            # It was trained by its search.
-            trained = best.trained
-            summary.MergeFrom(best.summary)
-        else:
-            part = best.part if best is not None else None
-            trained = self.generators.train(
-                item, generator, seed=seed, about=about, summary=summary, add=self._add, part=part
-            )
-        if outlined.is_random:
-            of = self.taken[item.name, replicate]
-            return self.filtering.at_random(outlined, of, replicate=replicate, suffix=suffix)
-        draw = partial(
-            self.generators.sample,
-            *(item, generator, trained),
-            ratio=outlined.ratio,
-            seed=seed,
-            about=about,
-            add=self._add,
-        )
-        limit = limit_of(outlined, generator)
-        taken = self.filtering.in_rounds(outlined, draw, replicate=replicate, suffix=suffix, limit=limit)
-        self.taken[item.name, replicate] = taken
-        if replicate == 0:
-            self.drawn[item.name] = taken.candidates.key
-        return taken
-
-    def _sought(self, item: Synthetic) -> Found | None:
-        """What the set's search came to; None where it has none, or that is yet to be decided."""
-        if item.tune is None:
-            return None
-        if item.name not in self.searches:
-            trials = GeneratorTrials(
-                self.spec,
-                item,
-                generators=self.generators,
-                judge=Judge(train=self._split("train"), validation=self._split("validation"), encoder=self.encoder),
-                add=self._add,
-                add_of_trial=self._add_of_trial,
-            )
-            chosen = self._choice(trials)
-            self.searches[item.name] = None if chosen is None else trials.found(chosen)
-        return self.searches[item.name]
-
-    def _choice(self, trials: Searched[M]) -> Chosen[M] | None:
-        """What a search came to, with its steps as far as they are known."""
-        search = Search(trials, decisions=self.decisions, add=self._add)
-        chosen = search.chosen()
-        self.awaits += search.awaits
-        return chosen
-
-    def _import(self, item: Synthetic, summary: SyntheticSummary) -> MemberRef:
-        assert item.images is not None
-        imported = self._add(
-            "DataPreparationService/ImportImages",
-            ImportImagesRequest(
-                source=self.sources[synthetic_name(item)],
-                format=requests.image_format(self.spec.dataset),
-                class_map=class_mappings(item.images),
-                train=self._split("train"),
-                validation=self._split("validation"),
-                test=self._split("test"),
-                leaks=requests.leak_policy(self.spec.dataset.leaks),
-                allow_copies=item.copies == 0,
-                task=task_message(self.spec.dataset.task),
-                audit=requests.audit_policy(self.spec.dataset.audit),
-                scale=self._split("scale"),
-            ),
-            verb="import",
-            about=item.name,
-        )
-        summary.audit.CopyFrom(member_of(imported, "audit"))
-        return member_of(imported, "images")
-
     # Cells
 
-    def _compare_cells(self, sets: Sequence[_Set]) -> None:
+    def _compare_cells(self, sets: Sequence[Set]) -> None:
         """The primary comparison of a cell with any other one, and what else is compared with that."""
         reference = self.spec.reference
         if reference is None:
@@ -360,7 +193,7 @@ class _Planner:
             self._add_comparison(cell(rival, primary=False), against, role=role.ROLE_EXPLORATORY)
         self.compared = {(found.arm, found.control) for found in self.comparisons}
 
-    def _compare(self, item: _Set | None, contest: Contest, classifier: Classifier) -> None:
+    def _compare(self, item: Set | None, contest: Contest, classifier: Classifier) -> None:
         is_main = is_primary(self.spec, classifier)
         has_reference = self.spec.reference is not None
         decides = contest.is_primary and is_main and not has_reference
@@ -384,7 +217,7 @@ class _Planner:
             CellComparison(arm=cell.name, control=against.name, role=role, shuffled_labels=shuffled_labels)
         )
 
-    def _cell(self, uses: _Set | None, arm: Arm, classifier: Classifier, *, seeds: int) -> Cell:
+    def _cell(self, uses: Set | None, arm: Arm, classifier: Classifier, *, seeds: int) -> Cell:
         name = " ".join(part for part in (arm.name, uses.summary.name if uses else "", classifier.title) if part)
         if name in self.cells:
             return self.cells[name]
@@ -423,7 +256,7 @@ class _Planner:
         self.cells[name] = cell
         return cell
 
-    def _shown(self, item: _Set | None, accepted: MemberRef | None) -> Shown | None:
+    def _shown(self, item: Set | None, accepted: MemberRef | None) -> Shown | None:
         if item is None or accepted is None:
             return None
         number, count = item.accepted.index(accepted) + 1, len(item.accepted)
@@ -438,13 +271,14 @@ class _Planner:
             trials = ClassifierTrials(
                 self.spec, classifier, classifiers=self.classifiers, add_of_trial=self._add_of_trial
             )
-            self.classifiers_chosen[classifier.title] = self._choice(trials)
+            search = Search(trials, decisions=self.decisions, add=self._add, awaits=self.awaits)
+            self.classifiers_chosen[classifier.title] = search.chosen()
         chosen = self.classifiers_chosen[classifier.title]
         return None if chosen is None else chosen.made
 
     # Report
 
-    def _report(self, sets: Iterable[_Set], looks: Sequence[Look]) -> tuple[Step, ...]:
+    def _report(self, sets: Iterable[Set], looks: Sequence[Look]) -> tuple[Step, ...]:
         endpoint = self.spec.endpoint
         metric = words_of(Endpoint.Metric.DESCRIPTOR)[endpoint.metric]
         request = WriteReportRequest(

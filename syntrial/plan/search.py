@@ -144,15 +144,14 @@ class Searched(ABC, Generic[M]):
 class Search(Generic[M]):
     """A search, as far as its decisions are known."""
 
-    def __init__(self, searched: Searched[M], *, decisions: Decisions, add: Add) -> None:
-        """`add` adds the steps that decide."""
+    def __init__(self, searched: Searched[M], *, decisions: Decisions, add: Add, awaits: list[str]) -> None:
+        """`add` adds the steps that decide; `awaits` takes the keys of those whose decisions the plan waits for."""
         self._searched, self._decisions, self._add = searched, decisions, add
         self._tune = searched.tune
         self._objective = objective_of(searched.objective)
         self._parts = self._tune.parts
         self._trials: list[Trial[M]] = []
-        self.awaits: list[str] = []
-        """Keys of the steps whose decisions the plan waits for."""
+        self._awaits = awaits
 
     def chosen(self) -> Chosen[M] | None:
         """Adds the steps that are known; gives the best trial, or None where that is yet to be decided."""
@@ -271,7 +270,7 @@ class Search(Generic[M]):
         key = self._decided = self._add(f"GenerationService/{method}", request, verb=verb, about=about)
         decision = self._decisions.made.get(key)
         if decision is None:
-            self.awaits.append(key)
+            self._awaits.append(key)
         return decision
 
     def _told(self, trials: Sequence[Trial[M]]) -> list[SearchTrial]:
