@@ -32,7 +32,6 @@ from syntrial.executors.processes import (
     ServerProcess,
     backoff_seconds,
     require_programs,
-    serve_command,
     wait_all,
 )
 from syntrial.executors.slots import Assignment, Machine, Slot, place, this_machine
@@ -323,7 +322,7 @@ class LocalExecutor:
                 environment["CUDA_VISIBLE_DEVICES"] = server.gpu
             server.process = ServerProcess(
                 server.stage,
-                command=server.command or serve_command(server.stage),
+                command=server.command,
                 arguments=self._arguments,
                 folder=self._folder,
                 number=server.slot,

@@ -18,6 +18,7 @@ from typing import Final
 import grpc
 
 from syntrial.errors import UserError, Violation
+from syntrial.executors.forked import ForkedServer
 from syntrial.plan.steps import Step
 from syntrial.rpc.client import CHANNEL_OPTIONS, StageClient
 from syntrial.rpc.logs import KEPT_LINES
@@ -28,11 +29,6 @@ STARTUP_TIMEOUT: Final = 120.0
 _LAST_WORDS: Final = 10.0
 """Seconds for the last lines of a server that has ended to be read."""
 _READ_AT_ONCE: Final = 1 << 16
-
-
-def serve_command(stage: Stage) -> tuple[str, ...]:
-    """The command of the stage's own server, in this Python."""
-    return (sys.executable, "-m", stage.module)
 
 
 def require_programs(steps: Iterable[Step]) -> None:
@@ -71,22 +67,31 @@ class ServerProcess:
         number: int,
         environment: Mapping[str, str],
     ) -> None:
-        """Starts `command serve --address … --parent-pipe … --name value…`; the socket lies in `folder` (mode 0700)."""
+        """Starts `command serve --address … --parent-pipe … --name value…`; the socket lies in `folder` (mode 0700).
+
+        Without a command it is the stage's own server, in this Python; those that import torch are forked.
+        """
         self.stage = stage
         socket = folder / f"{number}.sock"
         ours, self._pipe = os.pipe()
         options = [text for name, value in arguments.items() for text in (f"--{name}", value)]
+        words = ["serve", "--address", f"unix:{socket}", *options]
+        surroundings = {**os.environ, "PYTHONUNBUFFERED": "1", **environment}
+        self._process: subprocess.Popen[bytes] | ForkedServer
         try:
-            self._process = subprocess.Popen(
-                [*command, "serve", "--address", f"unix:{socket}", "--parent-pipe", str(ours), *options],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(ours,),
-                # Ctrl-C is for the executor, which passes it on in order.
-                start_new_session=True,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
-            )
+            if stage.footprint.accelerator and not command:
+                self._process = ForkedServer(stage.module, words, environment=surroundings, parent_pipe=ours)
+            else:
+                self._process = subprocess.Popen(
+                    [*(command or (sys.executable, "-m", stage.module)), *words, "--parent-pipe", str(ours)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    pass_fds=(ours,),
+                    # Ctrl-C is for the executor, which passes it on in order.
+                    start_new_session=True,
+                    env=surroundings,
+                )
         except OSError:
             os.close(self._pipe)
             raise

@@ -1,0 +1,98 @@
+"""A forked server is a process like a started one: its output, environment, signals and end are its own."""
+
+import os
+import signal
+import subprocess
+import threading
+from pathlib import Path
+
+import psutil
+import pytest
+
+from syntrial.executors.forked import ForkedServer
+
+MODULE = """
+import os, sys, time
+pipe = int(sys.argv[sys.argv.index("--parent-pipe") + 1])
+print("torch" in sys.modules, "torch._dynamo" in sys.modules, os.environ["OMP_NUM_THREADS"], flush=True)
+print(sys.argv[1], os.environ["OF_ITS_OWN"], "OF_ANOTHER" in os.environ, __name__, file=sys.stderr, flush=True)
+os.read(pipe, 1)
+raise SystemExit(int(sys.argv[1]))
+"""
+
+
+class Started:
+    """A server with this machine's end of its pipe, and what it writes."""
+
+    def __init__(self, status: int, **environment: str) -> None:
+        theirs, self.pipe = os.pipe()
+        surroundings = {"OMP_NUM_THREADS": "1", "OF_ITS_OWN": "", **environment}
+        self.server = ForkedServer("forked_module", [str(status)], environment=surroundings, parent_pipe=theirs)
+        os.close(theirs)
+
+    def lines(self) -> list[str]:
+        """The first two lines."""
+        read = b""
+        while read.count(b"\n") < 2:
+            read += self.server.stdout.read(4096) or b""
+        return read.decode().splitlines()
+
+    def close(self) -> None:
+        """Lets it end, and waits for it."""
+        if self.pipe >= 0:
+            os.close(self.pipe)
+            self.pipe = -1
+        self.server.wait(30)
+        self.server.stdout.close()
+
+
+@pytest.fixture
+def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "forked_module.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("_module")
+def test_servers_of_one_import_have_output_environment_and_end_of_their_own() -> None:
+    first, second = Started(3, OF_ITS_OWN="first", OF_ANOTHER=""), Started(4, OF_ITS_OWN="second")
+    assert first.lines() == ["True True 1", "3 first True __main__"]
+    assert second.lines() == ["True True 1", "4 second False __main__"]
+    assert psutil.Process(first.server.pid).ppid() == psutil.Process(second.server.pid).ppid()
+    assert os.getsid(first.server.pid) == first.server.pid
+    assert first.server.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        first.server.wait(0.01)
+    first.close()
+    assert (first.server.poll(), second.server.poll()) == (3, None)
+    second.close()
+    assert second.server.poll() == 4
+
+
+@pytest.mark.usefixtures("_module")
+def test_a_signal_is_told_as_such_also_while_others_are_started() -> None:
+    servers = [Started(0) for _ in range(6)]
+    starting = threading.Thread(target=lambda: servers.extend(Started(0) for _ in range(4)))
+    starting.start()
+    for number, started in enumerate(servers[:6]):
+        (started.server.kill if number % 2 else started.server.terminate)()
+    ends = [started.server.wait(30) for started in servers[:6]]
+    assert ends == [-signal.SIGTERM, -signal.SIGKILL] * 3
+    starting.join()
+    for started in servers:
+        started.close()
+
+
+@pytest.mark.usefixtures("_module")
+def test_where_the_forkserver_dies_its_servers_count_as_ended_and_the_next_has_another() -> None:
+    first = Started(0)
+    psutil.Process(psutil.Process(first.server.pid).ppid()).kill()
+    assert first.server.wait(30) == 255
+    # What the executor does with a server that has ended: it lets go, and the server ends itself.
+    left = psutil.Process(first.server.pid)
+    os.close(first.pipe)
+    psutil.wait_procs([left], timeout=30)
+    assert not left.is_running()
+    first.server.stdout.close()
+    second = Started(0)
+    assert second.lines()[0] == "True True 1"
+    second.close()
