@@ -71,7 +71,7 @@ class DiffusionConfig(_message.Message):
     def __init__(self, fold: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., sigma_data: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_dropout: _Optional[float] = ...) -> None: ...
 
 class GanConfig(_message.Message):
-    __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip", "fold", "augment_target", "augment_rise_images", "augment_pipeline")
+    __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip", "fold", "augment_target", "augment_rise_images", "augment_pipeline", "spread")
     class Pipeline(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         PIPELINE_UNSPECIFIED: _ClassVar[GanConfig.Pipeline]
@@ -100,6 +100,7 @@ class GanConfig(_message.Message):
     AUGMENT_TARGET_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_RISE_IMAGES_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_PIPELINE_FIELD_NUMBER: _ClassVar[int]
+    SPREAD_FIELD_NUMBER: _ClassVar[int]
     latent_size: int
     channels: _containers.RepeatedScalarFieldContainer[int]
     blocks_per_level: int
@@ -116,7 +117,8 @@ class GanConfig(_message.Message):
     augment_target: float
     augment_rise_images: int
     augment_pipeline: GanConfig.Pipeline
-    def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ..., fold: _Optional[int] = ..., augment_target: _Optional[float] = ..., augment_rise_images: _Optional[int] = ..., augment_pipeline: _Optional[_Union[GanConfig.Pipeline, str]] = ...) -> None: ...
+    spread: float
+    def __init__(self, latent_size: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., blocks_per_level: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., gamma: _Optional[float] = ..., ema_half_life_images: _Optional[int] = ..., augment_shift: _Optional[float] = ..., augment_cutout: _Optional[float] = ..., augment_brightness: _Optional[float] = ..., augment_flip: _Optional[bool] = ..., fold: _Optional[int] = ..., augment_target: _Optional[float] = ..., augment_rise_images: _Optional[int] = ..., augment_pipeline: _Optional[_Union[GanConfig.Pipeline, str]] = ..., spread: _Optional[float] = ...) -> None: ...
 
 class AutoencoderConfig(_message.Message):
     __slots__ = ("factor", "channels", "layers_per_level", "latent_channels", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "kl_weight", "adversarial_weight", "adversarial_after_images", "discriminator_channels")

@@ -1,6 +1,7 @@
 """The gan family: Huang et al. 2024 (R3GAN): a relativistic pairing loss with R1 and R2 penalties.
 
-Equation numbers are the paper's. Augmentation is that of `diffaugment`, or adaptive by `adaptive`.
+Equation numbers are the paper's. Augmentation is that of `diffaugment`, or adaptive by `adaptive`; beyond the paper, a
+term of the generator's loss keeps images of a class apart (`spread`).
 """
 
 from collections.abc import Mapping
@@ -31,6 +32,7 @@ from syntrial_generation.gan_networks import Discriminator, Generator
 from syntrial_generation.initial import DISCRIMINATOR, Labels, begin, check_settings, freeze, told
 from syntrial_generation.loop import AVERAGE_RAMP, GeneratorTraining, train
 from syntrial_generation.parts import WHOLE, Part
+from syntrial_generation.spread import Spread
 from syntrial_generation.streams import RowsRandom, batch_indices, item_noise, step_generator
 
 # The paper's schedules (appendix D), as shares of a training: the learning rate falls along a cosine to this share of
@@ -114,6 +116,7 @@ def check_gan(config: GanConfig, images: ImageSet) -> None:
     checks.positive("blocks_per_level", config.blocks_per_level)
     checks.length(images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)
     checks.at_least_zero("gamma", config.gamma)
+    checks.at_least_zero("spread", config.spread)
     checks.share("augment_shift", config.augment_shift)
     checks.share("augment_cutout", config.augment_cutout)
     checks.share("augment_brightness", config.augment_brightness)
@@ -173,6 +176,10 @@ class GanTraining(GeneratorTraining):
             )
             if config.augment_target > 0
             else None
+        )
+        labels_NK = self._labels_NK
+        self._spread = (
+            Spread(images.images_NHWC, labels_NK, seed=seed, device=self.device) if config.spread > 0 else None
         )
 
     def _begin(self, part: Part, subject: Subject) -> dict[str, Any]:
@@ -243,20 +250,26 @@ class GanTraining(GeneratorTraining):
             scores = self._discriminator(seen, torch.cat([labels[part], labels[part]]))
             count = len(fake)
             share = count / batch * generator_loss(scores[:count], scores[count:])
-            return share, share
+            if self._spread is None:
+                return share, share[None]
+            term, added = self._spread.term(fake, labels[part, :-1])
+            return share + config.spread * count / batch * term, torch.cat([share[None], added.flatten()])
 
         for weight in self._judging:
             weight.requires_grad_(False)
-        loss_generator = set_gradients(self._generator, of_generator, parts)
+        figures = set_gradients(self._generator, of_generator, parts)
         self._generator_optimizer.step()
         for weight in self._judging:
             weight.requires_grad_(True)
         done = (number + 1) * batch
         self.average.update(decay=decay(batch, done=done, half_life=config.ema_half_life_images, ramp=AVERAGE_RAMP))
-        losses = {"discriminator_loss": loss_discriminator, "generator_loss": loss_generator, "r1": r1, "r2": r2}
+        losses = {"discriminator_loss": loss_discriminator, "generator_loss": figures[0], "r1": r1, "r2": r2}
         if self._probability is not None:
             self._probability.note(signs, step=number, batch=batch)
             losses |= {"augment_probability": self._probability.value}
+        if self._spread is not None:
+            self._spread.note(figures[1:], batch=batch)
+            losses |= {"missing_spread": self._spread.missing()}
         self.losses.note(number, losses, learning_rate=rate)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -268,6 +281,7 @@ class GanTraining(GeneratorTraining):
             | prefixed(optimizer_tensors(self._generator_optimizer), "generator_optimizer/")
             | prefixed(optimizer_tensors(self._discriminator_optimizer), "discriminator_optimizer/")
             | prefixed(self._probability.tensors() if self._probability is not None else {}, "augmentation/")
+            | prefixed(self._spread.tensors() if self._spread is not None else {}, "spread/")
         )
 
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
@@ -279,6 +293,8 @@ class GanTraining(GeneratorTraining):
         load_optimizer(self._discriminator_optimizer, under(tensors, "discriminator_optimizer/"))
         if self._probability is not None:
             self._probability.load(under(tensors, "augmentation/"))
+        if self._spread is not None:
+            self._spread.load(under(tensors, "spread/"))
 
     def _adam(self, module: torch.nn.Module) -> torch.optim.Adam:
         # beta1 = 0, as in the paper: momentum harms the game of two networks.

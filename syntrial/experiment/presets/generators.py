@@ -118,9 +118,8 @@ DIFFUSION_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """How each diffusion preset is sampled; guidance and churn are 0."""
 
-# After Huang et al. 2024; `augment_*` after Zhao et al. 2020, weaker where anatomy must stay in place. `nano`'s numbers
-# gave recognisable and varied chest X-rays at 24,000 images (one seed, about 90 images a second on one core); a gamma
-# of 0.2 showed a grid before the networks' outer convolutions became 3×3.
+# After Huang et al. 2024; `augment_*` after Zhao et al. 2020, weaker where anatomy must stay in place. Of `pico` and
+# `nano` docs/lab-notes.md has what gamma and spread gave.
 GAN: Final[Mapping[str, Mapping[str, Any]]] = {
     "pico": {
         "latent_size": 64,
@@ -130,7 +129,8 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
         "images": 8_000,
         "batch_size": 32,
         "learning_rate": 2e-3,
-        "gamma": 0.1,
+        "gamma": 1.0,
+        "spread": 5.0,
         "ema_half_life_images": 500,
         "augment_shift": 0.125,
         "augment_cutout": 0.25,
@@ -145,7 +145,8 @@ GAN: Final[Mapping[str, Mapping[str, Any]]] = {
         "images": 30_000,
         "batch_size": 32,
         "learning_rate": 2e-3,
-        "gamma": 0.1,
+        "gamma": 1.0,
+        "spread": 5.0,
         "ema_half_life_images": 1_000,
         "augment_shift": 0.125,
         "augment_cutout": 0.25,

@@ -69,6 +69,7 @@ def test_curves_end_at_the_training_s_length(family: str, names: set[str], lab: 
         ("latent_diffusion", {"attention_head_width": 5}, "latent_diffusion.attention_head_width: must divide"),
         ("gan", {"latent_size": 0}, "gan.latent_size: must be above 0"),
         ("gan", {"gamma": -1.0}, "gan.gamma: must be at least 0"),
+        ("gan", {"spread": -1.0}, "gan.spread: must be at least 0"),
         ("gan", {"augment_cutout": 1.5}, "gan.augment_cutout: must lie in"),
         ("pca", {"explained_variance": 1.5}, "pca.explained_variance: must lie in"),
     ],

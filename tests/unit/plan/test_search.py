@@ -218,7 +218,7 @@ def test_trial_0_knows_what_its_preset_has() -> None:
     over = {"gamma": {"choice": [0.1, 1]}, "sampler.truncation": {"range": [0.5, 1]}, "batchSize": {"range": [8, 64]}}
     found = planned(experiment(over=over, parallel=1))
     (step,) = (step for step in found.steps if step.key in found.undecided)
-    assert dict(step.request.trials[0].parameters) == {"gamma": 0.1, "sampler.truncation": 1.0, "batchSize": 32.0}
+    assert dict(step.request.trials[0].parameters) == {"gamma": 1.0, "sampler.truncation": 1.0, "batchSize": 32.0}
     whole_numbers = {item.field: item.range.whole for item in step.request.dimensions if item.HasField("range")}
     assert whole_numbers == {"sampler.truncation": False, "batchSize": True}
 
