@@ -10,6 +10,7 @@ import os
 import runpy
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection, wait
@@ -84,12 +85,15 @@ def _serve(
     """The life of the forked process: what `python -m` would have found in a session, an environment of its own."""
     # Ctrl-C is for the executor, which passes it on in order.
     os.setsid()
-    for standard in (sys.stdout, sys.stderr):
-        os.dup2(output.fileno(), standard.fileno())
-        if isinstance(standard, io.TextIOWrapper):
-            standard.reconfigure(line_buffering=True)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(output.fileno(), number)
+        # Anew: this machine's own may be closed, and are of its encoding.
+        stream = open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        setattr(sys, name, stream)
     output.close()
     os.environ.clear()
     os.environ.update(environment)
+    # What the import has asked for is remembered; the folder for scratch files is the server's own.
+    tempfile.tempdir = None
     sys.argv = [module, *arguments, "--parent-pipe", str(parent.fileno())]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

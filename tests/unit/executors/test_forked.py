@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 
@@ -12,10 +13,10 @@ import pytest
 from syntrial.executors.forked import ForkedServer
 
 MODULE = """
-import os, sys, time
+import os, sys, tempfile
 pipe = int(sys.argv[sys.argv.index("--parent-pipe") + 1])
-print("torch" in sys.modules, "torch._dynamo" in sys.modules, os.environ["OMP_NUM_THREADS"], flush=True)
-print(sys.argv[1], os.environ["OF_ITS_OWN"], "OF_ANOTHER" in os.environ, __name__, file=sys.stderr, flush=True)
+print("torch" in sys.modules, "torch._dynamo" in sys.modules, os.environ["OMP_NUM_THREADS"], tempfile.gettempdir())
+print(sys.argv[1], os.environ["OF_ITS_OWN"], "OF_ANOTHER" in os.environ, __name__, "\u00b5", file=sys.stderr)
 os.read(pipe, 1)
 raise SystemExit(int(sys.argv[1]))
 """
@@ -53,10 +54,13 @@ def _module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("_module")
-def test_servers_of_one_import_have_output_environment_and_end_of_their_own() -> None:
-    first, second = Started(3, OF_ITS_OWN="first", OF_ANOTHER=""), Started(4, OF_ITS_OWN="second")
-    assert first.lines() == ["True True 1", "3 first True __main__"]
-    assert second.lines() == ["True True 1", "4 second False __main__"]
+def test_servers_of_one_import_have_output_environment_and_end_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    first = Started(3, OF_ITS_OWN="first", OF_ANOTHER="")
+    second = Started(4, OF_ITS_OWN="second", TMPDIR=str(folder), PYTHONIOENCODING="ascii")
+    assert first.lines() == [f"True True 1 {tempfile.gettempdir()}", "3 first True __main__ µ"]
+    assert second.lines() == [f"True True 1 {folder}", "4 second False __main__ µ"]
     assert psutil.Process(first.server.pid).ppid() == psutil.Process(second.server.pid).ppid()
     assert os.getsid(first.server.pid) == first.server.pid
     assert first.server.poll() is None
@@ -94,5 +98,5 @@ def test_where_the_forkserver_dies_its_servers_count_as_ended_and_the_next_has_a
     assert not left.is_running()
     first.server.stdout.close()
     second = Started(0)
-    assert second.lines()[0] == "True True 1"
+    assert second.lines()[0].startswith("True True 1 ")
     second.close()
