@@ -33,6 +33,9 @@ _FEWEST_BATCHES: Final = 4
 _FEWEST: Final = 2
 """Images of a class for each component that have to be remembered, by weight, before the class is pushed, and that
 training has to have: of fewer, a covariance says little."""
+_OVERSAMPLED: Final = 16
+"""Directions beyond those asked for in which the decomposition looks."""
+_ITERATIONS: Final = 6
 _SMALLEST: Final = 1e-4
 """The least variance of a component, in squares of half the range of pixels: under a level and a half of 255."""
 
@@ -50,13 +53,13 @@ class Spread:
         flat = _flat(to_unit_range(images_NHWC[rows])).double()
         groups_NG = members_of(torch.from_numpy(labels_NK[rows])).double()
         mean = flat.mean(0)
-        count = max(min(COMPONENTS, len(rows) - 1), 1)
-        components = torch.linalg.svd(flat - mean, full_matrices=False).Vh[:count]
-        moments = _moments(groups_NG, (flat - mean) @ components.T)
+        count = min(COMPONENTS, max(len(rows) - 1, 1), flat.shape[1])
+        components_DJ = _components(flat - mean, count=count, seed=seed)
+        moments = _moments(groups_NG, (flat - mean) @ components_DJ)
         variances, vectors = torch.linalg.eigh(_covariances(moments)[1])
         whitening_GJJ = vectors * variances.clamp_min(_SMALLEST).rsqrt()[:, None]
         self._mean = mean.float().to(device)
-        self._components_DJ = components.T.float().to(device)
+        self._components_DJ = components_DJ.float().to(device)
         self._whitening_GJJ = whitening_GJJ.float().to(device)
         self._has_enough = (moments[:, 0, 0] >= _FEWEST * count).to(device)
         self.moments = torch.zeros(moments.shape, device=device)
@@ -114,6 +117,14 @@ def members_of(labels_NK: Tensor) -> Tensor:
     """float (N, K + 1): to which groups images belong, one for each label and one for those without any."""
     with_label = (labels_NK > 0.5).to(labels_NK.dtype)
     return torch.cat([with_label, (with_label.sum(1, keepdim=True) == 0).to(labels_NK.dtype)], dim=1)
+
+
+def _components(centred_ND: Tensor, *, count: int, seed: int) -> Tensor:
+    """The first principal components (D, J), by a randomised decomposition (Halko, Martinsson and Tropp 2011)."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        more = min(count + _OVERSAMPLED, *centred_ND.shape)
+        return torch.svd_lowrank(centred_ND, q=more, niter=_ITERATIONS)[2][:, :count]
 
 
 def _flat(images_NCHW: Tensor) -> Tensor:

@@ -159,3 +159,13 @@ def test_an_interrupted_training_with_the_term_ends_in_the_same_bytes(
     without = lab.train(split, gan=config)
     assert without.result("generator").digest != whole.result("generator").digest
     assert "missing_spread" not in without.result("curves").json("curves.json")["series"]
+
+
+def test_the_components_are_those_of_a_whole_decomposition() -> None:
+    random = np.random.default_rng(3)
+    shapes = random.normal(size=(6, 16 * 16)) * np.array([[60.0], [40.0], [25.0], [15.0], [10.0], [6.0]]) / 16
+    images = (128 + random.normal(size=(500, 6)) @ shapes * 4).reshape(500, 16, 16, 1).clip(0, 255).astype(np.uint8)
+    flat = to_unit_range(images).flatten(1).double()
+    whole = torch.linalg.svd(flat - flat.mean(0), full_matrices=False).Vh[:6].float()
+    found = spread_of(images, np.ones((500, 1), np.float32))._components_DJ[:, :6]
+    torch.testing.assert_close((whole @ found).abs(), torch.eye(6), atol=1e-3, rtol=0)
