@@ -87,8 +87,10 @@ def _serve(
     os.setsid()
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(output.fileno(), number)
-        # Anew: this machine's own may be closed, and are of its encoding.
-        stream = open(number, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        # Anew: those of the parent may be closed, and are of its encoding. Unbuffered, as PYTHONUNBUFFERED has them:
+        # where the reader has gone, what could not be written must not come up again at the end.
+        raw = io.FileIO(number, "w", closefd=False)
+        stream = io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace", write_through=True)
         setattr(sys, name, stream)
     output.close()
     os.environ.clear()

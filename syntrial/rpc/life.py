@@ -291,8 +291,10 @@ def _follow_parent(descriptor: int, server: StageServer) -> None:
     with os.fdopen(descriptor, "rb", buffering=0) as pipe:
         while pipe.read(1):
             pass
-    server.table.stop(timeout=_ORPHAN_GRACE)
-    _leave(DONE)
+    try:
+        server.table.stop(timeout=_ORPHAN_GRACE)
+    finally:
+        _leave(DONE)
 
 
 def _end_with_rank_0(descriptor: int) -> None:
@@ -305,6 +307,8 @@ def _end_with_rank_0(descriptor: int) -> None:
 
 def _leave(status: int) -> int:
     """Ends the process at once: a step that did not stop in time, in the worker thread, must not hold it."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # Whoever read it may have gone.
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(status)

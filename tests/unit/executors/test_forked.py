@@ -100,3 +100,37 @@ def test_where_the_forkserver_dies_its_servers_count_as_ended_and_the_next_has_a
     second = Started(0)
     assert second.lines()[0].startswith("True True 1 ")
     second.close()
+
+
+CHATTERBOX = """
+import threading, time
+from syntrial.rpc import life
+
+class Table:
+    def stop(self, timeout):
+        # As a step that is stopped: what it says goes nowhere, since the reader has gone.
+        print("stopping", flush=False)
+
+class Server:
+    table = Table()
+
+import sys
+pipe = int(sys.argv[sys.argv.index("--parent-pipe") + 1])
+print("first")
+print("second")
+threading.Thread(target=life._follow_parent, args=(pipe, Server()), daemon=True).start()
+time.sleep(600)
+"""
+
+
+def test_a_server_ends_with_its_parent_also_where_nobody_reads_what_it_says_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "forked_module.py").write_text(CHATTERBOX)
+    monkeypatch.syspath_prepend(tmp_path)
+    started = Started(0)
+    started.lines()
+    # Both ends at once, as where the parent is killed.
+    started.server.stdout.close()
+    os.close(started.pipe)
+    assert started.server.wait(30) == 0
