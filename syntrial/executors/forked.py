@@ -17,7 +17,8 @@ from multiprocessing.connection import Connection, wait
 from typing import Final
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["syntrial.executors.preload"])
+# torch's optimisers import its compiler where they are first made: as long again as torch itself.
+_CONTEXT.set_forkserver_preload(["syntrial.executors.preload", "torch", "torch._dynamo"])
 
 _ALONE: Final = threading.Lock()
 """Held while a process is started or its end is read: multiprocessing does not do both at once."""
@@ -34,18 +35,16 @@ class ForkedServer:
         `environment` is all of it. Raises OSError where nothing can be forked.
         """
         ours, theirs = _CONTEXT.Pipe(duplex=False)
-        with theirs, Connection(os.dup(parent_pipe), writable=False) as parent:
+        with ours, theirs, Connection(os.dup(parent_pipe), writable=False) as parent:
             given = (module, list(arguments), dict(environment), theirs, parent)
             self._process = _CONTEXT.Process(target=_serve, args=given, name=module, daemon=True)
             try:
                 with _ALONE:
                     self._process.start()
             except EOFError as error:
-                ours.close()
                 raise ChildProcessError("the process that servers are forked from has ended") from error
+            self.stdout: Final = io.FileIO(os.dup(ours.fileno()))
         self.pid: Final = self._process.pid or 0
-        self.stdout: Final = io.FileIO(os.dup(ours.fileno()))
-        ours.close()
         self._status: int | None = None
         self._has_ended = threading.Event()
         threading.Thread(target=self._await_end, name=f"end of {self.pid}", daemon=True).start()

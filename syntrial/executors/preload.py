@@ -1,7 +1,5 @@
-"""What a forkserver imports before its first fork. Named in `syntrial.executors.forked`; nothing else imports it."""
+"""What a forkserver imports before torch. Named in `syntrial.executors.forked`; nothing else imports it."""
 
-import contextlib
-import importlib
 import os
 
 from syntrial.rpc.main import pin_threads
@@ -12,7 +10,3 @@ os.setsid()
 pin_threads()
 # Else counting GPUs starts CUDA, which does not live through a fork; by NVML it is not started.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-# torch's optimisers import its compiler where they are first made: as long again as torch itself.
-for name in ("torch", "torch._dynamo"):
-    with contextlib.suppress(ImportError):
-        importlib.import_module(name)

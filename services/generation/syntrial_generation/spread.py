@@ -55,7 +55,8 @@ class Spread:
         mean = flat.mean(0)
         count = min(COMPONENTS, max(len(rows) - 1, 1), flat.shape[1])
         components_DJ = _components(flat - mean, count=count, seed=seed)
-        moments = _moments(groups_NG, (flat - mean) @ components_DJ)
+        coordinates = (flat - mean) @ components_DJ
+        moments = _moments(groups_NG, coordinates[:, None].expand(-1, groups_NG.shape[1], -1))
         variances, vectors = torch.linalg.eigh(_covariances(moments)[1])
         whitening_GJJ = vectors * variances.clamp_min(_SMALLEST).rsqrt()[:, None]
         self._mean = mean.float().to(device)
@@ -79,7 +80,7 @@ class Spread:
         # An image of several labels is pushed from the means of all of them, each in part.
         parts_NG = groups_NG / groups_NG.sum(1, keepdim=True)
         term = -0.5 * (parts_NG * pushed_NG).sum(1).mean() / coordinates.shape[1]
-        return term, _moments_of_each(groups_NG, whitened_NGJ.detach())
+        return term, _moments(groups_NG, whitened_NGJ.detach())
 
     def note(self, moments: Tensor, *, batch: int) -> None:
         """Takes in the moments of a batch of so many images."""
@@ -132,11 +133,8 @@ def _flat(images_NCHW: Tensor) -> Tensor:
     return (functional.avg_pool2d(images_NCHW, block) if block > 1 else images_NCHW).flatten(1)
 
 
-def _moments(groups_NG: Tensor, coordinates_NJ: Tensor) -> Tensor:
-    return _moments_of_each(groups_NG, coordinates_NJ[:, None].expand(-1, groups_NG.shape[1], -1))
-
-
-def _moments_of_each(groups_NG: Tensor, coordinates_NGJ: Tensor) -> Tensor:
+def _moments(groups_NG: Tensor, coordinates_NGJ: Tensor) -> Tensor:
+    """(G, 1 + J, 1 + J): sums of the products of (1, coordinates) with themselves, over the images of each group."""
     with_one = functional.pad(coordinates_NGJ, (1, 0), value=1.0)
     return torch.einsum("ng,ngj,ngk->gjk", groups_NG.to(with_one.dtype), with_one, with_one)
 

@@ -12,6 +12,7 @@ from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
 from syntrial_generation.train_autoencoder import train_autoencoder
 
+from syntrial.errors import Cancelled
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, MemberValue, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -226,6 +227,16 @@ def train(
     return context
 
 
+def train_interrupted(split: ImageSet, **family: Any) -> FakeContext:
+    """`train`, stopped in its fifth step and taken up again: it has to end in the bytes of one that went through."""
+    checkpoints = FakeCheckpoints()
+    with pytest.raises(Cancelled):
+        train(split, checkpoints=checkpoints, extra={"checkpoint_every": 1, "cancel_after": 5}, **family)
+    resumed = train(split, checkpoints=checkpoints, **family)
+    assert resumed.result("generator").digest == train(split, **family).result("generator").digest
+    return resumed
+
+
 def sample(
     images: ImageSet,
     trained: FakeContext,
@@ -263,10 +274,11 @@ def sample(
 
 @pytest.fixture
 def lab() -> SimpleNamespace:
-    """All of the above: `split`, `train`, `sample`, `autoencode`, `encode`, `train_guide`, and configurations."""
+    """All of the above: images, verbs and configurations."""
     return SimpleNamespace(
         split=build_split,
         train=train,
+        train_interrupted=train_interrupted,
         sample=sample,
         autoencode=autoencode,
         encode=encode,

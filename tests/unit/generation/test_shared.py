@@ -63,10 +63,10 @@ def stores(tmp_path: Path, lab: SimpleNamespace) -> list[ArtifactStore]:
     return found
 
 
-def training(config: Any, **latent: Any) -> TrainGeneratorRequest:
+def training(config: Any, *, data: str = DATA, **latent: Any) -> TrainGeneratorRequest:
     name = {"DiffusionConfig": "diffusion", "GanConfig": "gan", "LatentDiffusionConfig": "latent_diffusion"}
     return TrainGeneratorRequest(
-        train=MemberRef(key=DATA, member="train"), seed=1, **{name[type(config).__name__]: config}, **latent
+        train=MemberRef(key=data, member="train"), seed=1, **{name[type(config).__name__]: config}, **latent
     )
 
 
@@ -116,12 +116,15 @@ def test_a_gan_and_its_images_of_two_processes_are_those_of_one_bit_for_bit(
     # On cores each process has the part of a batch that a thread has where one process has them both.
     config = lab.configs["gan"]
     config.augment_target, config.augment_rise_images = 0.3, 200
+    # Enough images of a class, real and made, for what they lack to be pushed.
+    config.spread, config.images, data = 5.0, 320, fake_key("a larger data set")
     found = []
     for store, devices in zip(stores, (1, 2), strict=True):
-        generator = run_step(train_generator, training(config), store, devices=devices)
+        put_artifact(store, {"train": lab.split(count=140)}, key=data)
+        generator = run_step(train_generator, training(config, data=data), store, devices=devices)
         request = SampleImagesRequest(
             generator=MemberRef(key=generator, member="generator"),
-            train=MemberRef(key=DATA, member="train"),
+            train=MemberRef(key=data, member="train"),
             ratio=1.0,
             oversample=1.3,
             seed=3,
@@ -133,6 +136,7 @@ def test_a_gan_and_its_images_of_two_processes_are_those_of_one_bit_for_bit(
     (own, own_curves, own_images), (theirs, their_curves, their_images) = found
     assert all(np.array_equal(own[name], theirs[name]) for name in own)
     assert own_curves == their_curves
+    assert max(own_curves["series"]["missing_spread"]) > 0
     assert own_images == their_images
 
 
