@@ -175,6 +175,26 @@ def network_words(report: Json) -> str:
     )
 
 
+def inception_words(report: Json) -> str:
+    """Sentences on what FID and KID are taken by; "" where there are none."""
+    found = next(iter(inceptions(report)), None)
+    if found is None:
+        return ""
+    network = found["network"]
+    return (
+        f"FID and KID are in the {found['feature_size']:,} features of {network['model']} (weights "
+        f"{network['weights'][:19]}…, images at {network['side']} px), on the number of images that stands below each. "
+        "FID is biased upwards at small numbers and read by its ratio to the floor; KID is not, and its floor is the "
+        "range that halves of the real images show of each other, about 0."
+    )
+
+
+def inceptions(report: Json) -> list[Json]:
+    """FID and KID of every set that has them, with their network."""
+    qualities = (quality for synthetic in report["synthetic"] for quality in synthetic["quality"])
+    return [found for quality in qualities if (found := quality.get("inception")) is not None]
+
+
 def _network(report: Json) -> Json | None:
     qualities = (quality for synthetic in report["synthetic"] for quality in synthetic["quality"])
     return next((found for quality in qualities if (found := quality["features"].get("network")) is not None), None)

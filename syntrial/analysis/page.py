@@ -17,6 +17,7 @@ from syntrial.analysis.figures import (
     Figure,
     forest_figure,
     generator_figure,
+    inception_words,
     network_words,
     projection_figure,
     quality_figure,
@@ -131,6 +132,7 @@ def render_page(
             places=places(report),
             sets=[synthetic_row(synthetic) for synthetic in report["synthetic"]],
             network=network_words(report),
+            inception=inception_words(report),
         )
     )
     optional = [copies, reconstructions, quality, projection, search, generators, leaks, findings]
@@ -236,6 +238,7 @@ def synthetic_row(synthetic: Json) -> Json:
             "recall": manifold.get("recall"),
             "diversity": None if least is None else {"class": least, **diversities[least]},
             "told_apart": quality.get("told_apart"),
+            "inception": quality.get("inception"),
             "memorised": sum(found["memorised"]["count"] for found in synthetic["quality"]),
         },
     }

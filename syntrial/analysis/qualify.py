@@ -48,6 +48,7 @@ def qualifications(data: TrialData, *, report: Json) -> list[Json]:
         qualify_sets.copies(report),
         qualify_sets.diversity(report, data=data),
         qualify_sets.told_apart(report),
+        qualify_sets.fid(report),
         _replicates(primary),
         _looks(report),
         _hardware(data, primary=primary),

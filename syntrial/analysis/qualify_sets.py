@@ -130,6 +130,24 @@ def told_apart(report: Json) -> Iterator[Json]:
         )
 
 
+def fid(report: Json) -> Iterator[Json]:
+    """Sets whose FID is of fewer images than a covariance of its features takes."""
+    for synthetic in report["synthetic"]:
+        found = [quality["inception"] for quality in synthetic["quality"] if quality.get("inception")]
+        fewest = min(found, key=lambda one: one["fid"]["sample_size"], default=None)
+        if synthetic["control"] or fewest is None or fewest["fid"]["sample_size"] > fewest["feature_size"]:
+            continue
+        value, count = fewest["fid"], fewest["fid"]["sample_size"]
+        yield qualification(
+            "fid",
+            f"FID of {synthetic['name']} is of {counted(count, 'image')} of each kind, too few for the covariances of "
+            f"its {number(fewest['feature_size'])} features. It is biased upwards so far that "
+            f"{value['synthetic_real']:.3g} compares with no published FID, nor with one of another number; real "
+            f"images show {value['floor']:.3g} of each other at this number. KID has no such bias.",
+            keys=synthetic["keys"],
+        )
+
+
 def labels_by_distance(report: Json, *, data: TrialData) -> Iterator[Json]:
     """Sets of which a class lies far from the real images of that class and much nearer to those of another one."""
     used = _in_verdict(report, data=data)

@@ -51,6 +51,28 @@ class FrechetBesideGaussian(Frechet):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class KernelDistance:
+    """Squared maximum mean discrepancies at one sample size: unbiased, so that they may lie below 0."""
+
+    sample_size: int
+    synthetic_real: float
+    floor: float
+    """Real images against other real ones: near 0, whatever the sample size."""
+    floor_range: tuple[float, float]
+    """The lowest and the highest of the halves that `floor` is the mean of."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inception:
+    """Distances in the features of the Inception that published figures are taken by."""
+
+    network: Network
+    feature_size: int
+    fid: Frechet
+    kid: KernelDistance
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class NearestClass:
     """The class whose real images a synthetic class lies nearest to."""
 
@@ -147,3 +169,5 @@ class Quality:
     """None where there are too few images or patients."""
     nearest_class: dict[str, NearestClass] = field(default_factory=dict)
     """Of each class that lies far from its own real images: which class it is nearest to."""
+    inception: Inception | None = None
+    """None where the experiment has no weights for it, or too few images."""

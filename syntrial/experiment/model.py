@@ -15,7 +15,7 @@ from syntrial.errors import listed
 from syntrial.experiment import arms as arms_module
 from syntrial.experiment.base import Model, Name, Seed, wrong
 from syntrial.experiment.classifiers import BALANCED_TWICE, NO_EPOCHS, Budget, Classifier, Stage, samples_evenly
-from syntrial.experiment.dataset import SOURCES, Dataset, Leaks, SourceFields
+from syntrial.experiment.dataset import SOURCES, Address, Dataset, Leaks, SourceFields
 from syntrial.experiment.encoder import Encoder
 from syntrial.experiment.endpoint import Endpoint, Side, check_primary, deciding, named_set
 from syntrial.experiment.pods import Cluster, Placement, Resources, Toleration
@@ -197,6 +197,11 @@ class Spec(Model):
         Encoder(),
         description="The network in whose features filters measure: the trial's own, trained on real training images, "
         "or a model with published weights or the user's.",
+    )
+    inception: Address | None = Field(
+        None,
+        description="A safetensors file with the weights of the Inception that FID and KID are defined by, which each "
+        "synthetic set then has too. Default: none; neither is taken.",
     )
     projection: Literal["none", "umap"] = Field(
         "none",

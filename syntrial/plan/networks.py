@@ -11,7 +11,7 @@ from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.model import Spec
 from syntrial.plan import requests
 from syntrial.plan.steps import Program, member_of
-from syntrial.sources.named import DATASET, ENCODER, chain_name, weights_name
+from syntrial.sources.named import DATASET, ENCODER, INCEPTION, chain_name, weights_name
 from syntrial.v1.analysis_pb2 import PretrainingSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.classification_pb2 import (
@@ -172,6 +172,16 @@ class Networks:
         )
         about = f"features of {about} for the encoder"
         extracted = (add or self._add)("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
+        return member_of(extracted, "features")
+
+    def inception_features(self, images: MemberRef, *, about: str) -> MemberRef | None:
+        """Those that FID and KID are taken on; None where the experiment has no weights for them."""
+        weights = self._sources.get(INCEPTION)
+        if weights is None:
+            return None
+        request = ExtractFeaturesRequest(images=images, inception=FileWeights(digest=weights.digest))
+        about = f"features of {about} for FID and KID"
+        extracted = self._add("ClassificationService/ExtractFeatures", request, verb="extract", about=about)
         return member_of(extracted, "features")
 
     def _split(self, name: str) -> MemberRef:

@@ -61,6 +61,7 @@ class Sets:
         self._awaits, self._add, self._add_of_trial = awaits, add, add_of_trial
         self._generators = Generators(spec, sources, dataset=dataset, earlier=earlier, add=add)
         train = self._split("train")
+        self._networks = networks
         self._encoder = Encoding(spec, train=train, networks=networks, add=add)
         self._filtering = Filtering(train=train, encoder=self._encoder, decisions=decisions, add=add)
         self._searches: dict[str, Found | None] = {}
@@ -113,16 +114,19 @@ class Sets:
             summary.rejected.append(member_of(filtered, "rejected"))
             summary.decisions.append(member_of(filtered, "decisions"))
             if not random:
+                accepted, train = summary.accepted[-1], self._split("train")
                 assessed = self._add(
                     "FilteringService/AssessImages",
                     AssessImagesRequest(
-                        images=member_of(filtered, "accepted"),
-                        train=self._split("train"),
+                        images=accepted,
+                        train=train,
                         encoder=self._encoder.member,
                         copies=CopyFilter(quantile=item.copies),
                         seed=self._spec.seed,
                         features=taken.features and member_of(filtered, "accepted_features"),
                         train_features=self._encoder.train_features,
+                        inception_features=self._networks.inception_features(accepted, about=f"{name}{suffix}"),
+                        train_inception_features=self._networks.inception_features(train, about="training images"),
                     ),
                     verb="assess",
                     about=f"{name}{suffix}",

@@ -52,6 +52,9 @@ def size_of(spec: Spec) -> Size:
     if spec.synthetic and extracts:
         # Of the training images, and of the candidates of each set that draws its own.
         encoders += 1 + sum(item.spec.replicates for item in sets if not item.is_random)
+    if spec.synthetic and spec.inception is not None:
+        # Of the training images, and of each set that is assessed.
+        encoders += 1 + sum(item.spec.replicates for item in sets if not item.is_random)
     steps = _ALWAYS + encoders + sum(_steps_of(item) for item in sets)
     if spec.projection == "umap":
         steps += sum(not item.is_control for item in sets)

@@ -114,6 +114,7 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
     "ExtractFeatures": {
         "model.name": f"{_CLASSIFIER}.model",
         "model": _CLASSIFIER,
+        "inception": "spec.inception",
         "images": "spec.dataset",
         "train": "spec.dataset",
     },

@@ -27,10 +27,13 @@ DATASET: Final = "dataset"
 """The name of the real data."""
 
 WEIGHTS: Final = "weights"
-"""The kind of a source that is a file of weights: those that a classifier begins with, or an encoder's."""
+"""The kind of a source that is a file of weights: those that a classifier begins with, an encoder's, or Inception's."""
 
 ENCODER: Final = "encoder"
 """The name of the source of the weights of an encoder's model."""
+
+INCEPTION: Final = "inception"
+"""The name of the source of the weights that FID and KID are taken by."""
 
 CODE: Final = "code"
 """The kind of a source that is a folder with a generator of the user's own."""
@@ -50,7 +53,7 @@ class SourceRef:
 
     name: str
     """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME,
-    unlabelled/NAME/NUMBER, initial/NAME, encoder, weights/NAME or chain/NAME/NUMBER."""
+    unlabelled/NAME/NUMBER, initial/NAME, encoder, inception, weights/NAME or chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
@@ -209,6 +212,16 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
     # Without synthetic sets there is nothing to measure.
     if spec.encoder.network is not None and spec.synthetic:
         found.append(_weights(ENCODER, spec.encoder.network, place=("spec", "encoder", "pretraining")))
+    if spec.inception is not None and spec.synthetic:
+        found.append(
+            SourceRef(
+                name=INCEPTION,
+                field="spec.inception",
+                kind=WEIGHTS,
+                address=spec.inception,
+                place=("spec", "inception"),
+            )
+        )
     for number, classifier in enumerate(spec.classifiers):
         if classifier.pretraining != "none":
             place = ("spec", "classifiers", number, "pretraining")
@@ -311,6 +324,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
         "encoder": spec.encoder.model_copy(update={"pretraining": digests[ENCODER]})
         if ENCODER in digests
         else spec.encoder,
+        "inception": digests.get(INCEPTION, spec.inception),
         "classifiers": tuple(
             item.model_copy(
                 update={

@@ -190,6 +190,9 @@ def _sets(material: Material) -> Iterator[Run]:
         figures |= {"copies": quality.memorised.count, "repeated": quality.repeated}
         if (frechet := quality.frechet) is not None:
             figures |= {"frechet": frechet.synthetic_real, "frechet_floor": frechet.floor}
+        if (inception := quality.inception) is not None:
+            figures |= {"fid": inception.fid.synthetic_real, "fid_floor": inception.fid.floor}
+            figures |= {"kid": inception.kid.synthetic_real, "kid_floor": inception.kid.floor}
         if (found := quality.precision_recall) is not None:
             figures |= {"precision": found.precision, "recall": found.recall}
         if (apart := quality.told_apart) is not None:

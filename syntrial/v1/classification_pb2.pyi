@@ -255,7 +255,7 @@ class TrainingRecipe(_message.Message):
     def __init__(self, batch_size: _Optional[int] = ..., optimizer: _Optional[_Union[TrainingRecipe.Optimizer, str]] = ..., weight_decay: _Optional[float] = ..., schedule: _Optional[_Union[TrainingRecipe.Schedule, str]] = ..., warmup: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_smoothing: _Optional[float] = ..., ema_half_life_steps: _Optional[float] = ..., checkpoint: _Optional[_Union[TrainingRecipe.CheckpointChoice, str]] = ..., validations: _Optional[int] = ..., loss: _Optional[_Union[TrainingRecipe.Loss, str]] = ..., warmup_epochs: _Optional[float] = ..., decay_epochs: _Optional[float] = ..., decay_factor: _Optional[float] = ..., cycles: _Optional[int] = ..., learning_rate_batch: _Optional[int] = ..., clip_norm: _Optional[float] = ..., layer_decay: _Optional[float] = ..., class_weights: _Optional[_Union[TrainingRecipe.ClassWeights, str]] = ..., sampling: _Optional[_Union[TrainingRecipe.Sampling, str]] = ..., focal_gamma: _Optional[float] = ..., focal_alpha: _Optional[float] = ..., asymmetric_positive: _Optional[float] = ..., asymmetric_negative: _Optional[float] = ..., asymmetric_margin: _Optional[float] = ..., mixup: _Optional[float] = ..., cutmix: _Optional[float] = ..., crop: _Optional[float] = ..., rotation: _Optional[float] = ..., jitter: _Optional[float] = ..., erasing: _Optional[float] = ..., select_by: _Optional[_Union[TrainingRecipe.Selection, str]] = ..., normalisation: _Optional[_Union[TrainingRecipe.Normalisation, str]] = ..., precision: _Optional[_Union[TrainingRecipe.Precision, str]] = ..., rand_augment: _Optional[float] = ..., rand_augment_operations: _Optional[int] = ..., rand_augment_kind: _Optional[_Union[TrainingRecipe.Operations, str]] = ..., keep_epochs: _Optional[float] = ..., keep_stages: _Optional[bool] = ...) -> None: ...
 
 class ExtractFeaturesRequest(_message.Message):
-    __slots__ = ("header", "images", "model", "train", "side")
+    __slots__ = ("header", "images", "model", "train", "side", "inception")
     class Side(_message.Message):
         __slots__ = ("pixels",)
         PIXELS_FIELD_NUMBER: _ClassVar[int]
@@ -266,12 +266,14 @@ class ExtractFeaturesRequest(_message.Message):
     MODEL_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
+    INCEPTION_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     model: ClassifierModel
     train: _artifacts_pb2.MemberRef
     side: ExtractFeaturesRequest.Side
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., side: _Optional[_Union[ExtractFeaturesRequest.Side, _Mapping]] = ...) -> None: ...
+    inception: FileWeights
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., model: _Optional[_Union[ClassifierModel, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., side: _Optional[_Union[ExtractFeaturesRequest.Side, _Mapping]] = ..., inception: _Optional[_Union[FileWeights, _Mapping]] = ...) -> None: ...
 
 class Probe(_message.Message):
     __slots__ = ("train", "validation", "synthetic", "l2")

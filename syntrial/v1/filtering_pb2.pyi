@@ -120,7 +120,7 @@ class FilterImagesRequest(_message.Message):
     def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., filters: _Optional[_Iterable[_Union[Filter, _Mapping]]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., ratio: _Optional[float] = ..., balance: _Optional[_Union[_generation_pb2.Balance, str]] = ..., seed: _Optional[int] = ..., allow_shortfall: _Optional[bool] = ..., acceptance: _Optional[_Union[Acceptance, str]] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., oversample: _Optional[float] = ..., oversample_limit: _Optional[float] = ...) -> None: ...
 
 class AssessImagesRequest(_message.Message):
-    __slots__ = ("header", "images", "train", "encoder", "copies", "seed", "features", "train_features")
+    __slots__ = ("header", "images", "train", "encoder", "copies", "seed", "features", "train_features", "inception_features", "train_inception_features")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     IMAGES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
@@ -129,6 +129,8 @@ class AssessImagesRequest(_message.Message):
     SEED_FIELD_NUMBER: _ClassVar[int]
     FEATURES_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    INCEPTION_FEATURES_FIELD_NUMBER: _ClassVar[int]
+    TRAIN_INCEPTION_FEATURES_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     images: _artifacts_pb2.MemberRef
     train: _artifacts_pb2.MemberRef
@@ -137,7 +139,9 @@ class AssessImagesRequest(_message.Message):
     seed: int
     features: _artifacts_pb2.MemberRef
     train_features: _artifacts_pb2.MemberRef
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
+    inception_features: _artifacts_pb2.MemberRef
+    train_inception_features: _artifacts_pb2.MemberRef
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., images: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., encoder: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., copies: _Optional[_Union[CopyFilter, _Mapping]] = ..., seed: _Optional[int] = ..., features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., inception_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., train_inception_features: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ...) -> None: ...
 
 class ProjectImagesRequest(_message.Message):
     __slots__ = ("header", "accepted", "rejected", "train", "encoder", "neighbours", "min_dist", "most", "seed", "accepted_features", "rejected_features", "train_features")

@@ -1,6 +1,6 @@
 """Initial weights: of a safetensors file, published or the user's, or of an earlier training. Nothing is unpickled."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -74,7 +74,7 @@ def _load(model: nn.Module, readings: Iterable[dict[str, Tensor]], *, spec: Mode
         raise UserError(
             field="model.pretraining",
             rule="the weights must fit the model in every tensor but the head",
-            received="; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in (nearest or {}).items()),
+            received=misfit_words(nearest or {}),
             remedy="Give weights of the same model, stem and number of channels (see classifiers[].stem), or none.",
         )
     own = model.state_dict()
@@ -111,15 +111,29 @@ def _compared(model: nn.Module, tensors: dict[str, Tensor]) -> tuple[set[str], d
     refit = {key for key in head_keys if key not in tensors or tensors[key].shape != own[key].shape}
     # A head is replaced whole: weights of one training beside biases of another mean nothing.
     refit = {key for key in head_keys if any(key.rpartition(".")[0] == k.rpartition(".")[0] for k in refit)}
-    missing = sorted(set(own) - set(tensors) - refit - {key for key in own if key.endswith("num_batches_tracked")})
-    unexpected = sorted(key for key in set(tensors) - set(own) if not key.startswith(heads))
+    body = {key: tensor for key, tensor in own.items() if key not in refit}
+    given = {key: tensor for key, tensor in tensors.items() if key in body or not key.startswith(heads)}
+    return refit, misfits_of(body, given)
+
+
+def misfits_of(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> dict[str, list[str]]:
+    """The names of tensors that keep a network from being given all of its own, by what is wrong.
+
+    How many batches a training saw is no weight: where that is missing, nothing is.
+    """
+    missing = sorted(key for key in set(own) - set(tensors) if not key.endswith("num_batches_tracked"))
     shapes = sorted(
         f"{key} {tuple(tensors[key].shape)} for {tuple(own[key].shape)}"
-        for key in set(own) & set(tensors) - refit
+        for key in set(own) & set(tensors)
         if tensors[key].shape != own[key].shape
     )
-    parts = {"missing": missing, "unknown": unexpected, "of another shape": shapes}
-    return refit, {what: names for what, names in parts.items() if names}
+    parts = {"missing": missing, "unknown": sorted(set(tensors) - set(own)), "of another shape": shapes}
+    return {what: names for what, names in parts.items() if names}
+
+
+def misfit_words(misfits: Mapping[str, list[str]]) -> str:
+    """The first names of each kind, as a message has them."""
+    return "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in misfits.items())
 
 
 def _in_channels(tensors: dict[str, Tensor], model: nn.Module, *, spec: ModelSpec) -> dict[str, Tensor]:

@@ -1,21 +1,23 @@
 """The verb AssessImages: how far a synthetic set is from real images, and whether it holds copies of them.
 
-Wiring only: see `frechet`, `precision_recall`, `diversity`, `told_apart` and `copies`. `quality.json` is a
+Wiring only: see `frechet`, `inception`, `precision_recall`, `diversity`, `told_apart` and `copies`. `quality.json` is a
 `syntrial.documents.quality.Quality`.
 """
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 from syntrial_training.compute import reproducible
 
 from syntrial.documents import quality as documents
 from syntrial.documents.document import extended, write
-from syntrial.imagesets.features import Features
+from syntrial.errors import UserError
+from syntrial.imagesets.features import Features, read_features, require_same
 from syntrial.imagesets.imageset import MULTI_LABEL, ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.filtering_pb2 import AssessImagesRequest
-from syntrial_filtering import frechet
+from syntrial_filtering import frechet, inception
 from syntrial_filtering.copies import repeated
 from syntrial_filtering.copy_search import CopySearch, search_copies
 from syntrial_filtering.diversity import diversity
@@ -62,7 +64,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
         features=documents.Features(
             size=real_NF.shape[1],
             normalisation="each feature minus its mean, over its deviation, among the real training images",
-            network=_network(encoder),
+            network=_network(encoder.network) if isinstance(encoder, FrozenEncoder) else None,
         ),
         frechet=distances,
         frechet_by_class=by_class,
@@ -79,6 +81,7 @@ def assess_images(request: AssessImagesRequest, context: StepContext) -> None:
         },
         told_apart=told_apart(_kind(fake), _kind(real), seed=request.seed),
         nearest_class=_nearest_class(fake, fake_NF, real, real_NF, by_class=by_class, seed=request.seed),
+        inception=_inception(context, request, synthetic=synthetic, train=train),
     )
     write(context.output, "quality", "quality.json", document=quality)
     pictures = np.stack([synthetic.images_NHWC[nearest], train.images_NHWC[_nearest(search)[nearest]]], axis=1)
@@ -119,11 +122,37 @@ def _frechet(
     return None if figures is None else figures.beside_gaussian()
 
 
-def _network(encoder: Encoder) -> documents.Network | None:
-    """The network that a frozen encoder's features are of, by name."""
-    if not isinstance(encoder, FrozenEncoder):
+def _inception(
+    context: StepContext, request: AssessImagesRequest, *, synthetic: ImageSet, train: ImageSet
+) -> documents.Inception | None:
+    """FID and KID, of the images that the encoder's distances are of; None where no features are given for them.
+
+    Raises UserError where one kind of images has such features and the other has none, or those of other weights.
+    """
+    given = [request.HasField(name) for name in ("inception_features", "train_inception_features")]
+    if not any(given):
         return None
-    model, begun = encoder.network["model"], encoder.network["pretraining"]
+    if not all(given):
+        raise UserError(
+            field="inception_features",
+            rule="FID and KID are taken on features of the images and of the training images",
+            received="those of one of the two",
+            remedy="Give both, or neither.",
+        )
+    of_fake = read_features(context.open(request.inception_features), count=len(synthetic))
+    of_real = read_features(context.open(request.train_inception_features), count=len(train))
+    require_same(of_fake.network, expected=of_real.network, field="inception_features")
+    _, fake = _sample(synthetic, of_fake, count=frechet.LARGEST_SAMPLE, seed=request.seed, stream=8)
+    _, real = _sample(train, of_real, count=EMBEDDED_REAL, seed=request.seed, stream=7)
+    assert fake is not None
+    assert real is not None
+    network = _network(of_real.network)
+    return inception.compare(fake.values_ND, real.values_ND, seed=request.seed, network=network)
+
+
+def _network(network: Mapping[str, Any]) -> documents.Network:
+    """The network that features are of, by name."""
+    model, begun = network["model"], network["pretraining"]
     return documents.Network(
         model=model["name"], weights=begun["digest"] if "digest" in begun else begun["key"], side=model["side"]
     )

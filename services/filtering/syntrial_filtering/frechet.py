@@ -8,8 +8,9 @@ is to be read by its ratio to the floor. It rewards matching moments and alone s
 Pure. Features are float (N, F); distances are squared, as usual for this figure.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
@@ -25,6 +26,8 @@ LARGEST_SAMPLE: Final = 5_000
 
 SMALLEST_SAMPLE: Final = 10
 """Under this many images of each kind no distance is given."""
+
+_Fitted = TypeVar("_Fitted")
 
 
 def moments(features_NF: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,6 +58,18 @@ def frechet_distance(a_NF: np.ndarray, b_MF: np.ndarray) -> float:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Halves:
+    """Distances at one sample size, one of each kind for each random half of the real images."""
+
+    sample_size: int
+    synthetic: list[float]
+    floor: list[float]
+    """One half of the real images against the other."""
+    gaussian: list[float]
+    """Of features of a third kind, where these are given; else empty."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class FrechetFigures:
     """Distances at one sample size, each the mean over the same random halves of the real images."""
 
@@ -64,6 +79,16 @@ class FrechetFigures:
     """One half of the real images against the other."""
     gaussian: float | None
     """Real images against independent Gaussian pixels with the real means and deviations of each class."""
+
+    @classmethod
+    def of(cls, halves: Halves) -> "FrechetFigures":
+        """The means over the halves."""
+        return cls(
+            sample_size=halves.sample_size,
+            synthetic=float(np.mean(halves.synthetic)),
+            floor=float(np.mean(halves.floor)),
+            gaussian=float(np.mean(halves.gaussian)) if halves.gaussian else None,
+        )
 
     def document(self) -> Frechet:
         """The figures and their ratios to the floor."""
@@ -91,7 +116,27 @@ class FrechetFigures:
 def compare(
     synthetic_NF: np.ndarray, real_MF: np.ndarray, *, seed: int, gaussian_PF: np.ndarray | None = None
 ) -> FrechetFigures | None:
-    """Synthetic against real, with the floor and (where features are given) the Gaussian, at one sample size.
+    """Synthetic against real, with the floor and (where features are given) the Gaussian, as `over_halves`."""
+    halves = over_halves(
+        *(synthetic_NF, real_MF),
+        seed=seed,
+        gaussian_PF=gaussian_PF,
+        fit=moments,
+        distance=lambda a, b: gaussian_distance(*a, *b),
+    )
+    return None if halves is None else FrechetFigures.of(halves)
+
+
+def over_halves(
+    synthetic_NF: np.ndarray,
+    real_MF: np.ndarray,
+    *,
+    seed: int,
+    fit: Callable[[np.ndarray], _Fitted],
+    distance: Callable[[_Fitted, _Fitted], float],
+    gaussian_PF: np.ndarray | None = None,
+) -> Halves | None:
+    """A distance between what is fitted to each sample, for random halves of the real images, at one sample size.
 
     Every split draws two disjoint samples of real images and one of each other kind. None where that leaves fewer
     than SMALLEST_SAMPLE of each.
@@ -105,19 +150,14 @@ def compare(
     for split in range(SPLITS):
         rng = np.random.default_rng([seed, 4, split])
         order = rng.permutation(len(real_MF))
-        reference = moments(real_MF[order[:size]])
-        floor.append(gaussian_distance(*moments(real_MF[order[size : 2 * size]]), *reference))
+        reference = fit(real_MF[order[:size]])
+        floor.append(distance(fit(real_MF[order[size : 2 * size]]), reference))
         drawn = synthetic_NF[rng.permutation(len(synthetic_NF))[:size]]
-        synthetic.append(gaussian_distance(*moments(drawn), *reference))
+        synthetic.append(distance(fit(drawn), reference))
         if gaussian_PF is not None:
             chosen = gaussian_PF[rng.permutation(len(gaussian_PF))[:size]]
-            gaussian.append(gaussian_distance(*moments(chosen), *reference))
-    return FrechetFigures(
-        sample_size=size,
-        synthetic=float(np.mean(synthetic)),
-        floor=float(np.mean(floor)),
-        gaussian=float(np.mean(gaussian)) if gaussian else None,
-    )
+            gaussian.append(distance(fit(chosen), reference))
+    return Halves(sample_size=size, synthetic=synthetic, floor=floor, gaussian=gaussian)
 
 
 def gaussian_pixels(images_NHWC: np.ndarray, groups: np.ndarray, *, count: int, seed: int) -> np.ndarray:

@@ -249,6 +249,15 @@ class MadeUpTrial:
             score_columns=("copy",),
         )
 
+    def inception(self, images: int) -> dict[str, Any]:
+        """FID and KID, on so many images of each kind."""
+        return {
+            "network": {"model": "inception-v3 of 2015-12-05", "weights": f"sha256:{'a' * 64}", "side": 299},
+            "feature_size": 2_048,
+            "fid": {"sample_size": images, "synthetic_real": 120.0, "floor": 80.0, "ratio_to_floor": 1.5},
+            "kid": {"sample_size": images, "synthetic_real": 0.031, "floor": 0.0001, "floor_range": [-0.0021, 0.0023]},
+        }
+
     def quality(self, frechet: float, *, copies: int) -> Quality:
         return Quality(
             version=1,

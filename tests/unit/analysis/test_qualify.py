@@ -460,6 +460,21 @@ def test_a_class_of_little_diversity_is_a_note_and_one_within_the_floor_is_not(
     assert "collapse" not in found(trial)
 
 
+@pytest.mark.parametrize(("images", "is_told"), [(2_048, True), (2_049, False)])
+def test_a_fid_of_fewer_images_than_its_features_take_is_a_note(
+    made_up_trial: Callable[..., Any], images: int, is_told: bool
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    quality = trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]
+    quality["inception"] = trial.inception(images)
+    told = found(trial).get("fid", [])
+    assert [one["severity"] for one in told] == ["note"] * is_told
+    if is_told:
+        assert "FID of edm is of 2,048 images of each kind, too few" in told[0]["words"]
+        assert "real images show 80 of each other at this number" in told[0]["words"]
+
+
 @pytest.mark.parametrize(("low", "is_told"), [(0.85, True), (0.75, False)])
 def test_a_set_that_is_easily_told_from_real_images_is_a_note(
     made_up_trial: Callable[..., Any], low: float, is_told: bool

@@ -276,6 +276,28 @@ def test_the_least_diverse_class_stands_in_the_table_of_sets(made_up_trial: Call
     assert not Page(page).open
 
 
+def test_fid_and_kid_stand_in_the_table_with_their_floors_counts_and_network_and_nowhere_without_them(
+    made_up_trial: Callable[..., Any],
+) -> None:
+    trial = made_up_trial().small()
+    trial.synthetic("edm")
+    trial.synthetic("pca")
+    _, plain = written(trial)
+    assert "FID" not in plain
+    trial.inputs[fake_key("assess edm"), "quality"]["quality.json"]["inception"] = trial.inception(1_500)
+    report, page = written(trial)
+    assert '120<span class="sub">÷ floor 1.5</span><span class="sub">1\u202f500 images</span>' in page
+    assert '0.031<span class="sub">floor -0.0021 to 0.0023</span><span class="sub">1\u202f500 images</span>' in page
+    assert "2,048 features of inception-v3 of 2015-12-05 (weights sha256:aaaaaaaaaaaa…, images at 299 px)" in page
+    assert "fid" in {one["kind"] for one in report["qualifications"]}
+    assert not Page(page).open
+    # A set that has neither has as many columns.
+    table = page[page.index("<th>made by</th>") : page.index("</table>", page.index("<th>made by</th>"))]
+    header, *rows = table.split("<tr>")
+    assert len(rows) == 2
+    assert {row.count("<td") for row in rows} == {header.count("<th") + 1}
+
+
 def test_a_projection_is_drawn_with_its_keys_and_stands_in_no_report_that_has_none(
     made_up_trial: Callable[..., Any],
 ) -> None:

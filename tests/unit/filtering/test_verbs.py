@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from syntrial_filtering.assess_images import _bearing
+from syntrial_filtering.frechet import compare
 from syntrial_filtering.service import METHODS
 
-from syntrial.documents.document import read
+from syntrial.documents.document import as_json, read
 from syntrial.documents.search import MEMBER, NAME, Decision
 from syntrial.errors import Cancelled, DataLoss, UserError
 from syntrial.imagesets.imageset import ImageSet, read_image_set
@@ -386,6 +387,38 @@ def test_figures_of_a_set_name_the_network_and_have_no_gaussian_beside_them(give
     assert sorted(quality["frechet"]) == ["floor", "ratio_to_floor", "sample_size", "synthetic_real"]
     assert quality["frechet"]["synthetic_real"] > 0
     assert quality["memorised"]["exact"] == 4
+
+
+_INCEPTION = {"inception_features": _OF_IMAGES, "train_inception_features": _OF_TRAIN}
+
+
+def test_fid_and_kid_are_taken_on_features_that_are_given_for_them_whatever_the_encoder(given, inputs):
+    others = {key: given[key] for key in ((_OF_TRAIN.key, "features"), (_OF_IMAGES.key, "features"))}
+    request = AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER)
+    plain, measured = FakeContext(inputs), FakeContext(inputs | others)
+    METHODS["AssessImages"](request, plain)
+    METHODS["AssessImages"](AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER, **_INCEPTION), measured)
+    found, without = (context.result("quality").json("quality.json") for context in (measured, plain))
+    inception = found.pop("inception")
+    assert found == without
+    assert inception["network"] == {"model": "test_vit", "weights": "sha256:0", "side": 160}
+    assert inception["feature_size"] == 16
+    assert inception["fid"]["sample_size"] == inception["kid"]["sample_size"] == 30
+    # As the network gave them, and not as an encoder standardises them.
+    values = [given[key]["features.npy"] for key in ((_OF_IMAGES.key, "features"), (_OF_TRAIN.key, "features"))]
+    assert inception["fid"] == pytest.approx(as_json(compare(*values, seed=0).document()), rel=1e-6)
+
+
+def test_features_of_one_kind_of_images_alone_or_by_other_weights_give_no_fid(given):
+    request = AssessImagesRequest(images=_IMAGES, train=_TRAIN, encoder=_ENCODER, **_GIVEN)
+    request.inception_features.CopyFrom(_OF_IMAGES)
+    with pytest.raises(UserError, match=r"inception_features: FID and KID.*those of one of the two. Give both"):
+        METHODS["AssessImages"](request, FakeContext(given))
+    request.train_inception_features.CopyFrom(_OF_TRAIN)
+    other = _features(given[_IMAGES.key, "images"], network=_NETWORK | {"pretraining": {"digest": "sha256:1"}})
+    request.inception_features.CopyFrom(MemberRef(key=fake_key("others"), member="features"))
+    with pytest.raises(UserError, match=r"inception_features: features are of the network.*another pretraining"):
+        METHODS["AssessImages"](request, FakeContext(given | {(fake_key("others"), "features"): other}))
 
 
 def test_a_projection_is_of_the_features_that_are_given(given):

@@ -9,7 +9,7 @@ from syntrial.experiment.file import validate
 from syntrial.experiment.model import Experiment
 from syntrial.plan.planner import plan
 from syntrial.plan.steps import Plan
-from syntrial.sources.named import ENCODER, science_of, sources_of
+from syntrial.sources.named import ENCODER, INCEPTION, science_of, sources_of
 from syntrial.v1.classification_pb2 import ClassifierModel
 
 DIGEST = f"sha256:{'0' * 64}"
@@ -126,6 +126,41 @@ def test_the_trials_own_network_is_given_no_features_and_keeps_its_keys() -> Non
     for name in ("TrainEncoder", "FilterImages", "AssessImages", "ProjectImages"):
         for request in requests(found, name):
             assert not any("features" in field.name for field, _ in request.ListFields())
+
+
+def test_fid_and_kid_are_on_features_of_training_and_accepted_images_whatever_the_encoder() -> None:
+    gan = {"name": "g", "generator": {"gan": {}}, "filters": [{"centroid": {"keep": 0.5}}]}
+    without, found = (planned({"steps": 40}, synthetic=[gan], **more) for more in ({}, {"inception": "i.safetensors"}))
+    extracted = {key(one.images): one for one in requests(found, "ExtractFeatures")}
+    assessed = requests(found, "AssessImages")
+    assert len(assessed) == 2, "the set and the baseline, and no random choice"
+    (training,) = {key(one.train) for one in assessed}
+    assert set(extracted) == {training} | {key(one.images) for one in assessed}
+    for one in extracted.values():
+        assert one.inception.digest == DIGEST
+        assert {field.name for field, _ in one.ListFields()} == {"header", "images", "inception"}
+    for one in assessed:
+        assert one.images.member == "accepted"
+        assert one.inception_features.key == extracted[key(one.images)].header.key
+        assert one.train_inception_features.key == extracted[training].header.key
+    # All else is what it is without, and nothing is asked for there.
+    added = {"ExtractFeatures", "AssessImages", "WriteReport"}
+    rest = {step.key for step in found.steps if step.method.rpartition("/")[2] not in added}
+    assert rest <= {step.key for step in without.steps}
+    assert not requests(without, "ExtractFeatures")
+    for one in requests(without, "AssessImages"):
+        assert not any("inception" in field.name for field, _ in one.ListFields())
+
+
+def test_inceptions_weights_are_a_source_where_there_are_sets_and_on_record_by_their_content() -> None:
+    item = experiment({}, inception="i.safetensors")
+    (ref,) = (ref for ref in sources_of(item) if ref.name == INCEPTION)
+    assert (ref.address, ref.field, ref.kind) == ("i.safetensors", "spec.inception", "weights")
+    science = science_of(item, {ref.name: ref.with_digest(DIGEST) for ref in sources_of(item)})
+    assert science.spec.inception == DIGEST
+    classifiers = [{"model": "small-cnn"}, {"model": "resnet18"}]
+    alone = experiment({}, inception="i.safetensors", synthetic=[], projection="none", classifiers=classifiers)
+    assert INCEPTION not in {ref.name for ref in sources_of(alone)}
 
 
 def test_another_encoder_draws_no_image_again() -> None:

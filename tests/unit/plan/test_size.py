@@ -89,6 +89,8 @@ def specs(draw: st.DrawFn, *, apart: bool) -> dict[str, Any]:
     if draw(st.booleans()):
         spec["encoder"] = {"model": "resnet18", "pretraining": "hub"}
     if draw(st.booleans()):
+        spec["inception"] = "inception.safetensors"
+    if draw(st.booleans()):
         spec["exploratoryReplicates"] = draw(st.integers(1, 3))
     if draw(st.booleans()):
         title, other = (draw(st.sampled_from(classifiers))["name"] for _ in range(2))

@@ -51,6 +51,7 @@ FIELDS = [
     ("ClassificationService/TrainClassifier", "model.name", "spec.classifiers[].model"),
     ("ClassificationService/TrainClassifier", "phases[3].train", "spec.classifiers[].stages[].train"),
     ("ClassificationService/TrainClassifier", "phases[0].start", "spec.classifiers[].stages[].begin"),
+    ("ClassificationService/ExtractFeatures", "inception", "spec.inception"),
     ("AnalysisService/WriteReport", "test split", "test split"),
 ]
 

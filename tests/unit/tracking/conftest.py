@@ -9,7 +9,17 @@ import pytest
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.documents.decisions import CandidateCopies, Decisions
 from syntrial.documents.document import as_json
-from syntrial.documents.quality import Features, FrechetBesideGaussian, Memorised, Quality, ToldApart
+from syntrial.documents.quality import (
+    Features,
+    Frechet,
+    FrechetBesideGaussian,
+    Inception,
+    KernelDistance,
+    Memorised,
+    Network,
+    Quality,
+    ToldApart,
+)
 from syntrial.documents.search import Decision, TrialFigures
 from syntrial.documents.training import ClassifierTraining, Curves, KeptCheckpoint
 from syntrial.experiment.file import parse_experiment, to_yaml
@@ -72,6 +82,12 @@ QUALITY = Quality(
     precision_recall=None,
     memorised=Memorised(**COPIES, pairs=()),
     repeated=0,
+    inception=Inception(
+        network=Network(model="inception", weights="sha256:0", side=299),
+        feature_size=2048,
+        fid=Frechet(sample_size=6, synthetic_real=250.0, floor=200.0, ratio_to_floor=1.25),
+        kid=KernelDistance(sample_size=6, synthetic_real=0.25, floor=-0.125, floor_range=(-0.5, 0.25)),
+    ),
     told_apart=ToldApart(sample_size=6, auroc=0.875, interval_95=(0.7, 1.0), real=0.5, real_interval_95=(0.3, 0.7)),
 )
 

@@ -180,6 +180,10 @@ def test_a_set_has_what_the_filters_took_and_how_far_it_is_from_real_images(tria
         "repeated": 0,
         "frechet": 3.5,
         "frechet_floor": 0.5,
+        "fid": 250.0,
+        "fid_floor": 200.0,
+        "kid": 0.25,
+        "kid_floor": -0.125,
         "told_apart": 0.875,
         "told_apart_real": 0.5,
     }
