@@ -17,13 +17,11 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from generation import nano, sampled, trained
+from generation import nano, report_of, sampled, trained
 from syntrial_generation.external.environments import python_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "generators"
@@ -118,7 +116,7 @@ def main() -> int:
         if rates[OWN][work] < goal * rates[name][work]
     ]
     if given.seconds:
-        found = judged(run(trial(rates, seconds=given.seconds, images=given.images), data=given.data))
+        found = judged(report_of(trial(rates, seconds=given.seconds, images=given.images), data=given.data))
         rows |= {figure: {name: found[name][figure] for name in found} for figure in found[OWN]}
         score, apart = rows["AUROC on validation"], rows["told apart"]
         missed += [f"the score of {name} is higher" for name in PEERS if score[name] > score[OWN]]
@@ -129,21 +127,6 @@ def main() -> int:
     for words in missed:
         print(f"missed: {words}")
     return 1 if missed else 0
-
-
-def run(experiment: dict[str, Any], *, data: Path | None) -> dict[str, Any]:
-    """The report of a trial in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "experiment.yaml"
-        file.write_text(yaml.safe_dump(experiment), encoding="utf-8")
-        options = ["--data-root", str(data)] if data else []
-        subprocess.run(
-            [sys.executable, "-m", "syntrial", "run", str(file), "--store", f"{folder}/store", *options],
-            cwd=folder,
-            check=True,
-        )
-        report: dict[str, Any] = json.loads((Path(folder) / "runs" / "generation-peers" / "report.json").read_bytes())
-        return report
 
 
 if __name__ == "__main__":
