@@ -165,8 +165,8 @@ def latents(*, side: int) -> DiffusionTraining:
     """A training with the network and batches of the `nano` denoiser of latents, on pixels nearly of their shape:
     an image has at most three channels, which only the first and last convolution see.
     """
-    config = generator_preset("latent_diffusion", "nano", image_size=side)
     coder = autoencoder_preset("latent_diffusion", "nano", image_size=side, factor=None)
+    config = generator_preset("latent_diffusion", "nano", image_size=side // coder.factor)
     alike = DiffusionConfig(fold=1, **{name: getattr(config, name) for name in _OF_A_DENOISER})
     split = noise_split(side=side // coder.factor, channels=3)
     return DiffusionTraining(split, alike, seed=0)

@@ -11,6 +11,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from pydantic.alias_generators import to_camel
 
+from syntrial.counting import counted
 from syntrial.errors import UserError
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
@@ -65,9 +66,9 @@ _GENTLER = 1 / 3
 GUIDED = ("diffusion", "latent_diffusion")
 """Families whose sampling may be guided."""
 _NOT_IN_CONFIG = frozenset(
-    {"preset", "sampler", "autoencoder", "guide", "kimg", "unlabelled", "fine_tune", "initial", "freeze"}
+    {"preset", "sampler", "autoencoder", "guide", "kimg", "unlabelled", "fine_tune", "initial", "freeze", "denoiser"}
 )
-"""What users say of a generator beside the fields of its message."""
+"""What users say of a generator beside the fields of its message, and what a preset is chosen by."""
 UNKNOWN_HEADROOM = 2.0
 """Candidates drawn for each one needed where a filter's share cannot be known beforehand."""
 USUAL_LIMIT = 32.0
@@ -145,20 +146,45 @@ def audit_policy(word: str) -> str:
 
 
 def generator_training(generator: Generator, *, size: int, seed: int, code: str = "") -> TrainGeneratorRequest:
-    """The training of a generator, without its input; raises UserError for an unknown preset.
+    """The training of a generator, without its input.
 
-    `code` is the digest of the user's own, where the generator is that.
+    `code` is the digest of the user's own, where the generator is that. Raises UserError for an unknown preset, and for
+    a denoiser that does not fit images of `size` pixels.
     """
     kind, chosen = generator.kind, generator.chosen
     if kind == EXTERNAL:
         return TrainGeneratorRequest(seed=seed, external=_external(chosen, code))
     if FAMILIES[kind].autoencoders:
         size //= autoencoder_training(generator, size=size, seed=seed).config.factor
-    config = generator_preset(kind, chosen.preset, image_size=size)
+    is_transformer = getattr(chosen, "denoiser", None) == "transformer"
+    config = generator_preset(kind, chosen.preset, image_size=size, is_transformer=is_transformer)
     override(config, chosen, exclude=_NOT_IN_CONFIG)
+    if FAMILIES[kind].transformers:
+        _check_denoiser(config, kind=kind, size=size, is_transformer=is_transformer)
     if getattr(chosen, "kimg", None) is not None:
         config.images = max(round(chosen.kimg * 1000), 1)
     return TrainGeneratorRequest(seed=seed, freeze=getattr(chosen, "freeze", ()), **{kind: config})
+
+
+def _check_denoiser(config: Any, *, kind: str, size: int, is_transformer: bool) -> None:
+    """Raises UserError where the denoiser's folding and levels do not fit `size` pixels or places of latents."""
+    field, levels, fold = f"generator.{to_camel(kind)}", len(config.channels), config.fold or 1
+    if is_transformer and levels != 1:
+        raise UserError(
+            field=f"{field}.channels",
+            rule="of a transformer are one number, its width",
+            received=f"{list(config.channels)}",
+            remedy="Give one number, for example [192], or leave it out for the preset's.",
+        )
+    if size % (fold * 2 ** max(levels - 1, 0)):
+        where = "latents" if FAMILIES[kind].autoencoders else "images"
+        product = f"fold {fold}" if levels == 1 else f"fold {fold} × 2^{levels - 1} of {levels} levels"
+        raise UserError(
+            field=f"{field}.{'fold' if fold > 1 else 'channels'}",
+            rule=f"fold × 2^(levels - 1), of a transformer its patch's side `fold`, divides the side of the {where}",
+            received=f"{product}, {where} of {counted(size, 'place')} a side",
+            remedy="Choose another fold, fewer levels in `channels`, or another `dataset.size`.",
+        )
 
 
 def fine_tuning(training: TrainGeneratorRequest, chosen: FineTune) -> TrainGeneratorRequest:

@@ -10,6 +10,12 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Denoiser(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    DENOISER_UNSPECIFIED: _ClassVar[Denoiser]
+    DENOISER_UNET: _ClassVar[Denoiser]
+    DENOISER_TRANSFORMER: _ClassVar[Denoiser]
+
 class Balance(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     BALANCE_UNSPECIFIED: _ClassVar[Balance]
@@ -24,6 +30,9 @@ class Objective(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     OBJECTIVE_ACCURACY: _ClassVar[Objective]
     OBJECTIVE_BALANCED_ACCURACY: _ClassVar[Objective]
     OBJECTIVE_FRECHET: _ClassVar[Objective]
+DENOISER_UNSPECIFIED: Denoiser
+DENOISER_UNET: Denoiser
+DENOISER_TRANSFORMER: Denoiser
 BALANCE_UNSPECIFIED: Balance
 BALANCE_MATCH: Balance
 BALANCE_UNIFORM: Balance
@@ -35,7 +44,7 @@ OBJECTIVE_BALANCED_ACCURACY: Objective
 OBJECTIVE_FRECHET: Objective
 
 class DiffusionConfig(_message.Message):
-    __slots__ = ("fold", "channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "sigma_data", "augment_shift", "augment_flip", "label_dropout")
+    __slots__ = ("fold", "channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "sigma_data", "augment_shift", "augment_flip", "label_dropout", "denoiser")
     FOLD_FIELD_NUMBER: _ClassVar[int]
     CHANNELS_FIELD_NUMBER: _ClassVar[int]
     LAYERS_PER_LEVEL_FIELD_NUMBER: _ClassVar[int]
@@ -52,6 +61,7 @@ class DiffusionConfig(_message.Message):
     AUGMENT_SHIFT_FIELD_NUMBER: _ClassVar[int]
     AUGMENT_FLIP_FIELD_NUMBER: _ClassVar[int]
     LABEL_DROPOUT_FIELD_NUMBER: _ClassVar[int]
+    DENOISER_FIELD_NUMBER: _ClassVar[int]
     fold: int
     channels: _containers.RepeatedScalarFieldContainer[int]
     layers_per_level: int
@@ -68,7 +78,8 @@ class DiffusionConfig(_message.Message):
     augment_shift: int
     augment_flip: bool
     label_dropout: float
-    def __init__(self, fold: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., sigma_data: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_dropout: _Optional[float] = ...) -> None: ...
+    denoiser: Denoiser
+    def __init__(self, fold: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., sigma_data: _Optional[float] = ..., augment_shift: _Optional[int] = ..., augment_flip: _Optional[bool] = ..., label_dropout: _Optional[float] = ..., denoiser: _Optional[_Union[Denoiser, str]] = ...) -> None: ...
 
 class GanConfig(_message.Message):
     __slots__ = ("latent_size", "channels", "blocks_per_level", "images", "batch_size", "learning_rate", "gamma", "ema_half_life_images", "augment_shift", "augment_cutout", "augment_brightness", "augment_flip", "fold", "augment_target", "augment_rise_images", "augment_pipeline", "spread")
@@ -151,7 +162,7 @@ class AutoencoderConfig(_message.Message):
     def __init__(self, factor: _Optional[int] = ..., channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., latent_channels: _Optional[int] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., kl_weight: _Optional[float] = ..., adversarial_weight: _Optional[float] = ..., adversarial_after_images: _Optional[int] = ..., discriminator_channels: _Optional[int] = ...) -> None: ...
 
 class LatentDiffusionConfig(_message.Message):
-    __slots__ = ("channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "label_dropout", "conditioning")
+    __slots__ = ("channels", "layers_per_level", "attention_head_width", "dropout", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "p_mean", "p_std", "label_dropout", "conditioning", "fold", "denoiser")
     class Conditioning(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = ()
         CONDITIONING_UNSPECIFIED: _ClassVar[LatentDiffusionConfig.Conditioning]
@@ -173,6 +184,8 @@ class LatentDiffusionConfig(_message.Message):
     P_STD_FIELD_NUMBER: _ClassVar[int]
     LABEL_DROPOUT_FIELD_NUMBER: _ClassVar[int]
     CONDITIONING_FIELD_NUMBER: _ClassVar[int]
+    FOLD_FIELD_NUMBER: _ClassVar[int]
+    DENOISER_FIELD_NUMBER: _ClassVar[int]
     channels: _containers.RepeatedScalarFieldContainer[int]
     layers_per_level: int
     attention_head_width: int
@@ -186,7 +199,9 @@ class LatentDiffusionConfig(_message.Message):
     p_std: float
     label_dropout: float
     conditioning: LatentDiffusionConfig.Conditioning
-    def __init__(self, channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., label_dropout: _Optional[float] = ..., conditioning: _Optional[_Union[LatentDiffusionConfig.Conditioning, str]] = ...) -> None: ...
+    fold: int
+    denoiser: Denoiser
+    def __init__(self, channels: _Optional[_Iterable[int]] = ..., layers_per_level: _Optional[int] = ..., attention_head_width: _Optional[int] = ..., dropout: _Optional[float] = ..., images: _Optional[int] = ..., batch_size: _Optional[int] = ..., learning_rate: _Optional[float] = ..., warmup_images: _Optional[int] = ..., ema_half_life_images: _Optional[int] = ..., p_mean: _Optional[float] = ..., p_std: _Optional[float] = ..., label_dropout: _Optional[float] = ..., conditioning: _Optional[_Union[LatentDiffusionConfig.Conditioning, str]] = ..., fold: _Optional[int] = ..., denoiser: _Optional[_Union[Denoiser, str]] = ...) -> None: ...
 
 class LatentClassifierConfig(_message.Message):
     __slots__ = ("channels", "blocks", "attention_head_width", "images", "batch_size", "learning_rate", "warmup_images", "ema_half_life_images", "weight_decay", "p_mean", "p_std")

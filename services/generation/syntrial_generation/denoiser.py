@@ -5,7 +5,7 @@ Called by the families whose images come from a denoiser; each brings its exampl
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from syntrial_training.parts import parts_of, set_gradients
 from syntrial_training.tensors import under
 from torch import Tensor, nn
 
-from syntrial.v1.generation_pb2 import DiffusionSampler
+from syntrial.v1.generation_pb2 import Denoiser, DiffusionSampler
 from syntrial_generation import edm
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import Subject
@@ -25,7 +25,11 @@ from syntrial_generation.loop import AveragedTraining, Schedule
 from syntrial_generation.mixture import Mixture
 from syntrial_generation.parts import WHOLE, Part
 from syntrial_generation.streams import item_noise, step_generator
+from syntrial_generation.transformer import PatchTransformer
 from syntrial_generation.unet import FoldedUNet
+
+UNET: Final = "unet"
+TRANSFORMER: Final = "transformer"
 
 AUGMENTATIONS = 3
 """What the network is told of the augmentation: shift down, shift right, flip (Karras et al. 2022, section 5:
@@ -41,25 +45,55 @@ _GRADIENT_NORM = 1.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """What `FoldedUNet` is built from; written into `generator.json`."""
+    """What a denoiser's network is built from; written into `generator.json`."""
 
     fold: int
     channels: tuple[int, ...]
     layers_per_level: int
     attention_head_width: int
     dropout: float
+    denoiser: str = UNET
+    """Which network; generators of earlier versions do not say it."""
+
+    @classmethod
+    def asked(cls, config: Any) -> "Network":
+        """The network that a family's message asks for."""
+        return cls(
+            fold=config.fold or 1,
+            channels=tuple(config.channels),
+            layers_per_level=config.layers_per_level,
+            attention_head_width=config.attention_head_width,
+            dropout=config.dropout,
+            denoiser=TRANSFORMER if config.denoiser == Denoiser.DENOISER_TRANSFORMER else UNET,
+        )
 
     @classmethod
     def of(cls, settings: Mapping[str, Any]) -> "Network":
         """The network of `generator.json`."""
         return cls(**{**settings, "channels": tuple(settings["channels"])})
 
-    def build(self, subject: Subject) -> FoldedUNet:
-        """The network with initial weights from torch's global generator."""
+    def build(self, subject: Subject) -> nn.Module:
+        """The network with initial weights from torch's global generator.
+
+        It takes x_NCHW, c_noise (N,) and the conditions N×K, and gives NCHW.
+        """
+        conditions = len(subject.classes) + _EXTRA_CONDITIONS
+        if self.denoiser == TRANSFORMER:
+            return PatchTransformer(
+                image_channels=subject.channels,
+                image_height=subject.height,
+                image_width=subject.width,
+                conditions=conditions,
+                fold=self.fold,
+                width=self.channels[0],
+                layers=self.layers_per_level,
+                attention_head_width=self.attention_head_width,
+                dropout=self.dropout,
+            )
         network = FoldedUNet(
             image_channels=subject.channels,
             image_size=subject.height,
-            conditions=len(subject.classes) + _EXTRA_CONDITIONS,
+            conditions=conditions,
             fold=self.fold,
             channels=self.channels,
             layers_per_level=self.layers_per_level,
@@ -104,18 +138,26 @@ Judge = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(x_NCHW, sigma (N,), labels_NK) -> ln p(labels | x) of each example, (N,)."""
 
 
-def check_network(checks: Checks, config: Any, *, height: int, width: int, fold: int, field: str, of: str) -> None:
-    """Notes where a U-Net of `config` cannot be trained on what `of` names, of `height` × `width` places.
+def check_network(checks: Checks, config: Any, *, height: int, width: int, field: str, of: str) -> None:
+    """Notes where a network of `config` cannot be trained on what `of` names, of `height` × `width` places.
 
     `field` is the one to complain about where its levels do not divide them.
     """
-    levels = len(config.channels)
+    levels, fold = len(config.channels), config.fold or 1
+    is_transformer = config.denoiser == Denoiser.DENOISER_TRANSFORMER
     checks.need(
         levels > 0 and all(count > 0 for count in config.channels),
         "channels",
         "must give at least one level, each above 0",
         list(config.channels),
         "Give the channels of each level, for example [64, 128].",
+    )
+    checks.need(
+        not is_transformer or (levels == 1 and all(count % 4 == 0 for count in config.channels)),
+        "channels",
+        "of a transformer are one number, its width, a multiple of 4",
+        list(config.channels),
+        "Give that, for example [192].",
     )
     side = fold * 2 ** max(levels - 1, 0)
     checks.need(
@@ -127,11 +169,11 @@ def check_network(checks: Checks, config: Any, *, height: int, width: int, fold:
     )
     head = config.attention_head_width
     checks.need(
-        head == 0 or all(count % head == 0 for count in config.channels[-1:]),
+        all(count % head == 0 for count in config.channels[-1:]) if head else not is_transformer,
         "attention_head_width",
         "must divide the channels of the last level",
         f"{head}, channels {list(config.channels)}",
-        "Choose a divisor, or 0 for no attention.",
+        "Choose a divisor." if is_transformer else "Choose a divisor, or 0 for no attention.",
     )
     checks.positive("layers_per_level", config.layers_per_level)
     checks.length(images=config.images, batch_size=config.batch_size, learning_rate=config.learning_rate)
@@ -218,10 +260,10 @@ class DenoiserTraining(AveragedTraining):
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=0.0)
         super().__init__(config, model, optimizer, family=family)
 
-    def _begin(self, model: FoldedUNet, part: Part, weights_under: str) -> dict[str, Any]:
+    def _begin(self, model: nn.Module, part: Part, weights_under: str) -> dict[str, Any]:
         initial = part.initial
         assert initial is not None
-        check_settings(initial.settings["network"], asdict(self.network))
+        check_settings(asdict(Network.of(initial.settings["network"])), asdict(self.network))
         classes = initial.subject.classes
         labels = Labels(
             weight=LABELS,

@@ -1,4 +1,4 @@
-"""The diffusion family: an EDM denoiser of pixels on a class-conditional U-Net."""
+"""The diffusion family: an EDM denoiser of pixels on a class-conditional network."""
 
 from dataclasses import asdict
 from typing import Any, Final
@@ -39,7 +39,6 @@ def check_diffusion(config: DiffusionConfig, images: ImageSet) -> None:
         config,
         height=subject.height,
         width=subject.width,
-        fold=config.fold or 1,
         field="fold",
         of="an image",
     )
@@ -82,14 +81,7 @@ class DiffusionTraining(DenoiserTraining):
 
     def __init__(self, images: ImageSet, config: DiffusionConfig, *, seed: int, part: Part = WHOLE) -> None:
         self.pixels = Pixels(images, config)
-        network = Network(
-            fold=config.fold or 1,
-            channels=tuple(config.channels),
-            layers_per_level=config.layers_per_level,
-            attention_head_width=config.attention_head_width,
-            dropout=config.dropout,
-        )
-        super().__init__(self.pixels, config, network=network, family="diffusion", seed=seed, part=part)
+        super().__init__(self.pixels, config, network=Network.asked(config), family="diffusion", seed=seed, part=part)
 
 
 def train_diffusion(

@@ -116,23 +116,17 @@ def _check_autoencoder(initial: Initial, given: Given) -> None:
         )
 
 
-def network_of(config: LatentDiffusionConfig) -> Network:
-    """The denoiser's network."""
-    return Network(
-        fold=1,
-        channels=tuple(config.channels),
-        layers_per_level=config.layers_per_level,
-        attention_head_width=config.attention_head_width,
-        dropout=config.dropout,
-    )
-
-
 def check(config: LatentDiffusionConfig, given: Given) -> None:
     """Raises UserError where a latent diffusion model cannot be trained so in these latents."""
     checks = Checks("latent_diffusion")
     subject = latent_subject(Subject.of(given.images), given.description)
     check_network(
-        checks, config, height=subject.height, width=subject.width, fold=1, field="channels", of="the latents"
+        checks,
+        config,
+        height=subject.height,
+        width=subject.width,
+        field="fold" if config.fold > 1 else "channels",
+        of="the latents",
     )
     checks.finish()
 
@@ -180,7 +174,7 @@ def train_latent(
     """Trains in the latents; returns the weights of the denoiser and of the autoencoder as safetensors, what sampling
     needs beside them, and the curves.
     """
-    network = network_of(config)
+    network = Network.asked(config)
     if part.initial is not None:
         _check_autoencoder(part.initial, given)
     training = DenoiserTraining(

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 # Spreads ln(sigma) / 4, a range of about 2.5, over the sine embedding's frequencies, of which the highest is 1.
-_NOISE_SCALE = 10.0
+NOISE_SCALE = 10.0
 
 
 class FoldedUNet(nn.Module):
@@ -60,7 +60,7 @@ class FoldedUNet(nn.Module):
     def forward(self, x_NCHW: Tensor, noise: Tensor, conditions_NK: Tensor) -> Tensor:
         """NCHW in and out; `noise` is c_noise (N,), `conditions_NK` float32."""
         folded = functional.pixel_unshuffle(x_NCHW, self.fold).contiguous(memory_format=torch.channels_last)
-        output = self.unet(folded, noise * _NOISE_SCALE, class_labels=self.condition(conditions_NK)).sample
+        output = self.unet(folded, noise * NOISE_SCALE, class_labels=self.condition(conditions_NK)).sample
         return functional.pixel_shuffle(output, self.fold)
 
     def _start_as_identity(self) -> None:

@@ -20,6 +20,7 @@ from syntrial.experiment.presets.latents import (
     LATENT_CLASSIFIERS,
     LATENT_DIFFUSION,
     LATENT_SAMPLERS,
+    LATENT_TRANSFORMERS,
 )
 from syntrial.v1.generation_pb2 import (
     AutoencoderConfig,
@@ -109,6 +110,30 @@ DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 """Diffusion models by preset."""
+
+# `pico` and `nano` have as many weights as their U-Nets (docs/lab-notes.md has what they gave); `small` and `base` are
+# DiT-S/2 and DiT-B/4 at the paper's learning rate (Peebles and Xie 2023, table 1); not tuned here.
+DIFFUSION_TRANSFORMERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pico": {"fold": 4, "channels": [192], "layers_per_level": 4, "attention_head_width": 32},
+    "nano": {"fold": 4, "channels": [192], "layers_per_level": 4, "attention_head_width": 32},
+    "small": {
+        "fold": 2,
+        "channels": [384],
+        "layers_per_level": 12,
+        "attention_head_width": 64,
+        "dropout": 0.0,
+        "learning_rate": 1e-4,
+    },
+    "base": {
+        "fold": 4,
+        "channels": [768],
+        "layers_per_level": 12,
+        "attention_head_width": 64,
+        "dropout": 0.0,
+        "learning_rate": 1e-4,
+    },
+}
+"""What is another number than in `DIFFUSION` where the denoiser is a transformer."""
 
 DIFFUSION_SAMPLERS: Final[Mapping[str, Mapping[str, Any]]] = {
     "pico": {"steps": 12, "sigma_min": 0.02, "sigma_max": 20.0, "rho": 5.0, "solver": "SOLVER_DPM_SOLVER_PP_2M"},
@@ -227,6 +252,8 @@ class Family:
     """Where the lowest resolution stands in `channels`: the level that goes where an image is too small for all."""
     autoencoders: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The fields of `AutoencoderConfig`, by preset, where it works in the latents of an autoencoder."""
+    transformers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What is another number in each preset where `denoiser` is transformer; empty where it has no such field."""
     from_4_pixels: tuple[str, ...] = ()
     """Presets whose lowest resolution has at least 4 pixels a side: the highest levels go where an image is small."""
 
@@ -238,6 +265,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         default="nano",
         samplers=DIFFUSION_SAMPLERS,
         bounds={"p_mean": {"ge": None}},
+        transformers=DIFFUSION_TRANSFORMERS,
     ),
     "gan": Family(
         about="A class-conditional GAN.",
@@ -254,6 +282,7 @@ FAMILIES: Final[Mapping[str, Family]] = {
         samplers=LATENT_SAMPLERS,
         bounds={"p_mean": {"ge": None}},
         autoencoders=AUTOENCODERS,
+        transformers=LATENT_TRANSFORMERS,
     ),
     "pca": Family(
         about="A Gaussian in the principal components of each class: the baseline that a generator must beat.",
@@ -283,17 +312,20 @@ def sampler_message(family: str) -> type[Message] | None:
     return GetMessageClass(sampler.message_type) if sampler is not None else None
 
 
-def generator_preset(family: str, preset: str, *, image_size: int) -> Any:
+def generator_preset(family: str, preset: str, *, image_size: int, is_transformer: bool = False) -> Any:
     """The family's message with every field of a preset filled in; `image_size` in pixels, or places of latents.
 
-    Where a preset's folding and levels do not divide the image, the folding and then the levels are reduced to what
-    does. Raises UserError for a preset that the family has not.
+    Where a preset's folding and levels do not divide the image, the folding is halved and then the levels are reduced
+    to what does. Raises UserError for a preset that the family has not.
     """
     numbers = dict(_row(family, preset))
+    if is_transformer:
+        numbers |= {**FAMILIES[family].transformers[preset], "denoiser": "DENOISER_TRANSFORMER"}
     if "channels" in numbers:
         channels = list(numbers["channels"])
         fold = numbers.get("fold", 1)
-        fold = 1 if image_size % fold else fold
+        while image_size % fold:
+            fold //= 2
         if preset in FAMILIES[family].from_4_pixels:
             channels = channels[: max((image_size // (4 * fold)).bit_length(), 1)]
         while len(channels) > 1 and image_size % (fold * 2 ** (len(channels) - 1)):

@@ -137,6 +137,29 @@ LATENT_DIFFUSION: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Denoisers of latents by preset."""
 
+# As in pixels; `small` and `base` are DiT-S/2 and DiT-B/2 (Peebles and Xie 2023, table 1); not tuned here.
+LATENT_TRANSFORMERS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "pico": {"fold": 1, "channels": [192], "layers_per_level": 4, "attention_head_width": 32},
+    "nano": {"fold": 1, "channels": [256], "layers_per_level": 5, "attention_head_width": 32},
+    "small": {
+        "fold": 2,
+        "channels": [384],
+        "layers_per_level": 12,
+        "attention_head_width": 64,
+        "dropout": 0.0,
+        "learning_rate": 1e-4,
+    },
+    "base": {
+        "fold": 2,
+        "channels": [768],
+        "layers_per_level": 12,
+        "attention_head_width": 64,
+        "dropout": 0.0,
+        "learning_rate": 1e-4,
+    },
+}
+"""What is another number than in `LATENT_DIFFUSION` where the denoiser is a transformer."""
+
 LATENT_CLASSIFIERS: Final[Mapping[str, Mapping[str, Any]]] = {
     preset: {
         "channels": channels,

@@ -18,6 +18,19 @@ def test_every_preset_fits_every_size(family: str, preset: str, size: int) -> No
         assert size % side == 0
 
 
+@pytest.mark.parametrize("family", [family for family, row in FAMILIES.items() if row.transformers])
+@pytest.mark.parametrize(("size", "patch"), [(28, 4), (30, 2), (31, 1)])
+def test_every_preset_of_a_denoiser_is_a_transformer_too_whose_patches_fit(family: str, size: int, patch: int) -> None:
+    for preset in FAMILIES[family].presets:
+        plain = generator_preset(family, preset, image_size=size)
+        config = generator_preset(family, preset, image_size=size, is_transformer=True)
+        (width,) = config.channels
+        assert width % config.attention_head_width == 0
+        assert size % config.fold == 0
+        assert config.fold <= patch
+        assert (config.images, config.p_mean, config.label_dropout) == (plain.images, plain.p_mean, plain.label_dropout)
+
+
 @pytest.mark.parametrize(("family", "preset"), ALL)
 def test_every_preset_has_its_sampler(family: str, preset: str) -> None:
     sampler, micro_batch = sampler_preset(family, preset)

@@ -43,6 +43,7 @@ from syntrial.v1.generation_pb2 import (
     TrainAutoencoderRequest,
     TrainGeneratorRequest,
 )
+from tests.unit.generation.test_transformer import transformer
 
 # Each shared step starts processes that import torch: with the trials, and not among the fast tests.
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -92,9 +93,12 @@ def numbers(tree: Any) -> Iterator[float]:
         yield float(tree)
 
 
-def test_a_diffusion_model_of_two_processes_is_that_of_one(stores: list[ArtifactStore], lab: SimpleNamespace) -> None:
+@pytest.mark.parametrize("change", [lambda config: config, transformer], ids=["unet", "transformer"])
+def test_a_diffusion_model_of_two_processes_is_that_of_one(
+    change: Callable[[Any], Any], stores: list[ArtifactStore], lab: SimpleNamespace
+) -> None:
     # With dropout, and a batch that two do not divide.
-    config = lab.configs["diffusion"]
+    config = change(lab.configs["diffusion"])
     config.batch_size = 7
     request = training(config)
     alone, shared = (

@@ -100,6 +100,15 @@ def test_a_factor_that_does_not_divide_the_images_is_refused_before_anything_run
 GUIDED = {"preset": "pico", "conditioning": "classifier-guidance"}
 
 
+def test_another_network_of_the_denoiser_leaves_all_before_it_alone_and_its_patches_divide_the_latents() -> None:
+    plain, changed = planned({}), planned({"denoiser": "transformer"})
+    for method in ("TrainAutoencoder", "EncodeImages"):
+        assert requests(plain, method) == requests(changed, method)
+    assert {step.key for step in planned({"denoiser": "unet"}).steps} == {step.key for step in plain.steps}
+    with pytest.raises(UserError, match=r"latentDiffusion\.fold: .*received fold 3, latents of 8 places"):
+        planned({"denoiser": "transformer", "fold": 3})
+
+
 def test_a_classifier_that_guides_is_a_step_of_its_own_on_the_same_latents() -> None:
     found = planned(GUIDED)
     (judge,) = requests(found, "TrainLatentClassifier")

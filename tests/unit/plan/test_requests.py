@@ -4,12 +4,13 @@ from typing import Any
 
 import pytest
 
+from syntrial.errors import UserError
 from syntrial.experiment.filters import FILTERS, Filter
 from syntrial.experiment.model import Spec, Synthetic
 from syntrial.plan import requests
 from syntrial.v1.classification_pb2 import TrainingPhase
 from syntrial.v1.filtering_pb2 import Filter as FilterMessage
-from syntrial.v1.generation_pb2 import GanConfig
+from syntrial.v1.generation_pb2 import Denoiser, GanConfig
 
 
 def synthetic(*filters: Any) -> Synthetic:
@@ -108,3 +109,49 @@ def test_augmentations_that_adapt_are_asked_for_by_their_words() -> None:
     assert item.generator is not None
     config = requests.generator_training(item.generator, size=28, seed=0).gan
     assert (config.augment_target, config.augment_pipeline) == (0.6, GanConfig.PIPELINE_BGC)
+
+
+def training(kind: str, *, size: int = 28, **fields: Any) -> Any:
+    item = Synthetic.model_validate({"name": "x", "generator": {kind: fields}})
+    assert item.generator is not None
+    return getattr(requests.generator_training(item.generator, size=size, seed=0), item.generator.kind)
+
+
+@pytest.mark.parametrize("kind", ["diffusion", "latentDiffusion"])
+def test_a_denoiser_is_the_u_net_where_nothing_else_is_said(kind: str) -> None:
+    plain, told = training(kind), training(kind, denoiser="unet")
+    assert plain == told
+    assert plain.denoiser == Denoiser.DENOISER_UNSPECIFIED
+    changed = training(kind, denoiser="transformer", channels=[64])
+    assert changed.denoiser == Denoiser.DENOISER_TRANSFORMER
+    assert list(changed.channels) == [64]
+    assert changed.layers_per_level > plain.layers_per_level
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields", "message"),
+    [
+        (
+            "diffusion",
+            {"fold": 3, "denoiser": "transformer"},
+            r"generator\.diffusion\.fold: .* received fold 3, images of 28",
+        ),
+        ("diffusion", {"fold": 4}, r"generator\.diffusion\.fold: .* received fold 4 × 2\^1 of 2 levels, images of 28"),
+        (
+            "latentDiffusion",
+            {"fold": 2, "denoiser": "transformer"},
+            r"generator\.latentDiffusion\.fold: .* received fold 2, latents of 7 places",
+        ),
+        ("latentDiffusion", {"channels": [8, 8]}, r"generator\.latentDiffusion\.channels: .* latents of 7 places"),
+        (
+            "diffusion",
+            {"channels": [64, 128], "denoiser": "transformer"},
+            r"generator\.diffusion\.channels: of a transformer are one number, its width; received \[64, 128\]",
+        ),
+    ],
+)
+def test_a_denoiser_that_does_not_fit_the_images_is_refused_before_anything_runs(
+    kind: str, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        training(kind, **fields)
