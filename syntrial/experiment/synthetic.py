@@ -9,17 +9,19 @@ from pydantic.alias_generators import to_camel, to_pascal
 from syntrial.artifacts.keys import KEY_PATTERN
 from syntrial.errors import listed
 from syntrial.experiment.base import Model, Name, OneOf, Seed, one_of, overrides, wrong
-from syntrial.experiment.dataset import Pool, SourceFields
+from syntrial.experiment.dataset import Address, Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL, ExternalGenerator
 from syntrial.experiment.filters import Filter
 from syntrial.experiment.presets.generators import FAMILIES, Family, config_message, sampler_message
-from syntrial.experiment.tuning import NOTHING_TO_TRY, Dimension, TuneFields, check_values
+from syntrial.experiment.tuning import NOTHING_TO_TRY, Dimension, TuneFields, check_values, with_parameters
 from syntrial.v1.generation_pb2 import AutoencoderConfig, LatentClassifierConfig
 
 TUNES_A_GENERATOR: Final = "a ready-made set has nothing that could be searched"
 DRAWS_IN_ROUNDS: Final = "belongs to a generator of Syntrial's own, of which more images can be drawn"
 LIMIT_OF_ALL: Final = "is at least `oversample`"
-NO_SOURCES: Final = "a generator beside the first has no `unlabelled` images, no `code` and no `initial`"
+NO_SOURCES: Final = (
+    "a generator beside the first has no `unlabelled` images, no `code`, no `initial` and no `perceptual` weights"
+)
 PRUNES_STEPS: Final = "trials are stopped early of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_STEPS: Final = "snapshots are of generators trained by steps: diffusion, gan, latentDiffusion"
 SNAPSHOTS_OF_ONE: Final = "snapshots are of one training, and a generator with `fineTune` has two"
@@ -99,6 +101,27 @@ class FineTune(Model):
     )
 
 
+class Perceptual(Model):
+    """A perceptual term of the autoencoder's loss, LPIPS on VGG-16 (Zhang et al. 2018), by the user's weights."""
+
+    weights: Address = Field(
+        min_length=1,
+        description="A safetensors file with the weights of VGG-16 and of the linear layers of LPIPS: a path, s3://, "
+        "claim://, https:// or sha256:HEX.",
+    )
+    weight: float = Field(
+        1.0, gt=0, lt=1e6, description="Weight of the term, beside the mean absolute error of a pixel."
+    )
+
+
+class Autoencoder(overrides(AutoencoderConfig)):  # type: ignore[misc]
+    """The autoencoder, where it is not as the preset has it."""
+
+    perceptual: Perceptual | None = Field(
+        None, description="A perceptual term of the loss, for images of 16 pixels or more. Default: none."
+    )
+
+
 def _generator(name: str, family: Family) -> type[Model]:
     """A family's fields in an experiment: those of its message, its preset, its sampler's, and its length in kimg."""
     choice = f": {listed(family.presets, last='or')}" if len(family.presets) > 1 else ""
@@ -110,7 +133,7 @@ def _generator(name: str, family: Family) -> type[Model]:
         fields["sampler"] = (overrides(sampler) | None, Field(None, description=text))
     if family.autoencoders:
         text = "The autoencoder, where it is not as the preset has it."
-        fields["autoencoder"] = (overrides(AutoencoderConfig) | None, Field(None, description=text))
+        fields["autoencoder"] = (Autoencoder | None, Field(None, description=text))
         text = (
             "The classifier that guides, for conditioning: classifier-guidance, where it is not as the preset has it."
         )
@@ -150,6 +173,12 @@ class Generator(one_of(_GENERATORS)):  # type: ignore[misc]
 def in_steps(generator: Generator) -> bool:
     """Whether a generator is trained by steps, so that its training has parts."""
     return "images" in type(generator.chosen).model_fields
+
+
+def perceptual_of(generator: Generator | None) -> Perceptual | None:
+    """The perceptual term of the loss of the generator's autoencoder."""
+    autoencoder = getattr(generator.chosen, "autoencoder", None) if generator is not None else None
+    return autoencoder.perceptual if autoencoder is not None else None
 
 
 class Tune(TuneFields):
@@ -254,7 +283,8 @@ class Synthetic(OneOf):
             raise wrong("tune", TUNES_A_GENERATOR, "it beside images", "Leave it out.")
         _check_over(self.generator, self.tune.over)
         for number, generator in enumerate(self.tune.among):
-            if any(getattr(generator.chosen, name, None) for name in ("unlabelled", "code", "initial")):
+            own = [getattr(generator.chosen, name, None) for name in ("unlabelled", "code", "initial")]
+            if any([*own, perceptual_of(generator)]):
                 remedy = "Make it the set's `generator`, and name the other one here."
                 raise wrong(f"tune.among[{number}]", NO_SOURCES, to_camel(generator.kind), remedy)
         for field, rule in (("prune", PRUNES_STEPS), ("snapshots", SNAPSHOTS_OF_STEPS)):
@@ -304,3 +334,10 @@ def _check_over(generator: Generator, over: Mapping[str, Dimension]) -> None:
                 f"tune.over.{field}", rule, field, "Name one as options.NAME, and write it under `options` too."
             )
     check_values(generator, over, what="generator", explain=f"generator {to_camel(generator.kind)}")
+    written = perceptual_of(generator)
+    for field, dimension in over.items():
+        for value in dimension.ends:
+            tried = perceptual_of(with_parameters(generator, {field: value}))
+            if tried is not None and (written is None or tried.weights != written.weights):
+                rule = "the weights of `perceptual` are one value of a generator"
+                raise wrong(f"tune.over.{field}", rule, value, "Compare two sets instead.")

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.model import Generator, Spec, Synthetic
+from syntrial.experiment.synthetic import perceptual_of
 from syntrial.plan import requests
 from syntrial.plan.latents import fine_tuned, guide, latent_inputs, pools, works_in_latents
 from syntrial.plan.networks import Add
 from syntrial.plan.steps import member_of
-from syntrial.sources.named import code_name, initial_name, initial_of
+from syntrial.sources.named import code_name, initial_name, initial_of, perceptual_name
 from syntrial.v1.analysis_pb2 import SyntheticSummary
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.data_preparation_pb2 import Source
@@ -60,7 +61,7 @@ class Generators:
         Raises UserError for unknown presets, and for what fields must not say together.
         """
         size, train = self._spec.dataset.size, self._train
-        training = requests.generator_training(generator, size=size, seed=seed, code=self._code(item))
+        training = requests.generator_training(generator, size=size, seed=seed, code=self._digest(code_name(item)))
         training.train.CopyFrom(train)
         if part is not None:
             training.part.CopyFrom(part)
@@ -77,6 +78,7 @@ class Generators:
                 train=train,
                 unlabelled=unlabelled,
                 autoencoder=initial,
+                perceptual=self._digest(perceptual_name(item)),
                 size=size,
                 seed=seed,
                 about=about,
@@ -119,7 +121,7 @@ class Generators:
     ) -> MemberRef:
         """Its candidates for the set, of which `drawn` are the first; raises UserError as `train`."""
         sampling = requests.sampling(
-            item, generator, ratio=ratio, seed=seed, code=self._code(item), oversample=oversample
+            item, generator, ratio=ratio, seed=seed, code=self._digest(code_name(item)), oversample=oversample
         )
         sampling.generator.CopyFrom(member_of(trained.key, "generator"))
         sampling.train.CopyFrom(self._train)
@@ -139,8 +141,11 @@ class Generators:
     def is_proven(self, generator: Generator) -> bool:
         """Whether all that the generator's weights descend from is the trial's own training split.
 
-        What a program of somebody else's brought along is not known, nor what exported weights were trained on.
+        What a program of somebody else's brought along is not known, nor what exported weights were trained on, or
+        those of a perceptual term.
         """
+        if perceptual_of(generator) is not None:
+            return False
         initial = initial_of(generator)
         if initial is not None:
             return initial.key is not None and self._earlier.get(initial.key) == self._dataset
@@ -160,6 +165,6 @@ class Generators:
             self._add("GenerationService/ImportGenerator", request, verb="import", about=about), "generator"
         )
 
-    def _code(self, item: Synthetic) -> str:
-        source = self._sources.get(code_name(item))
+    def _digest(self, name: str) -> str:
+        source = self._sources.get(name)
         return source.digest if source is not None else ""

@@ -94,6 +94,7 @@ def latent_inputs(
     train: MemberRef,
     unlabelled: Sequence[Unlabelled],
     autoencoder: MemberRef | None,
+    perceptual: str,
     size: int,
     seed: int,
     about: str,
@@ -103,11 +104,20 @@ def latent_inputs(
     """The autoencoder, trained on the training split and the pools, and the latents of all by it.
 
     `autoencoder` is the generator that the training begins with, which holds its own; with None one is trained, which
-    generators with the same settings and seed share. Raises UserError where it does not fit the images.
+    generators with the same settings and seed share. `perceptual` is the digest of the weights of a perceptual term of
+    its loss. Raises UserError where it does not fit the images.
     """
     if autoencoder is None:
         autoencoder = _autoencoder(
-            generator, train=train, unlabelled=unlabelled, size=size, seed=seed, about=about, summary=summary, add=add
+            generator,
+            train=train,
+            unlabelled=unlabelled,
+            perceptual=perceptual,
+            size=size,
+            seed=seed,
+            about=about,
+            summary=summary,
+            add=add,
         )
 
     def latents(images: MemberRef, title: str) -> MemberRef:
@@ -130,13 +140,14 @@ def _autoencoder(
     *,
     train: MemberRef,
     unlabelled: Sequence[Unlabelled],
+    perceptual: str,
     size: int,
     seed: int,
     about: str,
     summary: SyntheticSummary,
     add: Add,
 ) -> MemberRef:
-    training = requests.autoencoder_training(generator, size=size, seed=seed)
+    training = requests.autoencoder_training(generator, size=size, seed=seed, perceptual=perceptual)
     training.train.CopyFrom(train)
     training.unlabelled.extend(unlabelled)
     trained = add(

@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from pydantic.alias_generators import to_camel
 
 from syntrial.counting import counted
+from syntrial.documents.lpips import check_side
 from syntrial.errors import UserError
 from syntrial.experiment.arms import Arm, Phase
 from syntrial.experiment.classifiers import Budget, Classifier, Link, Stage
@@ -30,7 +31,7 @@ from syntrial.experiment.presets.generators import (
     sampler_preset,
 )
 from syntrial.experiment.presets.latents import USUAL_GUIDANCE
-from syntrial.experiment.synthetic import FineTune
+from syntrial.experiment.synthetic import FineTune, perceptual_of
 from syntrial.experiment.tasks import task_message
 from syntrial.plan.steps import Program
 from syntrial.sources.named import class_mappings, split_rule
@@ -52,6 +53,7 @@ from syntrial.v1.filtering_pb2 import Filter, ProjectImagesRequest, RandomFilter
 from syntrial.v1.generation_pb2 import (
     DiffusionSampler,
     GeneratorCode,
+    Perceptual,
     SampleImagesRequest,
     TrainAutoencoderRequest,
     TrainGeneratorRequest,
@@ -248,16 +250,24 @@ def _set_guidance(sampler: DiffusionSampler, generator: Generator) -> None:
         )
 
 
-def autoencoder_training(generator: Generator, *, size: int, seed: int) -> TrainAutoencoderRequest:
+def autoencoder_training(
+    generator: Generator, *, size: int, seed: int, perceptual: str = ""
+) -> TrainAutoencoderRequest:
     """The training of a generator's autoencoder, without its input.
 
-    Raises UserError for an unknown preset, and for an autoencoder that does not fit images of `size` pixels.
+    `perceptual` is the digest of the weights of a perceptual term, where there is one. Raises UserError for an unknown
+    preset, and for an autoencoder that does not fit images of `size` pixels.
     """
     kind, chosen = generator.kind, generator.chosen
     factor = chosen.autoencoder.factor if chosen.autoencoder else None
     config = autoencoder_preset(kind, chosen.preset, image_size=size, factor=factor)
-    override(config, chosen.autoencoder)
-    return TrainAutoencoderRequest(seed=seed, config=config)
+    override(config, chosen.autoencoder, exclude=frozenset({"perceptual"}))
+    request = TrainAutoencoderRequest(seed=seed, config=config)
+    term = perceptual_of(generator)
+    if term is not None:
+        check_side(size, field=f"generator.{to_camel(kind)}.autoencoder.perceptual")
+        request.perceptual.MergeFrom(Perceptual(digest=perceptual, weight=term.weight))
+    return request
 
 
 def sampling(

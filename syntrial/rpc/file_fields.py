@@ -67,6 +67,8 @@ _PLACES: Final[dict[str, dict[str, str]]] = {
     "PreparePool": _FORM | dict.fromkeys(_ADDRESSED, _POOL) | {"leaks": f"{_POOL}.leaks", "source": _POOL},
     "TrainAutoencoder": {
         "config": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder",
+        "perceptual.digest": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder.perceptual.weights",
+        "perceptual": f"{_SYNTHETIC}.generator.latentDiffusion.autoencoder.perceptual",
         "unlabelled": _POOL.removesuffix("[]"),
         "train": "spec.dataset",
     },

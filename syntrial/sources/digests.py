@@ -25,13 +25,14 @@ from syntrial.artifacts.uploads import Progress, check_names
 from syntrial.documents.generator import NAME as DESCRIPTION
 from syntrial.documents.generator import WEIGHTS as GENERATOR_WEIGHTS
 from syntrial.documents.generator import read_description
+from syntrial.documents.lpips import check_shapes
 from syntrial.errors import SourceError, UserError, listed
 from syntrial.experiment.dataset import SOURCES
 from syntrial.imagesets.filetypes import NPZ, kind_of
 from syntrial.imagesets.packed import check_archive
 from syntrial.imagesets.trees import no_tree
 from syntrial.sources.medmnist import MEDMNIST, SIZES
-from syntrial.sources.named import CODE, GENERATOR, WEIGHTS
+from syntrial.sources.named import CODE, GENERATOR, LPIPS, WEIGHTS
 from syntrial.v1.data_preparation_pb2 import PhantomSource, Source
 
 FOLDERS: Final = frozenset({CODE, GENERATOR})
@@ -94,13 +95,14 @@ def resolve(
     return ResolvedSource(source=resolved, path=path)
 
 
-def resolve_weights(path: Path, *, field: str = "weights", cache: Path | None = None) -> str:
-    """The digest, "sha256:…", of a safetensors file, whose header is checked.
+def resolve_weights(path: Path, *, field: str = "weights", kind: str = WEIGHTS, cache: Path | None = None) -> str:
+    """The digest, "sha256:…", of a safetensors file of this kind, WEIGHTS or LPIPS, whose header is checked.
 
-    Raises SourceError for a missing file, a damaged one, and a pickle: pickles are never opened, since they run code.
+    Raises SourceError for a missing file, a damaged one, and a pickle: pickles are never opened, since they run code;
+    UserError for weights of another network than LPIPS has.
     """
     path = _existing(path, field=field)
-    check_safetensors(path, field=field)
+    check_file(path, kind=kind, field=field)
     return _remembered(path, cache=cache)
 
 
@@ -189,7 +191,8 @@ def check_content(found: str, *, kind: str, field: str, title: str) -> None:
 
 
 def check_file(path: Path, *, kind: str, field: str, title: str | None = None) -> None:
-    """Raises SourceError where a file is not what its kind says, as far as that can be seen at once.
+    """Raises SourceError where a file is not what its kind says, as far as that can be seen at once; UserError for
+    weights of another network.
 
     `kind` is that of the source, as in `SourceRef`; `title` is what the error calls the file, by default its path.
     """
@@ -316,8 +319,10 @@ def check_npz(path: Path, *, field: str, title: str | None = None) -> None:
         )
 
 
-def check_safetensors(path: Path, *, field: str, title: str | None = None) -> None:
-    """Raises SourceError unless the file's header is that of a whole safetensors file; a pickle is never opened.
+def check_safetensors(path: Path, *, field: str, title: str | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a safetensors file's tensors, by its header.
+
+    Raises SourceError unless that is the header of a whole file; a pickle is never opened.
 
     `title` is what the error calls the file, by default its path.
     """
@@ -340,6 +345,7 @@ def check_safetensors(path: Path, *, field: str, title: str | None = None) -> No
             end = max((tensor["data_offsets"][1] for name, tensor in tensors.items() if name != "__metadata__"))
             if 8 + length + end != size:
                 raise ValueError
+            return {name: tuple(tensor["shape"]) for name, tensor in tensors.items() if name != "__metadata__"}
         except (ValueError, struct.error, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             kind = kind_of(path) if file else None
             raise SourceError(
@@ -348,6 +354,10 @@ def check_safetensors(path: Path, *, field: str, title: str | None = None) -> No
                 received=f"{title or path}, {kind.one if kind else 'a folder'} of {size} bytes",
                 remedy=kind.remedy if kind else "Give the file.",
             ) from None
+
+
+def _check_lpips(path: Path, *, field: str, title: str | None = None) -> None:
+    check_shapes(check_safetensors(path, field=field, title=title), field=field)
 
 
 def _remembered(
@@ -437,5 +447,9 @@ _WITHOUT_ADDRESS: Final[Mapping[str, Callable[[Source, Path | None, str, Path | 
 }
 """The digest of each kind that has no address, and where it lies: by source, path, field and cache."""
 
-_CHECKS: Final[Mapping[str, Callable[..., None]]] = {"npz": check_npz, WEIGHTS: check_safetensors}
+_CHECKS: Final[Mapping[str, Callable[..., object]]] = {
+    "npz": check_npz,
+    WEIGHTS: check_safetensors,
+    LPIPS: _check_lpips,
+}
 """What is looked at of a file before it is read, by kind."""

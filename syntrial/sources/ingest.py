@@ -324,7 +324,7 @@ def main(
     store: Annotated[str, typer.Option(help="Address of the artifact store: a folder or s3://bucket/prefix.")],
     experiment: Annotated[str, typer.Option(help="What the store files the experiment under.")],
     name: Annotated[str, typer.Option(help="The source's name in the experiment: dataset, synthetic/NAME, …")],
-    kind: Annotated[str, typer.Option(help="What it is: a kind of source, or weights.")],
+    kind: Annotated[str, typer.Option(help="What it is: a kind of source, weights or lpips.")],
     address: Annotated[str, typer.Option(help="s3://, claim://, https:// or hub:// and so on.")],
     mount: Annotated[Path | None, typer.Option(help="Where the claim is mounted.")] = None,
     selection: Annotated[str, typer.Option(help="Which files are read: the source in ProtoJSON; none: all.")] = "",

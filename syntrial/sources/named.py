@@ -18,7 +18,7 @@ from syntrial.experiment.classifiers import Classifier
 from syntrial.experiment.dataset import SOURCES, Dataset, Pool, SourceFields
 from syntrial.experiment.external import EXTERNAL
 from syntrial.experiment.model import ALONE, Cluster, Experiment, Generator, Synthetic
-from syntrial.experiment.synthetic import Initial
+from syntrial.experiment.synthetic import Initial, perceptual_of
 from syntrial.sources.addresses import Address, HttpsAddress, HubAddress, LocalPath, StoredContent, parse_address
 from syntrial.sources.published import published_weights
 from syntrial.v1.data_preparation_pb2 import ClassMapping, Source, SplitRule
@@ -28,6 +28,9 @@ DATASET: Final = "dataset"
 
 WEIGHTS: Final = "weights"
 """The kind of a source that is a file of weights: those that a classifier begins with, an encoder's, or Inception's."""
+
+LPIPS: Final = "lpips"
+"""The kind of a source that is a file of the weights of a perceptual term, `syntrial.documents.lpips`."""
 
 ENCODER: Final = "encoder"
 """The name of the source of the weights of an encoder's model."""
@@ -53,11 +56,11 @@ class SourceRef:
 
     name: str
     """Unique in the experiment; what the store's records call it: dataset, synthetic/NAME, code/NAME,
-    unlabelled/NAME/NUMBER, initial/NAME, encoder, inception, weights/NAME or chain/NAME/NUMBER."""
+    unlabelled/NAME/NUMBER, initial/NAME, perceptual/NAME, encoder, inception, weights/NAME or chain/NAME/NUMBER."""
     field: str
     """What messages call it, for example spec.synthetic[0].images."""
     kind: str
-    """A row of `syntrial.experiment.dataset.SOURCES`, WEIGHTS, CODE or GENERATOR."""
+    """A row of `syntrial.experiment.dataset.SOURCES`, WEIGHTS, LPIPS, CODE or GENERATOR."""
     address: str | None = None
     """As the user wrote it, or that of the model's published weights for `hub`; None where the source has none: it is
     downloaded or drawn."""
@@ -153,6 +156,11 @@ def initial_of(generator: Generator | None) -> Initial | None:
     return getattr(generator.chosen, "initial", None) if generator is not None else None
 
 
+def perceptual_name(synthetic: Synthetic) -> str:
+    """The name of the source of the weights of a perceptual term of a generator's autoencoder."""
+    return f"perceptual/{synthetic.name}"
+
+
 def pools_of(generator: Generator | None) -> tuple[Pool, ...]:
     """The pools of unlabelled images that a generator is trained on."""
     return getattr(generator.chosen, "unlabelled", ()) if generator is not None else ()
@@ -170,7 +178,7 @@ def chain_name(classifier: Classifier, link: int) -> str:
 
 def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
     """Every source that the experiment names, in its order: the data set, ready-made images, code, unlabelled images,
-    generators to begin with, weights, data of chains.
+    generators to begin with, weights of perceptual terms, weights, data of chains.
 
     Raises UserError for `pretraining: hub` with a model that has no published weights.
     """
@@ -207,6 +215,19 @@ def sources_of(experiment: Experiment) -> tuple[SourceRef, ...]:
                     address=initial.folder,
                     place=of_initial,
                     family=item.generator.kind,
+                )
+            )
+        perceptual = perceptual_of(item.generator)
+        if item.generator is not None and perceptual is not None:
+            kind = to_camel(item.generator.kind)
+            of_term = ("spec", "synthetic", number, "generator", kind, "autoencoder", "perceptual", "weights")
+            found.append(
+                SourceRef(
+                    name=perceptual_name(item),
+                    field=_words(of_term),
+                    kind=LPIPS,
+                    address=perceptual.weights,
+                    place=of_term,
                 )
             )
     # Without synthetic sets there is nothing to measure.
@@ -294,6 +315,18 @@ def _begun(item: Synthetic, digests: Mapping[str, str]) -> Synthetic:
     return item.model_copy(update={"generator": item.generator.model_copy(update={kind: named})})
 
 
+def _compared(item: Synthetic, digests: Mapping[str, str]) -> Synthetic:
+    """The set with the weights of its autoencoder's perceptual term named by their content, where it has one."""
+    perceptual = perceptual_of(item.generator)
+    if item.generator is None or perceptual is None:
+        return item
+    kind, chosen = item.generator.kind, item.generator.chosen
+    named = perceptual.model_copy(update={"weights": digests[perceptual_name(item)]})
+    autoencoder = chosen.autoencoder.model_copy(update={"perceptual": named})
+    placed = chosen.model_copy(update={"autoencoder": autoencoder})
+    return item.model_copy(update={"generator": item.generator.model_copy(update={kind: placed})})
+
+
 def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experiment:
     """The experiment without what says where and when it runs, its sources by content in place of their addresses.
 
@@ -318,7 +351,7 @@ def science_of(experiment: Experiment, sources: Mapping[str, Source]) -> Experim
         "synthetic": tuple(
             item.model_copy(update={"images": by_content(item.images, synthetic_name(item))})
             if item.images is not None
-            else _begun(_pooled(_coded(item, digests), by_content), digests)
+            else _compared(_begun(_pooled(_coded(item, digests), by_content), digests), digests)
             for item in spec.synthetic
         ),
         "encoder": spec.encoder.model_copy(update={"pretraining": digests[ENCODER]})

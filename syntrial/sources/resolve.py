@@ -20,7 +20,7 @@ from syntrial.sources.digests import check_content, resolve, resolve_code, resol
 from syntrial.sources.earlier import earlier_generators
 from syntrial.sources.ingest import ingest, record_source, recorded_source
 from syntrial.sources.medmnist import MEDMNIST
-from syntrial.sources.named import CODE, GENERATOR, WEIGHTS, SourceRef, sources_of
+from syntrial.sources.named import CODE, GENERATOR, LPIPS, WEIGHTS, SourceRef, sources_of
 from syntrial.v1.data_preparation_pb2 import Source
 
 
@@ -89,7 +89,7 @@ def resolve_sources(
                 path = paths.get(ref.name)
                 by_name[ref.name] = read_here(ref, path, on_progress=on_progress)
                 if path is not None:
-                    locations[by_name[ref.name].digest] = path if ref.kind == WEIGHTS else path.resolve()
+                    locations[by_name[ref.name].digest] = path if ref.kind in {WEIGHTS, LPIPS} else path.resolve()
     earlier = earlier_generators(experiment, store=store)
     return Sources(by_name=by_name, locations=locations, earlier=earlier, contents=contents)
 
@@ -165,9 +165,9 @@ def read_here(ref: SourceRef, path: Path | None, *, on_progress: Progress | None
 
     Raises UserError for an unknown name, size or parameter, SourceError for a missing, damaged or wrong file.
     """
-    if ref.kind == WEIGHTS:
+    if ref.kind in {WEIGHTS, LPIPS}:
         assert path is not None
-        return ref.with_digest(resolve_weights(path, field=ref.field))
+        return ref.with_digest(resolve_weights(path, field=ref.field, kind=ref.kind))
     if ref.kind == CODE:
         assert path is not None
         return ref.with_digest(resolve_code(path, field=ref.field))

@@ -257,19 +257,29 @@ class ExternalGenerator(_message.Message):
     code: GeneratorCode
     def __init__(self, image_digest: _Optional[str] = ..., command: _Optional[_Iterable[str]] = ..., version: _Optional[str] = ..., options: _Optional[_Union[_struct_pb2.Struct, _Mapping]] = ..., code: _Optional[_Union[GeneratorCode, _Mapping]] = ...) -> None: ...
 
+class Perceptual(_message.Message):
+    __slots__ = ("digest", "weight")
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    digest: str
+    weight: float
+    def __init__(self, digest: _Optional[str] = ..., weight: _Optional[float] = ...) -> None: ...
+
 class TrainAutoencoderRequest(_message.Message):
-    __slots__ = ("header", "train", "seed", "config", "unlabelled")
+    __slots__ = ("header", "train", "seed", "config", "unlabelled", "perceptual")
     HEADER_FIELD_NUMBER: _ClassVar[int]
     TRAIN_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_FIELD_NUMBER: _ClassVar[int]
     UNLABELLED_FIELD_NUMBER: _ClassVar[int]
+    PERCEPTUAL_FIELD_NUMBER: _ClassVar[int]
     header: _artifacts_pb2.StepHeader
     train: _artifacts_pb2.MemberRef
     seed: int
     config: AutoencoderConfig
     unlabelled: _containers.RepeatedCompositeFieldContainer[Unlabelled]
-    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[AutoencoderConfig, _Mapping]] = ..., unlabelled: _Optional[_Iterable[_Union[Unlabelled, _Mapping]]] = ...) -> None: ...
+    perceptual: Perceptual
+    def __init__(self, header: _Optional[_Union[_artifacts_pb2.StepHeader, _Mapping]] = ..., train: _Optional[_Union[_artifacts_pb2.MemberRef, _Mapping]] = ..., seed: _Optional[int] = ..., config: _Optional[_Union[AutoencoderConfig, _Mapping]] = ..., unlabelled: _Optional[_Iterable[_Union[Unlabelled, _Mapping]]] = ..., perceptual: _Optional[_Union[Perceptual, _Mapping]] = ...) -> None: ...
 
 class Unlabelled(_message.Message):
     __slots__ = ("images", "weight")

@@ -951,7 +951,15 @@ CASES: dict[str, Case] = {
     "a generator with images of its own beside the first": Case(
         bad=tuned(tune={"among": [{"latentDiffusion": {"unlabelled": [{"phantom": {}}]}}]}),
         good=tuned(tune={"among": [{"latentDiffusion": {}}]}),
-        message="a generator beside the first has no `unlabelled` images, no `code` and no `initial`",
+        message="a generator beside the first has no `unlabelled` images, no `code`, no `initial` and no `perceptual` "
+        "weights",
+        field="spec.synthetic[0].tune.among",
+    ),
+    "a generator with a perceptual term beside the first": Case(
+        bad=tuned(tune={"among": [{"latentDiffusion": {"autoencoder": {"perceptual": {"weights": "a"}}}}]}),
+        good=tuned(tune={"among": [{"latentDiffusion": {"autoencoder": {"klWeight": 0.1}}}]}),
+        message="a generator beside the first has no `unlabelled` images, no `code`, no `initial` and no `perceptual` "
+        "weights",
         field="spec.synthetic[0].tune.among",
     ),
     "parts of a training that fall": Case(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from syntrial_training import compute
 from syntrial_training.compute import reproducible
+from syntrial_training.weights import read_safetensors
 from torch import Tensor, nn
 
 from syntrial.artifacts.store import MemberReader
@@ -20,7 +21,6 @@ from syntrial_classification import features, split_metrics
 from syntrial_classification.losses import probabilities
 from syntrial_classification.models import ModelSpec, build_model
 from syntrial_classification.table import Normalisation, load_images, predict
-from syntrial_classification.weights import read_safetensors
 
 
 @reproducible

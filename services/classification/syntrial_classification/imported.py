@@ -4,6 +4,7 @@ Unlike weights to begin with (`weights.py`), these are taken as they are: no hea
 """
 
 from syntrial_training.tensors import to_bytes
+from syntrial_training.weights import read_safetensors, weights_path
 from torch import Tensor, nn
 
 from syntrial.errors import UserError, Violation, listed
@@ -11,7 +12,6 @@ from syntrial.imagesets.imageset import MULTI_CLASS, MULTI_LABEL
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import ImportClassifierRequest
 from syntrial_classification.models import build_model, head_names, model_spec
-from syntrial_classification.weights import read_safetensors, weights_path
 
 _LISTED = 4
 

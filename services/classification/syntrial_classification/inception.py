@@ -10,12 +10,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 import torch
+from syntrial_training.weights import read_safetensors, weights_path
 from torch import Tensor, nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from syntrial.errors import UserError
 from syntrial.rpc.context import StepContext
-from syntrial_classification.weights import misfit_words, misfits_of, read_safetensors, weights_path
+from syntrial_classification.weights import misfit_words, misfits_of
 
 FEATURES: Final = 2048
 """What the last layer is given: the features that both figures are defined on."""

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from syntrial_training.weights import weights_path
 from torch import nn
 
 from syntrial.imagesets.imageset import ImageSet
 from syntrial.rpc.context import StepContext
 from syntrial.v1.classification_pb2 import ClassifierModel
 from syntrial_classification.models import ModelSpec, build_model
-from syntrial_classification.weights import load_trained, load_weights_file, weights_path
+from syntrial_classification.weights import load_trained, load_weights_file
 
 
 def initial_model(

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -35,6 +36,7 @@ from syntrial_generation.autoencoder import (
 from syntrial_generation.checks import Checks
 from syntrial_generation.data import check_training_split, to_pixels, to_unit_range
 from syntrial_generation.loop import AveragedTraining, train
+from syntrial_generation.lpips import Lpips, read_lpips
 from syntrial_generation.mixture import Joined, Mixture, Rows, check_weights, read_pools
 from syntrial_generation.streams import step_generator
 
@@ -53,7 +55,8 @@ def train_autoencoder(request: TrainAutoencoderRequest, context: StepContext) ->
     P×2×H×W×C, an image and its reconstruction; reconstruction.json).
 
     Sees the training split and the pools that are named beside it. Raises UserError for a configuration that does not
-    fit the images, and Cancelled.
+    fit the images and for weights of a perceptual term that are none, SourceError for a file of them that is missing or
+    no safetensors, and Cancelled.
     """
     images = read_image_set(context.open(request.train))
     check_training_split(images)
@@ -63,9 +66,23 @@ def train_autoencoder(request: TrainAutoencoderRequest, context: StepContext) ->
     seen = Joined([images.images_NHWC, *(pool.images_NHWC for pool in pools)])
     mixture = Mixture([len(images), *map(len, pools)], [1.0, *(pool.weight for pool in request.unlabelled)])
     require_items(context.devices, batch_size=request.config.batch_size)
+    _, height, width, _ = images.images_NHWC.shape
+    perceptual = None
+    if request.HasField("perceptual"):
+        perceptual = Perceptual(
+            distance=read_lpips(request.perceptual, context, height=height, width=width),
+            weight=request.perceptual.weight,
+        )
     with shared(context):
+        if perceptual is not None:
+            perceptual.distance.share()
         training = AutoencoderTraining(
-            seen, request.config, shape=images.images_NHWC.shape[1:], mixture=mixture, seed=request.seed
+            seen,
+            request.config,
+            shape=images.images_NHWC.shape[1:],
+            mixture=mixture,
+            seed=request.seed,
+            perceptual=perceptual,
         )
         curves = train(training, context=context)
     if context.rank:
@@ -124,20 +141,36 @@ def check_autoencoder(config: AutoencoderConfig, images_NHWC: NDArray[np.uint8])
     checks.finish()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Perceptual:
+    """A perceptual term of the loss."""
+
+    distance: Lpips
+    weight: float
+
+
 class AutoencoderTraining(AveragedTraining):
     """The state of a training.
 
-    The loss is the mean absolute error of a pixel, plus `kl_weight` times the divergence for each pixel (Rombach et al.
-    2022, appendix G), plus from a stated image on `adversarial_weight` times the negated score of the discriminator,
-    which itself has the hinge loss (Lim and Ye 2017).
+    The loss is the mean absolute error of a pixel, plus the perceptual distance times its weight where there is one,
+    plus `kl_weight` times the divergence for each pixel (Rombach et al. 2022, appendix G), plus from a stated image on
+    `adversarial_weight` times the negated score of the discriminator, which itself has the hinge loss (Lim and Ye
+    2017).
     """
 
     def __init__(
-        self, images_NHWC: Rows, config: AutoencoderConfig, *, shape: tuple[int, ...], mixture: Mixture, seed: int
+        self,
+        images_NHWC: Rows,
+        config: AutoencoderConfig,
+        *,
+        shape: tuple[int, ...],
+        mixture: Mixture,
+        seed: int,
+        perceptual: Perceptual | None = None,
     ) -> None:
         """`shape` is that of an image (height, width, channels); `mixture` says which of them a step shows."""
         self._images_NHWC, self._config, self._seed = images_NHWC, config, seed
-        self._mixture = mixture
+        self._mixture, self._perceptual = mixture, perceptual
         height, width, colors = shape
         self.network = Network(
             image_channels=colors,
@@ -178,10 +211,14 @@ class AutoencoderTraining(AveragedTraining):
             far = divergence(moments).sum() / batch / clean[0].numel()
             score = judge(again).mean(dim=(1, 2, 3)).sum() / batch if is_judged else torch.zeros_like(error)
             share = error + config.kl_weight * far - config.adversarial_weight * score
-            return share, torch.stack([error, far, -score])
+            seen = torch.zeros_like(error)
+            if self._perceptual is not None:
+                seen = self._perceptual.distance(again, clean[part]).sum() / batch
+                share = share + self._perceptual.weight * seen
+            return share, torch.stack([error, far, -score, seen])
 
         parts = parts_of(batch, device=self.device)
-        error, far, unlike = set_gradients(model, reconstruction, parts)
+        error, far, unlike, seen = set_gradients(model, reconstruction, parts)
         nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_NORM)
         self.advance(number)
         rate = self.rate(number)
@@ -199,6 +236,8 @@ class AutoencoderTraining(AveragedTraining):
             self._judging.param_groups[0]["lr"] = rate
             self._judging.step()
         figures = {"reconstruction": error, "divergence": far}
+        if self._perceptual is not None:
+            figures |= {"perceptual": seen}
         if config.adversarial_weight > 0:
             figures |= {"adversarial": unlike, "discriminator": judged}
         self.losses.note(number, figures, learning_rate=rate)

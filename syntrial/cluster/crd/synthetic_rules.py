@@ -162,7 +162,8 @@ SYNTHETIC_RULES: Final[dict[str, tuple[Rule, ...]]] = {
             rule="""!has(self.tune) || !has(self.tune.among) || !self.tune.among.exists(g, (has(g.external)
             && has(g.external.code)) || (has(g.diffusion) && has(g.diffusion.initial)) || (has(g.gan)
             && has(g.gan.initial)) || (has(g.latentDiffusion) && (has(g.latentDiffusion.initial)
-            || (has(g.latentDiffusion.unlabelled) && size(g.latentDiffusion.unlabelled) > 0))))""",
+            || (has(g.latentDiffusion.unlabelled) && size(g.latentDiffusion.unlabelled) > 0)
+            || (has(g.latentDiffusion.autoencoder) && has(g.latentDiffusion.autoencoder.perceptual)))))""",
             message=NO_SOURCES,
             field=".tune.among",
         ),

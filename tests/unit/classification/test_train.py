@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from syntrial_classification import training as training_module
 from syntrial_classification.models import ModelSpec, SmallCnn, build_model
 from syntrial_classification.pools import Order
-from syntrial_classification.weights import read_safetensors
+from syntrial_training.weights import read_safetensors
 from torch import Tensor, nn
 
 from syntrial.artifacts.content import file_digest

@@ -1,5 +1,6 @@
 """Small training splits, small configurations and runs of the verbs, for the generation stage's tests."""
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,11 @@ from syntrial_generation.latents import encode_images
 from syntrial_generation.sample import sample_images
 from syntrial_generation.train import train_generator
 from syntrial_generation.train_autoencoder import train_autoencoder
+from syntrial_training.tensors import to_bytes
+from torch import Tensor
 
+from syntrial.artifacts.content import file_digest
+from syntrial.documents.lpips import SHAPES
 from syntrial.errors import Cancelled
 from syntrial.imagesets.imageset import ImageSet, read_image_set
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, MemberValue, fake_key
@@ -28,6 +33,7 @@ from syntrial.v1.generation_pb2 import (
     LatentDiffusionConfig,
     LatentInputs,
     PcaConfig,
+    Perceptual,
     SampleImagesRequest,
     TrainAutoencoderRequest,
     TrainGeneratorRequest,
@@ -133,6 +139,26 @@ def small_samplers() -> dict[str, dict[str, Any]]:
     }
 
 
+@cache
+def lpips_weights() -> dict[str, Tensor]:
+    """Weights of the perceptual term, drawn: the published ones are nobody's here."""
+    random = torch.Generator().manual_seed(0)
+    found = {}
+    for name, shape in SHAPES.items():
+        drawn = torch.randn(shape, generator=random)
+        found[name] = drawn.abs() / 10 if name.startswith("lin") else drawn * (2 / max(drawn[0].numel(), 200)) ** 0.5
+    return found
+
+
+@pytest.fixture(scope="session")
+def perceptual(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """A perceptual term, and the places of sources that have its file of weights."""
+    path = tmp_path_factory.mktemp("perceptual") / "lpips.safetensors"
+    path.write_bytes(to_bytes(lpips_weights()))
+    digest = file_digest(path, algorithm="sha256")
+    return SimpleNamespace(term=Perceptual(digest=digest, weight=1), sources={digest: path})
+
+
 def blobs_of(context: FakeContext, member: str) -> dict[str, bytes]:
     """What a verb wrote as a member."""
     reader = context.result(member)
@@ -140,12 +166,22 @@ def blobs_of(context: FakeContext, member: str) -> dict[str, bytes]:
 
 
 def autoencode(
-    split: ImageSet, /, *, checkpoints: FakeCheckpoints | None = None, extra: Any = None, seed: int = 1, **changes: Any
+    split: ImageSet,
+    /,
+    *,
+    checkpoints: FakeCheckpoints | None = None,
+    extra: Any = None,
+    seed: int = 1,
+    perceptual: Perceptual | None = None,
+    **changes: Any,
 ) -> FakeContext:
     """Runs TrainAutoencoder on a split."""
     context = FakeContext(inputs={(DATA, "train"): split}, checkpoints=checkpoints, **(extra or {}))
     request = TrainAutoencoderRequest(
-        train=MemberRef(key=DATA, member="train"), seed=seed, config=small_autoencoder(**changes)
+        train=MemberRef(key=DATA, member="train"),
+        seed=seed,
+        config=small_autoencoder(**changes),
+        perceptual=perceptual,
     )
     train_autoencoder(request, context)
     return context

@@ -14,6 +14,7 @@ from syntrial.documents.document import read
 from syntrial.documents.reconstruction import Reconstruction
 from syntrial.errors import Cancelled, UserError
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext
+from syntrial.v1.generation_pb2 import Perceptual
 
 
 def blobs(context: FakeContext) -> dict[str, bytes]:
@@ -83,6 +84,53 @@ def test_the_discriminator_begins_at_its_image_and_learns(lab: Any) -> None:
     assert all(0 < value < 2 for value in series["discriminator"][3:])
     alone = lab.autoencode(lab.split(), adversarial_weight=0.0).result("curves").json("curves.json")["series"]
     assert set(alone) == {"reconstruction", "divergence"}
+
+
+SHORT: dict[str, Any] = {"images": 6, "batch_size": 2, "adversarial_after_images": 2}
+
+
+def test_a_perceptual_term_is_among_the_losses_and_training_goes_on_to_the_same_bytes(
+    lab: Any, perceptual: Any
+) -> None:
+    split = lab.split(count=4, side=16)
+    checkpoints = FakeCheckpoints()
+    extra = {"sources": perceptual.sources}
+    with pytest.raises(Cancelled):
+        lab.autoencode(
+            split,
+            checkpoints=checkpoints,
+            extra=extra | {"cancel_after": 3, "checkpoint_every": 2},
+            perceptual=perceptual.term,
+            **SHORT,
+        )
+    assert checkpoints.saves == 1
+    resumed = lab.autoencode(split, checkpoints=checkpoints, extra=extra, perceptual=perceptual.term, **SHORT)
+    whole = lab.autoencode(split, extra=extra, perceptual=perceptual.term, **SHORT)
+    assert blobs(resumed) == blobs(whole)
+    series = whole.result("curves").json("curves.json")["series"]
+    assert set(series) == {"reconstruction", "divergence", "perceptual", "adversarial", "discriminator"}
+    assert all(value > 0 for value in series["perceptual"])
+    without = lab.autoencode(split, **SHORT)
+    assert blobs(without)["autoencoder/weights.safetensors"] != blobs(whole)["autoencoder/weights.safetensors"]
+    # The metric's network is no part of what is kept.
+    assert without.result("autoencoder").names() == whole.result("autoencoder").names()
+    sizes = {len(blobs(one)["autoencoder/weights.safetensors"]) for one in (without, whole)}
+    assert len(sizes) == 1
+
+
+def test_a_training_by_the_perceptual_term_alone_makes_images_more_alike(lab: Any, perceptual: Any) -> None:
+    term = Perceptual(digest=perceptual.term.digest, weight=100)
+    made = lab.autoencode(
+        lab.split(count=2, side=16).take(np.zeros(2, dtype=np.int64)),
+        extra={"sources": perceptual.sources},
+        perceptual=term,
+        images=16,
+        batch_size=1,
+        adversarial_weight=0.0,
+        learning_rate=1e-2,
+    )
+    values = made.result("curves").json("curves.json")["series"]["perceptual"]
+    assert values[-1] < 0.9 * values[0]
 
 
 def test_a_discriminator_scores_patches() -> None:

@@ -145,17 +145,21 @@ def test_a_gan_and_its_images_of_two_processes_are_those_of_one_bit_for_bit(
 
 
 def test_an_autoencoder_and_a_latent_model_of_two_processes_are_those_of_one(
-    stores: list[ArtifactStore], lab: SimpleNamespace
+    stores: list[ArtifactStore], lab: SimpleNamespace, perceptual: SimpleNamespace
 ) -> None:
-    autoencoders, generators = [], []
+    autoencoders, generators, data = [], [], fake_key("larger images")
+    config = lab.autoencoder(images=12, batch_size=4, adversarial_after_images=4)
     for store, devices in zip(stores, (1, 2), strict=True):
-        own = TrainAutoencoderRequest(train=MemberRef(key=DATA, member="train"), seed=1, config=lab.autoencoder())
-        autoencoder = run_step(train_autoencoder, own, store, devices=devices)
+        put_artifact(store, {"train": lab.split(count=9, side=16)}, key=data)
+        train = MemberRef(key=data, member="train")
+        own = TrainAutoencoderRequest(train=train, seed=1, config=config, perceptual=perceptual.term)
+        autoencoder = run_step(train_autoencoder, own, store, sources=perceptual.sources, devices=devices)
         autoencoders.append(weights(store, autoencoder, "autoencoder"))
         member = MemberRef(key=autoencoder, member="autoencoder")
-        encoding = EncodeImagesRequest(autoencoder=member, images=MemberRef(key=DATA, member="train"))
+        encoding = EncodeImagesRequest(autoencoder=member, images=train)
         latents = MemberRef(key=run_step(encode_images, encoding, store), member="latents")
-        request = training(lab.configs["latent_diffusion"], latent=LatentInputs(autoencoder=member, train=latents))
+        inputs = LatentInputs(autoencoder=member, train=latents)
+        request = training(lab.configs["latent_diffusion"], data=data, latent=inputs)
         generators.append(weights(store, run_step(train_generator, request, store, devices=devices)))
     assert_close(autoencoders[1], autoencoders[0])
     assert_close(generators[1], generators[0])

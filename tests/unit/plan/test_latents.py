@@ -3,20 +3,25 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
+from safetensors.numpy import save_file
 
-from syntrial.artifacts.references import member_refs
-from syntrial.errors import UserError
+from syntrial.artifacts.references import member_refs, source_digests
+from syntrial.documents.lpips import SHAPES
+from syntrial.errors import SourceError, UserError
 from syntrial.experiment.file import validate
 from syntrial.imagesets.splits import UNSPLIT
 from syntrial.plan.planner import plan
 from syntrial.plan.size import size_of
 from syntrial.plan.steps import Plan
 from syntrial.rpc.file_fields import file_field
-from syntrial.sources.named import science_of, sources_of
+from syntrial.sources.named import DATASET, science_of, sources_of
 from syntrial.sources.resolve import resolve_sources
-from syntrial.v1.data_preparation_pb2 import LeakPolicy
+from syntrial.v1.data_preparation_pb2 import LeakPolicy, Source
+from syntrial.v1.generation_pb2 import Perceptual
+from tests.unit.plan.deciding import plan_whole
 
 
 def planned(*latent: dict[str, Any], size: int = 32, **changes: Any) -> Plan:
@@ -243,6 +248,79 @@ def test_pools_are_sources_of_the_experiment_and_the_report_names_them_by_conten
     assert named.spec.synthetic[0].generator.chosen.unlabelled[0].folder == found.by_name["unlabelled/ldm/1"].digest  # type: ignore[union-attr]
 
 
+def with_term(*, size: int = 16, tune: Any = None, **term: Any) -> Any:
+    generator = {"latentDiffusion": {"preset": "pico", "autoencoder": {"perceptual": term}}}
+    spec = {
+        "dataset": {"phantom": {}, "size": size},
+        "synthetic": [{"name": "ldm", "generator": generator} | ({"tune": tune} if tune else {})],
+        "arms": ["synthetic"],
+    }
+    head = {"apiVersion": "syntrial.dev/v1alpha1", "kind": "Experiment", "metadata": {"name": "x"}}
+    return validate(head | {"spec": spec})
+
+
+def lpips_file(path: Path, **shapes: tuple[int, ...]) -> None:
+    """A file of weights, in a type of one byte."""
+    save_file({name: np.zeros(shape, np.int8) for name, shape in {**SHAPES, **shapes}.items()}, path)
+
+
+def test_a_perceptual_term_is_known_by_the_content_of_its_weights(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        lpips_file(tmp_path / f"{name}.safetensors")
+    found = {}
+    for name, weight in (("one", 1.0), ("two", 1.0), ("one", 0.5)):
+        item = with_term(weights=f"{name}.safetensors", weight=weight)
+        sources = resolve_sources(item, base=tmp_path).by_name
+        planned_here = plan(item, sources)
+        (request,) = requests(planned_here, "TrainAutoencoder")
+        assert request.perceptual == Perceptual(digest=sources["perceptual/ldm"].digest, weight=weight)
+        assert source_digests(request) == {sources["perceptual/ldm"].digest}
+        found[name, weight] = request.header.key
+        named = science_of(item, sources).spec.synthetic[0].generator.chosen.autoencoder.perceptual  # type: ignore[union-attr]
+        assert named.weights == sources["perceptual/ldm"].digest
+        (report,) = requests(plan_whole(item, sources), "WriteReport")
+        assert not report.synthetic[0].proven_lineage
+    assert found["one", 1.0] == found["two", 1.0] != found["one", 0.5]
+    (ref,) = (ref for ref in sources_of(item) if ref.name == "perceptual/ldm")
+    assert ref.field == "spec.synthetic[0].generator.latentDiffusion.autoencoder.perceptual.weights"
+    (plain,) = requests(planned({"preset": "pico"}, size=16), "TrainAutoencoder")
+    assert not plain.HasField("perceptual")
+    assert plain.header.key not in found.values()
+
+
+def test_weights_of_another_network_and_images_too_small_for_it_are_refused_before_anything_runs(
+    tmp_path: Path,
+) -> None:
+    place = r"autoencoder\.perceptual"
+    lpips_file(tmp_path / "lpips.safetensors", **{"lin0.model.1.weight": (1, 192, 1, 1)})
+    with pytest.raises(UserError, match=rf"{place}\.weights: .*lin0\.model\.1\.weight 1×192×1×1 for 1×64×1×1"):
+        resolve_sources(with_term(weights="lpips.safetensors"), base=tmp_path)
+    (tmp_path / "lpips.pth").write_bytes(b"PK")
+    with pytest.raises(SourceError, match=rf"{place}\.weights: weights are safetensors; a pickle runs code"):
+        resolve_sources(with_term(weights="lpips.pth"), base=tmp_path)
+    with pytest.raises(UserError, match=rf"{place}\.weights: .*hub://"):
+        resolve_sources(with_term(weights="hub://a/b"), base=tmp_path)
+    lpips_file(tmp_path / "lpips.safetensors")
+    small = with_term(weights="lpips.safetensors", size=14)
+    with pytest.raises(UserError, match=rf"{place}: is for images of 16 pixels .*received images of 14 pixels"):
+        plan(small, {DATASET: Source(), "perceptual/ldm": Source(digest="sha256:0")})
+
+
+def test_a_search_tries_the_weight_of_a_perceptual_term_and_not_its_network() -> None:
+    def searched(field: str, *values: Any) -> Any:
+        return with_term(weights="a", tune={"over": {field: {"choice": list(values)}}, "trials": 2})
+
+    assert searched("autoencoder.perceptual.weight", 0.5, 2.0)
+    assert searched("autoencoder.klWeight", 0.5)
+    for field, value in (
+        ("autoencoder.perceptual.weights", "b"),
+        ("autoencoder.perceptual", {"weights": "b"}),
+        ("autoencoder", {"perceptual": {"weights": "b"}}),
+    ):
+        with pytest.raises(UserError, match=rf"tune\.over\.{field}: the weights of `perceptual` are one value"):
+            searched(field, value)
+
+
 def test_a_pool_of_a_test_split_alone_is_refused_before_anything_runs(tmp_path: Path) -> None:
     (tmp_path / "tiles" / "test").mkdir(parents=True)
     Image.new("L", (8, 8), 3).save(tmp_path / "tiles" / "test" / "1.png")
@@ -265,6 +343,9 @@ def test_stages_complaints_are_told_as_the_file_spells_them() -> None:
     service = "syntrial.v1.GenerationService"
     assert file_field("config.latent_channels", method=f"{service}/TrainAutoencoder") == (
         f"{place}.autoencoder.latentChannels"
+    )
+    assert file_field("perceptual.digest", method=f"{service}/TrainAutoencoder") == (
+        f"{place}.autoencoder.perceptual.weights"
     )
     assert file_field("latent_diffusion.p_std", method=f"{service}/TrainGenerator") == f"{place}.pStd"
     assert (
