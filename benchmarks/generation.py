@@ -1,6 +1,6 @@
 """Speed of the generation stage on this machine: the `nano` presets at 28 px, and ratios to named peers.
 
-    python benchmarks/generation.py [--seconds 600 [--data FOLDER]]
+    python benchmarks/generation.py [--seconds 600 [--data FOLDER] [--folder FOLDER]]
 
 The peers: for training, the same network on pixels that are not folded; for sampling, Heun's method (Karras et al.
 2022) at as many evaluations of the network as gives its usual 18 steps. Both run in this process, one after the other.
@@ -10,10 +10,12 @@ is spent outside forward pass, backward pass and optimiser.
 With `--seconds`, CPU time of a training, two trials say what images are worth, as they would of a user's: a diffusion
 model of PneumoniaMNIST against one that was trained for a tenth of that time; and, on drawn textures of nine kinds at
 64 px, a diffusion model of latents (a third of the time is its autoencoder's) against one of pixels. That takes about
-eight times as long. Ends with 1 where a step's share is too large, or a trial does not end in favour of the former.
+eight times as long; with `--folder` the trials lie there, and one that was stopped goes on. Ends with 1 where a step's
+share is too large, or a trial does not end in favour of the former.
 """
 
 import argparse
+import contextlib
 import json
 import subprocess
 import sys
@@ -234,24 +236,33 @@ def trials(seconds: float) -> Iterator[dict[str, Any]]:
     )
 
 
-def report_of(experiment: dict[str, Any], *, data: Path | None) -> dict[str, Any]:
-    """The report of a trial in a folder of its own."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "experiment.yaml"
-        file.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+def report_of(experiment: dict[str, Any], *, data: Path | None, folder: Path | None) -> dict[str, Any]:
+    """The report of a trial in a folder; one that was begun there goes on, with the lengths that it began with."""
+    name = experiment["metadata"]["name"]
+    with contextlib.ExitStack() as stack:
+        place = (folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))) / name
+        place.mkdir(parents=True, exist_ok=True)
+        file = place / "experiment.yaml"
+        if not file.exists():
+            file.write_text(yaml.safe_dump(experiment), encoding="utf-8")
         options = ["--data-root", str(data)] if data else []
-        command = [sys.executable, "-m", "syntrial", "run", str(file), "--store", f"{folder}/store", *options]
-        subprocess.run(command, cwd=folder, check=True)
-        name = experiment["metadata"]["name"]
-        report: dict[str, Any] = json.loads((Path(folder) / "runs" / name / "report.json").read_bytes())
+        command = [sys.executable, "-m", "syntrial", "run", file.name, "--store", "store", *options]
+        subprocess.run(command, cwd=place, check=True)
+        report: dict[str, Any] = json.loads((place / "runs" / name / "report.json").read_bytes())
         return report
+
+
+def trial_arguments(parser: argparse.ArgumentParser, *, without: str) -> None:
+    """Adds what a benchmark with trials is told of them; `without` says what there is without."""
+    parser.add_argument("--seconds", type=float, default=0, help=f"CPU time of each training; 0: {without}.")
+    parser.add_argument("--data", type=Path, help="The folder with pneumoniamnist.npz.")
+    parser.add_argument("--folder", type=Path, help="Where trials are kept, so that one that was stopped goes on.")
 
 
 def main() -> int:
     """Prints the rates and their ratios, and what the trials say; 1 where something is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=0, help="CPU time of each training; 0: no trials.")
-    parser.add_argument("--data", type=Path, help="The folder with pneumoniamnist.npz.")
+    trial_arguments(parser, without="no trials")
     given = parser.parse_args()
     # One thread: waiting threads spin, which would count as computing on a machine that is shared.
     torch.set_num_threads(1)
@@ -290,7 +301,7 @@ def main() -> int:
         missed += share > OUTSIDE
         print(f"{name}: {share:.1%} of a step outside forward pass, backward pass and optimiser, {OUTSIDE:.0%} at most")
     for experiment in trials(given.seconds) if given.seconds else ():
-        verdict = report_of(experiment, data=given.data)["verdict"]
+        verdict = report_of(experiment, data=given.data, folder=given.folder)["verdict"]
         low, high = verdict["interval_95"]
         missed += low <= 0
         first, second = (item["name"] for item in experiment["spec"]["synthetic"])

@@ -1,6 +1,6 @@
 """Our diffusion model beside what a user would take instead: rates, and what images are worth after equal CPU time.
 
-    python benchmarks/generation_peers.py [--seconds 900 [--images 2000] [--data FOLDER]]
+    python benchmarks/generation_peers.py [--seconds 900 [--images 2000] [--data FOLDER] [--folder FOLDER]]
 
 The peers are MONAI's diffusion network with its tutorials' loop and denoising-diffusion-pytorch, each by its worked
 example (examples/generators) with the example's options, in the environment of its own lock. Rates are images per CPU
@@ -8,8 +8,9 @@ second of one thread, in this run: of a training without its first steps, and of
 `--seconds` by those rates, and one trial on PneumoniaMNIST judges their images as it would judge a user's: by what a
 classifier of them alone reaches on *validation*, by how well a small model tells them from real ones, by Fréchet
 distance, recall and diversity within a class. That takes hours, most of them for the peers' samples: without
-`--seconds` there are rates alone. Ends with 1 where a goal is missed: three times the peers' rate of training, ten
-times that of sampling, at least their score on validation, and less told apart.
+`--seconds` there are rates alone, and with `--folder` a trial that was stopped goes on. Ends with 1 where a goal is
+missed: three times the peers' rate of training, ten times that of sampling, at least their score on validation, and
+less told apart.
 """
 
 import argparse
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from generation import nano, report_of, sampled, trained
+from generation import nano, report_of, sampled, trained, trial_arguments
 from syntrial_generation.external.environments import python_of
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples" / "generators"
@@ -98,9 +99,8 @@ def judged(report: dict[str, Any]) -> dict[str, dict[str, float]]:
 def main() -> int:
     """Prints a row for each figure, a column for each generator; 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=0, help="CPU time of each training; 0: rates alone.")
+    trial_arguments(parser, without="rates alone")
     parser.add_argument("--images", type=int, default=2000, help="Images of each set, and of the training split.")
-    parser.add_argument("--data", type=Path, help="The folder with pneumoniamnist.npz.")
     given = parser.parse_args()
     # One thread: waiting threads spin, which would count as computing on a machine that is shared.
     torch.set_num_threads(1)
@@ -116,7 +116,8 @@ def main() -> int:
         if rates[OWN][work] < goal * rates[name][work]
     ]
     if given.seconds:
-        found = judged(report_of(trial(rates, seconds=given.seconds, images=given.images), data=given.data))
+        experiment = trial(rates, seconds=given.seconds, images=given.images)
+        found = judged(report_of(experiment, data=given.data, folder=given.folder))
         rows |= {figure: {name: found[name][figure] for name in found} for figure in found[OWN]}
         score, apart = rows["AUROC on validation"], rows["told apart"]
         missed += [f"the score of {name} is higher" for name in PEERS if score[name] > score[OWN]]

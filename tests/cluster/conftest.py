@@ -87,10 +87,20 @@ def wait_until_established(cluster: "Kubernetes", name: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def python_image(cluster: "Kubernetes", cluster_environment: dict[str, str], shared_cluster: Path) -> str:
+def held_images(cluster: "Kubernetes") -> Callable[[], set[str]]:
+    """The names of the images in the nodes, as their status lists them: the fifty largest of each."""
+
+    def names() -> set[str]:
+        images = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
+        return {name for image in images for name in image.get("names") or ()}
+
+    return names
+
+
+@pytest.fixture(scope="session")
+def python_image(held_images: Callable[[], set[str]], cluster_environment: dict[str, str], shared_cluster: Path) -> str:
     """An image with Python alone, in the node."""
-    images = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
-    if any(PYTHON_IMAGE in (image.get("names") or ()) for image in images):
+    if PYTHON_IMAGE in held_images():
         return PYTHON_IMAGE
     for script in ([shared_cluster / "base-image"], [shared_cluster / "load", PYTHON_IMAGE]):
         subprocess.run(script, env=cluster_environment, check=True, capture_output=True, timeout=600)
@@ -105,7 +115,18 @@ def minio_image(cluster_environment: dict[str, str]) -> None:
 
 
 @pytest.fixture(scope="session")
-def generator_image(cluster: "Kubernetes") -> Callable[[str], str]:
+def controller_image(held_images: Callable[[], set[str]]) -> str:
+    """The controller's image in the node, which is the release's own: `make images load`."""
+    from tests.cluster.product import images
+
+    made = images()
+    name = f"{made.repository}/syntrial-controller:{made.tag}"
+    assert name in held_images(), f"{name} is not loaded: `make images load` once"
+    return name
+
+
+@pytest.fixture(scope="session")
+def generator_image(held_images: Callable[[], set[str]]) -> Callable[[str], str]:
     """The image of an example's environment in the node, by its digest: `make images load GENERATOR=…`."""
     from tests.cluster.containers_storage import read_image
     from tests.cluster.load_images import pinned
@@ -115,8 +136,7 @@ def generator_image(cluster: "Kubernetes") -> Callable[[str], str]:
         made = images()
         name = f"{made.repository}/syntrial-generator-{example}:{made.tag}"
         found = pinned(name, read_image(name))
-        held = [image for node in cluster.list("Node") for image in node["status"].get("images", ())]
-        assert any(found in (image.get("names") or ()) for image in held), f"{found} is not loaded"
+        assert found in held_images(), f"{found} is not loaded"
         return found
 
     return image

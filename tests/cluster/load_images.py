@@ -1,7 +1,9 @@
 """Puts images that buildah built into the test cluster's node: `python -m tests.cluster.load_images IMAGE…`.
 
 Only what the node lacks is copied, so an image of several GB whose code alone changed is there in seconds: what
-`make load` does by `LOAD_COMMAND` where neither a registry nor a tool of the cluster's maker takes images.
+`make load` does by `LOAD_COMMAND` where neither a registry nor a tool of the cluster's maker takes images. What the
+same names were before is forgotten: the node's status lists its fifty largest images, and a node that keeps all that
+were ever loaded seems to lack the newest.
 $CONTAINERD_ADDRESS is the socket of the node's containerd, $CONTAINERD_NAMESPACE (default k8s.io, the kubelet's) its
 namespace.
 """
@@ -63,17 +65,26 @@ def pinned(name: str, image: Image) -> str:
     return f"{name.rpartition(':')[0]}@sha256:{hashlib.sha256(image.manifest).hexdigest()}"
 
 
+def superseded(held: Iterable[str], images: Sequence[tuple[str, Image]]) -> list[str]:
+    """Of the names that a node holds, those by a digest that is none of these images', in their repositories."""
+    current = {pinned(name, image) for name, image in images}
+    repositories = {name.partition("@")[0] for name in current}
+    return [name for name in held if "@" in name and name.partition("@")[0] in repositories and name not in current]
+
+
 def load(names: Iterable[str]) -> int:
     """Copies images into the node; returns the bytes that were copied. Raises CalledProcessError where a tool fails."""
     images = [(name, read_image(name)) for name in names]
     command = _ctr("images", "import", "-")
-    held = subprocess.run(_ctr("content", "ls", "-q"), stdout=subprocess.PIPE, text=True, check=True).stdout.split()
+    held = _listed("content", "ls", "-q")
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stdin is not None
         written = write_archive(images, process.stdin, without=held)
         process.stdin.close()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command)
+    if before := superseded(_listed("images", "ls", "-q"), images):
+        subprocess.run(_ctr("images", "rm", *before), stdout=subprocess.DEVNULL, check=True)
     return written
 
 
@@ -85,6 +96,10 @@ def _put(stream: tarfile.TarFile, name: str, content: IO[bytes], *, size: int) -
     entry = tarfile.TarInfo(name)
     entry.size = size
     stream.addfile(entry, content)
+
+
+def _listed(*arguments: str) -> list[str]:
+    return subprocess.run(_ctr(*arguments), stdout=subprocess.PIPE, text=True, check=True).stdout.split()
 
 
 def _ctr(*arguments: str) -> list[str]:

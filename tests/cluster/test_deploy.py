@@ -88,16 +88,15 @@ class Deployment:
 
 
 @pytest.fixture(scope="module")
-def deployment(
+def deployment(  # noqa: PLR0917 - fixtures
     cluster_environment: dict[str, str],
     new_namespace: Callable[[str], str],
     crd: str,
     minio_image: None,
+    controller_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Deployment]:
     """A deployment that works; removed at the end, whatever happened."""
-    if "syntrial-controller" not in _images(cluster_environment):
-        pytest.skip("no image of the controller in the node: run `make images load` once")
     made = Deployment(
         environment=cluster_environment,
         namespace=f"deploy-{uuid.uuid4().hex[:8]}",
@@ -139,11 +138,6 @@ def volume_for(deployment: Deployment, folder: Path) -> str:
     }
     deployment.kubectl("apply", "-f", "-", stdin=json.dumps(volume))
     return deployment.namespace
-
-
-def _images(environment: dict[str, str]) -> str:
-    command = ["kubectl", "get", "nodes", "-o", "jsonpath={.items[*].status.images[*].names[*]}"]
-    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def test_everything_runs_in_a_namespace_that_enforces_restricted(deployment: Deployment) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import time
-import tomllib
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,18 +13,18 @@ from syntrial.artifacts.content import folder_digest
 from syntrial.artifacts.s3 import open_s3
 from syntrial.artifacts.store import ArtifactStore
 from syntrial.artifacts.uploads import has_upload
-from syntrial.cluster.manifests import Images, Owner, ingest_job
+from syntrial.cluster.manifests import Owner, ingest_job
 from syntrial.experiment.model import Cluster
 from syntrial.sources.digests import resolve
 from syntrial.sources.ingest import recorded_source
 from syntrial.sources.named import SourceRef
 from syntrial.v1.data_preparation_pb2 import Source, TableFile, TableSource
+from tests.cluster.product import images
 from tests.cluster.sources import credentials, make_claim, minio_of, remove_objects, upload
 
 if TYPE_CHECKING:
     from syntrial.cluster.client import Kubernetes
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 BUCKET = "test-ingest"
 SECONDS = 120.0
 
@@ -61,10 +60,6 @@ class Place:
         self, name: str, address: str, *, secret: str | None = None, source: Source | None = None
     ) -> dict[str, Any]:
         """Runs the Job to its end; how its container ended. `source` is a table's, else all is read as a folder."""
-        version = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
-        images = Images(
-            repository=os.environ.get("IMAGE_REPOSITORY", "localhost/syntrial"), tag=os.environ.get("TAG", version)
-        )
         job = ingest_job(
             SourceRef(
                 name=name,
@@ -77,7 +72,7 @@ class Place:
             attempt=1,
             owner=self.owner,
             cluster=Cluster(),
-            images=images,
+            images=images(),
             store_secret="syntrial-store",
         )
         # Nothing owns it: there is no Experiment, and the garbage collector would take it away.
@@ -102,16 +97,9 @@ def place(
     cluster: "Kubernetes",
     cluster_environment: dict[str, str],
     new_namespace: Callable[[str], str],
+    controller_image: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Place]:
-    present = {
-        name
-        for node in cluster.list("Node")
-        for image in node["status"].get("images") or ()
-        for name in image.get("names") or ()
-    }
-    if not any("syntrial-controller" in name for name in present):
-        pytest.skip("no image of the controller in the node: run `make images load` once")
     volume = tmp_path_factory.mktemp("volume")
     (volume / "chest" / "a").mkdir(parents=True)
     for index in range(5):

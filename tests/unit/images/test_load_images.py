@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster import containers_storage
 from tests.cluster.containers_storage import Image, Layer, open_layer, read_image
-from tests.cluster.load_images import write_archive
+from tests.cluster.load_images import pinned, superseded, write_archive
 
 
 def tar_of(files: dict[str, bytes]) -> bytes:
@@ -111,6 +111,14 @@ def test_an_archive_holds_each_layer_once_and_leaves_out_what_is_there(built: tu
         *("localhost/y:1", f"localhost/y@{digest}"),
     ]
     assert {row["digest"] for row in index["manifests"]} == {digest}
+
+
+def test_what_a_name_was_before_is_superseded_and_nothing_else(built: tuple[Path, list[bytes]]) -> None:
+    root, _ = built
+    image = read_image("localhost/x:1", root=root)
+    old, other = f"localhost/x@sha256:{'0' * 64}", f"localhost/x-base@sha256:{'0' * 64}"
+    held = ["localhost/x:1", pinned("localhost/x:1", image), old, other, "localhost/x:0", f"sha256:{'0' * 64}"]
+    assert superseded(held, [("localhost/x:1", image)]) == [old]
 
 
 def test_a_layer_whose_files_are_gone_ends_in_an_error_and_no_shorter_tar(tmp_path: Path) -> None:
