@@ -164,6 +164,7 @@ def rank(
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(signal_number, signal.SIG_IGN)
     threading.Thread(target=_end_with_rank_0, args=(parent_pipe,), name="rank 0", daemon=True).start()
+    attempt: Attempt | None = None
     with structlog.contextvars.bound_contextvars(key=key, rank=number):
         try:
             store = open_store(store_url)
@@ -187,9 +188,13 @@ def rank(
                     meeting=meeting,
                 )
                 verbs()[method.rpartition("/")[2]](request, attempt)
-        except UserError:
-            # Rank 0 came to the same, of the same request and the same losses, and tells of it.
-            return _leave(DONE)
+        except UserError as error:
+            if attempt is not None and attempt.shared_over > 1:
+                # Rank 0 came to the same, of the same request and the same losses, and tells of it.
+                return _leave(DONE)
+            # Rank 0 is past all that comes before the ranks meet, and waits: this is of this rank's place alone.
+            _log.error("rank refused", error=str(error))
+            return _leave(FAILED)
         except Exception as error:  # noqa: BLE001 - rank 0 tells of it, and this process's log why
             _log.error("rank failed", error=f"{type(error).__name__}: {error}", exc_info=error)
             return _leave(FAILED)

@@ -31,6 +31,7 @@ from syntrial_training import sharing
 
 from syntrial.artifacts.store import ArtifactStore, open_store
 from syntrial.errors import Cancelled, UserError
+from syntrial.rpc import attempt
 from syntrial.rpc.ranks import RankLost, Ranks
 from syntrial.rpc.step import StepRunner, request_record
 from syntrial.rpc.testing import fake_key, method_of, put_artifact, run_step, with_header
@@ -316,6 +317,31 @@ def pretended(own: Ranks, _command: Any) -> Ranks:
     """Rank 1 says that it is here, and nothing more."""
     dist.FileStore(own.meeting, own.count).set("here/1", "")
     return own
+
+
+REFUSES = """
+import sys
+from syntrial.errors import UserError
+from syntrial.rpc import life
+
+def verb(request, context):
+    raise UserError(field="perceptual.digest", rule="the weights file must lie on this machine", received="", remedy="")
+
+key, store, meeting = sys.argv[1:4]
+life.rank(lambda: {"TrainGenerator": verb}, key=key, store_url=store, number=1, count=2, meeting=meeting,
+          parent_pipe=int(sys.argv[-1]))
+"""
+
+
+def test_a_rank_that_refuses_what_rank_0_took_is_not_waited_for(
+    stores: list[ArtifactStore], lab: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def command(_module: str, *, key: str, store_url: str, meeting: str, **_: int) -> list[str]:
+        return [sys.executable, "-c", REFUSES, key, store_url, meeting]
+
+    monkeypatch.setattr(attempt, "rank_command", command)
+    with pytest.raises(RankLost, match=r"^rank 1 of the 2 processes that share the step has ended: exit status 1;"):
+        run_step(train_generator, training(lab.configs["gan"]), stores[1], devices=2)
 
 
 def test_a_shared_training_that_is_to_stop_leaves_no_process(stores: list[ArtifactStore], lab: SimpleNamespace) -> None:
