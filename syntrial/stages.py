@@ -71,7 +71,7 @@ STAGES: Final[dict[str, Stage]] = {
         Stage(
             name="classification",
             service=_service(classification_pb2.DESCRIPTOR, "ClassificationService"),
-            version=4,
+            version=5,
             module="syntrial_classification",
             footprint=Footprint(threads=1, memory_mib=1536, accelerator=True),
         ),
