@@ -2,11 +2,11 @@
 
 import os
 
-from syntrial.rpc.main import pin_threads
+from syntrial.rpc.main import pin_arithmetic
 
 # Ctrl-C is for the executor.
 os.setsid()
 # Libraries read these as they are imported, once for all that is forked.
-pin_threads()
+pin_arithmetic()
 # Else counting GPUs starts CUDA, which does not live through a fork; by NVML it is not started.
 os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")

@@ -30,6 +30,15 @@ Sums depend on their number in the last bits, and threads that share an operatio
 stage that has work for two cores cuts it into parts of its own.
 """
 
+CHOICES_OF_KERNELS: Final = (
+    *("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"),
+    *("MKL_CBWR", "MKL_DEBUG_CPU_TYPE", "MKL_ENABLE_INSTRUCTIONS"),
+    *("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ONEDNN_DEFAULT_FPMATH_MODE", "DNNL_DEFAULT_FPMATH_MODE"),
+    *("ATEN_CPU_CAPABILITY", "NPY_DISABLE_CPU_FEATURES", "NPY_ENABLE_CPU_FEATURES"),
+)
+"""What may be set on one machine and not in the pods of another, and has numerical libraries compute otherwise than by
+what the processor has: results would differ in the last bits between a laptop and a cluster of the same hardware."""
+
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 """Numbers of parameters of mallopt(3)."""
@@ -40,7 +49,7 @@ def main(stage_name: str, loader: "str | Mapping[str, Verb] | Callable[[], Mappi
 
     Ends the process: 0 done, 1 another error, 2 a user's error.
     """
-    pin_threads()
+    pin_arithmetic()
     keep_memory()
     application = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -180,9 +189,14 @@ def keep_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, 128 << 20)
 
 
-def pin_threads() -> None:
-    """Gives each operation one thread: of libraries that are not imported yet, and of torch where it is."""
+def pin_arithmetic() -> None:
+    """Has libraries that are not imported yet compute with one thread, by the kernels that the processor's kind has.
+
+    torch gets one thread where it is imported, too.
+    """
     os.environ.update(THREAD_ENVIRONMENT)
+    for name in CHOICES_OF_KERNELS:
+        os.environ.pop(name, None)
     torch = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from syntrial.executors.drive import drive
 from syntrial.executors.executor import Event, ServerDied, StepFailed, StepProgressed, StepStarted, StepWaits
 from syntrial.executors.local import LocalExecutor
 from syntrial.plan.steps import Program, Step
+from syntrial.rpc.main import CHOICES_OF_KERNELS
 from syntrial.rpc.scripted import COMMAND, scripted
 from syntrial.rpc.testing import method_of
 from syntrial.v1.artifacts_pb2 import MemberRef
@@ -274,6 +275,16 @@ def test_an_operation_has_one_thread_whatever_the_machine_says(
     asked = step({"environment": "OMP_NUM_THREADS"})
     assert drive([asked], store=store, executor=executor).is_complete
     assert value_of(store, asked.key) == "1"
+
+
+@pytest.mark.parametrize("name", CHOICES_OF_KERNELS)
+def test_kernels_follow_from_the_processor_whatever_the_machine_says(
+    name: str, store: ArtifactStore, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, "AVX2")
+    asked = step({"environment": name})
+    assert drive([asked], store=store, executor=executor).is_complete
+    assert value_of(store, asked.key) == ""
 
 
 DRIVER = """

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from syntrial.artifacts.content import folder_digest, is_code
 from syntrial.errors import Cancelled, StepError, UserError
 from syntrial.imagesets.imageset import MULTI_CLASS, ImageSet, read_image_set
-from syntrial.rpc.main import pin_threads
+from syntrial.rpc.main import pin_arithmetic
 from syntrial.rpc.testing import FakeCheckpoints, FakeContext, fake_key
 from syntrial.v1.artifacts_pb2 import MemberRef
 from syntrial.v1.generation_pb2 import (
@@ -211,7 +211,7 @@ def drawn_split() -> ImageSet:
 
 def main(arguments: list[str]) -> int:
     """Prints a line for each rule of a folder, NAME=VALUE being its options; 0: all are kept, 2: one is not."""
-    pin_threads()
+    pin_arithmetic()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     folder, *given = arguments
     options = {}
