@@ -87,7 +87,7 @@ def judged(report: dict[str, Any]) -> dict[str, dict[str, float]]:
         quality = item["quality"][0]
         (curve,) = [one for one in report["training_curves"] if one["cell"].startswith(f"synthetic {item['name']} ")]
         found[item["name"]] = {
-            "AUROC on validation": curve["series"]["validation_auroc"][-1],
+            "AUROC on validation": curve["series"]["validation_auroc"]["mean"][-1],
             "told apart": quality["told_apart"]["auroc"],
             "Fréchet over its floor": quality["frechet"]["ratio_to_floor"],
             "recall": quality["precision_recall"]["recall"],
